@@ -1,95 +1,96 @@
-//! A command in a component's container, attached to this process's streams.
+//! Runs a command in a component's container, attached to the streams of this process.
 
 use std::time::Duration;
 
 use dm_core::error::{Error, ExitStatus, Result};
 use dm_engine::Engine;
 use dm_engine::exec::{ExecInput, ExecProcess, ExecSpec, OutputChunk};
-use dm_operations::{Project, Session as Operations, exec};
+use dm_operations::{Project, Session, exec};
 use dm_terminal::attached_terminal::AttachedTerminal;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-/// How long the output of a command that is made to end is waited for.
+/// The time limit for the remaining output of a command that is terminated.
 const FINAL_OUTPUT_TIMEOUT: Duration = Duration::from_secs(9);
 
-/// Runs a command in a component's container, attached to this process's own
-/// standard streams. It ends with this process.
+/// Runs a command in a component's container, attached to the standard streams of this
+/// process. The command ends with this process.
 ///
-/// At a terminal it gets a terminal; otherwise its standard input is this process's
-/// where `spec` says that it reads one.
+/// On a terminal, the command gets a terminal. Otherwise it gets the standard input of this
+/// process if `spec.stdin` is set.
 ///
 /// # Errors
-/// The component doesn't run, or the engine fails, or the output can't be written.
+/// If the component is not running, the engine fails, or the output cannot be written.
 pub(crate) async fn run_attached(
-    operations: &Operations,
+    session: &Session,
     project: &Project,
     component: &str,
     mut spec: ExecSpec,
 ) -> Result<ExitStatus> {
-    let interrupt = &operations.interrupt;
-    let find = async {
-        let engine = operations.engine(project.config()).await?;
+    let interrupt = &session.interrupt;
+    let find_container = async {
+        let engine = session.engine(project.config()).await?;
         let container = exec::running_container(project, &engine, component).await?;
         Ok::<_, Error>((engine, container))
     };
     let (engine, container) = tokio::select! {
-        found = find => found?,
+        found = find_container => found?,
         () = interrupt.cancelled() => return Ok(ExitStatus::Interrupted),
     };
-    let session = AttachedTerminal::open();
-    if session.is_interactive() {
+    let terminal = AttachedTerminal::open();
+    if terminal.is_interactive() {
         spec.tty = true;
         spec.stdin = true;
     }
-    let joined = AttachedCommand {
+    let attached = AttachedCommand {
         engine: &engine,
         container: &container,
-        session: &session,
+        terminal: &terminal,
         interrupt,
     };
-    let exit = joined.run(&spec).await;
-    // The terminal is itself again before anything more is printed.
-    drop(session);
-    exit
+    let exit_status = attached.run(&spec).await;
+    // The terminal is restored before anything more is printed.
+    drop(terminal);
+    exit_status
 }
 
-/// What a command is joined to.
+/// The context of an attached command.
 struct AttachedCommand<'a> {
     engine: &'a Engine,
     container: &'a str,
-    session: &'a AttachedTerminal,
-    /// Ends the command.
+    terminal: &'a AttachedTerminal,
+    /// Terminates the command.
     interrupt: &'a CancellationToken,
 }
 
 impl AttachedCommand<'_> {
-    /// Runs the command until it ends, or has to end since this process does.
+    /// Runs the command until it exits or this process is interrupted.
     async fn run(&self, spec: &ExecSpec) -> Result<ExitStatus> {
-        // First of all: at no moment is there a command without a guard.
+        // Started first, so that the command never runs without a guard.
         let guard = self
             .engine
             .start_exec_guard(self.container, spec.user.as_deref());
         let guard = guard.await;
-        let guarded = guard.as_ref().map(|guard| guard.wrap_command(spec));
-        let spec = guarded.as_ref().unwrap_or(spec);
+        let wrapped = guard.as_ref().map(|guard| guard.wrap_command(spec));
+        let spec = wrapped.as_ref().unwrap_or(spec);
         let mut running = self.engine.exec(self.container, spec).await?;
         if spec.stdin {
             tokio::spawn(forward_input(running.take_stdin()));
         }
-        let ended = tokio::select! {
-            ended = self.wait_for_exit(&mut running) => ended,
+        let result = tokio::select! {
+            result = self.wait_for_exit(&mut running) => result,
             () = self.interrupt.cancelled() => {
                 if let Some(guard) = guard {
-                    let last = timeout(FINAL_OUTPUT_TIMEOUT, self.forward_output(&mut running));
-                    let ((), _) = tokio::join!(guard.terminate(), last);
+                    let output = self.forward_output(&mut running);
+                    let final_output = timeout(FINAL_OUTPUT_TIMEOUT, output);
+                    let ((), _) = tokio::join!(guard.terminate(), final_output);
                 }
                 return Ok(ExitStatus::Interrupted);
             }
         };
-        match (ended, guard) {
+        match (result, guard) {
             (Ok(code), guard) => {
                 if let Some(guard) = guard {
                     guard.release().await;
@@ -105,7 +106,7 @@ impl AttachedCommand<'_> {
         }
     }
 
-    /// The command's exit code, once all of its output is passed on.
+    /// Returns the exit code of the command after all of its output is forwarded.
     async fn wait_for_exit(&self, running: &mut ExecProcess) -> Result<i64> {
         self.forward_output(running).await?;
         Ok(self.engine.exec_exit_code(running).await?)
@@ -113,7 +114,7 @@ impl AttachedCommand<'_> {
 
     async fn forward_output(&self, running: &mut ExecProcess) -> Result<()> {
         let mut resized = self
-            .session
+            .terminal
             .is_interactive()
             .then(|| signal(SignalKind::window_change()).ok())
             .flatten();
@@ -122,18 +123,18 @@ impl AttachedCommand<'_> {
             tokio::select! {
                 chunk = running.next_chunk() => match chunk? {
                     None => return Ok(()),
-                    Some(OutputChunk::Stdout(bytes)) => self.session.write_stdout(&bytes).await.map_err(Error::from)?,
-                    Some(OutputChunk::Stderr(bytes)) => self.session.write_stderr(&bytes).await,
+                    Some(OutputChunk::Stdout(bytes)) => self.terminal.write_stdout(&bytes).await.map_err(Error::from)?,
+                    Some(OutputChunk::Stderr(bytes)) => self.terminal.write_stderr(&bytes).await,
                 },
                 Some(()) = next_resize(&mut resized) => self.resize_remote(running),
             }
         }
     }
 
-    /// Tells the command's terminal the size of this one. Nothing waits for it: a
-    /// command may have ended before its terminal could be resized.
+    /// Sets the size of the command's terminal to that of this one. Not awaited: the command
+    /// may exit before its terminal is resized.
     fn resize_remote(&self, running: &ExecProcess) {
-        if let Some(size) = self.session.size() {
+        if let Some(size) = self.terminal.size() {
             tokio::spawn(
                 self.engine
                     .resize_terminal(running, size.width, size.height),
@@ -142,8 +143,8 @@ impl AttachedCommand<'_> {
     }
 }
 
-/// Passes this process's standard input on. In a task of its own: a read that waits for
-/// a key must not keep the command's end from being seen.
+/// Forwards the standard input of this process. Runs in a separate task: a read that waits for
+/// a key must not delay the detection of the command's exit.
 async fn forward_input(mut input: ExecInput) {
     let mut stdin = tokio::io::stdin();
     let mut buffer = vec![0; 8 * 1024];
@@ -152,11 +153,11 @@ async fn forward_input(mut input: ExecInput) {
             return;
         }
     }
-    // The end of our input is the end of the command's.
+    // The end of our input ends the input of the command.
     let _ = input.shutdown().await;
 }
 
-/// The next change of the terminal's size; never where there is no terminal.
+/// Waits for the next change of the terminal's size; without a terminal, forever.
 async fn next_resize(resized: &mut Option<Signal>) -> Option<()> {
     match resized {
         Some(resized) => resized.recv().await,

@@ -1,4 +1,4 @@
-//! What a command works with: the session that its operations share, and the terminal.
+//! The context of a command: the session of its operations, and the terminal.
 
 use std::sync::Arc;
 
@@ -8,16 +8,16 @@ use dm_operations::session::InstanceSelection;
 use dm_terminal::Printer;
 use tokio_util::sync::CancellationToken;
 
-/// What a command works with.
+/// The context of a command.
 pub(crate) struct Context {
-    /// Where it prints.
+    /// The printer of the command.
     pub(crate) printer: Printer,
-    /// What its operations share.
+    /// The session that its operations share.
     pub(crate) session: Session,
 }
 
 impl Context {
-    /// The context of a call. `interrupt` is cancelled by the first interrupt.
+    /// A context for one call. `interrupt` is cancelled by the first interrupt.
     pub(crate) fn new(
         printer: Printer,
         selection: InstanceSelection,

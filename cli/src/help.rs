@@ -1,13 +1,13 @@
-//! How help is laid out: the commands of `dm` in groups, and the global options apart.
+//! The layout of help texts: the commands of `dm` in groups, and the global options apart.
 //!
 //! Clap lists all subcommands under one heading, and all options in every help. So the help of
-//! `dm` itself comes from a template that is made of the command list, and the short help of
-//! every command names its own options alone.
+//! `dm` itself comes from a template that is built from the command list, and the short help of
+//! every command contains only its own options.
 
 use clap::builder::StyledStr;
 use clap::{Arg, Command};
 
-/// The heading of the options that every command has.
+/// The heading of the options that all commands share.
 pub(crate) const GLOBAL_OPTIONS: &str = "Global options";
 
 /// The commands by their purpose, in the order in which `dm --help` lists them.
@@ -40,17 +40,17 @@ const COMMAND_GROUPS: [(&str, &[&str]); 5] = [
     ),
 ];
 
-/// The heading of commands that no group names. A test fails if there are any; a user still
-/// sees them.
+/// The heading of commands without a group. A test fails if there are any; the help still
+/// lists them.
 const OTHER_COMMANDS: &str = "Other";
 
-/// What begins the examples of a command.
+/// The heading of the examples of a command.
 const EXAMPLES_HEADING: &str = "Examples:";
 
-/// The most columns that a text is wrapped at: longer lines are hard to read.
+/// The maximum width of wrapped text: longer lines are hard to read.
 const MAX_HELP_WIDTH: usize = 100;
 
-/// The columns of the list of global options, which a template does not wrap.
+/// The width of the list of global options, which the template does not wrap.
 const OPTION_LIST_WIDTH: usize = 80;
 
 /// Arranges the help of the program and of all its commands.
@@ -66,13 +66,14 @@ fn is_global(option: &Arg) -> bool {
     option.get_help_heading() == Some(GLOBAL_OPTIONS)
 }
 
-/// A global option is in the long help alone.
+/// Hides a global option from the short help.
 fn hide_if_global(option: Arg) -> Arg {
-    let hidden = is_global(&option);
-    option.hide_short_help(hidden)
+    let is_hidden = is_global(&option);
+    option.hide_short_help(is_hidden)
 }
 
-/// The help of the program: the groups of commands, and the global options by their names.
+/// Returns the help template of the program: the groups of commands, and the names of the
+/// global options.
 fn help_template(root: &Command) -> StyledStr {
     let template = format!(
         "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{}{}{{after-help}}",
@@ -89,8 +90,8 @@ fn render_groups(root: &Command) -> String {
         text.push_str(&render_group(root, heading, &commands.collect::<Vec<_>>()));
     }
     let is_other = |command: &&Command| {
-        let is_in = |(_, names): &(&str, &[&str])| names.contains(&command.get_name());
-        !command.is_hide_set() && !COMMAND_GROUPS.iter().any(is_in)
+        let is_member = |(_, names): &(&str, &[&str])| names.contains(&command.get_name());
+        !command.is_hide_set() && !COMMAND_GROUPS.iter().any(is_member)
     };
     let others: Vec<_> = root.get_subcommands().filter(is_other).collect();
     if !others.is_empty() {
@@ -99,9 +100,11 @@ fn render_groups(root: &Command) -> String {
     text
 }
 
-/// A heading with its commands, and an empty line.
+/// Returns a heading with its commands and an empty line.
 fn render_group(root: &Command, heading: &str, commands: &[&Command]) -> String {
-    let names = root.get_subcommands().map(|it| it.get_name().len());
+    let names = root
+        .get_subcommands()
+        .map(|command| command.get_name().len());
     let longest = names.max().unwrap_or_default();
     let literal = root.get_styles().get_literal();
     let mut text = heading_line(root, heading);
@@ -122,7 +125,7 @@ fn heading_line(root: &Command, heading: &str) -> String {
     format!("{header}{heading}:{header:#}\n")
 }
 
-/// The names of the global options. What each does is in the long help of every command.
+/// Returns the names of the global options. The long help of every command describes them.
 fn render_global_options(root: &Command) -> String {
     let options = root.get_arguments().filter(|option| is_global(option));
     let names = options
@@ -142,8 +145,8 @@ fn render_global_options(root: &Command) -> String {
     text + &line
 }
 
-/// An option as it is typed, e.g. `--instance <NAME>`. Clap's own form is that of an option
-/// of a command that has been built.
+/// Returns the usage of an option, e.g. `--instance <NAME>`. Clap's own form needs a command
+/// that has been built.
 fn option_usage(option: &Arg) -> Option<String> {
     let long = option.get_long()?;
     let value = option.get_value_names().and_then(<[_]>::first);
@@ -153,11 +156,12 @@ fn option_usage(option: &Arg) -> Option<String> {
     })
 }
 
-/// Ends the short help of a command, and of all below it, with where to find the rest.
+/// Adds a hint to the long help at the end of the short help of a command and its
+/// subcommands.
 fn add_help_hint(command: Command, parent: &str) -> Command {
     let path = format!("{parent} {}", command.get_name());
     let examples = command.get_after_long_help().map(ToString::to_string);
-    let rest = if examples.is_some() {
+    let content = if examples.is_some() {
         "global options and examples"
     } else {
         "global options"
@@ -168,8 +172,8 @@ fn add_help_hint(command: Command, parent: &str) -> Command {
         .unwrap_or_default()
         .replacen(EXAMPLES_HEADING, &title, 1);
     command
-        .after_help(format!("Run `{path} --help` for {rest}."))
-        // Clap would show the short text in its place.
+        .after_help(format!("Run `{path} --help` for {content}."))
+        // Without a long text, Clap would show the short one.
         .after_long_help(examples)
-        .mut_subcommands(|below| add_help_hint(below, &path))
+        .mut_subcommands(|subcommand| add_help_hint(subcommand, &path))
 }

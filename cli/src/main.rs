@@ -1,4 +1,4 @@
-//! `dm`: parse, dispatch, exit code; nothing else.
+//! `dm`: parses the command line, dispatches the command and returns the exit code.
 
 use std::process::ExitCode;
 

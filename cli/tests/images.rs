@@ -69,7 +69,7 @@ fn settings_for(source: SourcePolicy) -> ImageSettings {
 
 fn refusal(error: &ImageError) -> &PullFailure {
     match error {
-        ImageError::Pull { refusal, .. } => refusal,
+        ImageError::Pull { failure, .. } => failure,
         error => panic!("{error:?}"),
     }
 }
@@ -81,9 +81,9 @@ async fn image_is_built_once_and_reused() {
     let images = fixture.images(catalog, settings_for(SourcePolicy::Build));
     let app = fixture.name("app");
     let built = images.acquire(&app).await.unwrap();
-    assert_eq!(built.how, ImageOrigin::Built);
+    assert_eq!(built.origin, ImageOrigin::Built);
     let again = images.acquire(&app).await.unwrap();
-    assert_eq!(again.how, ImageOrigin::Local);
+    assert_eq!(again.origin, ImageOrigin::Local);
     assert_eq!(again.reference, built.reference);
     assert_eq!(again.id, built.id);
     let steps = fixture.progress().updates(&app, "building");
@@ -103,7 +103,7 @@ async fn pull_reports_progress_in_bytes() {
     let app = fixture.name("app");
     let pulled = images.acquire(&app).await.unwrap();
     assert_eq!(
-        (pulled.how, &pulled.reference),
+        (pulled.origin, &pulled.reference),
         (ImageOrigin::Pulled, &official)
     );
     let updates = fixture.progress().updates(&app, "pulling");
@@ -113,7 +113,10 @@ async fn pull_reports_progress_in_bytes() {
         }),
         "{updates:?}"
     );
-    assert_eq!(images.acquire(&app).await.unwrap().how, ImageOrigin::Local);
+    assert_eq!(
+        images.acquire(&app).await.unwrap().origin,
+        ImageOrigin::Local
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -186,7 +189,10 @@ async fn pull_succeeds_only_with_the_registrys_credentials() {
         assert_eq!(refusal(&error), &PullFailure::Unauthorized, "{error:?}");
         assert_eq!(error.code().as_str(), "registry-credentials");
     }
-    assert_eq!(attempt(Some(login)).await.unwrap().how, ImageOrigin::Pulled);
+    assert_eq!(
+        attempt(Some(login)).await.unwrap().origin,
+        ImageOrigin::Pulled
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -204,7 +210,7 @@ async fn moved_tag_yields_the_pinned_image_until_an_explicit_pull() {
     // A different image is pushed under the same tag.
     assert_eq!(registry.push(&fixture, "app", None).await, official);
     let again = images.acquire(&app).await.unwrap();
-    assert_eq!((again.how, &again.id), (ImageOrigin::Pulled, &first.id));
+    assert_eq!((again.origin, &again.id), (ImageOrigin::Pulled, &first.id));
     // An explicit pull accepts the image that the tag refers to now.
     let newest = images.pull(&[&app]).await.unwrap();
     assert_ne!(newest[0].id, first.id);
@@ -242,7 +248,7 @@ async fn unreachable_registry_fails_source_pull_and_builds_with_source_auto() {
         .acquire(&app)
         .await
         .unwrap();
-    assert_eq!(built.how, ImageOrigin::Built);
+    assert_eq!(built.origin, ImageOrigin::Built);
     let notes = fixture.progress().notes();
     assert_eq!(
         notes,
@@ -393,11 +399,11 @@ async fn saved_images_are_loaded_under_their_names() {
     let loaded = images.load_archive(&file).await.unwrap();
     assert_eq!(loaded.images, saved.images);
     let found = images.acquire(&fixture.name("app")).await.unwrap();
-    assert_eq!((found.how, found.id), (ImageOrigin::Local, app.id));
+    assert_eq!((found.origin, found.id), (ImageOrigin::Local, app.id));
     let rows = images.list_images().await.unwrap();
     assert!(
         rows.iter()
-            .any(|row| row.golden && row.standing == ImageStatus::Current)
+            .any(|row| row.golden && row.status == ImageStatus::Current)
     );
 }
 
@@ -452,7 +458,7 @@ async fn prune_removes_only_stale_unused_images_of_dm() {
     assert!(fixture.has(&foreign).await);
     assert!(!fixture.has(&stale.reference).await);
     let kept = pruned
-        .kept
+        .skipped
         .iter()
         .find(|row| row.reference.as_ref() == Some(&used.reference))
         .unwrap();

@@ -1,4 +1,4 @@
-//! The migrations are compiled in: a new one is a reason to compile again.
+//! Recompiles the crate when a migration changes: the migrations are embedded.
 
 fn main() {
     println!("cargo:rerun-if-changed=../../migrations/inventory");

@@ -1,4 +1,4 @@
-//! The migrations of outbox and inbox are compiled in: a new one is a reason to compile again.
+//! Recompiles the crate if the migrations of outbox and inbox change, which are compiled in.
 
 fn main() {
     println!("cargo:rerun-if-changed=../../migrations/events");

@@ -1,5 +1,5 @@
-//! Embeds the recipes of `recipes/` in the program: every file of every component,
-//! whatever their names, so that a recipe can grow without a list to keep.
+//! Embeds the recipes of `recipes/` in the program: every file of every component, so that
+//! new files of a recipe need no list.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

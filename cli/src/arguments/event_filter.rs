@@ -1,10 +1,10 @@
-//! Which events, and since when.
+//! The options that filter events.
 
 use chrono::{DateTime, Utc};
 use clap::Args;
 use dm_messaging::event_filter::EventFilter;
 
-/// Which events of a table, and how many of them.
+/// The filter and the limit for the events of a table.
 #[derive(Debug, Args)]
 pub(crate) struct EventFilterArgs {
     /// Show only events in the tables of this service; may be repeated.
@@ -34,7 +34,7 @@ pub(crate) struct EventFilterArgs {
 }
 
 impl EventFilterArgs {
-    /// What an event has to be like.
+    /// Returns the filter.
     pub(crate) fn into_filter(self) -> EventFilter {
         EventFilter {
             types: self.event_type,
@@ -46,16 +46,16 @@ impl EventFilterArgs {
     }
 }
 
-/// An instant, or how long ago it was.
+/// Parses a timestamp or an age.
 pub(crate) fn parse_instant(text: &str) -> std::result::Result<DateTime<Utc>, String> {
     if let Some(instant) = dm_contracts::time::parse(text) {
         return Ok(instant);
     }
-    let ago = humantime::parse_duration(text)
+    let age = humantime::parse_duration(text)
         .map_err(|_| "neither an instant such as 2026-02-03T10:00:00Z nor a time such as 2h")?;
-    let ago = chrono::TimeDelta::from_std(ago).map_err(|error| error.to_string())?;
+    let age = chrono::TimeDelta::from_std(age).map_err(|error| error.to_string())?;
     Utc::now()
-        .checked_sub_signed(ago)
+        .checked_sub_signed(age)
         .ok_or_else(|| "too long ago".to_owned())
 }
 
@@ -64,11 +64,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_instant_is_given_or_counted_back() {
-        let given = parse_instant("2026-02-03T10:00:00Z").unwrap();
-        assert_eq!(given.to_rfc3339(), "2026-02-03T10:00:00+00:00");
-        let ago = Utc::now() - parse_instant("2h").unwrap();
-        assert!((ago.num_seconds() - 7200).abs() < 60);
+    fn parse_instant_accepts_timestamps_and_ages() {
+        let timestamp = parse_instant("2026-02-03T10:00:00Z").unwrap();
+        assert_eq!(timestamp.to_rfc3339(), "2026-02-03T10:00:00+00:00");
+        let age = Utc::now() - parse_instant("2h").unwrap();
+        assert!((age.num_seconds() - 7200).abs() < 60);
         for text in ["", "yesterday", "2026-02-03", "-1h", "99999999999y"] {
             assert!(parse_instant(text).is_err(), "{text}");
         }

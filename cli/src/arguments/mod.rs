@@ -1,4 +1,4 @@
-//! What several commands take: options and their values.
+//! Options that several commands share.
 
 pub(crate) mod event_filter;
 pub(crate) mod repeatable;

@@ -1,32 +1,31 @@
-//! An option that may stand anywhere on the command line, and every time counts.
+//! A repeatable option that is accepted at every level of the command line.
 //!
-//! Of clap's global options the deepest level has the last word: what was given before the
-//! subcommand is lost where something is given after it. So each level has an option of its
-//! own.
+//! For clap's global options, the deepest level wins: values before the subcommand are lost if
+//! there are values after it. So each level gets its own option.
 
 use clap::{Arg, ArgMatches, Command};
 
-/// Adds an option of the command itself to all commands below it.
+/// Adds an option of a command to all its subcommands.
 pub(crate) fn add_to_subcommands(command: Command, id: &str) -> Command {
     let option = command.get_arguments().find(|option| option.get_id() == id);
     match option.cloned() {
-        Some(option) => add_below(command, &option),
+        Some(option) => add_recursively(command, &option),
         None => command,
     }
 }
 
-fn add_below(command: Command, option: &Arg) -> Command {
-    command.mut_subcommands(|command| add_below(command.arg(option.clone()), option))
+fn add_recursively(command: Command, option: &Arg) -> Command {
+    command.mut_subcommands(|command| add_recursively(command.arg(option.clone()), option))
 }
 
-/// What was given at all levels, in the order of the command line.
+/// Returns the values of all levels, in the order of the command line.
 pub(crate) fn collect_values(matches: &ArgMatches, id: &str) -> Vec<String> {
-    let mut given = Vec::new();
+    let mut collected = Vec::new();
     let mut level = Some(matches);
     while let Some(matches) = level {
         let values = matches.try_get_many::<String>(id).ok().flatten();
-        given.extend(values.into_iter().flatten().cloned());
-        level = matches.subcommand().map(|(_, below)| below);
+        collected.extend(values.into_iter().flatten().cloned());
+        level = matches.subcommand().map(|(_, matches)| matches);
     }
-    given
+    collected
 }

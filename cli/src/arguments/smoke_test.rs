@@ -1,9 +1,9 @@
-//! How a running stack is proved.
+//! The options of the smoke test.
 
 use clap::Args;
 use dm_operations::smoke;
 
-/// How a running stack is proved.
+/// The options of the smoke test.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct SmokeArgs {
     /// Number of runs of the smoke test; the first failure ends the command.
@@ -21,10 +21,10 @@ pub(crate) struct SmokeArgs {
 }
 
 impl From<SmokeArgs> for smoke::SmokeTest {
-    fn from(proof: SmokeArgs) -> Self {
+    fn from(arguments: SmokeArgs) -> Self {
         Self {
-            repeat: proof.repeat,
-            password: proof.password,
+            repeat: arguments.repeat,
+            password: arguments.password,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `dm bench`: compiles the program that measures where it is stale, and becomes it.
+//! `dm bench`: compiles the benchmark program if it is out of date, and executes it.
 
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -16,14 +16,14 @@ use thiserror::Error;
 
 use crate::context::Context;
 
-/// How this program was compiled.
+/// The build profile of this program.
 const BUILD_PROFILE: &str = if cfg!(debug_assertions) {
     "debug"
 } else {
     "release"
 };
 
-/// The program that measures could not be started.
+/// The benchmark program could not be started.
 #[derive(Debug, Error)]
 #[error("could not start {}", program.display())]
 struct BenchStartError {
@@ -46,7 +46,7 @@ pub(crate) async fn run(
     flags: OutputFlags,
     arguments: Arguments,
 ) -> Result<ExitStatus> {
-    // The program reads the configuration again, and says then what is to be said of it.
+    // The program loads the configuration again and prints its warnings then.
     let session = context.session.without_warnings();
     let project = session.project()?;
     let program = bench::compile(&session, &project).await?;
@@ -67,8 +67,8 @@ pub(crate) async fn run(
     Err(exec_program(&program, &request)?.into())
 }
 
-/// Becomes the program: interrupts, streams and the exit code are its own from then on. Answers
-/// only where that fails.
+/// Replaces this process by the program, which then handles interrupts, streams and the exit
+/// code. Returns only if that fails.
 fn exec_program(program: &Path, request: &BenchRequest) -> Result<BenchStartError> {
     let (variable, request) = request.to_env_var()?;
     let source = Command::new(program).env(variable, request).exec();

@@ -34,7 +34,7 @@ enum Action {
         /// Work queue, e.g. `inventory.order-events.q`.
         queue: String,
         #[command(flatten)]
-        when: DelayArgs,
+        delay: DelayArgs,
     },
     /// Kill a component (SIGKILL).
     #[command(after_long_help = "Examples:
@@ -44,7 +44,7 @@ enum Action {
         /// Component, e.g. `rabbitmq` or `order`.
         component: String,
         #[command(flatten)]
-        when: DelayArgs,
+        delay: DelayArgs,
         /// Start the component again after this time, e.g. `3s` [default: leave it stopped].
         ///
         /// `dm up` starts a component that was left stopped.
@@ -73,7 +73,7 @@ enum Action {
         /// Component to restart.
         component: String,
         #[command(flatten)]
-        when: DelayArgs,
+        delay: DelayArgs,
     },
     /// Close all connections to the broker at once.
     #[command(after_long_help = "Examples:
@@ -81,7 +81,7 @@ enum Action {
   dm chaos disconnect --after 5s")]
     Disconnect {
         #[command(flatten)]
-        when: DelayArgs,
+        delay: DelayArgs,
     },
     /// Inject the faults of a scenario file, one after the other.
     #[command(after_long_help = "Examples:
@@ -112,17 +112,17 @@ struct TimedFaultArgs {
 }
 
 impl Arguments {
-    /// The faults that are asked for.
+    /// Returns the requested faults as steps.
     fn into_steps(self) -> Result<Vec<ScenarioStep>> {
-        let (when, fault) = match self.action {
+        let (delay, fault) = match self.action {
             Action::Scenario { file } => return Ok(Scenario::load(&file)?.steps),
-            Action::Poison { queue, when } => (when, Fault::Poison { queue }),
+            Action::Poison { queue, delay } => (delay, Fault::Poison { queue }),
             Action::Kill {
                 component,
-                when,
+                delay,
                 time,
             } => (
-                when,
+                delay,
                 Fault::Kill {
                     component,
                     duration: time,
@@ -130,10 +130,10 @@ impl Arguments {
             ),
             Action::Pause(TimedFaultArgs {
                 component,
-                delay: when,
+                delay,
                 time,
             }) => (
-                when,
+                delay,
                 Fault::Pause {
                     component,
                     duration: time,
@@ -141,20 +141,20 @@ impl Arguments {
             ),
             Action::Cut(TimedFaultArgs {
                 component,
-                delay: when,
+                delay,
                 time,
             }) => (
-                when,
+                delay,
                 Fault::Cut {
                     component,
                     duration: time,
                 },
             ),
-            Action::Restart { component, when } => (when, Fault::Restart { component }),
-            Action::Disconnect { when } => (when, Fault::Disconnect),
+            Action::Restart { component, delay } => (delay, Fault::Restart { component }),
+            Action::Disconnect { delay } => (delay, Fault::Disconnect),
         };
         Ok(vec![ScenarioStep {
-            delay: when.after,
+            delay: delay.after,
             fault,
         }])
     }
@@ -162,11 +162,11 @@ impl Arguments {
 
 pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitStatus> {
     let steps = arguments.into_steps()?;
-    let done = chaos::run(&context.session, &steps, &mut |event| {
+    let outcome = chaos::run(&context.session, &steps, &mut |event| {
         print_event(context, event)
     })
     .await?;
-    Ok(if done == chaos::ScenarioOutcome::Completed {
+    Ok(if outcome == chaos::ScenarioOutcome::Completed {
         ExitStatus::Success
     } else {
         ExitStatus::Interrupted
@@ -175,19 +175,19 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
 
 fn print_event(context: &Context, event: chaos::ScenarioEvent<'_>) {
     let printer = &context.printer;
-    let (fault, broken) = match &event {
+    let (fault, outcome) = match &event {
         chaos::ScenarioEvent::Injecting(fault) => return printer.note(&fault.to_string()),
-        chaos::ScenarioEvent::Injected(fault, broken) => (fault, broken),
+        chaos::ScenarioEvent::Injected(fault, outcome) => (fault, outcome),
     };
-    let component = fault.component().unwrap_or("it");
-    printer.done(&match broken {
-        FaultOutcome::Reverted => format!("{component} is back"),
+    let component = fault.component().unwrap_or("the component");
+    printer.done(&match outcome {
+        FaultOutcome::Reverted => format!("{component} is running again"),
         FaultOutcome::NotReverted => {
             let up = context.session.dm_command("up");
             format!("{component} is down; start it: {up}")
         }
         FaultOutcome::ConnectionsClosed(count) => {
-            format!("{} ended", text::pluralize(*count, "connection"))
+            format!("{} closed", text::pluralize(*count, "connection"))
         }
         FaultOutcome::PoisonPublished(id) => {
             let list = context.session.dm_command("dlq ls");

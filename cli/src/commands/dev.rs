@@ -43,23 +43,22 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
     let project = session.project()?;
     project.check_services(&arguments.only)?;
     let consent = session.consent(arguments.yes);
-    // From before the first build on, so that no change is missed.
+    // Started before the first build, so that no change is missed.
     let mut sources = SourceWatcher::start(&project.loaded.root)?;
-    let began = Instant::now();
-    rebuild_once(context, &arguments, &project, consent.clone(), began).await?;
+    let started_at = Instant::now();
+    rebuild_once(context, &arguments, &project, consent.clone(), started_at).await?;
     while !session.interrupt.is_cancelled() {
         printer.note("watching for changes; Ctrl-C ends it");
-        let Some((changed, began)) = sources.wait_for_change(&session.interrupt).await? else {
+        let Some((changed, changed_at)) = sources.wait_for_change(&session.interrupt).await? else {
             break;
         };
         printer.note(&format!("{changed} changed"));
-        let round = async {
+        let rebuild = async {
             let project = session.project()?;
-            rebuild_once(context, &arguments, &project, consent.clone(), began).await
+            rebuild_once(context, &arguments, &project, consent.clone(), changed_at).await
         };
-        // A wrong line in dm.toml, an engine that went away: the next change may
-        // be its remedy.
-        if let Err(error) = round.await {
+        // An invalid line in dm.toml or an engine that stopped: the next change may fix it.
+        if let Err(error) = rebuild.await {
             print_failure(context, &error)?;
         }
     }
@@ -67,7 +66,7 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
     Ok(ExitStatus::Success)
 }
 
-/// Tells of a failure that ends nothing.
+/// Prints an error after which the watch continues.
 fn print_failure(context: &Context, error: &Error) -> Result<()> {
     let printer = &context.printer;
     if printer.is_json() {
@@ -85,14 +84,13 @@ fn print_failure(context: &Context, error: &Error) -> Result<()> {
     Ok(())
 }
 
-/// Makes the stack what the sources and the configuration say, and shows what came
-/// of it.
+/// Rebuilds the stack from the sources and the configuration, and prints the result.
 async fn rebuild_once(
     context: &Context,
     arguments: &Arguments,
     project: &Project,
     consent: Arc<Consent>,
-    began: Instant,
+    started_at: Instant,
 ) -> Result<()> {
     let session = &context.session;
     let _guard = session
@@ -103,17 +101,17 @@ async fn rebuild_once(
         only: &arguments.only,
         wait_timeout: arguments.wait_timeout,
     };
-    let rebuilt = rebuild.run(session, project, consent).await?;
-    if rebuilt.outcome.interrupted {
+    let run = rebuild.run(session, project, consent).await?;
+    if run.outcome.interrupted {
         return Ok(());
     }
     let printer = &context.printer;
-    let round = RebuildResult::new(&rebuilt, began.elapsed());
+    let result = RebuildResult::new(&run, started_at.elapsed());
     if printer.is_json() {
-        let line = dm_terminal::json::format_line(&dm_core::document::REBUILD, &round)?;
+        let line = dm_terminal::json::format_line(&dm_core::document::REBUILD, &result)?;
         printer.write_stdout(&line)?;
     } else {
-        printer.write_stdout(&views::rebuild::render(&round, &printer.stdout_canvas()))?;
+        printer.write_stdout(&views::rebuild::render(&result, &printer.stdout_canvas()))?;
     }
     Ok(())
 }

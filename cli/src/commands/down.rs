@@ -28,34 +28,34 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
     let project = session.project()?;
     let _guard = session.lock(&project, "dm down").await?;
     let engine = session.engine(project.config()).await?;
-    let removed = take_down(session, &project, engine, arguments.volumes).await?;
+    let report = take_down(session, &project, engine, arguments.volumes).await?;
     if context.printer.is_json() {
         context
             .printer
-            .print_document(&dm_core::document::DOWN, &removed)?;
+            .print_document(&dm_core::document::DOWN, &report)?;
         return Ok(ExitStatus::Success);
     }
-    if let Some(sentence) = removal_sentence(&removed) {
+    if let Some(sentence) = removal_sentence(&report) {
         context.printer.done(&sentence);
     }
-    if !removed.kept_volumes.is_empty() {
+    if !report.kept_volumes.is_empty() {
         context.printer.note(&format!(
             "the data of {} was kept; remove it: {}",
-            removed.kept_volumes.join(", "),
+            report.kept_volumes.join(", "),
             session.dm_command("down --volumes")
         ));
     }
     Ok(ExitStatus::Success)
 }
 
-/// What the run over the components has not told.
-fn removal_sentence(removed: &DownReport) -> Option<String> {
+/// Returns a summary of the removed volumes and networks, which the run does not report.
+fn removal_sentence(report: &DownReport) -> Option<String> {
     let volumes =
-        (!removed.volumes.is_empty()).then(|| text::pluralize(removed.volumes.len(), "volume"));
-    match (removed.components.is_empty(), volumes) {
+        (!report.volumes.is_empty()).then(|| text::pluralize(report.volumes.len(), "volume"));
+    match (report.components.is_empty(), volumes) {
         (_, Some(volumes)) => Some(format!("{volumes} removed")),
         (false, None) => None,
-        (true, None) if removed.networks.is_empty() => Some("nothing to remove".into()),
+        (true, None) if report.networks.is_empty() => Some("nothing to remove".into()),
         (true, None) => Some("network removed".into()),
     }
 }

@@ -15,7 +15,7 @@ use futures_util::StreamExt as _;
 use crate::context::Context;
 use crate::views;
 
-/// How long before an event its request may have begun.
+/// The longest time between the start of a request and its first event.
 const REQUEST_LEAD_TIME: TimeDelta = TimeDelta::seconds(30);
 
 /// Tail events, or trace one through the system.
@@ -83,55 +83,64 @@ struct TailArgs {
 }
 
 pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitStatus> {
-    let desk = StackClients::open(&context.session).await?;
+    let clients = StackClients::open(&context.session).await?;
     match arguments.action {
-        Action::Tail(follow) => tail(context, &desk, follow).await,
-        Action::Trace { id, logs } => trace(context, &desk, &id, logs).await,
+        Action::Tail(arguments) => tail(context, &clients, arguments).await,
+        Action::Trace { id, logs } => trace(context, &clients, &id, logs).await,
     }
 }
 
-async fn tail(context: &Context, desk: &StackClients, follow: TailArgs) -> Result<ExitStatus> {
+async fn tail(
+    context: &Context,
+    clients: &StackClients,
+    arguments: TailArgs,
+) -> Result<ExitStatus> {
     let filter = TailFilter {
-        types: follow.event_type,
-        services: follow.service,
-        trace_id: follow.trace,
-        subject: follow.aggregate,
+        types: arguments.event_type,
+        services: arguments.service,
+        trace_id: arguments.trace,
+        subject: arguments.aggregate,
     };
-    let connection = desk.connect_broker().await?;
-    let mut tail = EventTail::open(&connection, &follow.key).await?;
+    let connection = clients.connect_broker().await?;
+    let mut tail = EventTail::open(&connection, &arguments.key).await?;
     context.printer.note("listening; Ctrl-C ends it");
     let mut shown = 0;
-    while let Some(seen) = tail.next().await? {
-        if !filter.matches(&seen) {
+    while let Some(event) = tail.next().await? {
+        if !filter.matches(&event) {
             continue;
         }
         let line = if context.printer.is_json() {
-            json::format_line(&dm_core::document::EVENT, &seen)?
+            json::format_line(&dm_core::document::EVENT, &event)?
         } else {
-            views::events::render_observed(&seen, follow.data, &context.printer.stdout_canvas())
+            views::events::render_observed(&event, arguments.data, &context.printer.stdout_canvas())
         };
         context.printer.write_stdout(&line)?;
         shown += 1;
-        if follow.limit.is_some_and(|limit| shown >= limit) {
+        if arguments.limit.is_some_and(|limit| shown >= limit) {
             break;
         }
     }
     Ok(ExitStatus::Success)
 }
 
-async fn trace(context: &Context, desk: &StackClients, id: &str, logs: bool) -> Result<ExitStatus> {
-    let (stores, database) = (desk.stores(), desk.connect_database().await?);
-    let connection = desk
+async fn trace(
+    context: &Context,
+    clients: &StackClients,
+    id: &str,
+    logs: bool,
+) -> Result<ExitStatus> {
+    let (stores, database) = (clients.stores(), clients.connect_database().await?);
+    let connection = clients
         .lock_dead_letters_or_warn(&*context.session.frontend)
         .await?;
-    let site = TraceContext {
+    let trace_context = TraceContext {
         service_tables: &stores,
         database: &database,
         connection: connection.as_ref(),
     };
-    let trace = trace::load_trace(site, id).await?;
+    let trace = trace::load_trace(trace_context, id).await?;
     let lines = if logs {
-        collect_log_lines(desk, &trace).await?
+        collect_log_lines(clients, &trace).await?
     } else {
         Vec::new()
     };
@@ -147,9 +156,9 @@ async fn trace(context: &Context, desk: &StackClients, id: &str, logs: bool) -> 
     Ok(ExitStatus::Success)
 }
 
-/// What the services logged under the story's traces, by time.
+/// Returns the log lines of the services with the trace ids of the events, by time.
 async fn collect_log_lines(
-    desk: &StackClients,
+    clients: &StackClients,
     trace: &EventTrace,
 ) -> Result<Vec<views::events::TraceLogLine>> {
     let traces: BTreeSet<&str> = trace.traces.iter().map(String::as_str).collect();
@@ -159,21 +168,21 @@ async fn collect_log_lines(
         since: first.map(|first: DateTime<Utc>| (first - REQUEST_LEAD_TIME).timestamp()),
         tail: None,
     };
-    let services = desk.config().services.all().map(|(name, _)| name);
-    let mut found = Vec::new();
-    for container in desk
+    let services = clients.config().services.all().map(|(name, _)| name);
+    let mut trace_lines = Vec::new();
+    for container in clients
         .engine
-        .list_containers(&desk.project.instance.label_filter())
+        .list_containers(&clients.project.instance.label_filter())
         .await?
         .into_iter()
-        .filter(|it| services.contains(&it.component.as_str()))
+        .filter(|container| services.contains(&container.component.as_str()))
     {
-        let lines = desk.engine.log_lines(&container.name, &query);
+        let lines = clients.engine.log_lines(&container.name, &query);
         let mut lines = std::pin::pin!(lines);
         while let Some(line) = lines.next().await {
             let line = line?;
             if traces.iter().any(|trace| line.text.contains(trace)) {
-                found.push(views::events::TraceLogLine {
+                trace_lines.push(views::events::TraceLogLine {
                     at: line.time,
                     component: container.component.clone(),
                     text: line.text,
@@ -181,6 +190,6 @@ async fn collect_log_lines(
             }
         }
     }
-    found.sort_by_key(|line| line.at);
-    Ok(found)
+    trace_lines.sort_by_key(|line| line.at);
+    Ok(trace_lines)
 }

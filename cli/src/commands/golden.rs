@@ -56,16 +56,16 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
 }
 
 async fn list(context: &Context) -> Result<()> {
-    let goldens = golden::find(&context.session).await?;
+    let images = golden::find(&context.session).await?;
     let printer = &context.printer;
     if printer.is_json() {
-        printer.print_document(&dm_core::document::GOLDEN, &goldens)?;
-    } else if goldens.is_empty() {
+        printer.print_document(&dm_core::document::GOLDEN, &images)?;
+    } else if images.is_empty() {
         printer
             .write_stdout("no golden images for this configuration; create them: dm golden make")?;
     } else {
         let mut table = Table::new(vec![Column::new("component"), Column::new("image")]);
-        for (component, golden) in &goldens {
+        for (component, golden) in &images {
             table.add_row(vec![Cell::new(component), Cell::new(&golden.image)]);
         }
         printer.write_stdout(&table.render(&printer.stdout_canvas()))?;

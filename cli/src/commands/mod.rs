@@ -65,7 +65,7 @@ struct CommandLine {
     command: Command,
 }
 
-/// What every command needs to know.
+/// The global options.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = help::GLOBAL_OPTIONS)]
 struct GlobalArgs {
@@ -90,7 +90,7 @@ struct GlobalArgs {
     set: Vec<String>,
 }
 
-/// The option that may stand anywhere, any number of times.
+/// The id of the option that every level accepts repeatedly.
 const SET_OPTION: &str = "set";
 
 /// The command line of `dm`.
@@ -129,7 +129,8 @@ impl FromArgMatches for Cli {
 
 impl Parser for Cli {}
 
-// The arguments of a command have its help. A new command needs a place in `help::GROUPS`.
+// The arguments of a command contain its help. A new command needs a group in
+// `help::COMMAND_GROUPS`.
 #[derive(Debug, Subcommand)]
 enum Command {
     Up(up::Arguments),
@@ -166,13 +167,13 @@ enum Command {
 }
 
 impl Cli {
-    /// How to write, as the flags say.
+    /// Returns the output flags.
     #[must_use]
     pub fn flags(&self) -> &OutputFlags {
         &self.0.flags
     }
 
-    /// True where the command winds down by itself at the first interrupt.
+    /// Whether the command ends by itself after the first interrupt.
     #[must_use]
     pub fn is_graceful(&self) -> bool {
         match &self.0.command {
@@ -199,7 +200,7 @@ impl Cli {
         }
     }
 
-    /// True where the command stops components on its way.
+    /// Whether the command may leave components stopped.
     fn may_leave_stopped(&self) -> bool {
         matches!(
             &self.0.command,
@@ -216,7 +217,7 @@ impl Cli {
     /// Runs the command.
     ///
     /// # Errors
-    /// Whatever the command can't do; the caller prints it.
+    /// Returns the error of the command, which the caller prints.
     pub async fn run(self, printer: &Printer, interrupt: &CancellationToken) -> Result<ExitStatus> {
         let globals = self.0.globals.clone();
         let selection = InstanceSelection {
@@ -226,16 +227,16 @@ impl Cli {
         };
         let context = Context::new(printer.clone(), selection, interrupt.clone());
         let session = &context.session;
-        let before = if self.may_leave_stopped() {
+        let running = if self.may_leave_stopped() {
             RunningComponents::capture(session).await
         } else {
             None
         };
         let result = self.dispatch(&context).await;
-        if let Some(before) = before
+        if let Some(running) = running
             && !matches!(result, Ok(ExitStatus::Success | ExitStatus::Findings))
         {
-            let stopped = before.stopped_since().await;
+            let stopped = running.stopped_since().await;
             if !stopped.is_empty() {
                 printer.warn(&format!(
                     "left stopped: {}; start with: {}",
@@ -246,7 +247,7 @@ impl Cli {
         }
         match session.instance() {
             instance::DEFAULT_INSTANCE => result,
-            named => result.map_err(|error| error.for_instance(named)),
+            name => result.map_err(|error| error.for_instance(name)),
         }
     }
 
@@ -293,12 +294,12 @@ mod tests {
     use super::Cli;
 
     #[test]
-    fn arguments_are_consistent() {
+    fn command_line_passes_clap_debug_assert() {
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn free_texts_may_begin_with_dashes() {
+    fn free_text_options_accept_leading_dashes() {
         for line in [
             &["psql", "--command", "-- how many\nSELECT 1"][..],
             &["psql", "-c", "--"],

@@ -27,7 +27,7 @@ pub(crate) struct Arguments {
     print: bool,
 }
 
-/// A component without a page.
+/// The component has no web page.
 #[derive(Debug, Error)]
 #[error("could not open {name}: it has no web page")]
 struct NoPageError {

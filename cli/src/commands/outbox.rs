@@ -16,7 +16,7 @@ use crate::arguments::event_filter::EventFilterArgs;
 use crate::context::Context;
 use crate::views;
 
-/// How often `--watch` looks again.
+/// The refresh interval of `--watch`.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Inspect the outboxes, and retry refused events.
@@ -106,19 +106,19 @@ struct OutboxListArgs {
 }
 
 pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitStatus> {
-    let desk = StackClients::open(&context.session).await?;
-    let all = desk.stores();
+    let clients = StackClients::open(&context.session).await?;
+    let all = clients.stores();
     match arguments.action {
         Action::Ls(list) => {
             let tables = service_tables::resolve_services(&all, &list.filter.service)?;
-            let database = desk.connect_database().await?;
-            let wanted = page::OutboxPageRequest {
+            let database = clients.connect_database().await?;
+            let request = page::OutboxPageRequest {
                 states: list.state,
                 limit: list.filter.limit,
                 filter: list.filter.into_filter(),
                 cursor: list.cursor.unwrap_or_default(),
             };
-            let page = page::load_page(&database, &tables, &wanted).await?;
+            let page = page::load_page(&database, &tables, &request).await?;
             context
                 .printer
                 .print_result(&dm_core::document::OUTBOX, &page, |canvas| {
@@ -126,8 +126,8 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
                 })?;
         }
         Action::Show { id } => {
-            let whole = trace::load_event(&context.session, &desk, &id).await?;
-            views::events::print_event(&context.printer, &whole)?;
+            let event = trace::load_event(&context.session, &clients, &id).await?;
+            views::events::print_event(&context.printer, &event)?;
         }
         Action::Stats {
             service,
@@ -137,7 +137,7 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
             max_age,
         } => {
             let tables = service_tables::resolve_services(&all, &service)?;
-            let database = desk.connect_database().await?;
+            let database = clients.connect_database().await?;
             if watch {
                 let mut screen = live_table::LiveTable::new(&context.printer);
                 loop {
@@ -165,24 +165,27 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
                 refused: max_refused,
                 age: max_age,
             };
-            let beyond: Vec<String> = depths
+            let violations: Vec<String> = depths
                 .iter()
                 .flat_map(|depth| depth.describe_exceeded(&limits, Utc::now()))
                 .collect();
-            return Ok(views::limit_violations::print(&context.printer, &beyond));
+            return Ok(views::limit_violations::print(
+                &context.printer,
+                &violations,
+            ));
         }
         Action::Retry { ids, service } => {
             let tables = service_tables::resolve_services(&all, &service)?;
             let _guard = context
                 .session
-                .lock(&desk.project, "dm outbox retry")
+                .lock(&clients.project, "dm outbox retry")
                 .await?;
-            let database = desk.connect_database().await?;
-            let woken = retry::retry_refused(&database, &tables, &ids).await?;
-            let woken = usize::try_from(woken).unwrap_or(usize::MAX);
+            let database = clients.connect_database().await?;
+            let retried = retry::retry_refused(&database, &tables, &ids).await?;
+            let retried = usize::try_from(retried).unwrap_or(usize::MAX);
             context
                 .printer
-                .done(&format!("{} sent again", text::pluralize(woken, "event")));
+                .done(&format!("{} sent again", text::pluralize(retried, "event")));
         }
     }
     Ok(ExitStatus::Success)

@@ -34,7 +34,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitStatus> {
-    let began = Instant::now();
+    let started_at = Instant::now();
     let session = &context.session;
     let project = session.project()?;
     project.check_services(&arguments.names)?;
@@ -47,12 +47,12 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
         only: &arguments.names,
         wait_timeout: arguments.wait_timeout,
     };
-    let rebuilt = rebuild.run(session, &project, consent).await?;
-    let round = RebuildResult::new(&rebuilt.into_result()?, began.elapsed());
+    let run = rebuild.run(session, &project, consent).await?;
+    let result = RebuildResult::new(&run.into_result()?, started_at.elapsed());
     context
         .printer
-        .print_result(&dm_core::document::REBUILD, &round, |canvas| {
-            rebuild::render(&round, canvas)
+        .print_result(&dm_core::document::REBUILD, &result, |canvas| {
+            rebuild::render(&result, canvas)
         })?;
     Ok(ExitStatus::Success)
 }

@@ -14,10 +14,10 @@ use crate::views;
 /// Check that every event was delivered.
 ///
 /// Accounts for every event, from one snapshot of the database and the queues of the broker:
-/// for each queue that is bound to it, the event is pending, in flight, consumed or dead. The
-/// queue of the read model has no consumer in the stack: for that queue, the command shows how
-/// many events wait, and for how many the state is unknown. The invariants of the business
-/// tables are checked in the same snapshot.
+/// for each queue that is bound to it, the event is pending, in flight, processed or
+/// dead-lettered. The queue of the read model has no consumer in the stack: for that queue, the
+/// command shows how many events wait, and for how many the state is unknown. The invariants of
+/// the business tables are checked in the same snapshot.
 ///
 /// Exit code 1 if an event is missing, doubled or orphaned, or if an invariant is violated.
 #[derive(Debug, Args)]
@@ -36,21 +36,25 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitStatus> {
     let (session, printer) = (&context.session, &context.printer);
-    let desk = StackClients::open(session).await?;
-    // An account alone changes nothing, and waits for nobody.
+    let clients = StackClients::open(session).await?;
+    // Without --repair nothing is changed, so no lock is needed.
     let _guard = if arguments.repair {
-        Some(session.lock(&desk.project, "dm reconcile --repair").await?)
+        Some(
+            session
+                .lock(&clients.project, "dm reconcile --repair")
+                .await?,
+        )
     } else {
         None
     };
     let report =
-        reconcile::reconcile_events(session, &desk, arguments.grace, arguments.repair).await?;
+        reconcile::reconcile_events(session, &clients, arguments.grace, arguments.repair).await?;
     views::reconcile::print_report(printer, &report)?;
     if report.is_clean() {
         return Ok(ExitStatus::Success);
     }
-    // A letter that was published and not removed yet is there twice.
-    for run in replay_audit::unfinished_runs(&desk.connect_database().await?).await? {
+    // A dead letter that was replayed but not removed yet exists twice.
+    for run in replay_audit::unfinished_runs(&clients.connect_database().await?).await? {
         printer.note(&format!(
             "replay run {run} has not ended; unless it is running, resume it: {}",
             session.dm_command(&format!("dlq replay --resume {run}"))

@@ -33,31 +33,32 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitStatus> {
     let (session, printer) = (&context.session, &context.printer);
     let project = session.project()?;
-    let beginning = InitialData::resolve(&project, arguments.to.as_deref())?;
-    if let InitialData::Backup(backup) = &beginning
+    let initial_data = InitialData::resolve(&project, arguments.to.as_deref())?;
+    if let InitialData::Backup(backup) = &initial_data
         && !arguments.yes
         && printer.is_interactive()
     {
-        let now = restore::count_current_rows(&project).await?;
-        views::backup_comparison::print(printer, &backup.0, &now);
+        let current_rows = restore::count_current_rows(&project).await?;
+        views::backup_comparison::print(printer, &backup.0, &current_rows);
     }
     reset::confirm(session, &project, arguments.yes)?;
-    // One lock for all of it: whatever waits must not come between the reset and what the
-    // instance begins with.
+    // One lock for both: no waiting command may run between the reset and the load of the
+    // initial data.
     let _guard = session.lock(&project, "dm reset").await?;
-    if let InitialData::Backup(backup) = &beginning {
-        let (set, keys) = &**backup;
-        let account = restore::reset_to_backup(session, &project, &set.open(keys)?).await?;
-        return views::reconcile::print_restore_report(printer, account);
+    if let InitialData::Backup(backup) = &initial_data {
+        let (backup, identities) = &**backup;
+        let opened = backup.open(identities)?;
+        let report = restore::reset_to_backup(session, &project, &opened).await?;
+        return views::reconcile::print_restore_report(printer, report);
     }
-    let brought = reset::reset_and_bring_up(session, &project, arguments.yes)
+    let run = reset::reset_and_bring_up(session, &project, arguments.yes)
         .await?
         .into_result()?;
-    let rows = brought.status().await?;
-    views::status::print(printer, &brought.stack.instance.name, &rows)?;
-    if let InitialData::Seed(scale) = beginning {
-        let seeded = Seed::new(scale).run(session).await?;
-        views::seed::print(printer, seeded)?;
+    let rows = run.status().await?;
+    views::status::print(printer, &run.stack.instance.name, &rows)?;
+    if let InitialData::Seed(scale) = initial_data {
+        let result = Seed::new(scale).run(session).await?;
+        views::seed::print(printer, result)?;
     }
     Ok(ExitStatus::Success)
 }

@@ -22,9 +22,9 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
     let session = &context.session;
     let project = session.project()?;
     let _guard = session.lock(&project, "dm restart").await?;
-    let restarted = restart(session, &project, &arguments.names).await?;
-    let brought = restarted.into_result()?;
-    let rows = brought.status().await?;
-    views::status::print(&context.printer, &brought.stack.instance.name, &rows)?;
+    let run = restart(session, &project, &arguments.names).await?;
+    let run = run.into_result()?;
+    let rows = run.status().await?;
+    views::status::print(&context.printer, &run.stack.instance.name, &rows)?;
     Ok(ExitStatus::Success)
 }

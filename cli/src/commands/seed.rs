@@ -13,7 +13,7 @@ use dm_seed::history::HistorySlice;
 use crate::context::Context;
 use crate::views;
 
-/// What sets the password for all commands.
+/// The environment variable with the password for all commands.
 const PASSWORD_VARIABLE: &str = "DM_TOKEN_PASSWORD";
 
 /// Load demo data, months of history, or your own data.
@@ -106,35 +106,35 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
     seed.validate()?;
     let project = session.project()?;
     if fresh {
-        // What can be wrong with it should be told while the data is still there.
+        // An invalid seed file must be reported before the data is removed.
         SeedFile::load(&project.loaded.root)?;
         reset::confirm(session, &project, yes)?;
     }
-    // Two at once would take the same companies. One lock for all of it: whatever waits
-    // must not come between the reset and the seed.
+    // Two concurrent seeds would use the same companies. One lock for both steps: no waiting
+    // command may run between the reset and the seed.
     let _guard = session.lock(&project, "dm seed").await?;
     if fresh {
-        let brought = reset::reset_and_bring_up(session, &project, yes)
+        let run = reset::reset_and_bring_up(session, &project, yes)
             .await?
             .into_result()?;
-        let rows = brought.status().await?;
-        views::status::print(&context.printer, &brought.stack.instance.name, &rows)?;
+        let rows = run.status().await?;
+        views::status::print(&context.printer, &run.stack.instance.name, &rows)?;
     }
-    let by_variable = std::env::var_os(PASSWORD_VARIABLE).is_some();
-    if ignores_password(&seed, by_variable) {
+    let is_from_variable = std::env::var_os(PASSWORD_VARIABLE).is_some();
+    if ignores_password(&seed, is_from_variable) {
         context
             .printer
             .warn("--password has no effect: only a demo signs users in");
     }
-    let seeded = seed.run(session).await?;
-    views::seed::print(&context.printer, seeded)?;
+    let result = seed.run(session).await?;
+    views::seed::print(&context.printer, result)?;
     Ok(ExitStatus::Success)
 }
 
-/// True if the command line has a password and the seed signs no user in.
-fn ignores_password(seed: &Seed, by_variable: bool) -> bool {
-    // The variable is there for all commands.
-    seed.password != FIXTURE_PASSWORD && !by_variable && !seed.needs_sign_in()
+/// Whether the command line has a password and the seed signs no user in.
+fn ignores_password(seed: &Seed, is_from_variable: bool) -> bool {
+    // The variable applies to all commands.
+    seed.password != FIXTURE_PASSWORD && !is_from_variable && !seed.needs_sign_in()
 }
 
 #[cfg(test)]
@@ -142,25 +142,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_is_for_a_demo() {
-        let given = |password: &str, scale| Seed {
+    fn ignores_password_unless_the_seed_is_a_demo() {
+        let seed = |password: &str, scale| Seed {
             password: password.to_owned(),
             ..Seed::new(scale)
         };
         assert!(ignores_password(
-            &given("other", SeedScale::Orders(10)),
+            &seed("other", SeedScale::Orders(10)),
             false
         ));
         for (password, scale) in [
             ("other", SeedScale::Demo),
             (FIXTURE_PASSWORD, SeedScale::Orders(10)),
         ] {
-            assert!(!ignores_password(&given(password, scale), false));
+            assert!(!ignores_password(&seed(password, scale), false));
         }
-        let from = Seed {
+        let import = Seed {
             import_dir: Some(PathBuf::from("business")),
-            ..given("other", SeedScale::Demo)
+            ..seed("other", SeedScale::Demo)
         };
-        assert!(ignores_password(&from, false));
+        assert!(ignores_password(&import, false));
     }
 }

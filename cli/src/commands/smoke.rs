@@ -36,7 +36,7 @@ pub(crate) struct Arguments {
     junit: Option<PathBuf>,
 }
 
-/// `dm smoke --json`.
+/// The document of `dm smoke --json`.
 #[derive(Debug, Serialize)]
 struct SmokeDocument<'a> {
     ok: bool,
@@ -45,7 +45,7 @@ struct SmokeDocument<'a> {
     runs: &'a [Vec<StepResult>],
 }
 
-/// A report that can't be written.
+/// The JUnit report could not be written.
 #[derive(Debug, Error)]
 enum SmokeError {
     #[error("could not write {}: {source}", path.display())]
@@ -67,7 +67,7 @@ impl UserError for SmokeError {
     }
 }
 
-/// Shows the steps of a proof.
+/// Prints the steps of a smoke test.
 struct StepPrinter<'a>(&'a Printer);
 
 impl smoke::StepObserver for StepPrinter<'_> {
@@ -84,8 +84,8 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
     let (session, printer) = (&context.session, &context.printer);
     let project = session.project()?;
     let engine = session.engine(project.config()).await?;
-    let proof = smoke::SmokeTest::from(arguments.smoke);
-    let runs = proof
+    let smoke_test = smoke::SmokeTest::from(arguments.smoke);
+    let runs = smoke_test
         .run(session, &project, &engine, &mut StepPrinter(printer))
         .await?;
     let counts = StepCounts::from_steps(runs.iter().flatten());

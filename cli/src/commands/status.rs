@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::views::backup::{ScheduleStatus, SchedulerState};
 use crate::views::{self, status};
 
-/// How often `--watch` looks again.
+/// The refresh interval of `--watch`.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Show the state and the address of each component.
@@ -44,7 +44,7 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
         loop {
             let rows = status_collector::collect_status(&stack, arguments.memory).await?;
             let document = status::StatusDocument::new(&stack.instance.name, &rows);
-            // A change is a change of everything but the times.
+            // Changed times alone do not count as a change.
             let state = rows
                 .iter()
                 .map(|row| format!("{} {:?}\n", row.component, row.state))
@@ -56,24 +56,24 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
         }
     }
     let rows = status_collector::collect_status(&stack, arguments.memory).await?;
-    let sets = backup::open_store(&project, None);
-    let last = sets.newest(&[Purpose::Manual, Purpose::Scheduled])?;
-    let runs = |row: &StatusRow| {
+    let store = backup::open_store(&project, None);
+    let last_backup = store.newest(&[Purpose::Manual, Purpose::Scheduled])?;
+    let is_running_scheduler = |row: &StatusRow| {
         use ComponentState::{Ready, Starting, Unhealthy};
         row.component == dm_backup::scheduler::NAME
             && matches!(row.state, Ready | Starting | Unhealthy)
     };
-    let place = match stack.engine.is_local() {
+    let scheduler_state = match stack.engine.is_local() {
         false => SchedulerState::RemoteEngine,
-        true if rows.iter().any(runs) => SchedulerState::Running,
+        true if rows.iter().any(is_running_scheduler) => SchedulerState::Running,
         true => SchedulerState::NotRunning,
     };
     let schedule = ScheduleStatus::new(
         project.config().backup.every.as_duration(),
-        place,
+        scheduler_state,
         project.schedule_dir().report(),
     );
-    print_status(context, &stack, &rows, last.as_ref(), schedule)?;
+    print_status(context, &stack, &rows, last_backup.as_ref(), schedule)?;
     let all_ready = rows
         .iter()
         .all(|row| matches!(row.state, ComponentState::Ready | ComponentState::Done));
@@ -88,20 +88,20 @@ fn print_status(
     context: &Context,
     stack: &Stack,
     rows: &[StatusRow],
-    last: Option<&Backup>,
+    last_backup: Option<&Backup>,
     schedule: ScheduleStatus,
 ) -> Result<()> {
     let printer = &context.printer;
-    let last = last.map(views::backup::LastBackup::new);
+    let last_backup = last_backup.map(views::backup::LastBackup::new);
     if printer.is_json() {
         let mut document = status::StatusDocument::new(&stack.instance.name, rows);
-        document.last_backup = last;
+        document.last_backup = last_backup;
         document.schedule = Some(schedule);
         printer.print_document(&dm_core::document::STATUS, &document)?;
     } else {
         printer.write_stdout(&status::render(rows, &printer.stdout_canvas()))?;
-        if let Some(last) = last {
-            printer.note(&last.sentence());
+        if let Some(last_backup) = last_backup {
+            printer.note(&last_backup.sentence());
         }
         printer.note(&schedule.sentence());
     }

@@ -1,4 +1,4 @@
-//! Backups.
+//! Renders backups and their schedule.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,117 +12,120 @@ use dm_terminal::table::{Cell, Column, Table};
 use dm_terminal::text;
 use serde::Serialize;
 
-/// The newest backup of an instance, as its status has it.
+/// The newest backup of an instance in the document of its status.
 #[derive(Debug, Serialize)]
 pub(crate) struct LastBackup {
     id: String,
     taken_at: DateTime<Utc>,
     age_seconds: u64,
-    proved_at: Option<DateTime<Utc>>,
+    verified_at: Option<DateTime<Utc>>,
 }
 
 impl LastBackup {
-    /// That one.
+    /// The document for a backup.
     #[must_use]
-    pub(crate) fn new(set: &Backup) -> Self {
+    pub(crate) fn new(backup: &Backup) -> Self {
         Self {
-            id: set.manifest.id.clone(),
-            taken_at: set.manifest.taken_at,
-            age_seconds: set.age().as_secs(),
-            proved_at: set.verified_at,
+            id: backup.manifest.id.clone(),
+            taken_at: backup.manifest.taken_at,
+            age_seconds: backup.age().as_secs(),
+            verified_at: backup.verified_at,
         }
     }
 
-    /// In words.
+    /// Returns the sentence about the backup.
     #[must_use]
     pub(crate) fn sentence(&self) -> String {
-        let proved = match self.proved_at {
+        let verified = match self.verified_at {
             Some(_) => "verified by a restore",
             None => "not verified by a restore: dm backup verify --restore",
         };
         let age = text::format_duration(Duration::from_secs(self.age_seconds));
-        format!("last backup {}, {age} ago, {proved}", self.id)
+        format!("last backup {}, {age} ago, {verified}", self.id)
     }
 }
 
-/// Where the container of a schedule is.
+/// The state of the scheduler container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SchedulerState {
-    /// It runs.
+    /// The container is running.
     Running,
-    /// It does not run.
+    /// The container is not running.
     NotRunning,
-    /// It can't run where the engine is.
+    /// The engine is remote, where the container cannot run.
     RemoteEngine,
 }
 
-/// When the backups of an instance are made by themselves.
+/// The schedule of the backups of an instance.
 #[derive(Debug, Serialize)]
 pub(crate) struct ScheduleStatus {
-    /// Seconds between two; none where there is no schedule.
+    /// The interval in seconds. `None` without a schedule.
     every_seconds: Option<u64>,
-    /// Why there is none.
+    /// The reason why there is no schedule.
     #[serde(skip_serializing_if = "Option::is_none")]
     off: Option<&'static str>,
     #[serde(flatten)]
-    state: Option<SchedulerReport>,
+    report: Option<SchedulerReport>,
 }
 
 impl ScheduleStatus {
-    /// The schedule of a configuration, and how it went when it was last heard of.
+    /// The schedule of a configuration, with the last report of the scheduler.
     #[must_use]
     pub(crate) fn new(
-        every: Option<Duration>,
-        place: SchedulerState,
-        state: Option<SchedulerReport>,
+        interval: Option<Duration>,
+        state: SchedulerState,
+        report: Option<SchedulerReport>,
     ) -> Self {
-        let off = match (every, place) {
+        let off = match (interval, state) {
             (None, _) => Some("backup.every is \"off\""),
             (_, SchedulerState::RemoteEngine) => Some("the engine is not on this machine"),
             (_, SchedulerState::NotRunning) => Some("the container `backup` is not running: dm up"),
             (_, SchedulerState::Running) => None,
         };
         Self {
-            every_seconds: every.filter(|_| off.is_none()).map(|every| every.as_secs()),
+            every_seconds: interval
+                .filter(|_| off.is_none())
+                .map(|interval| interval.as_secs()),
             off,
-            state: state.filter(|_| off.is_none()),
+            report: report.filter(|_| off.is_none()),
         }
     }
 
-    /// In words.
+    /// Returns the sentence about the schedule.
     #[must_use]
     pub(crate) fn sentence(&self) -> String {
         if let Some(off) = self.off {
             return format!("no scheduled backups: {off}");
         }
-        let every = Duration::from_secs(self.every_seconds.unwrap_or_default());
-        let every = values::format_interval(every);
-        let Some(state) = &self.state else {
-            return format!("a backup is scheduled {every}");
+        let interval = Duration::from_secs(self.every_seconds.unwrap_or_default());
+        let interval = values::format_interval(interval);
+        let Some(report) = &self.report else {
+            return format!("a backup is scheduled {interval}");
         };
-        let due = match (state.next_due - Utc::now()).to_std() {
-            Ok(left) => {
-                let left = text::format_duration(Duration::from_secs(left.as_secs()));
-                format!("the next one is due in {left}")
+        let due = match (report.next_due - Utc::now()).to_std() {
+            Ok(remaining) => {
+                let remaining = Duration::from_secs(remaining.as_secs());
+                let remaining = text::format_duration(remaining);
+                format!("the next one is due in {remaining}")
             }
             Err(_) => "the next one is due".to_owned(),
         };
-        let failed = state.last_attempt.as_ref();
-        let failed = failed.and_then(|it| Some((it.at, it.error.as_ref()?)));
+        let failed = report.last_attempt.as_ref();
+        let failed = failed.and_then(|attempt| Some((attempt.at, attempt.error.as_ref()?)));
         match failed {
             Some((at, error)) => format!(
                 "the scheduled backup of {} ago failed: {error}; {due}",
                 format_age(at)
             ),
-            None => format!("a backup is scheduled {every}; {due}"),
+            None => format!("a backup is scheduled {interval}; {due}"),
         }
     }
 }
 
-/// The backups of an instance.
+/// The document of `dm backup ls`.
 #[derive(Debug, Serialize)]
 pub(crate) struct BackupListDocument {
-    folder: String,
+    directory: String,
     backups: Vec<BackupRow>,
 }
 
@@ -134,25 +137,25 @@ struct BackupRow {
     bytes: u64,
     rows: i64,
     dead_letters: u64,
-    proved_at: Option<DateTime<Utc>>,
-    /// What is wrong with it.
-    broken: Option<String>,
+    verified_at: Option<DateTime<Utc>>,
+    /// The reason why the backup cannot be read.
+    error: Option<String>,
 }
 
 impl BackupListDocument {
-    /// The list of some.
+    /// The document for the entries of a store.
     #[must_use]
-    pub(crate) fn new(folder: &Path, sets: &[BackupEntry]) -> Self {
-        let row = |listed: &BackupEntry| match listed {
-            BackupEntry::Complete(set) => BackupRow {
-                id: set.manifest.id.clone(),
-                taken_at: Some(set.manifest.taken_at),
-                purpose: Some(set.manifest.purpose),
-                bytes: set.manifest.total_bytes(),
-                rows: set.manifest.total_rows(),
-                dead_letters: set.manifest.dead_letters.values().sum(),
-                proved_at: set.verified_at,
-                broken: None,
+    pub(crate) fn new(directory: &Path, entries: &[BackupEntry]) -> Self {
+        let row = |entry: &BackupEntry| match entry {
+            BackupEntry::Complete(backup) => BackupRow {
+                id: backup.manifest.id.clone(),
+                taken_at: Some(backup.manifest.taken_at),
+                purpose: Some(backup.manifest.purpose),
+                bytes: backup.manifest.total_bytes(),
+                rows: backup.manifest.total_rows(),
+                dead_letters: backup.manifest.dead_letters.values().sum(),
+                verified_at: backup.verified_at,
+                error: None,
             },
             BackupEntry::Unreadable(name, error) => BackupRow {
                 id: name.clone(),
@@ -161,24 +164,24 @@ impl BackupListDocument {
                 bytes: 0,
                 rows: 0,
                 dead_letters: 0,
-                proved_at: None,
-                broken: Some(error.to_string()),
+                verified_at: None,
+                error: Some(error.to_string()),
             },
         };
         Self {
-            folder: folder.display().to_string(),
-            backups: sets.iter().map(row).collect(),
+            directory: directory.display().to_string(),
+            backups: entries.iter().map(row).collect(),
         }
     }
 }
 
-/// The list for a person.
+/// Renders the list as a table.
 #[must_use]
 pub(crate) fn render_list(list: &BackupListDocument, canvas: &Canvas) -> String {
     if list.backups.is_empty() {
         return format!(
             "no backups in {}; create one: dm backup create",
-            list.folder
+            list.directory
         );
     }
     let mut table = Table::new(vec![
@@ -187,11 +190,11 @@ pub(crate) fn render_list(list: &BackupListDocument, canvas: &Canvas) -> String 
         Column::new("size").right_aligned(),
         Column::new("rows").right_aligned(),
         Column::new("dead letters").right_aligned(),
-        Column::new("made").min_width(6),
-        Column::new("proved").min_width(8),
+        Column::new("purpose").min_width(7),
+        Column::new("verified").min_width(8),
     ]);
     for row in &list.backups {
-        if let Some(broken) = &row.broken {
+        if let Some(error) = &row.error {
             table.add_row(vec![
                 Cell::new(&row.id).with_role(StyleRole::Error),
                 Cell::default(),
@@ -199,17 +202,17 @@ pub(crate) fn render_list(list: &BackupListDocument, canvas: &Canvas) -> String 
                 Cell::default(),
                 Cell::default(),
                 Cell::default(),
-                Cell::new(broken).with_role(StyleRole::Error),
+                Cell::new(error).with_role(StyleRole::Error),
             ]);
             continue;
         }
-        let made = match row.purpose {
+        let purpose = match row.purpose {
             Some(purpose @ Purpose::Safety) => {
                 Cell::new(purpose.as_str()).with_role(StyleRole::Muted)
             }
             purpose => Cell::from_option(purpose.map(Purpose::as_str)),
         };
-        let proved = match row.proved_at {
+        let verified = match row.verified_at {
             Some(at) => Cell::new(format!("{} ago", format_age(at))).with_role(StyleRole::Success),
             None => Cell::new("not yet").with_role(StyleRole::Muted),
         };
@@ -219,14 +222,14 @@ pub(crate) fn render_list(list: &BackupListDocument, canvas: &Canvas) -> String 
             Cell::new(format_size(row.bytes)),
             Cell::new(row.rows.to_string()),
             Cell::new(row.dead_letters.to_string()),
-            made,
-            proved,
+            purpose,
+            verified,
         ]);
     }
     table.render(canvas)
 }
 
-/// How long ago that was.
+/// Formats the age of a time.
 pub(crate) fn format_age(at: DateTime<Utc>) -> String {
     let age = Utc::now() - at;
     match age.to_std() {
@@ -235,15 +238,15 @@ pub(crate) fn format_age(at: DateTime<Utc>) -> String {
     }
 }
 
-/// Bytes as people read them.
+/// Formats a number of bytes.
 pub(crate) fn format_size(bytes: u64) -> String {
     bytesize::ByteSize::b(bytes).display().si().to_string()
 }
 
-/// One for a person.
+/// Renders the contents of a backup.
 #[must_use]
-pub(crate) fn render_backup(set: &Backup, canvas: &Canvas) -> String {
-    let manifest = &set.manifest;
+pub(crate) fn render_backup(backup: &Backup, canvas: &Canvas) -> String {
+    let manifest = &backup.manifest;
     let mut table = Table::new(vec![
         Column::new("schema").min_width(10),
         Column::new("tables").right_aligned(),
@@ -267,8 +270,8 @@ pub(crate) fn render_backup(set: &Backup, canvas: &Canvas) -> String {
             Cell::new(rows.to_string()),
         ]);
     }
-    let dead: u64 = manifest.dead_letters.values().sum();
-    // Parts are saved side by side.
+    let dead_letters: u64 = manifest.dead_letters.values().sum();
+    // The parts are saved in parallel.
     let took = manifest.seconds.values().copied().fold(0.0, f64::max);
     let lines = [
         format!(
@@ -282,7 +285,7 @@ pub(crate) fn render_backup(set: &Backup, canvas: &Canvas) -> String {
             manifest.keycloak
         ),
         format!(
-            "{} in {} files; {dead} dead letters, {} events to be published; made in {}",
+            "{} in {} files; {dead_letters} dead letters, {} unpublished events; created in {}",
             format_size(manifest.total_bytes()),
             manifest.files.len(),
             manifest.pending,
@@ -292,11 +295,11 @@ pub(crate) fn render_backup(set: &Backup, canvas: &Canvas) -> String {
             0 => "not encrypted".to_owned(),
             count => format!("encrypted for {}", text::pluralize(count, "recipient")),
         },
-        match set.verified_at {
+        match backup.verified_at {
             Some(at) => format!("verified by a restore {} ago", format_age(at)),
             None => "not verified by a restore yet: dm backup verify --restore".to_owned(),
         },
-        canvas.paint(StyleRole::Muted, &set.path.display().to_string()),
+        canvas.paint(StyleRole::Muted, &backup.path.display().to_string()),
     ];
     format!("{}\n\n{}", lines.join("\n"), table.render(canvas))
 }

@@ -1,4 +1,4 @@
-//! A backup beside what it would replace.
+//! Compares a backup with the data that it would replace.
 
 use std::collections::BTreeMap;
 
@@ -9,25 +9,25 @@ use dm_terminal::table::{Cell, Column, Table};
 
 use crate::views::backup::format_age;
 
-/// Shows a backup beside what it would replace: how many rows there are now, or why that is
-/// not known.
-pub(crate) fn print(printer: &Printer, set: &Backup, now: &Result<RowCounts, String>) {
-    let now = now.as_ref().map_err(String::as_str);
-    printer.write_stderr(&render(set, now, &printer.stderr_canvas()));
+/// Prints a backup compared with the current number of rows, or the reason why that is
+/// unknown.
+pub(crate) fn print(printer: &Printer, backup: &Backup, current: &Result<RowCounts, String>) {
+    let current = current.as_ref().map_err(String::as_str);
+    printer.write_stderr(&render(backup, current, &printer.stderr_canvas()));
 }
 
-/// The backup, and how many rows each schema has in it and now. `now` says why it is not known
-/// where it is not.
+/// Renders the backup and the number of rows of each schema, in the backup and currently. An
+/// error in `current` is the reason why the current number is unknown.
 #[must_use]
-fn render(set: &Backup, now: Result<&RowCounts, &str>, canvas: &Canvas) -> String {
-    let manifest = &set.manifest;
+fn render(backup: &Backup, current: Result<&RowCounts, &str>, canvas: &Canvas) -> String {
+    let manifest = &backup.manifest;
     let taken_at = manifest.taken_at;
-    let ago = match taken_at <= chrono::Utc::now() {
+    let age = match taken_at <= chrono::Utc::now() {
         true => format!("{} ago", format_age(taken_at)),
         false => format_age(taken_at),
     };
-    let first = format!(
-        "{}: {}, {ago}, {}",
+    let heading = format!(
+        "{}: {}, {age}, {}",
         canvas.paint(StyleRole::Emphasis, &manifest.id),
         taken_at.format("%Y-%m-%d %H:%M:%S UTC"),
         manifest.purpose.as_str()
@@ -37,23 +37,32 @@ fn render(set: &Backup, now: Result<&RowCounts, &str>, canvas: &Canvas) -> Strin
         Column::new("rows in the backup").right_aligned(),
         Column::new("rows now").right_aligned(),
     ]);
-    let there = sum_by_schema(&manifest.postgres.rows);
-    let here = now.map(sum_by_schema).unwrap_or_default();
-    let mut schemas: Vec<&str> = there.keys().chain(here.keys()).copied().collect();
+    let backup_rows = sum_by_schema(&manifest.postgres.rows);
+    let current_rows = current.map(sum_by_schema).unwrap_or_default();
+    let mut schemas: Vec<&str> = backup_rows
+        .keys()
+        .chain(current_rows.keys())
+        .copied()
+        .collect();
     schemas.sort_unstable();
     schemas.dedup();
     for schema in schemas {
-        let rows = |of: &BTreeMap<&str, i64>| of.get(schema).map_or("none".into(), i64::to_string);
+        let rows =
+            |counts: &BTreeMap<&str, i64>| counts.get(schema).map_or("none".into(), i64::to_string);
         table.add_row(vec![
             Cell::new(schema),
-            Cell::new(rows(&there)),
-            Cell::new(if now.is_ok() { rows(&here) } else { "?".into() }),
+            Cell::new(rows(&backup_rows)),
+            Cell::new(if current.is_ok() {
+                rows(&current_rows)
+            } else {
+                "?".into()
+            }),
         ]);
     }
-    let mut lines = vec![first, table.render(canvas)];
-    if let Err(why) = now {
+    let mut lines = vec![heading, table.render(canvas)];
+    if let Err(reason) = current {
         lines.push(canvas.wrap(
-            &format!("could not count the current rows: {why}"),
+            &format!("could not count the current rows: {reason}"),
             "",
             "  ",
         ));
@@ -80,18 +89,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_backup_is_shown_beside_what_it_replaces() {
+    fn render_compares_rows_of_the_backup_with_current_rows() {
         let mut manifest = manifest("20261126T100000000Z", "2026-11-26T10:00:00Z");
         manifest.postgres.rows.insert("orders.items".into(), 4);
-        let set = Backup {
+        let backup = Backup {
             path: PathBuf::new(),
             manifest,
             verified_at: None,
             restore_started_at: None,
             restored_at: None,
         };
-        let now = RowCounts::from([("orders.orders".into(), 9), ("public.mark".into(), 1)]);
-        let text = render(&set, Ok(&now), &pipe_canvas());
+        let current = RowCounts::from([("orders.orders".into(), 9), ("public.mark".into(), 1)]);
+        let text = render(&backup, Ok(&current), &pipe_canvas());
         let lines: Vec<Vec<&str>> = text
             .lines()
             .map(|line| line.split_whitespace().collect())
@@ -103,7 +112,7 @@ mod tests {
         assert!(lines[0].ends_with(&["manual"]), "{text}");
         assert!(lines.contains(&vec!["orders", "7", "9"]), "{text}");
         assert!(lines.contains(&vec!["public", "none", "1"]), "{text}");
-        let unknown = render(&set, Err("no answer"), &pipe_canvas());
+        let unknown = render(&backup, Err("no answer"), &pipe_canvas());
         assert!(
             unknown.contains("could not count the current rows: no answer"),
             "{unknown}"

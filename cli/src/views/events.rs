@@ -1,4 +1,4 @@
-//! Events as they pass, one of them whole, and the story of many.
+//! Renders events: as they are published, one in detail, and a trace.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use dm_contracts::time;
@@ -13,35 +13,35 @@ use serde_json::Value;
 
 use super::outbox::state_role;
 
-/// A line that a service logged.
+/// A log line of a service.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct TraceLogLine {
-    /// When.
+    /// The time.
     pub at: Option<DateTime<Utc>>,
-    /// By which service.
+    /// The service.
     pub component: String,
-    /// The line.
+    /// The text.
     pub text: String,
 }
 
-/// A story with what was logged.
+/// The document of a trace with its log lines.
 #[derive(Debug, Serialize)]
 pub(crate) struct TraceDocument<'a> {
-    /// The story.
+    /// The trace.
     #[serde(flatten)]
     pub trace: &'a EventTrace,
-    /// The lines.
+    /// The log lines.
     pub logs: &'a [TraceLogLine],
 }
 
-/// A message that passes, on a line.
+/// Renders an observed event as a line.
 #[must_use]
-pub(crate) fn render_observed(seen: &ObservedEvent, data: bool, canvas: &Canvas) -> String {
-    let at = seen.at.format("%H:%M:%S%.3f").to_string();
-    let (role, glyph) = match seen.kind {
+pub(crate) fn render_observed(event: &ObservedEvent, with_data: bool, canvas: &Canvas) -> String {
+    let at = event.observed_at.format("%H:%M:%S%.3f").to_string();
+    let (role, glyph) = match event.kind {
         ObservedEventKind::Published => (StyleRole::Success, Glyph::Check),
         ObservedEventKind::Retried => (StyleRole::Warning, Glyph::Warning),
-        ObservedEventKind::Dead => (StyleRole::Error, Glyph::Failed),
+        ObservedEventKind::DeadLettered => (StyleRole::Error, Glyph::Failed),
     };
     let mut line = format!(
         "{} {} {}  {}  {}",
@@ -49,37 +49,37 @@ pub(crate) fn render_observed(seen: &ObservedEvent, data: bool, canvas: &Canvas)
         canvas.paint_glyph(role, glyph),
         canvas.paint(
             StyleRole::Emphasis,
-            &text::sanitize(text::short_event_type(seen.event_type.as_deref()), false)
+            &text::sanitize(text::short_event_type(event.event_type.as_deref()), false)
         ),
-        text::sanitize(seen.subject.as_deref().unwrap_or("-"), false),
+        text::sanitize(event.subject.as_deref().unwrap_or("-"), false),
         canvas.paint(
             StyleRole::Muted,
-            &text::sanitize(seen.id.as_deref().unwrap_or("-"), false)
+            &text::sanitize(event.id.as_deref().unwrap_or("-"), false)
         ),
     );
-    if let Some(queue) = &seen.queue {
-        let what = match seen.kind {
-            ObservedEventKind::Dead => "dead-lettered in",
-            _ => "to be retried in",
+    if let Some(queue) = &event.queue {
+        let status = match event.kind {
+            ObservedEventKind::DeadLettered => "dead-lettered in",
+            _ => "waits for a retry in",
         };
-        let reason = seen.reason.as_deref().unwrap_or("unknown");
-        let error = seen.error.as_deref().unwrap_or_default();
-        let failure = format!("  {what} {queue}: {reason}: {error}");
+        let reason = event.reason.as_deref().unwrap_or("unknown");
+        let error = event.error.as_deref().unwrap_or_default();
+        let failure = format!("  {status} {queue}: {reason}: {error}");
         line.push_str(&canvas.paint(role, &text::sanitize(&failure, false)));
     }
-    if let Some(said) = seen.data.as_ref().filter(|_| data) {
+    if let Some(data) = event.data.as_ref().filter(|_| with_data) {
         line.push_str(&format!(
             "\n    {}",
-            text::sanitize(&said.to_string(), false)
+            text::sanitize(&data.to_string(), false)
         ));
     }
     line
 }
 
-/// Shows an event with its way.
+/// Prints an event with its deliveries.
 ///
 /// # Errors
-/// A closed output.
+/// If the output is closed.
 pub(crate) fn print_event(printer: &Printer, event: &EventDetail) -> Result<()> {
     Ok(
         printer.print_result(&dm_core::document::EVENT_DETAIL, event, |canvas| {
@@ -88,12 +88,12 @@ pub(crate) fn print_event(printer: &Printer, event: &EventDetail) -> Result<()> 
     )
 }
 
-/// An event, all of it.
+/// Renders an event with all its details.
 #[must_use]
-pub(crate) fn render_event(whole: &EventDetail, now: DateTime<Utc>, canvas: &Canvas) -> String {
-    let row = &whole.event.row;
+pub(crate) fn render_event(detail: &EventDetail, now: DateTime<Utc>, canvas: &Canvas) -> String {
+    let row = &detail.event.row;
     let state = row.state(now);
-    let written = time::format(row.created_at);
+    let written_at = time::format(row.created_at);
     let published = row.published_at.map(|at| {
         format!(
             "{}, {} later",
@@ -101,22 +101,22 @@ pub(crate) fn render_event(whole: &EventDetail, now: DateTime<Utc>, canvas: &Can
             format_elapsed(at - row.created_at)
         )
     });
-    let place = format!("{}, number {}", row.service, row.sequence);
+    let outbox = format!("{}, number {}", row.service, row.sequence);
     let attempts = row.attempts.to_string();
-    let held = row
+    let held_until = row
         .not_before
         .filter(|until| *until > now)
         .map(time::format);
-    let shown = canvas.paint(state_role(state), state.as_str());
+    let painted_state = canvas.paint(state_role(state), state.as_str());
     let mut lines = Vec::new();
     for (name, value) in [
         ("id", Some(row.event_id.as_str())),
         ("type", Some(row.event_type.as_str())),
         ("subject", Some(row.subject.as_str())),
-        ("outbox", Some(place.as_str())),
-        ("written", Some(written.as_str())),
+        ("outbox", Some(outbox.as_str())),
+        ("written", Some(written_at.as_str())),
         ("published", published.as_deref()),
-        ("kept until", held.as_deref()),
+        ("held until", held_until.as_deref()),
         ("attempts", Some(attempts.as_str())),
         ("last error", row.last_error.as_deref()),
         ("trace", row.trace_id()),
@@ -127,22 +127,22 @@ pub(crate) fn render_event(whole: &EventDetail, now: DateTime<Utc>, canvas: &Can
         }
     }
     lines.push(format!(
-        "{}{shown}",
+        "{}{painted_state}",
         canvas.paint(StyleRole::Muted, &text::pad_right("state", 12))
     ));
     lines.push(canvas.paint(StyleRole::Muted, "queues"));
-    if whole.event.deliveries.is_empty() {
+    if detail.event.deliveries.is_empty() {
         lines.push("  no service of the stack consumes it".to_owned());
     }
-    for delivery in &whole.event.deliveries {
+    for delivery in &detail.event.deliveries {
         lines.push(format!(
             "  {}",
             render_delivery(delivery, row.created_at, canvas)
         ));
     }
     lines.push(canvas.paint(StyleRole::Muted, "envelope"));
-    // Indented, for a person. As JSON it is shown byte for byte.
-    let envelope: Value = serde_json::from_str(whole.envelope.get()).unwrap_or_default();
+    // Indented for reading. With --json, it is printed unchanged.
+    let envelope: Value = serde_json::from_str(detail.envelope.get()).unwrap_or_default();
     let envelope = serde_json::to_string_pretty(&envelope).unwrap_or_default();
     lines.extend(
         envelope
@@ -152,31 +152,31 @@ pub(crate) fn render_event(whole: &EventDetail, now: DateTime<Utc>, canvas: &Can
     lines.join("\n")
 }
 
-/// How far an event is on its way to a queue.
+/// Renders the delivery of an event to a queue.
 fn render_delivery(delivery: &EventDelivery, since: DateTime<Utc>, canvas: &Canvas) -> String {
-    let (role, glyph, what) = match delivery.fate {
-        DeliveryStatus::Consumed => (StyleRole::Success, Glyph::Check, "processed"),
+    let (role, glyph, status) = match delivery.status {
+        DeliveryStatus::Processed => (StyleRole::Success, Glyph::Check, "processed"),
         DeliveryStatus::Unpublished => (StyleRole::Active, Glyph::Waiting, "not published yet"),
-        DeliveryStatus::Waiting => (StyleRole::Active, Glyph::Waiting, "waits"),
+        DeliveryStatus::Waiting => (StyleRole::Active, Glyph::Waiting, "waiting"),
         DeliveryStatus::Unknown => (
             StyleRole::Warning,
             Glyph::Waiting,
-            "waits, or was dead-lettered",
+            "waiting or dead-lettered",
         ),
-        DeliveryStatus::Dead => (StyleRole::Error, Glyph::Failed, "dead-lettered"),
+        DeliveryStatus::DeadLettered => (StyleRole::Error, Glyph::Failed, "dead-lettered"),
         DeliveryStatus::Parked => (StyleRole::Warning, Glyph::Skipped, "parked"),
         DeliveryStatus::HandedOver => (StyleRole::Muted, Glyph::Check, "handed over"),
     };
-    let who = delivery.consumer.map_or("outside", |name| {
+    let consumer = delivery.consumer.map_or("outside", |name| {
         name.strip_suffix("-service").unwrap_or(name)
     });
     let mut line = format!(
         "{} {} {}",
         canvas.paint_glyph(role, glyph),
-        canvas.paint(StyleRole::Emphasis, who),
-        canvas.paint(role, what)
+        canvas.paint(StyleRole::Emphasis, consumer),
+        canvas.paint(role, status)
     );
-    if let Some(at) = delivery.at {
+    if let Some(at) = delivery.status_at {
         line.push_str(&format!(
             " {}",
             canvas.paint(StyleRole::Muted, &format_offset(at, since))
@@ -188,20 +188,20 @@ fn render_delivery(delivery: &EventDelivery, since: DateTime<Utc>, canvas: &Canv
     ));
     if let Some(reason) = &delivery.reason {
         let error = delivery.error.as_deref().unwrap_or_default();
-        let why = text::sanitize(&format!("{reason}: {error}"), false);
-        line.push_str(&format!(" {}", canvas.paint(role, &why)));
+        let cause = text::sanitize(&format!("{reason}: {error}"), false);
+        line.push_str(&format!(" {}", canvas.paint(role, &cause)));
     }
     line
 }
 
-/// A time as counted from another one.
+/// Formats a time relative to another one.
 fn format_offset(at: DateTime<Utc>, since: DateTime<Utc>) -> String {
-    let after = at - since;
-    let sign = if after < TimeDelta::zero() { "-" } else { "+" };
-    format!("{sign}{}", format_elapsed(after.abs()))
+    let offset = at - since;
+    let sign = if offset < TimeDelta::zero() { "-" } else { "+" };
+    format!("{sign}{}", format_elapsed(offset.abs()))
 }
 
-/// How long something took: what happens within a second is told in milliseconds.
+/// Formats a duration, below one second in milliseconds.
 fn format_elapsed(time: TimeDelta) -> String {
     if time < TimeDelta::seconds(1) {
         return format!("{}ms", time.num_milliseconds());
@@ -209,14 +209,13 @@ fn format_elapsed(time: TimeDelta) -> String {
     text::format_duration(time.to_std().unwrap_or_default())
 }
 
-/// What a service's log line says: they are JSON, with fields of their own beside the
-/// level and the message.
+/// Formats a JSON log line of a service: the level, the message, and the other fields.
 fn format_log_line(line: &str) -> String {
     let Ok(Value::Object(mut fields)) = serde_json::from_str(line) else {
         return line.to_owned();
     };
-    for known in ["timestamp", "target", "span"] {
-        fields.remove(known);
+    for field in ["timestamp", "target", "span"] {
+        fields.remove(field);
     }
     let mut words: Vec<String> = ["level", "message"]
         .iter()
@@ -231,31 +230,31 @@ fn format_log_line(line: &str) -> String {
     words.join(" ")
 }
 
-/// A story as a tree. Times are counted from its first event.
+/// Renders a trace as a tree. Times are relative to its first event.
 #[must_use]
 pub(crate) fn render_trace(document: &TraceDocument<'_>, canvas: &Canvas) -> String {
-    let story = document.trace;
-    let first = story.events.iter().map(|event| event.row.created_at).min();
+    let trace = document.trace;
+    let first = trace.events.iter().map(|event| event.row.created_at).min();
     let first = first.unwrap_or_default();
     let mut lines = vec![format!(
         "{} {}",
-        canvas.paint(StyleRole::Emphasis, &text::sanitize(&story.of, false)),
+        canvas.paint(StyleRole::Emphasis, &text::sanitize(&trace.query, false)),
         canvas.paint(StyleRole::Muted, &format!("from {}", time::format(first)))
     )];
-    for trace in &story.traces {
+    for trace_id in &trace.traces {
         lines.push(canvas.paint(
             StyleRole::Muted,
-            &format!("trace {}", text::sanitize(trace, false)),
+            &format!("trace {}", text::sanitize(trace_id, false)),
         ));
     }
     lines.push(String::new());
-    for event in &story.events {
+    for event in &trace.events {
         push_event_tree(event, first, "", &mut lines, canvas);
     }
-    if !story.timeline.is_empty() {
+    if !trace.timeline.is_empty() {
         lines.push(String::new());
         lines.push(canvas.paint(StyleRole::Muted, "timeline"));
-        for step in &story.timeline {
+        for step in &trace.timeline {
             lines.push(format!(
                 "  {}  {}  {}",
                 text::pad_right(&format_offset(step.at, first), 8),
@@ -318,9 +317,9 @@ fn push_event_tree(
             "{indent}  {}",
             render_delivery(delivery, first, canvas)
         ));
-        let below = format!("{indent}      ");
+        let child_indent = format!("{indent}      ");
         for caused in &delivery.caused {
-            push_event_tree(caused, first, &below, lines, canvas);
+            push_event_tree(caused, first, &child_indent, lines, canvas);
         }
     }
 }
@@ -335,13 +334,13 @@ mod tests {
 
     use super::*;
 
-    /// As it was written, and as no library would write it.
+    /// An envelope with spaces that no library would write.
     const ENVELOPE: &str = r#"{"id":"evt_1",  "data":{}}"#;
 
     #[test]
-    fn what_passes_is_a_line() {
-        let dead = ObservedEvent {
-            kind: ObservedEventKind::Dead,
+    fn observed_event_is_rendered_as_a_line() {
+        let dead_lettered = ObservedEvent {
+            kind: ObservedEventKind::DeadLettered,
             queue: Some("inventory.order-events.q".into()),
             reason: Some("invalid-data".into()),
             error: Some("items is \u{1b}[31mempty".into()),
@@ -350,41 +349,43 @@ mod tests {
         let canvas = terminal_canvas(100);
         let lines = [
             render_observed(&published_event(), true, &canvas),
-            render_observed(&dead, false, &canvas),
+            render_observed(&dead_lettered, false, &canvas),
         ];
         insta::assert_snapshot!("events_tail", lines.join("\n"));
     }
 
     #[test]
-    fn an_event_is_shown_whole() {
+    fn event_is_rendered_with_all_details() {
         let now = time::parse("2026-02-03T12:00:00Z").unwrap();
-        let shown = EventDetail {
+        let detail = EventDetail {
             event: order_created_event(),
             envelope: RawValue::from_string(ENVELOPE.into()).unwrap(),
         };
         insta::assert_snapshot!(
             "event_show",
-            render_event(&shown, now, &terminal_canvas(100))
+            render_event(&detail, now, &terminal_canvas(100))
         );
         let document =
-            dm_terminal::json::format_document(&dm_core::document::EVENT_DETAIL, &shown).unwrap();
+            dm_terminal::json::format_document(&dm_core::document::EVENT_DETAIL, &detail).unwrap();
         assert!(document.contains(ENVELOPE), "{document}");
     }
 
     #[test]
-    fn a_log_line_is_read() {
-        let line =
-            r#"{"timestamp":"t","level":"INFO","message":"answered","status":200,"span":{}}"#;
-        assert_eq!(format_log_line(line), "INFO answered status=200");
+    fn log_line_shows_level_message_and_fields() {
+        let line = r#"{"timestamp":"t","level":"INFO","message":"request processed","http.response.status_code":200,"span":{}}"#;
+        assert_eq!(
+            format_log_line(line),
+            "INFO request processed http.response.status_code=200"
+        );
         assert_eq!(format_log_line("no JSON"), "no JSON");
     }
 
     #[test]
-    fn a_story_is_a_tree() {
+    fn trace_is_rendered_as_a_tree() {
         let mut first = order_created_event();
         first.deliveries[0].caused = vec![stock_reserved_event()];
-        let story_of_it = EventTrace {
-            of: "ord_9001".into(),
+        let trace = EventTrace {
+            query: "ord_9001".into(),
             traces: vec!["0af7651916cd43dd8448eb211c80319c".into()],
             events: vec![first],
             timeline: vec![TimelineStep {
@@ -394,10 +395,13 @@ mod tests {
                 source: "order-service".into(),
             }],
         };
-        let told = TraceDocument {
-            trace: &story_of_it,
+        let document = TraceDocument {
+            trace: &trace,
             logs: &[],
         };
-        insta::assert_snapshot!("events_trace", render_trace(&told, &terminal_canvas(120)));
+        insta::assert_snapshot!(
+            "events_trace",
+            render_trace(&document, &terminal_canvas(120))
+        );
     }
 }

@@ -1,14 +1,14 @@
-//! What is beyond the limits that were given.
+//! Prints violations of limits.
 
 use dm_core::error::ExitStatus;
 use dm_terminal::Printer;
 
-/// Shows each sentence about what is beyond them. Answers how the process is to end.
-pub(crate) fn print(printer: &Printer, beyond: &[String]) -> ExitStatus {
-    for sentence in beyond {
-        printer.warn(sentence);
+/// Prints each violation as a warning. Returns the exit status.
+pub(crate) fn print(printer: &Printer, violations: &[String]) -> ExitStatus {
+    for violation in violations {
+        printer.warn(violation);
     }
-    if beyond.is_empty() {
+    if violations.is_empty() {
         ExitStatus::Success
     } else {
         ExitStatus::Findings

@@ -1,5 +1,5 @@
-//! What several commands show, as pure functions of a value and a
-//! [`Canvas`](dm_terminal::Canvas). What one command shows stands in its folder.
+//! The output of several commands, as pure functions of a value and a
+//! [`Canvas`](dm_terminal::canvas::Canvas). The output of a single command is in its module.
 
 pub(crate) mod backup;
 pub(crate) mod backup_comparison;

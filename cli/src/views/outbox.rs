@@ -1,4 +1,4 @@
-//! Outboxes.
+//! Renders outboxes.
 
 use chrono::{DateTime, Utc};
 use dm_messaging::outbox::page::OutboxPage;
@@ -9,14 +9,14 @@ use dm_terminal::table::{Cell, Column, Table};
 use dm_terminal::text;
 use serde::Serialize;
 
-/// How the outboxes stand, as a document.
+/// The document of `dm outbox stats`.
 #[derive(Debug, Serialize)]
 pub(crate) struct OutboxStatsDocument<'a> {
     /// The outboxes.
     pub outboxes: &'a [OutboxDepth],
 }
 
-/// How a state looks.
+/// Returns the style of a state.
 pub(super) const fn state_role(state: OutboxState) -> StyleRole {
     match state {
         OutboxState::Pending | OutboxState::Held => StyleRole::Active,
@@ -25,7 +25,7 @@ pub(super) const fn state_role(state: OutboxState) -> StyleRole {
     }
 }
 
-/// A page of events.
+/// Renders a page of events.
 #[must_use]
 pub(crate) fn render_page(page: &OutboxPage, now: DateTime<Utc>, canvas: &Canvas) -> String {
     if page.rows.is_empty() {
@@ -45,7 +45,7 @@ pub(crate) fn render_page(page: &OutboxPage, now: DateTime<Utc>, canvas: &Canvas
         table.add_row(page_cells(row, now));
     }
     let mut text = table.render(canvas);
-    if let Some(next) = &page.next {
+    if let Some(next) = &page.next_cursor {
         text.push_str("\n\n");
         let more = format!("next page: --cursor {next}");
         text.push_str(&canvas.paint(StyleRole::Muted, &more));
@@ -67,7 +67,7 @@ fn page_cells(row: &OutboxRow, now: DateTime<Utc>) -> Vec<Cell> {
     ]
 }
 
-/// How the outboxes stand.
+/// Renders the depths and rates of the outboxes.
 #[must_use]
 pub(crate) fn render_stats(depths: &[OutboxDepth], now: DateTime<Utc>, canvas: &Canvas) -> String {
     let mut table = Table::new(vec![
@@ -75,7 +75,7 @@ pub(crate) fn render_stats(depths: &[OutboxDepth], now: DateTime<Utc>, canvas: &
         Column::new("pending").right_aligned(),
         Column::new("held").right_aligned().drop_priority(2),
         Column::new("refused").right_aligned(),
-        Column::new("oldest waits").drop_priority(1),
+        Column::new("oldest").drop_priority(1),
         Column::new("published/s").right_aligned(),
         Column::new("last error").drop_priority(3),
     ]);
@@ -88,7 +88,7 @@ pub(crate) fn render_stats(depths: &[OutboxDepth], now: DateTime<Utc>, canvas: &
                 cell
             }
         };
-        let waits = depth.oldest.map(|at| {
+        let oldest_age = depth.oldest_created_at.map(|at| {
             let seconds = (now - at).to_std().unwrap_or_default();
             text::format_duration(seconds)
         });
@@ -97,8 +97,8 @@ pub(crate) fn render_stats(depths: &[OutboxDepth], now: DateTime<Utc>, canvas: &
             count(depth.pending, StyleRole::Active),
             count(depth.held, StyleRole::Muted),
             count(depth.refused, StyleRole::Error),
-            Cell::from_option(waits),
-            Cell::new(format_rate(depth.last_minute)),
+            Cell::from_option(oldest_age),
+            Cell::new(format_rate(depth.published_last_minute)),
             Cell::from_option(depth.last_error.as_deref()),
         ]);
     }
@@ -111,7 +111,7 @@ pub(crate) fn render_stats(depths: &[OutboxDepth], now: DateTime<Utc>, canvas: &
     lines.join("\n")
 }
 
-/// A count of a minute as a rate.
+/// Formats a count per minute as a rate per second.
 pub(crate) fn format_rate(last_minute: i64) -> String {
     let tenths = (last_minute * 10 + 30) / 60;
     format!("{}.{}", tenths / 10, tenths % 10)
@@ -131,29 +131,29 @@ mod tests {
     }
 
     #[test]
-    fn a_page_says_how_far_each_event_is() {
+    fn page_shows_the_state_of_each_event() {
         let refused = OutboxRow {
             published_at: None,
             last_error: Some("no queue is bound to its routing key".into()),
             attempts: 4,
             ..outbox_row(&format!("evt_{}2", "0".repeat(31)))
         };
-        let found = OutboxPage {
+        let page = OutboxPage {
             rows: vec![refused, outbox_row(&format!("evt_{}1", "0".repeat(31)))],
-            next: "order:7".parse().ok(),
+            next_cursor: "order:7".parse().ok(),
         };
         insta::assert_snapshot!(
             "outbox_ls_140",
-            render_page(&found, now(), &terminal_canvas(140))
+            render_page(&page, now(), &terminal_canvas(140))
         );
         for width in [60, 80, 200] {
-            assert_fits(&render_page(&found, now(), &terminal_canvas(width)), width);
+            assert_fits(&render_page(&page, now(), &terminal_canvas(width)), width);
         }
     }
 
     #[test]
-    fn outboxes_say_what_waits() {
-        let found = [
+    fn stats_show_pending_and_refused_events() {
+        let depths = [
             outbox_depth("order", 5, 0),
             outbox_depth("wuphf", 0, 2),
             outbox_depth("sales", 0, 0),
@@ -161,15 +161,18 @@ mod tests {
         ];
         insta::assert_snapshot!(
             "outbox_stats_100",
-            render_stats(&found, now(), &terminal_canvas(100))
+            render_stats(&depths, now(), &terminal_canvas(100))
         );
         for width in [60, 80, 200] {
-            assert_fits(&render_stats(&found, now(), &terminal_canvas(width)), width);
+            assert_fits(
+                &render_stats(&depths, now(), &terminal_canvas(width)),
+                width,
+            );
         }
     }
 
     #[test]
-    fn a_rate_has_one_decimal() {
+    fn rate_has_one_decimal() {
         assert_eq!(format_rate(0), "0.0");
         assert_eq!(format_rate(59), "1.0");
         assert_eq!(format_rate(1200), "20.0");

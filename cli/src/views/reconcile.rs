@@ -1,4 +1,4 @@
-//! The account of everything.
+//! Renders the reconciliation of events.
 
 use dm_core::error::{ExitStatus, Result};
 use dm_messaging::reconcile::{FindingKind, ReconcileReport};
@@ -9,21 +9,21 @@ use dm_terminal::table::{Cell, Column, Table};
 use dm_terminal::text;
 use serde::Serialize;
 
-/// How many findings a person is shown; a document has all of them.
+/// The maximum number of findings in the text output. The document contains all.
 const MAX_FINDINGS: usize = 50;
 
-/// The account as a document.
+/// The document of `dm reconcile`.
 #[derive(Debug, Serialize)]
 pub(crate) struct ReconcileDocument<'a> {
-    /// Whether nothing is wrong.
+    /// Whether there are no findings.
     clean: bool,
-    /// The account.
+    /// The report.
     #[serde(flatten)]
     report: &'a ReconcileReport,
 }
 
 impl<'a> ReconcileDocument<'a> {
-    /// The document of an account.
+    /// The document for a report.
     #[must_use]
     pub(crate) fn new(report: &'a ReconcileReport) -> Self {
         Self {
@@ -33,10 +33,10 @@ impl<'a> ReconcileDocument<'a> {
     }
 }
 
-/// Shows an account.
+/// Prints a report.
 ///
 /// # Errors
-/// A closed output.
+/// If the output is closed.
 pub(crate) fn print_report(printer: &Printer, report: &ReconcileReport) -> Result<()> {
     let document = ReconcileDocument::new(report);
     Ok(
@@ -46,23 +46,20 @@ pub(crate) fn print_report(printer: &Printer, report: &ReconcileReport) -> Resul
     )
 }
 
-/// Shows the account after a restore. Answers how the process is to end.
+/// Prints the report of a restore. Returns the exit status.
 ///
 /// # Errors
-/// A closed output.
-pub(crate) fn print_restore_report(
-    printer: &Printer,
-    account: RestoreReport,
-) -> Result<ExitStatus> {
-    print_report(printer, &account.reconciliation)?;
-    Ok(if account.is_consistent? {
+/// If the output is closed or the events could not be checked.
+pub(crate) fn print_restore_report(printer: &Printer, report: RestoreReport) -> Result<ExitStatus> {
+    print_report(printer, &report.reconciliation)?;
+    Ok(if report.is_consistent? {
         ExitStatus::Success
     } else {
         ExitStatus::Findings
     })
 }
 
-/// The account, for a person.
+/// Renders the report as text.
 #[must_use]
 pub(crate) fn render(report: &ReconcileReport, canvas: &Canvas) -> String {
     let mut blocks = vec![
@@ -80,13 +77,13 @@ fn render_queues(report: &ReconcileReport, canvas: &Canvas) -> String {
     let mut table = Table::new(vec![
         Column::new("queue").min_width(20),
         Column::new("published").right_aligned(),
-        Column::new("handled").right_aligned(),
+        Column::new("processed").right_aligned(),
         Column::new("in flight").right_aligned(),
         Column::new("waiting").right_aligned(),
-        Column::new("dead").right_aligned(),
+        Column::new("dead letters").right_aligned(),
         Column::new("missing").right_aligned(),
     ]);
-    for account in &report.accounts {
+    for account in &report.queues {
         let count = |count: i64, role: StyleRole| {
             let cell = Cell::new(count.to_string());
             if count > 0 {
@@ -95,9 +92,9 @@ fn render_queues(report: &ReconcileReport, canvas: &Canvas) -> String {
                 cell
             }
         };
-        // A service handles, fails and tries again; for somebody outside events wait.
-        let of = |inside: bool, cell: Cell| {
-            if account.consumer.is_some() == inside {
+        // A service processes, retries and dead-letters events; for other consumers, they wait.
+        let cell_if = |is_internal: bool, cell: Cell| {
+            if account.consumer.is_some() == is_internal {
                 cell
             } else {
                 Cell::default()
@@ -107,21 +104,21 @@ fn render_queues(report: &ReconcileReport, canvas: &Canvas) -> String {
             Cell::new(account.queue),
             Cell::new(account.published.to_string()),
             if account.consumer.is_some() {
-                Cell::new(account.consumed.to_string())
+                Cell::new(account.processed.to_string())
             } else {
                 Cell::new("outside").with_role(StyleRole::Muted)
             },
-            of(true, count(account.in_flight, StyleRole::Active)),
-            of(false, count(account.waiting, StyleRole::Active)),
-            of(true, count(account.dead, StyleRole::Warning)),
+            cell_if(true, count(account.in_flight, StyleRole::Active)),
+            cell_if(false, count(account.waiting, StyleRole::Active)),
+            cell_if(true, count(account.dead_lettered, StyleRole::Warning)),
             count(account.missing, StyleRole::Error),
         ]);
     }
     let mut lines = vec![table.render(canvas)];
-    lines.extend(report.accounts.iter().filter_map(|account| {
+    lines.extend(report.queues.iter().filter_map(|account| {
         let sentence = format!(
             "{}: {} of {} could not be checked: {}",
-            account.queue, account.unaccounted, account.published, account.why?
+            account.queue, account.unaccounted, account.published, account.reason?
         );
         let first = format!("{} ", canvas.paint_glyph(StyleRole::Muted, Glyph::Skipped));
         Some(canvas.wrap(&sentence, &first, "  "))
@@ -139,13 +136,13 @@ fn render_invariants(report: &ReconcileReport, canvas: &Canvas) -> String {
         Column::new("checked").right_aligned(),
         Column::new("broken").right_aligned(),
     ]);
-    for law in &report.laws {
-        let broken = Cell::new(law.broken.to_string());
+    for invariant in &report.invariants {
+        let broken = Cell::new(invariant.violations.to_string());
         table.add_row(vec![
-            Cell::new(law.name),
-            Cell::new(law.says),
-            Cell::new(law.checked.to_string()),
-            if law.broken > 0 {
+            Cell::new(invariant.name),
+            Cell::new(invariant.meaning),
+            Cell::new(invariant.checked.to_string()),
+            if invariant.violations > 0 {
                 broken.with_role(StyleRole::Error)
             } else {
                 broken
@@ -165,8 +162,8 @@ fn render_findings(report: &ReconcileReport, canvas: &Canvas) -> String {
             let sentence = format!(
                 "{} in {}: {}: {}",
                 finding.kind.as_str(),
-                finding.of,
-                finding.what,
+                finding.scope,
+                finding.id,
                 finding.detail
             );
             canvas.wrap(&text::sanitize(&sentence, false), &first, "  ")
@@ -181,7 +178,7 @@ fn render_findings(report: &ReconcileReport, canvas: &Canvas) -> String {
 
 fn render_verdict(report: &ReconcileReport, canvas: &Canvas) -> String {
     let events = report
-        .accounts
+        .queues
         .iter()
         .map(|account| account.published - account.unaccounted)
         .sum::<i64>();
@@ -220,33 +217,33 @@ mod tests {
     use super::*;
 
     fn report(missing: i64) -> ReconcileReport {
-        let inside = QueueAccount {
-            consumed: 118 - missing,
+        let internal = QueueAccount {
+            processed: 118 - missing,
             in_flight: 1,
-            dead: 1,
+            dead_lettered: 1,
             missing,
             ..QueueAccount::new("inventory.order-events.q", Some("inventory-service"), 120)
         };
-        let outside = QueueAccount {
+        let external = QueueAccount {
             waiting: 97,
             unaccounted: 23,
-            why: Some("a consumer took them, or they were dropped; RabbitMQ records neither"),
+            reason: Some("a consumer took them, or they were dropped; RabbitMQ records neither"),
             ..QueueAccount::new("notification.readmodel.q", None, 120)
         };
         ReconcileReport {
             pending: 2,
-            accounts: vec![inside, outside],
-            laws: vec![Invariant {
+            queues: vec![internal, external],
+            invariants: vec![Invariant {
                 name: "stock-reserved",
-                says: "the reserved quantity equals the sum of the open reservations",
+                meaning: "the reserved quantity equals the sum of the open reservations",
                 checked: 20,
-                broken: 0,
+                violations: 0,
             }],
             findings: (0..missing)
                 .map(|number| ReconcileFinding {
                     kind: FindingKind::Missing,
-                    of: "inventory.order-events.q".into(),
-                    what: format!("evt_{number}"),
+                    scope: "inventory.order-events.q".into(),
+                    id: format!("evt_{number}"),
                     detail: "com.dundermifflin.order.created.v1 of order/ord_1 is not in the queue"
                         .into(),
                 })
@@ -255,13 +252,16 @@ mod tests {
     }
 
     #[test]
-    fn an_account_says_whether_it_adds_up() {
-        let (clean, not) = (report(0), report(2));
-        assert!(clean.is_clean() && !not.is_clean());
+    fn report_shows_whether_all_events_are_consistent() {
+        let (clean, missing) = (report(0), report(2));
+        assert!(clean.is_clean() && !missing.is_clean());
         insta::assert_snapshot!("reconcile_clean_100", render(&clean, &terminal_canvas(100)));
-        insta::assert_snapshot!("reconcile_missing_100", render(&not, &terminal_canvas(100)));
+        insta::assert_snapshot!(
+            "reconcile_missing_100",
+            render(&missing, &terminal_canvas(100))
+        );
         for width in [60, 80, 200] {
-            assert_fits(&render(&not, &terminal_canvas(width)), width);
+            assert_fits(&render(&missing, &terminal_canvas(width)), width);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a seed has made.
+//! Renders the result of loading data.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,39 +12,39 @@ use dm_terminal::table::{Cell, Column, Table};
 use dm_terminal::text;
 use serde::{Serialize, Serializer};
 
-/// A seed that was carried out.
+/// The document of `dm seed`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct SeedDocument {
-    /// The number that it was worked out from; none for somebody's own files.
+    /// The seed number. `None` for imported files.
     pub seed_number: Option<u64>,
-    /// What was made.
+    /// The loaded business objects.
     #[serde(flatten)]
-    pub made: SeedSummary,
-    /// How many rows that took, where they were counted.
+    pub summary: SeedSummary,
+    /// The number of rows, if they were counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rows: Option<u64>,
-    /// How long it took.
-    #[serde(rename = "seconds", serialize_with = "as_seconds")]
+    /// The duration.
+    #[serde(rename = "seconds", serialize_with = "serialize_seconds")]
     pub took: Duration,
 }
 
-fn as_seconds<S: Serializer>(
+fn serialize_seconds<S: Serializer>(
     took: &Duration,
     serializer: S,
 ) -> std::result::Result<S::Ok, S::Error> {
     serializer.serialize_f64((took.as_secs_f64() * 1000.0).round() / 1000.0)
 }
 
-/// Shows what was made.
+/// Prints the result.
 ///
 /// # Errors
-/// A closed output.
-pub(crate) fn print(printer: &Printer, seeded: SeedResult) -> Result<()> {
+/// If the output is closed.
+pub(crate) fn print(printer: &Printer, result: SeedResult) -> Result<()> {
     let document = SeedDocument {
-        seed_number: seeded.seed_number,
-        made: seeded.summary,
-        rows: seeded.rows,
-        took: seeded.took,
+        seed_number: result.seed_number,
+        summary: result.summary,
+        rows: result.rows,
+        took: result.took,
     };
     Ok(
         printer.print_result(&dm_core::document::SEED, &document, |canvas| {
@@ -53,35 +53,39 @@ pub(crate) fn print(printer: &Printer, seeded: SeedResult) -> Result<()> {
     )
 }
 
-/// The counts for a person, and what to do with them.
+/// Renders the counts, with a hint how to see the data.
 #[must_use]
 pub(crate) fn render(document: &SeedDocument, canvas: &Canvas) -> String {
-    let made = &document.made;
+    let summary = &document.summary;
     let mut table = Table::new(vec![
-        Column::new("made").min_width(8),
+        Column::new("kind").min_width(8),
         Column::new("count").min_width(5),
-        Column::new("of which").min_width(10),
+        Column::new("by status").min_width(10),
     ]);
-    let none = BTreeMap::new();
+    let no_statuses = BTreeMap::new();
     for (kind, count, statuses) in [
-        ("leads", SeedSummary::total(&made.leads), &made.leads),
-        ("clients", made.clients, &none),
-        ("orders", SeedSummary::total(&made.orders), &made.orders),
+        ("leads", SeedSummary::total(&summary.leads), &summary.leads),
+        ("clients", summary.clients, &no_statuses),
+        (
+            "orders",
+            SeedSummary::total(&summary.orders),
+            &summary.orders,
+        ),
         (
             "expenses",
-            SeedSummary::total(&made.expenses),
-            &made.expenses,
+            SeedSummary::total(&summary.expenses),
+            &summary.expenses,
         ),
-        ("profiles", made.profiles, &none),
+        ("profiles", summary.profiles, &no_statuses),
     ] {
-        let parts: Vec<_> = statuses
+        let counts: Vec<_> = statuses
             .iter()
             .map(|(status, count)| format!("{count} {status}"))
             .collect();
         table.add_row(vec![
             Cell::new(kind),
             Cell::new(count.to_string()),
-            Cell::new(parts.join(", ")).with_role(StyleRole::Muted),
+            Cell::new(counts.join(", ")).with_role(StyleRole::Muted),
         ]);
     }
     let seed = document
@@ -117,7 +121,7 @@ mod tests {
         SeedDocument {
             seed_number: Some(1),
             rows: None,
-            made: SeedSummary {
+            summary: SeedSummary {
                 leads: counts(&[("CONVERTED", 6), ("NEW", 2), ("QUALIFIED", 4)]),
                 clients: 6,
                 orders: counts(&[("RESERVED", 7), ("SHIPPED", 5)]),
@@ -129,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_are_counted_by_status() {
+    fn render_counts_kinds_by_status() {
         insta::assert_snapshot!("seed_80", render(&document(), &terminal_canvas(80)));
         for width in [50, 80, 200] {
             assert_fits(&render(&document(), &terminal_canvas(width)), width);

@@ -1,4 +1,4 @@
-//! The steps of a smoke test as a person reads them.
+//! Renders the steps of a smoke test.
 
 use dm_gateway_client::describe_failure;
 use dm_smoke::report::{StepOutcome, StepResult};
@@ -6,18 +6,18 @@ use dm_terminal::Printer;
 use dm_terminal::canvas::{Canvas, Glyph, StyleRole};
 use dm_terminal::text;
 
-/// The widest name of a service, so that steps stand below each other.
+/// The width of the longest service name, to align the steps.
 const SERVICE_WIDTH: usize = 9;
 
-/// Shows a step, and annotates a failure.
-pub(crate) fn print_step(printer: &Printer, shown: &StepResult) {
-    printer.write_stderr(&render_step(shown, &printer.stderr_canvas()));
-    if let Some(annotation) = failure_annotation(shown) {
+/// Prints a step, and annotates a failure.
+pub(crate) fn print_step(printer: &Printer, step: &StepResult) {
+    printer.write_stderr(&render_step(step, &printer.stderr_canvas()));
+    if let Some(annotation) = failure_annotation(step) {
         printer.annotate(&annotation);
     }
 }
 
-/// One step on a line; below it all that is known where it failed.
+/// Renders a step as a line, followed by the details of a failure.
 #[must_use]
 pub(crate) fn render_step(step: &StepResult, canvas: &Canvas) -> String {
     let (glyph, role) = match step.outcome {
@@ -38,8 +38,8 @@ pub(crate) fn render_step(step: &StepResult, canvas: &Canvas) -> String {
             line.push_str(&style.paint(StyleRole::Muted, &took));
         }
         StepOutcome::Skipped => line.push_str(&style.paint(StyleRole::Muted, "  skipped")),
-        StepOutcome::Failed(fault) => {
-            for detail in describe_failure(fault).lines() {
+        StepOutcome::Failed(failure) => {
+            for detail in describe_failure(failure).lines() {
                 line.push_str("\n    ");
                 line.push_str(detail);
             }
@@ -48,16 +48,16 @@ pub(crate) fn render_step(step: &StepResult, canvas: &Canvas) -> String {
     line
 }
 
-/// A failure as GitHub Actions annotates it.
+/// Returns the annotation of a failure for GitHub Actions.
 #[must_use]
 pub(crate) fn failure_annotation(step: &StepResult) -> Option<String> {
-    let StepOutcome::Failed(fault) = &step.outcome else {
+    let StepOutcome::Failed(failure) = &step.outcome else {
         return None;
     };
     let title = format!("{}: {}", step.service, step.name);
     Some(dm_terminal::github_actions::error_annotation(
         &title,
-        &describe_failure(fault),
+        &describe_failure(failure),
         None,
     ))
 }
@@ -72,21 +72,21 @@ mod tests {
     use super::*;
 
     fn failed() -> StepResult {
-        let mut fault = RequestFailure::new("expected 201");
-        fault.request = Some("POST /api/v1/orders".into());
-        fault.status = Some(500);
-        fault.trace_id = Some("0af7651916cd43dd8448eb211c80319c".into());
-        fault.log = vec!["order  failed: no such table".into()];
+        let mut failure = RequestFailure::new("expected 201");
+        failure.request = Some("POST /api/v1/orders".into());
+        failure.status = Some(500);
+        failure.trace_id = Some("0af7651916cd43dd8448eb211c80319c".into());
+        failure.log_lines = vec!["order  failed: no such table".into()];
         StepResult {
             service: "order",
             name: "an order is placed",
             duration: Duration::from_millis(120),
-            outcome: StepOutcome::Failed(fault),
+            outcome: StepOutcome::Failed(failure),
         }
     }
 
     #[test]
-    fn a_failure_shows_request_trace_and_log() {
+    fn failed_step_shows_request_trace_and_log() {
         insta::assert_snapshot!(render_step(&failed(), &testing::terminal_canvas(80)), @r###"
         ✗ order      an order is placed
             expected 201
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn an_annotation_is_one_line() {
+    fn annotation_is_a_single_line() {
         insta::assert_snapshot!(failure_annotation(&failed()).unwrap(), @r###"
         ::error title=order%3A an order is placed::expected 201%0APOST /api/v1/orders: 500%0Atrace 0af7651916cd43dd8448eb211c80319c%0Aorder  failed: no such table
         "###);

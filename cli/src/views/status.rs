@@ -1,4 +1,4 @@
-//! The table that `dm up` ends with and that `dm status` shows.
+//! Renders the status table of `dm up` and `dm status`.
 
 use dm_core::error::Result;
 use dm_stack::status::{ComponentState, StatusRow};
@@ -10,28 +10,28 @@ use serde::Serialize;
 
 use super::backup::{LastBackup, ScheduleStatus};
 
-/// The column of the addresses.
+/// The index of the address column.
 const ADDRESS_COLUMN: usize = 2;
 
-/// The status as a document, to be written under [`dm_core::document::STATUS`].
+/// The document [`dm_core::document::STATUS`].
 #[derive(Debug, Serialize)]
 pub(crate) struct StatusDocument<'a> {
-    /// The instance.
+    /// The name of the instance.
     pub instance: &'a str,
-    /// True where every component is as it should be.
+    /// True if every component is ready or done.
     pub ok: bool,
-    /// Its components.
+    /// The components.
     pub components: &'a [StatusRow],
-    /// The newest backup that is whole, where there is one.
+    /// The newest complete backup, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_backup: Option<LastBackup>,
-    /// When backups are made by themselves.
+    /// The schedule of backups.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schedule: Option<ScheduleStatus>,
 }
 
 impl<'a> StatusDocument<'a> {
-    /// The document of an instance.
+    /// The document for an instance.
     #[must_use]
     pub(crate) fn new(instance: &'a str, components: &'a [StatusRow]) -> Self {
         Self {
@@ -46,10 +46,10 @@ impl<'a> StatusDocument<'a> {
     }
 }
 
-/// Shows these rows of an instance.
+/// Prints the status of an instance.
 ///
 /// # Errors
-/// A closed output.
+/// If the output is closed.
 pub(crate) fn print(printer: &Printer, instance: &str, rows: &[StatusRow]) -> Result<()> {
     let document = StatusDocument::new(instance, rows);
     Ok(
@@ -59,26 +59,26 @@ pub(crate) fn print(printer: &Printer, instance: &str, rows: &[StatusRow]) -> Re
     )
 }
 
-/// The components as a table, and below it what needs a sentence.
+/// Renders the components as a table, followed by their details.
 #[must_use]
 pub(crate) fn render(rows: &[StatusRow], canvas: &Canvas) -> String {
     let mut columns = vec![
         Column::new("component").min_width(14),
         Column::new("state").min_width(14),
-        // Whole or not at all: half an address is of no use.
+        // Complete or not at all: a truncated address is useless.
         Column::new("address")
             .min_width(usize::MAX)
             .drop_priority(1),
         Column::new("image").min_width(16).drop_priority(3),
         Column::new("uptime").right_aligned().drop_priority(2),
     ];
-    // It is known only where it was asked for.
-    let memory = rows.iter().any(|row| row.memory.is_some());
-    if memory {
+    // The memory usage is known only on request.
+    let has_memory = rows.iter().any(|row| row.memory.is_some());
+    if has_memory {
         columns.push(Column::new("memory").right_aligned().drop_priority(4));
     }
     let mut table = Table::new(columns);
-    // In a pipe a component stays on one line, for grep.
+    // In a pipe, each component is on one line, for grep.
     let separator = if canvas.is_bounded { "\n" } else { ", " };
     for row in rows {
         let (role, glyph) = state_style(&row.state);
@@ -94,7 +94,7 @@ pub(crate) fn render(rows: &[StatusRow], canvas: &Canvas) -> String {
             Cell::from_option(row.image.as_deref()).with_role(StyleRole::Muted),
             Cell::from_option(row.since.map(text::format_duration)),
         ];
-        if memory {
+        if has_memory {
             cells.push(Cell::from_option(row.memory.map(text::format_bytes)));
         }
         table.add_row(cells);
@@ -118,7 +118,7 @@ pub(crate) fn render(rows: &[StatusRow], canvas: &Canvas) -> String {
     lines.join("\n")
 }
 
-/// The addresses below one another, where the table had no room for them.
+/// Renders the addresses as a list, if the table has no room for them.
 fn render_addresses(rows: &[StatusRow], canvas: &Canvas) -> Vec<String> {
     let mut lines = Vec::new();
     for row in rows.iter().filter(|row| !row.addresses.is_empty()) {
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn the_status_at_each_width() {
+    fn render_fits_each_width() {
         insta::assert_snapshot!("status_40", render(&rows(), &terminal_canvas(40)));
         insta::assert_snapshot!("status_80", render(&rows(), &terminal_canvas(80)));
         insta::assert_snapshot!("status_200", render(&rows(), &terminal_canvas(200)));
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_a_column_only_where_it_is_known() {
+    fn memory_column_is_left_out_if_unknown() {
         let mut rows = rows();
         for row in &mut rows {
             row.memory = None;
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn the_document() {
+    fn document_lists_components_and_is_ok_if_all_are_ready() {
         let rows = rows();
         let document = StatusDocument::new("default", &rows[2..4]);
         insta::assert_snapshot!(

@@ -38,7 +38,7 @@ fn call(project: &Project, cargo: &str, arguments: &[&str]) -> Command {
 #[test]
 fn bench_executes_the_program_that_cargo_builds() {
     let project = Project::new("");
-    let line = "bench up --set postgres.password=secret --case help,golden --runs 2 --json -q";
+    let line = "bench up --set postgres.password=secret --case help,golden --rounds 2 --json -q";
     let words: Vec<&str> = line.split(' ').collect();
     let output = call(&project, CARGO, &words).output().unwrap();
     // The exit code is the one of the program, and `dm` prints nothing.
@@ -59,19 +59,19 @@ fn bench_executes_the_program_that_cargo_builds() {
         panic!("{:?}", request.suite);
     };
     assert_eq!(up.cases, [UpCase::Help, UpCase::Golden]);
-    assert_eq!(up.rounds.runs, 2);
+    assert_eq!(up.rounds.rounds, 2);
     let calls = std::fs::read_to_string(project.root().join("calls")).unwrap();
     assert_snapshot!(calls, @"build --locked --workspace --target host-tuple --message-format json --bin dm-bench");
 }
 
 #[test]
 fn bench_without_cargo_says_what_to_install() {
-    assert_snapshot!(Project::new("").output_of(&["bench", "up"]), @r"
+    assert_snapshot!(Project::new("").output_of(&["bench", "up"]), @"
     exit code: 4
     ── stderr
-    error[tool-missing]: cargo is needed and not installed: it compiles the benchmarks, and is not in PATH
+    error[tool-missing]: cargo is required, but not installed: it compiles the benchmarks and is not in PATH
 
-      next: install Rust by rustup, then run this again
+      next: install Rust with rustup, then run the command again
     ");
 }
 

@@ -7,7 +7,7 @@ use crate::project::Project;
 #[test]
 fn unknown_key_is_marked_in_the_file() {
     let project = Project::new("[postgres]\nprot = 5433\n");
-    assert_snapshot!(project.output_of(&["status"]), @r#"
+    assert_snapshot!(project.output_of(&["status"]), @"
     exit code: 2
     ── stderr
     error[config-unknown-key]: unknown key `prot` in [postgres]
@@ -19,8 +19,8 @@ fn unknown_key_is_marked_in_the_file() {
        ╰────
 
       next: the keys of [postgres] are image, port, database, user, password, settings, memory, wait_timeout
-            every key is described in docs/configuration.md
-    "#);
+            see docs/configuration.md for all keys
+    ");
 }
 
 #[test]
@@ -37,31 +37,31 @@ fn wrong_type_is_marked_in_the_file() {
        ·            ╰── this is a string
        ╰────
 
-      next: every key is described in docs/configuration.md
+      next: see docs/configuration.md for all keys
     "#);
 }
 
 #[test]
 fn invalid_toml_is_marked_in_the_file() {
     let project = Project::new("[postgres\nport = 5433\n");
-    assert_snapshot!(project.output_of(&["status"]), @r#"
+    assert_snapshot!(project.output_of(&["status"]), @"
     exit code: 2
     ── stderr
-    error[config-syntax]: this is not TOML: unclosed table, expected `]`
+    error[config-syntax]: invalid TOML: unclosed table, expected `]`
        ╭─[dm.toml:1:10]
      1 │ [postgres
        ·          ▲
      2 │ port = 5433
        ╰────
 
-      next: every key is described in docs/configuration.md
-    "#);
+      next: see docs/configuration.md for all keys
+    ");
 }
 
 #[test]
 fn config_error_names_the_layer_of_the_value() {
     let project = Project::new("");
-    assert_snapshot!(project.output_of(&["status", "--set", "postgres.prot=5433"]), @r#"
+    assert_snapshot!(project.output_of(&["status", "--set", "postgres.prot=5433"]), @"
     exit code: 2
     ── stderr
     error[config-unknown-key]: unknown key `postgres.prot`
@@ -72,8 +72,8 @@ fn config_error_names_the_layer_of_the_value() {
        ╰────
 
       next: the keys of [postgres] are image, port, database, user, password, settings, memory, wait_timeout
-            every key is described in docs/configuration.md
-    "#);
+            see docs/configuration.md for all keys
+    ");
     let mut variable = project.dm(&["status"]);
     variable.env("DM_POSTGRES__PORT", "many");
     assert_snapshot!(project.output_of_command(&mut variable), @r#"
@@ -106,14 +106,14 @@ fn config_error_names_the_layer_of_the_value() {
 
 #[test]
 fn status_outside_a_project_names_the_searched_directory() {
-    assert_snapshot!(Project::without_config().output_of(&["status"]), @r#"
+    assert_snapshot!(Project::without_config().output_of(&["status"]), @"
     exit code: 2
     ── stderr
     error[config-no-project]: no dm.toml in [PROJECT] or any directory above it
 
-      next: run dm inside a checkout of the project
-            or name its directory by --project-directory or DM_PROJECT_DIR
-    "#);
+      next: run dm in a directory of the project
+            or set --project-directory or DM_PROJECT_DIR to the directory of the project
+    ");
 }
 
 #[test]
@@ -168,25 +168,25 @@ fn missing_file_is_reported_with_its_key() {
     assert_snapshot!(project.output_of(&["config", "check"]), @r#"
     exit code: 2
     ── stderr
-    error[config-file-missing]: rabbitmq.definitions names no file: `nowhere.json`
+    error[config-file-missing]: rabbitmq.definitions names a file that does not exist: `nowhere.json`
        ╭─[dm.toml:2:15]
      1 │ [rabbitmq]
      2 │ definitions = "nowhere.json"
        ·               ──────────────
        ╰────
 
-      next: it was looked for at [PROJECT]/nowhere.json
-            every key is described in docs/configuration.md
+      next: the full path is [PROJECT]/nowhere.json
+            see docs/configuration.md for all keys
     "#);
 }
 
 #[test]
 fn config_check_accepts_a_valid_configuration() {
-    assert_snapshot!(valid_project("").output_of(&["config", "check"]), @r#"
+    assert_snapshot!(valid_project("").output_of(&["config", "check"]), @"
     exit code: 0
     ── stderr
-    ✓ the configuration in [PROJECT] is right
-    "#);
+    ✓ the configuration in [PROJECT] is valid
+    ");
 }
 
 #[test]

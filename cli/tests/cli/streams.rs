@@ -24,9 +24,9 @@ fn json_error_is_one_document_on_stdout() {
         "causes": [],
         "help": "the keys of [postgres] are image, port, database, user, password, settings, memory, wait_timeout",
         "next": [
-          "every key is described in docs/configuration.md"
+          "see docs/configuration.md for all keys"
         ],
-        "places": [
+        "locations": [
           {
             "source": "dm.toml",
             "line": 2,
@@ -48,7 +48,7 @@ fn json_error_is_one_document_on_stdout() {
        ╰────
 
       next: the keys of [postgres] are image, port, database, user, password, settings, memory, wait_timeout
-            every key is described in docs/configuration.md
+            see docs/configuration.md for all keys
     "#);
 }
 

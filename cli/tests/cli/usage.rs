@@ -47,24 +47,24 @@ fn invalid_duration_is_refused() {
 
 #[test]
 fn invalid_instance_name_is_refused() {
-    assert_snapshot!(Project::new("").output_of(&["--instance", "Michael Scott", "status"]), @r#"
+    assert_snapshot!(Project::new("").output_of(&["--instance", "Michael Scott", "status"]), @"
     exit code: 2
     ── stderr
-    error[instance-name]: `Michael Scott` can't be the name of an instance: it has a character that is not allowed
+    error[instance-name]: `Michael Scott` is not a valid instance name: the name has a character that is not allowed
 
-      next: use lower-case letters, digits and dashes, 32 at most, e.g. `--instance review-7`
-    "#);
+      next: use at most 32 lower-case letters, digits and dashes, for example `--instance review-7`
+    ");
 }
 
 #[test]
 fn reset_without_confirmation_is_refused() {
-    assert_snapshot!(Project::new("").output_of(&["reset"]), @r#"
+    assert_snapshot!(Project::new("").output_of(&["reset"]), @"
     exit code: 2
     ── stderr
-    error[not-confirmed]: a reset removes all data of instance `default`, and that was not confirmed
+    error[not-confirmed]: could not reset: the removal of all data of instance `default` was not confirmed
 
       next: run the command again with --yes
-    "#);
+    ");
 }
 
 #[test]

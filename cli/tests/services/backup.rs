@@ -229,16 +229,16 @@ pub(crate) fn backup_prune_keeps_the_restored_and_the_newest_backups() -> Result
     ];
     let planned: Value =
         serde_json::from_str(&backup(&[&limits[..], &["--dry-run", "--json"]].concat())?)?;
-    let removed: Vec<&str> = planned["go"]
+    let removed: Vec<&str> = planned["pruned"]
         .as_array()
         .into_iter()
         .flatten()
         .map(|row| text(&row["id"]))
         .collect();
     assert_eq!(removed, [before[2].0.as_str(), before[3].0.as_str()]);
-    let kept = planned["stay"].as_array().into_iter().flatten();
+    let kept = planned["kept"].as_array().into_iter().flatten();
     let mut kept = kept.filter(|row| row["id"] == good.as_str());
-    assert_eq!(kept.next().unwrap()["because"], "restored-from");
+    assert_eq!(kept.next().unwrap()["reason"], "restored-from");
     assert_eq!(listed()?, before);
     let call = [&["backup", "--dir", &path], &limits[..]].concat();
     assert_eq!(
@@ -457,12 +457,12 @@ pub(crate) fn damaged_backup_is_refused_and_intact_one_verified() -> Result<(), 
     assert_eq!(sql(BUSINESS_STATE)?, state);
     // An intact backup is restored into another server, which changes nothing in this one.
     let shown = dm_ok(&["backup", "verify", id, "--restore"])?;
-    assert!(shown.contains("law"), "{shown}");
+    assert!(shown.contains("invariant"), "{shown}");
     let list: Value = serde_json::from_str(&dm_ok(&["backup", "ls", "--json"])?)?;
     let mut rows = list["backups"].as_array().into_iter().flatten();
     let own = rows.find(|row| row["id"] == id);
     assert!(
-        own.is_some_and(|row| row["proved_at"].is_string()),
+        own.is_some_and(|row| row["verified_at"].is_string()),
         "{list}"
     );
     assert_eq!(sql(BUSINESS_STATE)?, state);

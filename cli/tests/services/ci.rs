@@ -35,7 +35,7 @@ pub(crate) fn ci_job_that_passes_writes_its_reports() -> Result<(), Failed> {
     assert_eq!(lines.last().unwrap()["ok"], true);
     let read = |name: &str| std::fs::read_to_string(artifacts.join(name));
     assert!(read("junit.xml")?.contains(r#"classname="up.order""#));
-    assert!(read("summary.md")?.contains("### What the start waited for"));
+    assert!(read("summary.md")?.contains("### Critical path of the start"));
     assert_eq!(read("ci.jsonl")?.lines().count(), lines.len());
     assert!(!artifacts.join("diagnostics.tar.zst").exists());
     assert_nothing_is_left(lines[0]["instance"].as_str().unwrap())

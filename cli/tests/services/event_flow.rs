@@ -85,9 +85,9 @@ pub(crate) fn events_trace_shows_what_an_order_caused() -> Result<(), Failed> {
         .as_array()
         .into_iter()
         .flatten()
-        .map(|delivery| &delivery["fate"])
+        .map(|delivery| &delivery["status"])
         .collect();
-    assert_eq!(statuses, ["consumed", "consumed"]);
+    assert_eq!(statuses, ["processed", "processed"]);
 
     // The trace begins with the order's event and contains the events that it caused.
     let trace = dm_json(&["events", "trace", &order])?;
@@ -121,7 +121,7 @@ pub(crate) fn events_trace_shows_what_an_order_caused() -> Result<(), Failed> {
         }
         let page = dm_json(&arguments)?;
         pages.extend(event_ids(&page));
-        cursor = page["next"].as_str().map(str::to_owned);
+        cursor = page["next_cursor"].as_str().map(str::to_owned);
     }
     assert_eq!(pages, all);
     Ok(())
@@ -302,10 +302,10 @@ pub(crate) fn reconcile_counts_parked_dead_letters() -> Result<(), Failed> {
         let deliveries = shown["deliveries"].as_array().cloned().unwrap_or_default();
         let statuses = deliveries
             .iter()
-            .filter_map(|delivery| delivery["fate"].as_str());
+            .filter_map(|delivery| delivery["status"].as_str());
         Ok::<_, Failed>(statuses.map(str::to_owned).collect::<Vec<_>>())
     };
-    while statuses()? != ["dead", "dead"] {
+    while statuses()? != ["dead-lettered", "dead-lettered"] {
         if std::time::Instant::now() > until {
             return Err(format!("{:?}", statuses()?).into());
         }
@@ -313,10 +313,10 @@ pub(crate) fn reconcile_counts_parked_dead_letters() -> Result<(), Failed> {
     }
     let count_dead_letters = || {
         let report = dm_json(&["reconcile"])?;
-        let accounts = report["accounts"].as_array().into_iter().flatten();
+        let accounts = report["queues"].as_array().into_iter().flatten();
         Ok::<_, Failed>(
             accounts
-                .filter_map(|account| account["dead"].as_i64())
+                .filter_map(|account| account["dead_lettered"].as_i64())
                 .sum::<i64>(),
         )
     };
@@ -329,7 +329,7 @@ pub(crate) fn reconcile_counts_parked_dead_letters() -> Result<(), Failed> {
         "reconcile does not count the parked messages"
     );
     dm_ok(&["dlq", "unpark", &id])?;
-    assert_eq!(statuses()?, ["dead", "dead"]);
+    assert_eq!(statuses()?, ["dead-lettered", "dead-lettered"]);
     let directory = tempfile::tempdir()?;
     let copy = directory.path().join("copy.jsonl");
     dm_ok(&[

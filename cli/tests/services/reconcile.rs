@@ -32,7 +32,7 @@ fn findings(report: &Value) -> Vec<(String, String)> {
     let found = report["findings"].as_array().into_iter().flatten();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     found
-        .map(|finding| (text(&finding["kind"]), text(&finding["what"])))
+        .map(|finding| (text(&finding["kind"]), text(&finding["id"])))
         .collect()
 }
 
@@ -153,20 +153,25 @@ pub(crate) fn reconcile_checks_the_invariants_of_sales_and_profile() -> Result<(
             format!("sales.leads WHERE lead_id = '{converted}'"),
         ),
         (
-            "conversion-told",
+            "conversion-published",
             &client,
             "company_name = 'Scranton'",
             format!("sales.clients WHERE client_id = '{client}'"),
         ),
         (
-            "conversion-told",
+            "conversion-published",
             &client,
             "subject = 'gone'",
             format!("sales.outbox_events WHERE subject = 'lead/{converted}'"),
         ),
-        ("profile-told", &user, "full_name = 'Bob'", profile.clone()),
         (
-            "profile-told",
+            "profile-published",
+            &user,
+            "full_name = 'Bob'",
+            profile.clone(),
+        ),
+        (
+            "profile-published",
             &user,
             "subject = 'gone'",
             format!("profile.outbox_events WHERE subject = 'profile/{user}'"),
@@ -194,7 +199,7 @@ pub(crate) fn reconcile_checks_the_invariants_of_sales_and_profile() -> Result<(
         let broken = report["findings"].as_array().into_iter().flatten();
         let is_reported = broken
             .into_iter()
-            .any(|finding| finding["of"] == invariant && finding["what"] == *what);
+            .any(|finding| finding["scope"] == invariant && finding["id"] == *what);
         assert!(is_reported, "{invariant} {set}: {report}");
     }
     assert_eq!(
@@ -431,7 +436,7 @@ pub(crate) fn reconcile_counts_expiring_messages_as_in_flight() -> Result<(), Fa
         report
     })?;
     assert_eq!(report["clean"], true, "{report}");
-    let accounts = report["accounts"].as_array().into_iter().flatten();
+    let accounts = report["queues"].as_array().into_iter().flatten();
     let in_flight = accounts
         .filter(|account| account["queue"] == INVENTORY_QUEUE)
         .find_map(|account| account["in_flight"].as_i64());
@@ -527,14 +532,14 @@ pub(crate) fn reconcile_covers_the_read_model_queue() -> Result<(), Failed> {
     assert_eq!(ids.iter().filter(|id| **id == lost).count(), 1, "{ids:?}");
     let report = reconcile_when_idle()?;
     assert_eq!(report["clean"], true, "{report}");
-    let accounts = report["accounts"].as_array().into_iter().flatten();
+    let accounts = report["queues"].as_array().into_iter().flatten();
     let account = accounts
         .into_iter()
         .find(|account| account["queue"] == READ_MODEL_QUEUE);
     let account = account.cloned().unwrap_or_default();
     assert_eq!(account["waiting"], 0, "{account}");
     assert_eq!(account["unaccounted"], account["published"], "{account}");
-    assert!(account["why"].is_string(), "{account}");
+    assert!(account["reason"].is_string(), "{account}");
     Ok(())
 }
 

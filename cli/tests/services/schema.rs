@@ -168,7 +168,7 @@ fn reported_changes(directory: &str) -> Result<Vec<String>, Failed> {
     let checked = dm(&["schema", "check", "--dir", directory, "--json"]);
     let checked: Value = serde_json::from_slice(&checked.stdout)?;
     assert_eq!(
-        checked["stale_pictures"],
+        checked["stale_diagrams"],
         serde_json::json!([]),
         "{checked}"
     );

@@ -53,7 +53,7 @@ async fn component_that_exits_is_reported_and_keeps_its_data() {
         log.contains("invalid value for parameter \"shared_buffers\""),
         "{output}"
     );
-    assert_eq!(texts(&failure["blocks"]), ["database"], "{output}");
+    assert_eq!(texts(&failure["blocked_nodes"]), ["database"], "{output}");
     assert!(
         texts(&failure["next"]).contains(&"dm logs postgres"),
         "{output}"
@@ -164,7 +164,7 @@ async fn out_of_memory_exit_names_the_memory_setting() {
     // the order of events.
     assert_eq!(failure["exit_code"], 137, "{output}");
     assert!(
-        failure["what"].as_str().unwrap().contains("memory"),
+        failure["message"].as_str().unwrap().contains("memory"),
         "{output}"
     );
     assert!(

@@ -21,7 +21,7 @@ async fn keycloak_tables_are_loaded_from_the_image_atomically() {
         .up(&[&up[..], &["--progress", "json"]].concat())
         .spawn();
     let was_seen = running.wait_for_event(|event| {
-        event["name"] == "keycloak" && event["doing"] == "creating its tables"
+        event["name"] == "keycloak" && event["activity"] == "creating its tables"
     });
     running.signal(Signal::KILL);
     let output = running.wait();

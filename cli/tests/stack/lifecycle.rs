@@ -58,7 +58,7 @@ async fn stack_keeps_its_data_through_restart_and_down_until_reset() {
         assert!(
             events.iter().any(|event| event["name"] == component
                 && event["state"] == "ready"
-                && event["kept"] == true),
+                && event["unchanged"] == true),
             "{component} was not left unchanged\n{output}"
         );
     }

@@ -1,4 +1,4 @@
-//! The message of an event.
+//! The message properties of an event.
 
 use dm_contracts::{envelope, headers};
 use lapin::BasicProperties;
@@ -6,20 +6,20 @@ use lapin::types::{AMQPValue, FieldTable};
 
 use crate::{DELIVERY_MODE_PERSISTENT, header};
 
-/// What a message says of its event beside the body. Relay, repair and restore publish one
-/// event alike.
+/// The data from which the message properties of an event are made. Relay, repair and restore
+/// use it, so that they publish an event identically.
 #[derive(Debug, Clone, Copy)]
 pub struct EventProperties<'a> {
-    /// The envelope's id.
+    /// The id in the envelope.
     pub id: &'a str,
-    /// The envelope's type.
+    /// The type in the envelope.
     pub event_type: &'a str,
-    /// What caused it, as a W3C trace context.
+    /// The W3C trace context of the request or event that caused it.
     pub traceparent: Option<&'a str>,
 }
 
 impl EventProperties<'_> {
-    /// The properties of its message, which survives a restart of the broker.
+    /// Returns the properties of a persistent message.
     #[must_use]
     pub fn to_basic_properties(&self) -> BasicProperties {
         let mut table = FieldTable::default();
@@ -34,9 +34,9 @@ impl EventProperties<'_> {
             .with_headers(table)
     }
 
-    /// The same for an event that goes to one queue again: with the round that it goes into,
-    /// where its consumer has a record of earlier ones. In one of those it would not be
-    /// handled.
+    /// Returns the properties for publishing an event to one queue again. `round` is required
+    /// if the consumer has a record of earlier rounds: it ignores an event in a recorded
+    /// round.
     #[must_use]
     pub fn to_republish_properties(&self, round: Option<i64>) -> BasicProperties {
         let round = round.map(|round| (headers::REPLAYS, AMQPValue::LongLongInt(round)));
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_that_goes_again_differs_in_its_round_alone() {
+    fn republished_event_differs_only_in_its_round() {
         let event = EventProperties {
             id: "evt_1",
             event_type: "t.v1",
@@ -59,13 +59,16 @@ mod tests {
             event.to_republish_properties(None),
             event.to_basic_properties()
         );
-        let again = event.to_republish_properties(Some(2));
-        let table = again.headers().as_ref().unwrap();
+        let republished = event.to_republish_properties(Some(2));
+        let table = republished.headers().as_ref().unwrap();
         assert_eq!(header::get_number(table, headers::REPLAYS), Some(2));
         assert_eq!(
             header::get_text(table, headers::TRACEPARENT).as_deref(),
             Some("00-a-b-01")
         );
-        assert_eq!(again.message_id(), event.to_basic_properties().message_id());
+        assert_eq!(
+            republished.message_id(),
+            event.to_basic_properties().message_id()
+        );
     }
 }

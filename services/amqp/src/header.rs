@@ -1,16 +1,16 @@
-//! Headers of messages.
+//! Message headers.
 
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 
-/// The value of a header that holds a text.
+/// Returns the header value for a text.
 #[must_use]
 pub fn text_value(text: &str) -> AMQPValue {
     AMQPValue::LongString(text.into())
 }
 
-/// The text of a value, whichever of the two kinds of text it is. What is not UTF-8 in it is
-/// replaced: this is for reading, and never for a copy.
+/// Returns the text of a long or short string. Bytes that are not UTF-8 are replaced, so the
+/// result is for display and comparison, not for copies.
 #[must_use]
 pub fn as_text(value: &AMQPValue) -> Option<String> {
     match value {
@@ -20,13 +20,13 @@ pub fn as_text(value: &AMQPValue) -> Option<String> {
     }
 }
 
-/// The text of an entry, as [`as_text`] reads it.
+/// Returns the text of an entry, decoded as by [`as_text`].
 #[must_use]
 pub fn get_text(table: &FieldTable, name: &str) -> Option<String> {
     as_text(table.inner().get(name)?)
 }
 
-/// The count in an entry, of any width; nothing where it is below zero.
+/// Returns the integer of an entry, of any width. `None` if it is negative.
 #[must_use]
 pub fn get_number(table: &FieldTable, name: &str) -> Option<u64> {
     match table.inner().get(name)? {
@@ -41,14 +41,14 @@ pub fn get_number(table: &FieldTable, name: &str) -> Option<u64> {
     }
 }
 
-/// The properties with some more headers; every other one stays as it is.
+/// Returns the properties with additional headers. The other headers stay unchanged.
 #[must_use]
 pub fn with_headers(
     properties: &BasicProperties,
-    more: impl IntoIterator<Item = (&'static str, AMQPValue)>,
+    added: impl IntoIterator<Item = (&'static str, AMQPValue)>,
 ) -> BasicProperties {
     let mut headers = properties.headers().clone().unwrap_or_default();
-    for (name, value) in more {
+    for (name, value) in added {
         headers.insert(name.into(), value);
     }
     properties.clone().with_headers(headers)
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn more_headers_change_no_other_one() {
+    fn with_headers_keeps_the_other_headers_and_properties() {
         let odd = AMQPValue::LongString(b"\xff\xfe".to_vec().into());
         let mut table = FieldTable::default();
         table.insert("odd".into(), odd.clone());
@@ -67,22 +67,26 @@ mod tests {
         let properties = BasicProperties::default()
             .with_headers(table)
             .with_priority(3);
-        let more = [
+        let added = [
             ("old", text_value("now")),
             ("count", AMQPValue::ShortInt(-1)),
         ];
-        let made = with_headers(&properties, more);
-        assert_eq!(made.priority(), &Some(3));
-        let table = made.headers().as_ref().unwrap();
+        let extended = with_headers(&properties, added);
+        assert_eq!(extended.priority(), &Some(3));
+        let table = extended.headers().as_ref().unwrap();
         assert_eq!(table.inner().get("odd"), Some(&odd));
         assert_eq!(get_text(table, "old").as_deref(), Some("now"));
-        assert_eq!(get_number(table, "count"), None, "no count is below zero");
+        assert_eq!(
+            get_number(table, "count"),
+            None,
+            "a negative number is no count"
+        );
         assert_eq!(get_number(table, "old"), None);
         assert_eq!(get_text(table, "count"), None);
     }
 
     #[test]
-    fn a_count_is_read_whatever_its_width() {
+    fn get_number_accepts_every_integer_width() {
         let seven = [
             AMQPValue::ShortShortInt(7),
             AMQPValue::ShortShortUInt(7),

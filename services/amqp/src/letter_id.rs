@@ -1,9 +1,8 @@
-//! Which dead letter a message is.
+//! The identity of a dead letter.
 //!
-//! The letter of an event follows from its queue, its id, its round and its body, so that
-//! every copy of it has the same identity. A message without an event's id is known by
-//! all that it is made of; without any id, each one is a letter of its own, with a part
-//! that is random.
+//! The id of an event's letter follows from the queue, the event id, the round and the body,
+//! so every copy of it has the same identity. A message without an event id is identified by
+//! its content. A message without any id gets a unique id with a random part.
 
 use data_encoding::HEXLOWER;
 use dm_contracts::envelope::EventAttributes;
@@ -15,22 +14,22 @@ use uuid::Uuid;
 
 use crate::header::get_number;
 
-/// How many hexadecimal digits an identity has.
+/// The number of hexadecimal digits of a letter id.
 const ID_HEX_DIGITS: usize = 32;
 
-/// What says which letter a message is. The properties are those of the original.
+/// The parts of a message that identify its letter. The properties are those of the original.
 #[derive(Debug, Clone, Copy)]
 pub struct LetterMessage<'a> {
     /// The work queue.
     pub queue: &'a str,
-    /// Its properties, as [`crate::Original`] reads them.
+    /// The properties, as [`crate::OriginalMessage`] restores them.
     pub properties: &'a BasicProperties,
-    /// Its body.
+    /// The body.
     pub body: &'a [u8],
 }
 
 impl LetterMessage<'_> {
-    /// The round that it is in: how often it was replayed before.
+    /// Returns the round: the number of times the message was replayed before.
     #[must_use]
     pub fn round(&self) -> u64 {
         let headers = self.properties.headers().as_ref();
@@ -39,7 +38,8 @@ impl LetterMessage<'_> {
             .unwrap_or_default()
     }
 
-    /// Its letter, where that follows from the message; nothing for one without any id.
+    /// Returns the letter id if it follows from the message. `None` for a message without any
+    /// id.
     #[must_use]
     pub fn letter_id(&self) -> Option<String> {
         let event = EventAttributes::from_body(self.body).id;
@@ -56,7 +56,7 @@ impl LetterMessage<'_> {
         (!id.as_str().trim().is_empty()).then(|| self.content_digest())
     }
 
-    /// A letter of its own for a message without any id.
+    /// Returns a unique letter id for a message without any id.
     #[must_use]
     pub fn random_letter_id(&self) -> String {
         let random = Uuid::new_v4().simple().to_string();
@@ -67,11 +67,12 @@ impl LetterMessage<'_> {
         )
     }
 
-    /// Whether this can be its letter: a message that was changed is another one.
+    /// Returns whether `letter` can be the id of this message. A changed message has another
+    /// id.
     #[must_use]
     pub fn matches_letter_id(&self, letter: &str) -> bool {
         match self.letter_id() {
-            Some(own) => own == letter,
+            Some(id) => id == letter,
             None => {
                 letter.len() == ID_HEX_DIGITS
                     && letter.get(ID_HEX_DIGITS / 2..)
@@ -80,11 +81,11 @@ impl LetterMessage<'_> {
         }
     }
 
-    /// Over all that its publisher gave it, and the round: what services, `dm` and the
-    /// broker wrote into its headers on the way is not part of it.
+    /// Returns the digest of everything that the publisher set, and of the round. Headers that
+    /// services, `dm` or the broker added later are not part of it.
     #[must_use]
     pub fn content_digest(&self) -> String {
-        let ours = |name: &str| {
+        let is_added_later = |name: &str| {
             name.starts_with(headers::PREFIX)
                 || ["x-death", "x-delivery-count", "x-acquired-count"].contains(&name)
                 || name.starts_with("x-first-death-")
@@ -92,10 +93,10 @@ impl LetterMessage<'_> {
         };
         let mut digest = FieldHasher::default();
         digest.write_bytes(&self.round().to_be_bytes());
-        self.digest_message(digest, |name| !ours(name))
+        self.digest_message(digest, |name| !is_added_later(name))
     }
 
-    /// Over everything that it is made of.
+    /// Returns the digest of the complete message.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         self.digest_message(FieldHasher::default(), |_| true)
@@ -143,7 +144,7 @@ impl LetterMessage<'_> {
     }
 }
 
-/// A digest over parts that can't run into each other.
+/// A digest of length-prefixed fields, so that adjacent fields cannot be confused.
 #[derive(Default)]
 struct FieldHasher(Sha256);
 
@@ -166,7 +167,7 @@ impl FieldHasher {
         let kind = value.get_type().get_id();
         self.write_bytes(kind.to_string().as_bytes());
         match value {
-            AMQPValue::Boolean(truth) => self.write_bytes(&[u8::from(*truth)]),
+            AMQPValue::Boolean(value) => self.write_bytes(&[u8::from(*value)]),
             AMQPValue::ShortShortInt(number) => self.write_bytes(&number.to_be_bytes()),
             AMQPValue::ShortShortUInt(number) => self.write_bytes(&number.to_be_bytes()),
             AMQPValue::ShortInt(number) => self.write_bytes(&number.to_be_bytes()),
@@ -232,27 +233,27 @@ mod tests {
     const EVENT: &[u8] = br#"{"id":"evt_1","data":{}}"#;
 
     #[test]
-    fn the_letter_of_an_event_is_of_its_queue_round_and_body() {
+    fn event_letter_id_depends_on_queue_round_and_body() {
         let first = BasicProperties::default();
         let replayed = with(&[(headers::REPLAYS, AMQPValue::LongInt(1))]);
-        let tried = with(&[(headers::ATTEMPTS, AMQPValue::LongInt(4))]);
+        let retried = with(&[(headers::ATTEMPTS, AMQPValue::LongInt(4))]);
         let letter = message(&first, EVENT).letter_id();
-        assert_eq!(letter, message(&tried, EVENT).letter_id());
+        assert_eq!(letter, message(&retried, EVENT).letter_id());
         assert_ne!(letter, message(&replayed, EVENT).letter_id());
         assert_ne!(
             letter,
             message(&first, br#"{"id":"evt_1","data":1}"#).letter_id()
         );
-        let elsewhere = LetterMessage {
+        let other_queue = LetterMessage {
             queue: "other",
             ..message(&first, EVENT)
         };
-        assert_ne!(letter, elsewhere.letter_id());
+        assert_ne!(letter, other_queue.letter_id());
         assert!(message(&first, EVENT).matches_letter_id(&letter.unwrap()));
     }
 
     #[test]
-    fn without_an_id_every_message_is_a_letter_of_its_own() {
+    fn message_without_any_id_gets_a_unique_letter_id() {
         let properties = with(&[("tenant", AMQPValue::LongInt(1))]);
         let other = with(&[("tenant", AMQPValue::LongInt(2))]);
         let ping = message(&properties, b"ping");
@@ -265,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_with_an_id_alone_is_known_by_its_contents() {
+    fn message_id_without_event_id_is_identified_by_content() {
         let named =
             |tenant| with(&[("tenant", AMQPValue::LongInt(tenant))]).with_message_id("m_1".into());
         let (one, two) = (named(1), named(2));
@@ -275,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fingerprint_tells_types_of_headers_apart() {
+    fn fingerprint_distinguishes_header_types() {
         let values = [
             AMQPValue::LongInt(1),
             AMQPValue::LongUInt(1),
@@ -286,10 +287,10 @@ mod tests {
             AMQPValue::Double(1.0),
             AMQPValue::Double(f64::NAN),
         ];
-        let prints: std::collections::HashSet<String> = values
+        let fingerprints: std::collections::HashSet<String> = values
             .into_iter()
             .map(|value| message(&with(&[("h", value)]), b"").fingerprint())
             .collect();
-        assert_eq!(prints.len(), 8);
+        assert_eq!(fingerprints.len(), 8);
     }
 }

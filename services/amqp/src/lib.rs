@@ -1,17 +1,16 @@
-//! AMQP as the services and `dm` speak it: connections, and publishing with confirms.
+//! AMQP for the services and `dm`: connections, and publishing with confirms.
 //!
-//! A crate of its own for two reasons. Both need the same care about returns and
-//! confirms. And `lapin`'s connection is generic over the runtime, so that all that takes
-//! frames apart is compiled where the connection is made: here, optimised in every
-//! profile.
+//! A separate crate for two reasons. Services and `dm` need the same handling of returns and
+//! confirms. And `lapin`'s connection is generic over the runtime, so the frame parser is
+//! compiled in the crate that opens the connection: here, optimised in every profile.
 //!
 //! ```text
-//! event      the message of an event
-//! header     headers, read and added
-//! original   what a copy of a message can't carry at its own place
-//! letter     which dead letter a message is
-//! backoff    pauses between attempts
-//! supervise  sessions that are set up again when they break
+//! event_properties   the message properties of an event
+//! header             reading and adding headers
+//! original           properties that a copy of a message cannot carry in their own fields
+//! letter_id          the identity of a dead letter
+//! backoff            delays between attempts
+//! supervise          restarting sessions that fail
 //! ```
 
 mod backoff;
@@ -33,32 +32,32 @@ use lapin::types::ShortString;
 use lapin::uri::{AMQPAuthority, AMQPUri, AMQPUserInfo};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Error};
 
-/// Marks a message that survives a restart of the broker.
+/// The delivery mode of messages that survive a restart of the broker.
 const DELIVERY_MODE_PERSISTENT: u8 = 2;
 
-/// A connection that the broker shows under a name.
+/// Opens a connection that the broker lists under `name`.
 ///
 /// # Errors
-/// The broker is away, or refuses.
+/// If the broker cannot be reached or refuses the connection.
 pub async fn connect(uri: &str, name: &str) -> Result<Connection, Error> {
     let properties = ConnectionProperties::default().with_connection_name(name.into());
     Connection::connect(uri, properties).await
 }
 
-/// As [`connect`], with a URI that is not text.
+/// Like [`connect`], with a parsed URI.
 ///
 /// # Errors
-/// The broker is away, or refuses.
+/// If the broker cannot be reached or refuses the connection.
 pub async fn connect_uri(uri: AMQPUri, name: &str) -> Result<Connection, Error> {
     let properties = ConnectionProperties::default().with_connection_name(name.into());
     Connection::connect_uri(uri, properties).await
 }
 
-/// The URI of a virtual host for a user. User, password and virtual host may hold any
-/// character: as text the URI has them percent-encoded. The virtual hosts `.` and `..`
-/// have no text, since readers of URIs resolve them as path segments, encoded or not
+/// Returns the URI of a virtual host for a user. User, password and virtual host may contain
+/// any character: the text of the URI percent-encodes them. The virtual hosts `.` and `..`
+/// cannot be written as text, since URI parsers resolve them as path segments, encoded or not
 /// (<https://url.spec.whatwg.org/#double-dot-path-segment>): connect to them with
-/// [`connect_to`].
+/// [`connect_uri`].
 #[must_use]
 pub fn build_uri(user: &str, password: &str, host: &str, port: u16, vhost: &str) -> AMQPUri {
     AMQPUri {
@@ -75,43 +74,43 @@ pub fn build_uri(user: &str, password: &str, host: &str, port: u16, vhost: &str)
     }
 }
 
-/// A message on its way.
+/// A message to publish.
 #[derive(Debug, Clone)]
 pub struct OutgoingMessage {
-    /// The exchange; the default one where it is empty.
+    /// The exchange. Empty for the default exchange.
     pub exchange: String,
-    /// The routing key: the queue's name on the default exchange.
+    /// The routing key. On the default exchange it is the name of a queue.
     pub routing_key: String,
-    /// Whether it is a fault if no queue takes it.
+    /// Whether the broker returns the message if no queue is bound to its routing key.
     pub mandatory: bool,
-    /// Its properties, an id among them: without one a return can't be told from another.
+    /// The properties. They contain a message id, which identifies the message in a return.
     pub properties: BasicProperties,
-    /// Its body.
+    /// The body.
     pub body: Vec<u8>,
 }
 
-/// What became of a message.
+/// The result of publishing a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PublishOutcome {
-    /// The broker has it.
+    /// The broker confirmed it (`basic.ack`).
     Confirmed,
-    /// No queue takes it, though one should.
+    /// No queue is bound to its routing key, and it is mandatory (`basic.return`).
     Returned,
-    /// A queue refused it.
+    /// A queue refused it (`basic.nack`).
     Nacked,
 }
 
-/// Messages that were sent on a channel, and whose confirms are yet to come.
+/// Messages that were published on a channel and await their confirms.
 #[derive(Debug)]
 pub struct PendingConfirms {
     confirms: Vec<(Option<ShortString>, lapin::PublisherConfirm)>,
 }
 
-/// Sends messages on a channel in confirm mode. Only one caller at a time may make use of
-/// a channel, because returns are told from others by their channel.
+/// Publishes messages on a channel in confirm mode. Only one caller at a time may use the
+/// channel, because returns are attributed by channel.
 ///
 /// # Errors
-/// The connection broke: some of them may be on their way.
+/// If the connection breaks. Some of the messages may have been published.
 pub async fn publish(
     channel: &Channel,
     messages: &[OutgoingMessage],
@@ -137,28 +136,29 @@ pub async fn publish(
 }
 
 impl PendingConfirms {
-    /// Waits for every confirm. The outcomes are in the order of the messages.
+    /// Waits for every confirm and returns the outcomes in the order of the messages.
     ///
     /// # Errors
-    /// The connection broke: the broker may have some of them.
+    /// If the connection breaks. The broker may have some of the messages.
     pub async fn wait_for_confirms(self, channel: &Channel) -> Result<Vec<PublishOutcome>, Error> {
         let mut acknowledged = Vec::with_capacity(self.confirms.len());
         let mut returned: HashSet<Option<ShortString>> = HashSet::new();
         for (id, confirm) in self.confirms {
             let confirmation: Confirmation = confirm.await?;
             acknowledged.push((id, confirmation.is_ack()));
-            // A return is attached to whichever confirm comes next: only its own
-            // message id says whose it is.
+            // A return is attached to whichever confirm comes next: only its message id
+            // identifies the message.
             returned.extend(
                 confirmation
                     .take_message()
                     .map(|message| message.properties.message_id().clone()),
             );
         }
-        // A return precedes its confirm, so that these are the last of them.
-        let rest = channel.wait_for_confirms().await?;
+        // A return precedes its confirm, so these are the last returns.
+        let remaining = channel.wait_for_confirms().await?;
         returned.extend(
-            rest.iter()
+            remaining
+                .iter()
                 .map(|message| message.properties.message_id().clone()),
         );
         Ok(acknowledged
@@ -184,31 +184,31 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_password_survives_the_uri(
+        fn uri_text_round_trips_any_user_password_and_vhost(
             user in "[a-z][a-z-]{0,12}",
             password in r"[ -~äß€漢🔑]{1,40}",
             vhost in r"[ -~ü]{1,12}",
         ) {
-            // Neither has a text: see `uri`.
+            // Neither can be written as text: see `build_uri`.
             prop_assume!(vhost != "." && vhost != "..");
             let uri = build_uri(&user, &password, "rabbitmq", 5672, &vhost);
-            let read: AMQPUri = uri.to_string().parse().unwrap();
-            prop_assert_eq!(read, uri);
+            let parsed: AMQPUri = uri.to_string().parse().unwrap();
+            prop_assert_eq!(parsed, uri);
         }
     }
 
     #[test]
-    fn what_means_something_in_a_uri_means_nothing_in_a_password() {
+    fn uri_escapes_reserved_characters_in_the_password() {
         for password in [
             " ", "+", "%", "%20", "%2B", "@", ":", "/", "a b", "a+b", "a%b", "a@b:c/d", "?x=y#z",
             "[::1]", "\\", "\"'", "&&", "%%%",
         ] {
             let uri = build_uri("dunder", password, "rabbitmq", 5672, "/");
             let text = uri.to_string();
-            let read: AMQPUri = text.parse().unwrap();
-            assert_eq!(read.authority.userinfo.password, password, "{text}");
-            assert_eq!(read.authority.host, "rabbitmq", "{text}");
-            assert_eq!(read.vhost, "/", "{text}");
+            let parsed: AMQPUri = text.parse().unwrap();
+            assert_eq!(parsed.authority.userinfo.password, password, "{text}");
+            assert_eq!(parsed.authority.host, "rabbitmq", "{text}");
+            assert_eq!(parsed.vhost, "/", "{text}");
         }
     }
 }

@@ -1,11 +1,11 @@
-//! What a copy of a message can't carry at its own place.
+//! Properties that a copy of a message cannot carry in their own fields.
 //!
-//! A copy is published as another message, and some properties mean something to the
-//! broker when they are published: it refuses the `user_id` of another user, an `expiration` would
-//! remove a dead letter, `CC` and `BCC` would send it to more queues, and it takes
-//! `x-death` from no publisher. A copy is persistent, whatever the first message was, and
-//! it needs an id. Each of these travels in one header of ours, and stands at its place
-//! again where the copy is read.
+//! A copy is published as another message, and the broker acts on some properties when a
+//! message is published: it refuses the `user_id` of another user, an `expiration` would
+//! remove a dead letter, `CC` and `BCC` would route it to more queues, and it accepts
+//! `x-death` from no publisher. A copy is always persistent and needs an id, whatever the
+//! first message had. The original values are kept in one header and are restored when the
+//! copy is read.
 
 use std::borrow::Cow;
 
@@ -16,10 +16,10 @@ use uuid::Uuid;
 
 use crate::{DELIVERY_MODE_PERSISTENT, header};
 
-/// Headers that the broker acts on, or takes from no publisher.
+/// Headers that the broker acts on or accepts from no publisher.
 const MOVED_HEADERS: [&str; 3] = ["CC", "BCC", "x-death"];
 
-/// Where a message was published to.
+/// The exchange and routing key that a message was published to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PublishTarget {
     /// The exchange.
@@ -28,16 +28,16 @@ pub struct PublishTarget {
     pub routing_key: String,
 }
 
-/// A message's place and properties as they were before it was copied.
+/// The target and properties of a message before it was copied.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct OriginalMessage {
-    /// Where it was published to.
+    /// The exchange and routing key it was published to.
     pub target: PublishTarget,
-    /// Its properties.
+    /// The properties.
     pub properties: BasicProperties,
 }
 
-/// The parts of properties, each of which may be missing.
+/// Replacements for the properties that a copy changes. Each may be absent.
 #[derive(Default)]
 struct PropertyOverrides {
     headers: Option<FieldTable>,
@@ -48,23 +48,23 @@ struct PropertyOverrides {
 }
 
 impl OriginalMessage {
-    /// Reads a message: what an earlier copy had to move stands at its place again.
+    /// Reads a message and restores the properties that an earlier copy moved.
     #[must_use]
     pub fn from_message(exchange: &str, routing_key: &str, properties: &BasicProperties) -> Self {
-        let kept = |name, now: &str| {
-            let kept = moved_table(properties).and_then(|moved| moved_text(moved, name));
-            kept.unwrap_or(now).to_owned()
+        let restored = |name, current: &str| {
+            let moved = moved_table(properties).and_then(|moved| moved_text(moved, name));
+            moved.unwrap_or(current).to_owned()
         };
         Self {
             target: PublishTarget {
-                exchange: kept("exchange", exchange),
-                routing_key: kept("routing_key", routing_key),
+                exchange: restored("exchange", exchange),
+                routing_key: restored("routing_key", routing_key),
             },
             properties: Self::restore_properties(properties).into_owned(),
         }
     }
 
-    /// The properties of a message alone.
+    /// Returns the original properties of a message, without its target.
     #[must_use]
     pub fn restore_properties(properties: &BasicProperties) -> Cow<'_, BasicProperties> {
         let Some(moved) = moved_table(properties) else {
@@ -84,25 +84,25 @@ impl OriginalMessage {
         let had_none = moved.contains_key("no_headers") && headers.inner().is_empty();
         let short =
             |name: &str| moved_text(moved, name).and_then(|text| ShortString::try_new(text).ok());
-        let missing = |name: &str| moved.inner().get(name) == Some(&AMQPValue::Void);
+        let is_void = |name: &str| moved.inner().get(name) == Some(&AMQPValue::Void);
         let delivery_mode = match moved.inner().get("delivery_mode") {
             Some(AMQPValue::ShortShortUInt(mode)) => Some(*mode),
             Some(AMQPValue::Void) => None,
             _ => *properties.delivery_mode(),
         };
         let message_id = properties.message_id().clone();
-        let parts = PropertyOverrides {
+        let overrides = PropertyOverrides {
             headers: (!had_none).then_some(headers),
             delivery_mode,
             expiration: short("expiration").or_else(|| properties.expiration().clone()),
-            message_id: message_id.filter(|_| !missing("message_id")),
+            message_id: message_id.filter(|_| !is_void("message_id")),
             user_id: short("user_id").or_else(|| properties.user_id().clone()),
         };
-        Cow::Owned(parts.apply_to(properties))
+        Cow::Owned(overrides.apply_to(properties))
     }
 
-    /// The properties of a copy. `keep_place` also keeps where the message was published
-    /// to, for a copy that is published elsewhere.
+    /// Returns the properties of a copy. `keep_target` also stores the exchange and routing
+    /// key, for a copy that is published to another target.
     #[must_use]
     pub fn to_copy_properties(&self, keep_target: bool) -> BasicProperties {
         let mut moved = FieldTable::default();
@@ -139,7 +139,7 @@ impl OriginalMessage {
         }
         let message_id = properties.message_id().clone().unwrap_or_else(|| {
             moved.insert("message_id".into(), AMQPValue::Void);
-            // Without an id a return could not be told from another one.
+            // A return is attributed to its message by the message id.
             Uuid::new_v4().simple().to_string().into()
         });
         if !moved.inner().is_empty() {
@@ -149,21 +149,21 @@ impl OriginalMessage {
             headers.insert(ORIGINAL.into(), AMQPValue::FieldTable(moved));
         }
         let has_headers = properties.headers().is_some() || !headers.inner().is_empty();
-        let parts = PropertyOverrides {
+        let overrides = PropertyOverrides {
             headers: has_headers.then_some(headers),
             delivery_mode: Some(DELIVERY_MODE_PERSISTENT),
             expiration: None,
             message_id: Some(message_id),
             user_id: None,
         };
-        parts.apply_to(properties)
+        overrides.apply_to(properties)
     }
 }
 
 impl PropertyOverrides {
-    /// These, and the others as they are.
+    /// Returns `others` with these overrides.
     fn apply_to(self, others: &BasicProperties) -> BasicProperties {
-        /// Sets what there is.
+        /// Sets the value if it is present.
         fn set<T>(
             properties: BasicProperties,
             value: Option<T>,
@@ -175,33 +175,33 @@ impl PropertyOverrides {
             }
         }
         type P = BasicProperties;
-        let mut made = BasicProperties::default();
-        made = set(made, others.content_type().clone(), P::with_content_type);
-        made = set(
-            made,
+        let mut result = BasicProperties::default();
+        result = set(result, others.content_type().clone(), P::with_content_type);
+        result = set(
+            result,
             others.content_encoding().clone(),
             P::with_content_encoding,
         );
-        made = set(made, self.headers, P::with_headers);
-        made = set(made, self.delivery_mode, P::with_delivery_mode);
-        made = set(made, *others.priority(), P::with_priority);
-        made = set(
-            made,
+        result = set(result, self.headers, P::with_headers);
+        result = set(result, self.delivery_mode, P::with_delivery_mode);
+        result = set(result, *others.priority(), P::with_priority);
+        result = set(
+            result,
             others.correlation_id().clone(),
             P::with_correlation_id,
         );
-        made = set(made, others.reply_to().clone(), P::with_reply_to);
-        made = set(made, self.expiration, P::with_expiration);
-        made = set(made, self.message_id, P::with_message_id);
-        made = set(made, *others.timestamp(), P::with_timestamp);
-        made = set(made, others.kind().clone(), P::with_type);
-        made = set(made, self.user_id, P::with_user_id);
-        made = set(made, others.app_id().clone(), P::with_app_id);
-        set(made, others.cluster_id().clone(), P::with_cluster_id)
+        result = set(result, others.reply_to().clone(), P::with_reply_to);
+        result = set(result, self.expiration, P::with_expiration);
+        result = set(result, self.message_id, P::with_message_id);
+        result = set(result, *others.timestamp(), P::with_timestamp);
+        result = set(result, others.kind().clone(), P::with_type);
+        result = set(result, self.user_id, P::with_user_id);
+        result = set(result, others.app_id().clone(), P::with_app_id);
+        set(result, others.cluster_id().clone(), P::with_cluster_id)
     }
 }
 
-/// What an earlier copy had to move.
+/// Returns the table of properties that an earlier copy moved.
 fn moved_table(properties: &BasicProperties) -> Option<&FieldTable> {
     match properties.headers().as_ref()?.inner().get(ORIGINAL)? {
         AMQPValue::FieldTable(moved) => Some(moved),
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_reads_as_its_original() {
+    fn from_message_restores_the_original_of_a_copy() {
         let no_headers = OriginalMessage {
             properties: BasicProperties::default(),
             ..full()
@@ -275,32 +275,35 @@ mod tests {
             ..full()
         };
         for original in [full(), no_headers, empty_headers] {
-            let carried = original.to_copy_properties(true);
+            let copy = original.to_copy_properties(true);
             assert_eq!(
-                OriginalMessage::from_message("", "elsewhere", &carried),
+                OriginalMessage::from_message("", "elsewhere", &copy),
                 original
             );
-            // A copy of a copy is no different.
-            let again =
-                OriginalMessage::from_message("", "elsewhere", &carried).to_copy_properties(true);
-            assert_eq!(OriginalMessage::from_message("", "there", &again), original);
+            // The same holds for a copy of a copy.
+            let second_copy =
+                OriginalMessage::from_message("", "elsewhere", &copy).to_copy_properties(true);
+            assert_eq!(
+                OriginalMessage::from_message("", "there", &second_copy),
+                original
+            );
         }
     }
 
     #[test]
-    fn what_the_broker_acts_on_is_not_at_its_place() {
-        let carried = full().to_copy_properties(false);
-        assert_eq!(carried.user_id(), &None);
-        assert_eq!(carried.expiration(), &None);
-        assert_eq!(carried.delivery_mode(), &Some(2));
-        assert!(carried.message_id().is_some());
-        let headers = carried.headers().as_ref().unwrap();
+    fn copy_has_no_properties_that_the_broker_acts_on() {
+        let copy = full().to_copy_properties(false);
+        assert_eq!(copy.user_id(), &None);
+        assert_eq!(copy.expiration(), &None);
+        assert_eq!(copy.delivery_mode(), &Some(2));
+        assert!(copy.message_id().is_some());
+        let headers = copy.headers().as_ref().unwrap();
         for name in MOVED_HEADERS {
             assert!(!headers.contains_key(name), "{name}");
         }
         assert_eq!(headers.inner()["tenant"], AMQPValue::LongInt(1));
         assert_eq!(
-            OriginalMessage::from_message("x", "y", &carried)
+            OriginalMessage::from_message("x", "y", &copy)
                 .target
                 .exchange,
             "x"
@@ -308,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn what_needs_nothing_gets_no_header() {
+    fn copy_without_moved_properties_gets_no_header() {
         let properties = BasicProperties::default()
             .with_message_id("evt_1".into())
             .with_delivery_mode(2);

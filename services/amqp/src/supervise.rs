@@ -1,4 +1,4 @@
-//! Sessions that are set up again when they break.
+//! Restarting sessions that fail.
 
 use std::future::Future;
 use std::time::Duration;
@@ -8,15 +8,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Backoff;
 
-/// The first pause before a session is set up again.
+/// The delay before the first restart of a session.
 const INITIAL_DELAY: Duration = Duration::from_millis(100);
-/// The longest one.
+/// The maximum delay.
 const MAX_DELAY: Duration = Duration::from_secs(2);
-/// A session that lasted longer than this was sound: the pauses begin anew.
+/// A session that lasted longer than this was stable: the delays start again.
 const STABLE_DURATION: Duration = Duration::from_secs(10);
 
-/// Runs one session after the other until one ends in good order, or it is asked to stop.
-/// Each that breaks is followed by a pause; `broken` hears of it before that.
+/// Runs one session after the other until one returns `Ok` or `stop` is cancelled. After a
+/// failed session it calls `on_error` and waits for a delay.
 pub async fn supervise<F, E>(
     stop: &CancellationToken,
     mut session: impl FnMut() -> F,
@@ -26,12 +26,12 @@ pub async fn supervise<F, E>(
 {
     let mut backoff = Backoff::new(INITIAL_DELAY, MAX_DELAY);
     while !stop.is_cancelled() {
-        let began = Instant::now();
+        let started_at = Instant::now();
         match session().await {
             Ok(()) => return,
             Err(error) => on_error(error),
         }
-        if began.elapsed() > STABLE_DURATION {
+        if started_at.elapsed() > STABLE_DURATION {
             backoff.reset();
         }
         if !backoff.wait(stop).await {
@@ -45,27 +45,27 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn what_breaks_is_set_up_again_until_it_ends_in_good_order() {
-        let (mut sessions, mut faults) = (0, Vec::new());
+    async fn supervise_restarts_failed_sessions_until_one_succeeds() {
+        let (mut sessions, mut errors) = (0, Vec::new());
         let session = || {
             sessions += 1;
             std::future::ready(if sessions < 4 { Err(sessions) } else { Ok(()) })
         };
-        supervise(&CancellationToken::new(), session, |fault| {
-            faults.push(fault);
+        supervise(&CancellationToken::new(), session, |error| {
+            errors.push(error);
         })
         .await;
-        assert_eq!(faults, [1, 2, 3]);
+        assert_eq!(errors, [1, 2, 3]);
         assert_eq!(sessions, 4);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_session_that_was_sound_is_followed_by_a_short_pause() {
+    async fn delay_is_reset_after_a_stable_session() {
         let stop = CancellationToken::new();
-        let mut began = Vec::new();
+        let mut started = Vec::new();
         let session = || {
-            began.push(Instant::now());
-            let (count, stop) = (began.len(), stop.clone());
+            started.push(Instant::now());
+            let (count, stop) = (started.len(), stop.clone());
             async move {
                 if count == 12 {
                     stop.cancel();
@@ -77,8 +77,12 @@ mod tests {
             }
         };
         supervise(&stop, session, |()| ()).await;
-        assert_eq!(began.len(), 12, "none begins after it is asked to stop");
-        assert!(began[9] - began[8] >= MAX_DELAY / 2);
-        assert!(began[10] - began[9] - STABLE_DURATION * 2 <= INITIAL_DELAY);
+        assert_eq!(
+            started.len(),
+            12,
+            "no session starts after the cancellation"
+        );
+        assert!(started[9] - started[8] >= MAX_DELAY / 2);
+        assert!(started[10] - started[9] - STABLE_DURATION * 2 <= INITIAL_DELAY);
     }
 }

@@ -1,8 +1,8 @@
-//! The apps of the stack.
+//! The apps that users open.
 
 use serde::{Deserialize, Serialize};
 
-/// An app for people.
+/// An app with a user interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum App {
@@ -10,14 +10,14 @@ pub enum App {
     Portal,
     /// The sales app.
     Infinity,
-    /// The warehouse's app.
+    /// The warehouse app.
     WarehouseMobile,
     /// The accounting app.
     Accounting,
 }
 
 impl App {
-    /// All, in the order of the contract, in which errors name them, too.
+    /// All apps in the order of the contract, which is also the order in error messages.
     pub const ALL: [Self; 4] = [
         Self::Portal,
         Self::Infinity,
@@ -25,7 +25,7 @@ impl App {
         Self::Accounting,
     ];
 
-    /// Its name in the interface.
+    /// Returns the name in the REST interface.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -36,7 +36,7 @@ impl App {
         }
     }
 
-    /// Its name in the table of profiles.
+    /// Returns the name in the table of profiles.
     #[must_use]
     pub const fn stored_name(self) -> &'static str {
         match self {
@@ -47,7 +47,7 @@ impl App {
         }
     }
 
-    /// The app of that name in the interface, in any case.
+    /// Returns the app with this name in the REST interface, in any case.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL
@@ -55,7 +55,7 @@ impl App {
             .find(|app| app.name().eq_ignore_ascii_case(name))
     }
 
-    /// The app of that name in the table of profiles, which has no others.
+    /// Returns the app with this name in the table of profiles.
     #[must_use]
     pub fn from_stored_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|app| app.stored_name() == name)
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_go_there_and_back() {
+    fn app_names_round_trip() {
         for app in App::ALL {
             assert_eq!(App::from_name(app.name()), Some(app));
             assert_eq!(App::from_name(&app.name().to_uppercase()), Some(app));

@@ -9,29 +9,29 @@ use uuid::Uuid;
 
 use crate::time;
 
-/// The version of CloudEvents that is spoken.
+/// The supported version of CloudEvents.
 pub const SPEC_VERSION: &str = "1.0";
 
-/// The content type of a message that holds an envelope.
+/// The content type of a message whose body is an envelope.
 pub const CONTENT_TYPE: &str = "application/cloudevents+json";
 
-/// A fact that a service tells the others.
+/// A business fact that a service publishes.
 pub trait DomainEvent: Serialize + DeserializeOwned {
     /// The type in the envelope.
     const TYPE: &'static str;
-    /// The routing key on [`crate::topology::EVENTS`].
+    /// The routing key on [`crate::topology::EVENT_EXCHANGE`].
     const ROUTING_KEY: &'static str;
     /// The publishing service as the envelope names it.
     const SOURCE: &'static str;
 
-    /// The aggregate, e.g. `order/ord_9001`.
+    /// Returns the aggregate, e.g. `order/ord_9001`.
     fn subject(&self) -> String;
 
-    /// When it happened.
+    /// Returns the time of the business fact.
     fn time(&self) -> DateTime<Utc>;
 }
 
-/// One event with all that says what it is. Unknown fields are ignored.
+/// An event with its CloudEvents attributes. Unknown fields are ignored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Envelope {
     /// Always [`SPEC_VERSION`].
@@ -43,17 +43,17 @@ pub struct Envelope {
     pub event_type: String,
     /// The publishing service, e.g. `/order-service`.
     pub source: String,
-    /// The aggregate, e.g. `order/ord_9001`. Events of one keep their order.
+    /// The aggregate, e.g. `order/ord_9001`. Events of one aggregate keep their order.
     #[serde(default)]
     pub subject: String,
-    /// When the business fact happened, as text: a consumer may still use an event
-    /// whose time can't be read.
+    /// Time of the business fact, as text: a consumer can still use an event whose time
+    /// is not valid.
     #[serde(default)]
     pub time: String,
     /// Always `application/json`.
     #[serde(default = "json_content")]
     pub datacontenttype: String,
-    /// What happened, by type.
+    /// The data of the event, whose form depends on its type.
     pub data: Value,
 }
 
@@ -61,62 +61,62 @@ fn json_content() -> String {
     "application/json".to_owned()
 }
 
-/// What of an envelope says which event it is, of anything that may be one.
+/// The identifying attributes of a message body that may be an envelope.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub struct EventAttributes {
-    /// Its id.
+    /// Id of the event.
     pub id: Option<String>,
-    /// Its type.
+    /// Type of the event.
     #[serde(rename = "type")]
     pub event_type: Option<String>,
-    /// Its aggregate.
+    /// Aggregate of the event.
     pub subject: Option<String>,
 }
 
 impl EventAttributes {
-    /// Reads the body of a message without reading all of it; nothing is known of one
-    /// that is no envelope.
+    /// Reads the attributes without deserializing the rest of the body. All are missing if
+    /// the body is not an envelope.
     #[must_use]
     pub fn from_body(body: &[u8]) -> Self {
         serde_json::from_slice(body).unwrap_or_default()
     }
 }
 
-/// Why a message is no event that can be handled. Neither gets better by trying
-/// again.
+/// A message that cannot be processed as an event. A retry does not help.
 #[derive(Debug, Error)]
 pub enum EnvelopeError {
-    /// The body is no envelope.
+    /// The body is not an envelope.
     #[error("the body is not a CloudEvents envelope: {0}")]
     Unparsable(#[source] serde_json::Error),
-    /// The envelope speaks another version.
+    /// The envelope has another version.
     #[error("unsupported CloudEvents version {0}")]
     UnsupportedVersion(String),
     /// The event has no id.
     #[error("the event has no id")]
     MissingId,
-    /// The event came by the routing key of another type. Who may publish what goes by keys.
+    /// The event was published with the routing key of another type. Publish permissions
+    /// depend on routing keys.
     #[error("{event_type} has the routing key {expected}, but was published with {routing_key}")]
     WrongRoutingKey {
-        /// The event's type.
+        /// Type of the event.
         event_type: String,
-        /// The key of that type.
+        /// Routing key of that type.
         expected: &'static str,
-        /// The key that it came by.
+        /// Routing key of the message.
         routing_key: String,
     },
-    /// Mandatory data is missing, or of another type.
+    /// A mandatory field is missing, or has another type.
     #[error("invalid data of {event_type}: {source}")]
     InvalidData {
-        /// The event's type.
+        /// Type of the event.
         event_type: String,
-        /// What is wrong.
+        /// The cause.
         source: serde_json::Error,
     },
 }
 
 impl EnvelopeError {
-    /// A stable word for it, as dead letters carry it.
+    /// Returns the stable code that dead letters carry.
     #[must_use]
     pub const fn reason(&self) -> &'static str {
         match self {
@@ -128,13 +128,13 @@ impl EnvelopeError {
 }
 
 impl Envelope {
-    /// The envelope of a new event, with an id of its own.
+    /// Returns the envelope of a new event, with a new id.
     #[must_use]
     pub fn new<E: DomainEvent>(event: &E) -> Self {
         Self::with_id(event, new_id())
     }
 
-    /// The envelope of an event that has an id.
+    /// Returns the envelope of an event with this id.
     #[must_use]
     pub fn with_id<E: DomainEvent>(event: &E, id: String) -> Self {
         Self {
@@ -145,15 +145,16 @@ impl Envelope {
             subject: event.subject(),
             time: time::format(event.time()),
             datacontenttype: json_content(),
-            // Events are plain structs: strings, numbers and lists.
+            // Cannot fail: events are plain structs of strings, numbers and lists.
             data: serde_json::to_value(event).unwrap_or(Value::Null),
         }
     }
 
-    /// Reads the body of a message.
+    /// Parses the body of a message.
     ///
     /// # Errors
-    /// [`EnvelopeError`] where it is no envelope, or one of another version.
+    /// Returns [`EnvelopeError`] if the body is not an envelope, or one of another version or
+    /// without an id.
     pub fn parse(body: &[u8]) -> Result<Self, EnvelopeError> {
         let envelope: Self = serde_json::from_slice(body).map_err(EnvelopeError::Unparsable)?;
         if envelope.specversion != SPEC_VERSION {
@@ -165,10 +166,10 @@ impl Envelope {
         Ok(envelope)
     }
 
-    /// The data as a type. What the type doesn't know is ignored.
+    /// Deserializes the data. Unknown fields are ignored.
     ///
     /// # Errors
-    /// [`EnvelopeError::Data`] where a field is missing or of another type.
+    /// Returns [`EnvelopeError::InvalidData`] if a field is missing or has another type.
     pub fn parse_data<D: DeserializeOwned>(&self) -> Result<D, EnvelopeError> {
         D::deserialize(&self.data).map_err(|source| EnvelopeError::InvalidData {
             event_type: self.event_type.clone(),
@@ -176,13 +177,13 @@ impl Envelope {
         })
     }
 
-    /// When it happened; now where that can't be read.
+    /// Returns the time of the business fact, or the current time if it is not valid.
     #[must_use]
     pub fn time_or_now(&self) -> DateTime<Utc> {
         time::parse(&self.time).unwrap_or_else(time::now)
     }
 
-    /// An instant of the data; the envelope's where that can't be read.
+    /// Parses an instant of the data. Returns the time of the envelope if it is not valid.
     #[must_use]
     pub fn parse_instant_or_time(&self, text: Option<&str>) -> DateTime<Utc> {
         text.and_then(time::parse)
@@ -190,7 +191,7 @@ impl Envelope {
     }
 }
 
-/// A new event's id.
+/// Returns the id of a new event.
 #[must_use]
 pub fn new_id() -> String {
     format!("evt_{}", Uuid::new_v4().simple())
@@ -204,7 +205,7 @@ mod tests {
     use crate::events::StockFailed;
     use crate::events::{MissingItem, stock};
 
-    fn failed(order: &str, missing: i64) -> StockFailed {
+    fn stock_failed(order: &str, missing: i64) -> StockFailed {
         StockFailed {
             order_id: order.to_owned(),
             status: stock::FAILED.to_owned(),
@@ -217,8 +218,8 @@ mod tests {
     }
 
     #[test]
-    fn an_envelope_says_what_it_is() {
-        let envelope = Envelope::new(&failed("ord_9001", 3));
+    fn envelope_has_type_source_and_subject_of_its_event() {
+        let envelope = Envelope::new(&stock_failed("ord_9001", 3));
         assert_eq!(
             envelope.event_type,
             "com.dundermifflin.inventory.stock.failed.v1"
@@ -230,30 +231,30 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_event_says_why() {
-        let code = |body: &str| Envelope::parse(body.as_bytes()).map_err(|error| error.reason());
-        assert_eq!(code("{"), Err("unparsable"));
-        assert_eq!(code(r#"{"specversion":"1.0"}"#), Err("unparsable"));
-        let mut envelope = Envelope::new(&failed("ord_1", 1));
+    fn body_without_a_valid_envelope_is_unparsable() {
+        let parse = |body: &str| Envelope::parse(body.as_bytes()).map_err(|error| error.reason());
+        assert_eq!(parse("{"), Err("unparsable"));
+        assert_eq!(parse(r#"{"specversion":"1.0"}"#), Err("unparsable"));
+        let mut envelope = Envelope::new(&stock_failed("ord_1", 1));
         envelope.specversion = "0.3".to_owned();
         let body = serde_json::to_string(&envelope).unwrap();
-        assert_eq!(code(&body), Err("unparsable"));
+        assert_eq!(parse(&body), Err("unparsable"));
     }
 
     #[test]
-    fn a_heading_is_read_of_anything() {
-        let heading =
+    fn attributes_of_a_body_that_is_not_an_envelope_are_empty() {
+        let attributes =
             EventAttributes::from_body(br#"{"id":"evt_1","type":"t","subject":"s","data":[1]}"#);
-        assert_eq!(heading.id.as_deref(), Some("evt_1"));
-        assert_eq!(heading.subject.as_deref(), Some("s"));
+        assert_eq!(attributes.id.as_deref(), Some("evt_1"));
+        assert_eq!(attributes.subject.as_deref(), Some("s"));
         for body in [&b""[..], b"{", b"[]", b"{\"id\":7}", b"\xff"] {
             assert_eq!(EventAttributes::from_body(body), EventAttributes::default());
         }
     }
 
     #[test]
-    fn missing_data_is_another_matter() {
-        let mut envelope = Envelope::new(&failed("ord_1", 1));
+    fn missing_mandatory_field_is_invalid_data() {
+        let mut envelope = Envelope::new(&stock_failed("ord_1", 1));
         envelope.data["orderId"].take();
         let error = envelope.parse_data::<StockFailed>().unwrap_err();
         assert_eq!(error.reason(), "invalid-data");
@@ -263,10 +264,10 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(1024))]
 
-        /// A body that is nearly an envelope is read as one or refused with a reason, and the
-        /// heading of one that is read is that of the envelope.
+        /// A mutated envelope is parsed, or rejected with a reason. If it is parsed, its
+        /// attributes are those of the envelope.
         #[test]
-        fn any_body_is_read_or_refused(
+        fn mutated_body_is_parsed_or_rejected_with_a_reason(
             order in "[a-z0-9_]{1,8}",
             changes in proptest::collection::vec(
                 (any::<proptest::sample::Index>(), prop_oneof![
@@ -278,26 +279,27 @@ mod tests {
                 0..5,
             ),
         ) {
-            let mut body = serde_json::to_vec(&Envelope::new(&failed(&order, 1))).unwrap();
-            for (place, piece, removed) in changes {
-                let place = place.index(body.len() + 1);
-                let end = (place + removed).min(body.len());
-                body.splice(place..end, piece);
+            let mut body = serde_json::to_vec(&Envelope::new(&stock_failed(&order, 1))).unwrap();
+            for (index, replacement, removed) in changes {
+                let start = index.index(body.len() + 1);
+                let end = (start + removed).min(body.len());
+                body.splice(start..end, replacement);
             }
             match Envelope::parse(&body) {
                 Ok(envelope) => {
                     prop_assert_eq!(&envelope.specversion, SPEC_VERSION);
                     prop_assert!(!envelope.id.trim().is_empty());
                     prop_assert_eq!(EventAttributes::from_body(&body).id, Some(envelope.id.clone()));
-                    let written = serde_json::to_vec(&envelope).unwrap();
-                    prop_assert_eq!(Envelope::parse(&written).unwrap(), envelope);
+                    let serialized = serde_json::to_vec(&envelope).unwrap();
+                    prop_assert_eq!(Envelope::parse(&serialized).unwrap(), envelope);
                 }
                 Err(error) => prop_assert!(["unparsable", "invalid-data"].contains(&error.reason())),
             }
         }
+
         #[test]
-        fn an_event_survives_the_wire(order in "[a-z0-9_\\\\\"ü ]{1,20}", missing in 1i64..1_000_000) {
-            let event = failed(&order, missing);
+        fn event_round_trips_through_its_envelope(order in "[a-z0-9_\\\\\"ü ]{1,20}", missing in 1i64..1_000_000) {
+            let event = stock_failed(&order, missing);
             let body = serde_json::to_vec(&Envelope::new(&event)).unwrap();
             let envelope = Envelope::parse(&body).unwrap();
             prop_assert_eq!(envelope.parse_data::<StockFailed>().unwrap(), event);

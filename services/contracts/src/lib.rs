@@ -1,8 +1,8 @@
-//! What the services agree on, and what `dm` knows of them: the event envelope,
-//! every event of the catalogue, the broker's topology by name, and the bodies
-//! of the REST interface.
+//! The contracts between the services, which `dm` uses too: the event envelope, every
+//! event of the catalogue, the names of the broker's topology, and the bodies of the
+//! REST interface.
 //!
-//! The documents behind it are `docs/contracts/`.
+//! They are documented in `docs/contracts/`.
 
 pub mod api;
 mod app;

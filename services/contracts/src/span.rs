@@ -1,11 +1,11 @@
-//! Spans of handlings: they tell which event caused which.
+//! Span ids of processed events, which connect an event with the events that it caused.
 
 use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
 
-/// The span id of handling an event of a queue: 16 hexadecimal digits, as W3C trace
-/// contexts want them. It follows from the two, so that whoever sees an event whose
-/// parent it is knows by which event, handled where, that was caused.
+/// Returns the span id of processing an event of a queue: 16 hexadecimal digits, as in a
+/// W3C trace context. It is derived from queue and event id, so that the parent span of an
+/// event identifies the event that caused it and the queue that delivered that one.
 #[must_use]
 pub fn processing_span_id(queue: &str, event_id: &str) -> String {
     let mut hash = Sha256::new();
@@ -20,7 +20,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_span_is_of_one_queue_and_one_event() {
+    fn span_id_depends_on_queue_and_event() {
         let span = processing_span_id("a.q", "evt_1");
         assert_eq!(span.len(), 16);
         assert_eq!(span, processing_span_id("a.q", "evt_1"));

@@ -1,44 +1,47 @@
-//! Instants as they stand in events and answers.
+//! Instants and dates as text in events and responses.
 
 use chrono::{DateTime, Datelike as _, NaiveDate, SubsecRound as _, Utc};
 
-/// Now, in the microseconds that PostgreSQL keeps: a value that is written and
-/// read again is the same value.
+/// Returns the current time in microseconds, the precision of PostgreSQL: a value that is
+/// written and read again is equal.
 #[must_use]
 pub fn now() -> DateTime<Utc> {
     (Utc::now() + clock_offset()).trunc_subsecs(6)
 }
 
-/// How far this process's clock is off, which tests of faults decide by
+/// Returns the offset of this process's clock, which fault-injection tests set with
 /// `DM_CLOCK_OFFSET_MS`.
 #[cfg(feature = "fail-points")]
 fn clock_offset() -> chrono::TimeDelta {
     static CLOCK_OFFSET_MS: std::sync::OnceLock<i64> = std::sync::OnceLock::new();
     let milliseconds = CLOCK_OFFSET_MS.get_or_init(|| {
-        let set = std::env::var("DM_CLOCK_OFFSET_MS").ok();
-        set.and_then(|text| text.parse().ok()).unwrap_or_default()
+        let setting = std::env::var("DM_CLOCK_OFFSET_MS").ok();
+        setting
+            .and_then(|text| text.parse().ok())
+            .unwrap_or_default()
     });
     chrono::TimeDelta::milliseconds(*milliseconds)
 }
 
-/// A clock is right unless a test says otherwise.
+/// Returns zero: only test builds shift the clock.
 #[cfg(not(feature = "fail-points"))]
 const fn clock_offset() -> chrono::TimeDelta {
     chrono::TimeDelta::zero()
 }
 
-/// An ISO-8601 instant in UTC, ending in `Z`, with sub-second digits where there
-/// are any.
+/// Formats an instant as ISO-8601 in UTC, ending in `Z`, with sub-second digits if they are
+/// not zero.
 #[must_use]
 pub fn format(instant: DateTime<Utc>) -> String {
     instant.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)
 }
 
-/// The years that every part of the stack can say: chrono and PostgreSQL know others, and
-/// write them in other ways.
+/// The years that every part of the stack supports: chrono and PostgreSQL support others,
+/// and format them differently.
 const SUPPORTED_YEARS: std::ops::RangeInclusive<i32> = 1..=9999;
 
-/// Reads an ISO-8601 instant with an offset, of the years 1 to 9999; `None` where it is none.
+/// Parses an ISO-8601 instant with an offset, in the years 1 to 9999. Returns `None` if it is
+/// not valid.
 #[must_use]
 pub fn parse(text: &str) -> Option<DateTime<Utc>> {
     let instant = DateTime::parse_from_rfc3339(text.trim()).ok()?;
@@ -46,17 +49,17 @@ pub fn parse(text: &str) -> Option<DateTime<Utc>> {
     SUPPORTED_YEARS.contains(&instant.year()).then_some(instant)
 }
 
-/// Reads a date that is `YYYY-MM-DD` to the letter and in the calendar, of the years 1 to
-/// 9999; `None` where it is none.
+/// Parses a date in the exact form `YYYY-MM-DD`, in the years 1 to 9999. Returns `None` if it
+/// is not valid.
 #[must_use]
 pub fn parse_date(text: &str) -> Option<NaiveDate> {
-    // chrono also takes signs, spaces and single digits.
-    let shaped = text.len() == 10
-        && text.bytes().enumerate().all(|(at, byte)| match at {
+    // chrono also accepts signs, spaces and single digits.
+    let is_well_formed = text.len() == 10
+        && text.bytes().enumerate().all(|(index, byte)| match index {
             4 | 7 => byte == b'-',
             _ => byte.is_ascii_digit(),
         });
-    let date: NaiveDate = shaped.then(|| text.parse().ok())??;
+    let date: NaiveDate = is_well_formed.then(|| text.parse().ok())??;
     SUPPORTED_YEARS.contains(&date.year()).then_some(date)
 }
 
@@ -65,14 +68,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_instant_survives_its_text() {
+    fn instant_round_trips_through_its_text() {
         let instant = now();
         assert_eq!(parse(&format(instant)), Some(instant));
         assert!(format(instant).ends_with('Z'));
     }
 
     #[test]
-    fn offsets_become_utc_and_nonsense_nothing() {
+    fn offset_is_converted_to_utc_and_invalid_text_rejected() {
         assert_eq!(
             parse("2026-02-03T10:00:00+02:00").map(format),
             Some("2026-02-03T08:00:00Z".to_owned())
@@ -93,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn dates_are_of_four_digits_and_in_the_calendar() {
+    fn date_needs_four_digit_year_and_a_calendar_day() {
         for text in [
             "",
             "2026-2-3",
@@ -109,7 +112,7 @@ mod tests {
         }
         for text in ["0001-01-01", "2024-02-29", "9999-12-31"] {
             assert_eq!(
-                parse_date(text).map(|it| it.to_string()).as_deref(),
+                parse_date(text).map(|date| date.to_string()).as_deref(),
                 Some(text)
             );
         }

@@ -1,34 +1,34 @@
-//! The broker's exchanges, queues and bindings by name. `dm` declares them from
+//! The names of the broker's exchanges, queues and bindings. `dm` declares them from
 //! `fixtures/rabbitmq/definitions.json`; services declare nothing.
 
-/// Every event goes here.
+/// The exchange of all events.
 pub const EVENT_EXCHANGE: &str = "dm.domain.events";
-/// Dead letters; the key is the work queue's name.
+/// The exchange of dead letters. The routing key is the name of the work queue.
 pub const DEAD_LETTER_EXCHANGE: &str = "dm.domain.events.dlx";
-/// Retries; the key is the retry queue's name.
+/// The exchange of retries. The routing key is the name of the retry queue.
 pub const RETRY_EXCHANGE: &str = "dm.domain.events.retry";
 
-/// What inventory consumes.
+/// The work queue of inventory-service.
 pub const INVENTORY_QUEUE: &str = "inventory.order-events.q";
-/// What order consumes.
+/// The work queue of order-service.
 pub const ORDER_QUEUE: &str = "order.inventory-events.q";
-/// What wuphf consumes.
+/// The work queue of wuphf-service.
 pub const WUPHF_QUEUE: &str = "wuphf.domain-events.q";
-/// The notifications' read model: consumed by whoever shows them elsewhere.
+/// The queue of the read model of notifications, for external consumers.
 pub const READ_MODEL_QUEUE: &str = "notification.readmodel.q";
 
-/// A queue, the service that consumes it, and what is bound to it.
+/// A queue with its consumer and its bindings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WorkQueue {
-    /// The queue.
+    /// Name of the queue.
     pub name: &'static str,
-    /// Who consumes it; nobody for the read model.
+    /// The service that consumes it; none for the read model.
     pub consumer: Option<&'static str>,
-    /// The binding keys on [`EVENTS`].
+    /// The binding keys on [`EVENT_EXCHANGE`].
     pub bindings: &'static [&'static str],
 }
 
-/// Every queue that is bound to [`EVENTS`].
+/// Every queue that is bound to [`EVENT_EXCHANGE`].
 pub const WORK_QUEUES: [WorkQueue; 4] = [
     WorkQueue {
         name: INVENTORY_QUEUE,
@@ -52,7 +52,7 @@ pub const WORK_QUEUES: [WorkQueue; 4] = [
     },
 ];
 
-/// How long a failed message waits before it is tried again.
+/// The delay before a failed message is delivered again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RetryTier {
     /// One second.
@@ -67,7 +67,8 @@ impl RetryTier {
     /// Every tier, shortest first.
     pub const ALL: [Self; 3] = [Self::Second, Self::TenSeconds, Self::Minute];
 
-    /// The tier after so many failures: three each, then the longest for good.
+    /// Returns the tier after this number of failures: three of the first two tiers each, then
+    /// always the longest.
     #[must_use]
     pub const fn after_failures(failures: u32) -> Self {
         match failures {
@@ -77,7 +78,7 @@ impl RetryTier {
         }
     }
 
-    /// How it ends a queue's name.
+    /// Returns the suffix of the names of its retry queues.
     #[must_use]
     pub const fn suffix(self) -> &'static str {
         match self {
@@ -86,21 +87,31 @@ impl RetryTier {
             Self::Minute => "60s",
         }
     }
+
+    /// Returns the delay in seconds.
+    #[must_use]
+    pub const fn delay_seconds(self) -> u32 {
+        match self {
+            Self::Second => 1,
+            Self::TenSeconds => 10,
+            Self::Minute => 60,
+        }
+    }
 }
 
-/// The retry queue of a work queue.
+/// Returns the name of the retry queue of a work queue.
 #[must_use]
 pub fn retry_queue(queue: &str, tier: RetryTier) -> String {
     format!("{queue}.retry.{}", tier.suffix())
 }
 
-/// The dead-letter queue of a work queue.
+/// Returns the name of the dead-letter queue of a work queue.
 #[must_use]
 pub fn dead_letter_queue(queue: &str) -> String {
     format!("{queue}.dlq")
 }
 
-/// Whether a binding key of a topic exchange takes a routing key: `*` is one
+/// Returns whether a binding key of a topic exchange matches a routing key: `*` matches one
 /// word, `#` any number of words.
 #[must_use]
 pub fn binding_matches(binding: &str, routing_key: &str) -> bool {
@@ -124,7 +135,7 @@ pub fn binding_matches(binding: &str, routing_key: &str) -> bool {
     words_match(&binding, &key)
 }
 
-/// The queues that get an event with this routing key.
+/// Returns the queues that receive an event with this routing key.
 pub fn queues_for(routing_key: &str) -> impl Iterator<Item = &'static WorkQueue> {
     WORK_QUEUES.iter().filter(move |queue| {
         queue
@@ -141,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_star_is_one_word_and_a_hash_any_number() {
+    fn star_matches_one_word_and_hash_any_number() {
         assert!(binding_matches("order.*.v1", "order.created.v1"));
         assert!(!binding_matches("order.*.v1", "order.status.changed.v1"));
         assert!(binding_matches("order.#", "order.status.changed.v1"));
@@ -152,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn events_reach_who_wants_them() {
+    fn event_is_routed_to_every_bound_queue() {
         let names = |key| queues_for(key).map(|queue| queue.name).collect::<Vec<_>>();
         assert_eq!(names("order.created.v1"), [INVENTORY_QUEUE, WUPHF_QUEUE]);
         assert_eq!(names("shipment.dispatched.v1"), [ORDER_QUEUE, WUPHF_QUEUE]);
@@ -161,20 +172,23 @@ mod tests {
     }
 
     #[test]
-    fn delays_grow_and_stay() {
+    fn retry_delay_grows_up_to_a_minute() {
         let tiers: Vec<_> = (1..=8)
-            .map(|n| RetryTier::after_failures(n).suffix())
+            .map(|failures| RetryTier::after_failures(failures).suffix())
             .collect();
         assert_eq!(tiers, ["1s", "1s", "1s", "10s", "10s", "10s", "60s", "60s"]);
+        for tier in RetryTier::ALL {
+            assert_eq!(tier.suffix(), format!("{}s", tier.delay_seconds()));
+        }
     }
 
-    /// The names here and the definitions that the broker gets are one thing.
+    /// The names of this module are those of the definitions that the broker imports.
     #[test]
-    fn the_fixture_declares_all_of_it() {
+    fn definitions_declare_every_exchange_queue_and_binding() {
         let text = include_str!("../../../fixtures/rabbitmq/definitions.json");
-        let fixture: Value = serde_json::from_str(text).unwrap();
+        let definitions: Value = serde_json::from_str(text).unwrap();
         let names = |list: &str| {
-            fixture[list]
+            definitions[list]
                 .as_array()
                 .unwrap()
                 .iter()
@@ -194,7 +208,7 @@ mod tests {
                     assert!(queues.contains(&retry_queue(queue.name, tier)));
                 }
             }
-            let bound: Vec<_> = fixture["bindings"]
+            let bound: Vec<_> = definitions["bindings"]
                 .as_array()
                 .unwrap()
                 .iter()

@@ -1,9 +1,9 @@
-//! finance-service: expenses and the decisions on them.
+//! finance-service: expenses and their approval.
 //!
 //! ```text
-//! routes   what is asked, and what is answered
-//! domain   which expenses and decisions are valid
-//! store    the table
+//! routes   HTTP routes
+//! domain   validation of expenses and decisions
+//! store    database table
 //! ```
 
 mod domain;
@@ -14,14 +14,14 @@ use dm_kit::http::DetailsStyle;
 use dm_kit::{Platform, ServiceInfo, ServiceParts, ServiceSchema, StartError};
 use tokio_util::sync::CancellationToken;
 
-/// What this service is.
+/// The description of this service.
 pub const SERVICE: ServiceInfo = ServiceInfo {
     name: "finance-service",
     port: 8095,
     details_style: DetailsStyle::Null,
 };
 
-/// Its schema.
+/// The database schema of this service.
 pub const SCHEMA: ServiceSchema = ServiceSchema {
     name: "finance",
     migrations: &MIGRATIONS,
@@ -29,10 +29,10 @@ pub const SCHEMA: ServiceSchema = ServiceSchema {
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/finance");
 
-/// Puts the service together.
+/// Builds the service.
 ///
 /// # Errors
-/// Where a setting can't be used.
+/// Does not fail. The signature is the one that [`dm_kit::run`] requires.
 pub async fn build(
     platform: &mut Platform,
     _stop: &CancellationToken,

@@ -1,18 +1,18 @@
-//! Who may do what. The realm roles of the access token alone decide; groups are
-//! never consulted.
+//! Access rules. Only the realm roles of the access token decide; groups are never
+//! consulted.
 
 use dm_contracts::App;
 
-/// Opens everything.
+/// The role that permits every area.
 const MANAGER: &str = "manager";
 const SALES: &str = "sales-associate";
 const WAREHOUSE: &str = "warehouse-operator";
 const ACCOUNTING: &str = "accountant";
 
-/// A part of the business that roles open.
+/// A part of the business that requires a role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Area {
-    /// One's own profile and notifications: everybody who is signed in.
+    /// The user's own profile and notifications: needs a session and no role.
     Personal,
     /// Leads, clients and orders.
     Sales,
@@ -23,7 +23,7 @@ pub(crate) enum Area {
 }
 
 impl Area {
-    /// Whether somebody with these roles may enter.
+    /// Returns whether a user with these roles may enter the area.
     #[must_use]
     pub(crate) fn permits<R: AsRef<str>>(self, roles: &[R]) -> bool {
         let needed = match self {
@@ -38,13 +38,13 @@ impl Area {
             .any(|role| role == needed || role == MANAGER)
     }
 
-    /// Whether a bearer token is as good as a session.
+    /// Returns whether the area accepts a bearer token in place of a session.
     #[must_use]
     pub(crate) const fn accepts_bearer(self) -> bool {
         matches!(self, Self::Warehouse)
     }
 
-    /// What somebody is told who isn't signed in.
+    /// Returns the error message for a request without a session.
     #[must_use]
     pub(crate) const fn unauthenticated_message(self) -> &'static str {
         match self {
@@ -53,11 +53,11 @@ impl Area {
         }
     }
 
-    /// What somebody is told who is signed in without the role.
+    /// Returns the error message for a user without the required role.
     #[must_use]
     pub(crate) const fn forbidden_message(self) -> &'static str {
         match self {
-            // Nobody is told this.
+            // Never sent: the area requires no role.
             Self::Personal => "Access denied",
             Self::Sales => "Sales role is required to access orders",
             Self::Warehouse => "Warehouse role is required to access shipments",
@@ -66,7 +66,7 @@ impl Area {
     }
 }
 
-/// What an app is for.
+/// Returns the area that an app belongs to.
 #[must_use]
 pub(crate) const fn area_of_app(app: App) -> Area {
     match app {
@@ -77,7 +77,7 @@ pub(crate) const fn area_of_app(app: App) -> Area {
     }
 }
 
-/// The names of the apps that these roles open.
+/// Returns the names of the apps that a user with these roles may open.
 #[must_use]
 pub(crate) fn apps_for_roles<R: AsRef<str>>(roles: &[R]) -> Vec<String> {
     App::ALL
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_row_of_the_access_table() {
+    fn each_role_opens_the_apps_of_the_access_table() {
         let rows: [(&[&str], &[&str]); 8] = [
             (&["sales-associate"], &["portal", "infinity"]),
             (&["warehouse-operator"], &["portal", "warehouse-mobile"]),
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn roles_add_up() {
+    fn two_roles_open_the_apps_of_both() {
         assert_eq!(
             apps_for_roles(&["accountant", "sales-associate"]),
             ["portal", "infinity", "accounting"]
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_merely_look_alike_open_nothing() {
+    fn role_with_a_similar_name_opens_only_the_portal() {
         for role in ["Manager", "manager ", "sales", "/management", "accounting"] {
             assert_eq!(apps_for_roles(&[role]), ["portal"], "{role:?}");
         }
@@ -130,7 +130,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn one_more_role_never_takes_an_app_away(
+        fn additional_role_never_removes_an_app(
             roles in proptest::collection::vec(
                 prop_oneof![
                     Just("manager".to_owned()), Just("accountant".to_owned()),
@@ -139,10 +139,10 @@ mod tests {
                 ],
                 0..5,
             ),
-            more in "[a-z-]{1,12}",
+            extra in "[a-z-]{1,12}",
         ) {
             let before = apps_for_roles(&roles);
-            let after = apps_for_roles(&[roles, vec![more]].concat());
+            let after = apps_for_roles(&[roles, vec![extra]].concat());
             prop_assert!(before.iter().all(|app| after.contains(app)));
         }
     }

@@ -1,4 +1,4 @@
-//! Cookies in and out.
+//! Reading and writing of cookies.
 
 use std::time::Duration;
 
@@ -6,24 +6,24 @@ use cookie::{Cookie, SameSite};
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
 
-/// The values of a cookie, in the order they came: a browser may send one name more
-/// than once, which a jar would not keep.
+/// Returns the values of a cookie in the order of the request. A browser may send one
+/// name more than once, which a cookie jar would not keep.
 pub(crate) fn values<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
     parse_all(headers)
         .filter(move |cookie| cookie.name() == name)
         .filter_map(|cookie| cookie.value_raw())
 }
 
-/// The names of the cookies that begin so, in the order they came: browsers send older
-/// ones first.
-pub(crate) fn names<'a>(headers: &'a HeaderMap, start: &'a str) -> impl Iterator<Item = &'a str> {
+/// Returns the names of the cookies with this prefix in the order of the request: browsers
+/// send older cookies first.
+pub(crate) fn names<'a>(headers: &'a HeaderMap, prefix: &'a str) -> impl Iterator<Item = &'a str> {
     parse_all(headers)
         .filter_map(|cookie| cookie.name_raw())
-        .filter(move |name| name.starts_with(start))
+        .filter(move |name| name.starts_with(prefix))
 }
 
-/// All cookies of a request. Another app's cookie may be anything, not even text: it must
-/// not hide ours.
+/// Parses all cookies of a request. The cookie of another app may be invalid, even binary:
+/// it must not hide the cookies of the gateway.
 fn parse_all(headers: &HeaderMap) -> impl Iterator<Item = Cookie<'_>> {
     headers
         .get_all(COOKIE)
@@ -32,11 +32,15 @@ fn parse_all(headers: &HeaderMap) -> impl Iterator<Item = Cookie<'_>> {
         .filter_map(|pair| Cookie::parse(str::from_utf8(pair).ok()?).ok())
 }
 
-/// A cookie for the whole host that no script reads. `value` is base64url; with a
-/// life of nothing the browser forgets it.
+/// Returns the `Set-Cookie` header of a cookie for the whole host that is hidden from
+/// scripts. `value` is base64url; a lifetime of zero deletes the cookie.
 #[must_use]
-pub(crate) fn set_cookie_header(name: &str, value: &str, life: Duration) -> Option<HeaderValue> {
-    let seconds = i64::try_from(life.as_millis().div_ceil(1000)).unwrap_or(i64::MAX);
+pub(crate) fn set_cookie_header(
+    name: &str,
+    value: &str,
+    lifetime: Duration,
+) -> Option<HeaderValue> {
+    let seconds = i64::try_from(lifetime.as_millis().div_ceil(1000)).unwrap_or(i64::MAX);
     let cookie = Cookie::build((name, value))
         .path("/")
         .http_only(true)
@@ -59,24 +63,24 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_is_found_among_others() {
+    fn values_returns_only_cookies_with_exactly_this_name() {
         let headers = headers(&[
             "theme=dark; dmf_session=abc; xdmf_session=no",
             "dmf_session = def ;dmf_session_old=no; dmf_session",
         ]);
-        let found: Vec<_> = values(&headers, "dmf_session").collect();
-        assert_eq!(found, ["abc", "def"]);
+        let values: Vec<_> = values(&headers, "dmf_session").collect();
+        assert_eq!(values, ["abc", "def"]);
     }
 
     #[test]
-    fn a_cookie_that_is_no_text_hides_no_other() {
+    fn binary_cookie_does_not_hide_other_cookies() {
         let line = HeaderValue::from_bytes(b"theme=\xff\xfe; dmf_session=abc").unwrap();
         let headers = HeaderMap::from_iter([(COOKIE, line)]);
         assert_eq!(values(&headers, "dmf_session").collect::<Vec<_>>(), ["abc"]);
     }
 
     #[test]
-    fn the_cookie_is_as_the_contract_says() {
+    fn set_cookie_header_has_the_attributes_of_the_contract() {
         assert_eq!(
             set_cookie_header("dmf_session", "abc", Duration::from_millis(1_799_001)).unwrap(),
             "dmf_session=abc; HttpOnly; SameSite=Lax; Path=/; Max-Age=1800"
@@ -89,7 +93,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_set_is_read_again(value in "[A-Za-z0-9_-]{1,40}", other in "[a-z]{1,8}=[!-:<-~]{0,20}") {
+        fn cookie_that_was_set_is_read_back(value in "[A-Za-z0-9_-]{1,40}", other in "[a-z]{1,8}=[!-:<-~]{0,20}") {
             let cookie = set_cookie_header("dmf_login", &value, Duration::from_secs(300)).unwrap();
             let pair = cookie.to_str().unwrap().split(';').next().unwrap().to_owned();
             let headers = headers(&[&format!("{other}; {pair}")]);

@@ -1,4 +1,4 @@
-//! Scripts of other origins: the web apps alone, on the interface alone.
+//! CORS: allows scripts of the web apps, and only for API paths.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use tower_http::cors::CorsLayer;
 use crate::origin::RequestOrigin;
 use crate::settings::AllowedOrigins;
 
-/// What the interface's paths begin with.
+/// The prefix of the API paths.
 const API_PREFIX: &str = "/api/v1/";
 
-/// How long a browser may remember what it was allowed.
+/// The time for which a browser may cache a preflight response.
 const MAX_AGE: Duration = Duration::from_secs(3600);
 
 struct Cors {
@@ -27,7 +27,7 @@ struct Cors {
     layer: CorsLayer,
 }
 
-/// Lays the rules around all routes, so that refusals carry the headers, too.
+/// Applies the CORS rules to all routes, so that error responses carry the headers, too.
 pub(crate) fn wrap_router(router: Router, origins: AllowedOrigins) -> Router {
     let layer = CorsLayer::new()
         .allow_origin(origins.all().to_vec())
@@ -71,7 +71,7 @@ async fn apply(State(cors): State<Arc<Cors>>, request: Request, next: Next) -> R
         Some(origin) if !is_same_origin(origin, &request) => {
             ApiError::forbidden("Origin is not allowed").into_response()
         }
-        // The gateway's own pages, and everything that is no script of a page.
+        // Pages of the gateway, and requests that are not from a script of a page.
         _ => next.run(request).await,
     };
     response
@@ -81,10 +81,10 @@ async fn apply(State(cors): State<Arc<Cors>>, request: Request, next: Next) -> R
     response
 }
 
-/// Whether the script is of the very origin that it calls.
+/// Returns whether the origin of the script is the origin that it calls.
 fn is_same_origin(origin: &HeaderValue, request: &Request) -> bool {
     RequestOrigin::from_headers(request.headers())
-        .is_some_and(|own| own.to_text().as_bytes() == origin)
+        .is_some_and(|called| called.to_text().as_bytes() == origin)
 }
 
 #[cfg(test)]
@@ -95,7 +95,7 @@ mod tests {
 
     use super::*;
 
-    async fn answer(method: Method, path: &str, headers: &[(&str, &str)]) -> Response {
+    async fn send(method: Method, path: &str, headers: &[(&str, &str)]) -> Response {
         let routes = Router::new()
             .route("/api/v1/auth/me", get(|| async { "me" }))
             .route("/portal", get(|| async { "portal" }))
@@ -116,14 +116,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_preflight_of_an_app_is_answered_as_the_contract_says() {
+    async fn preflight_of_an_app_gets_the_headers_of_the_contract() {
         let origin = "http://host.docker.internal:3004";
-        let asked = [
+        let preflight = [
             ("origin", origin),
             ("access-control-request-method", "POST"),
             ("access-control-request-headers", "idempotency-key"),
         ];
-        let response = answer(Method::OPTIONS, "/api/v1/orders", &asked).await;
+        let response = send(Method::OPTIONS, "/api/v1/orders", &preflight).await;
         assert_eq!(response.status(), StatusCode::OK);
         for (name, value) in [
             ("access-control-allow-origin", origin),
@@ -140,13 +140,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn answers_and_refusals_carry_the_headers() {
+    async fn success_and_error_responses_carry_the_cors_headers() {
         for (path, status) in [
             ("/api/v1/auth/me", StatusCode::OK),
             ("/api/v1/nothing", StatusCode::NOT_FOUND),
         ] {
             let origin = "http://localhost:3001";
-            let response = answer(Method::GET, path, &[("origin", origin)]).await;
+            let response = send(Method::GET, path, &[("origin", origin)]).await;
             assert_eq!(response.status(), status);
             for (name, value) in [
                 ("access-control-allow-origin", origin),
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn other_origins_are_refused() {
+    async fn origin_that_is_not_allowed_gets_403() {
         for origin in [
             "http://localhost:3003",
             "http://evil.example",
@@ -172,7 +172,7 @@ mod tests {
             "null",
         ] {
             for method in [Method::GET, Method::OPTIONS] {
-                let response = answer(method, "/api/v1/auth/me", &[("origin", origin)]).await;
+                let response = send(method, "/api/v1/auth/me", &[("origin", origin)]).await;
                 assert_eq!(response.status(), StatusCode::FORBIDDEN, "{origin}");
                 assert_eq!(text(&response, "access-control-allow-origin"), None);
             }
@@ -180,15 +180,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn own_pages_and_other_paths_are_no_matter_of_it() {
-        let own = [
+    async fn cors_ignores_same_origin_and_paths_outside_api_v1() {
+        let same = [
             ("origin", "http://localhost:8081"),
             ("host", "localhost:8081"),
         ];
-        let response = answer(Method::GET, "/api/v1/auth/me", &own).await;
+        let response = send(Method::GET, "/api/v1/auth/me", &same).await;
         assert_eq!(response.status(), StatusCode::OK);
         let other = [("origin", "http://evil.example")];
-        let response = answer(Method::GET, "/portal", &other).await;
+        let response = send(Method::GET, "/portal", &other).await;
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(text(&response, "access-control-allow-origin"), None);
     }

@@ -1,4 +1,4 @@
-//! The services behind the gateway, and how they are called.
+//! Client of the services behind the gateway.
 
 use std::error::Error;
 use std::time::Duration;
@@ -15,27 +15,27 @@ pub(crate) use crate::services::DownstreamService;
 use crate::sessions::User;
 use crate::settings::BaseUrl;
 
-/// How long a connection may take.
+/// Timeout for opening a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a connection is kept for the next request.
+/// Time for which an idle connection stays open for the next request.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a request may take.
+/// Timeout of a request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Who calls.
+/// The name of the calling user.
 const USER_ID: HeaderName = HeaderName::from_static("x-user-id");
-/// The person's name, for the profile.
+/// The display name of the user, for the profile.
 const DISPLAY_NAME: HeaderName = HeaderName::from_static("x-user-display-name");
-/// Which call of one and the same effect it is.
+/// The key that identifies repetitions of one request.
 pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// The client for everything behind the gateway: plain HTTP, no proxy, redirects
-/// are answers like any other.
+/// Builds the client for all servers behind the gateway: plain HTTP, no proxy, redirects
+/// are not followed.
 ///
 /// # Errors
-/// Where the system refuses.
+/// Returns [`reqwest::Error`] if the client cannot be initialised.
 pub(crate) fn build_client() -> Result<reqwest::Client, reqwest::Error> {
     reqwest::Client::builder()
         .tls_certs_only([])
@@ -49,20 +49,20 @@ pub(crate) fn build_client() -> Result<reqwest::Client, reqwest::Error> {
         .build()
 }
 
-/// A call.
+/// A request to a service.
 #[derive(Debug)]
 pub(crate) struct ServiceRequest {
-    /// The verb.
+    /// The HTTP method.
     pub method: Method,
-    /// Where to.
+    /// The URL.
     pub url: Url,
-    /// Exactly these headers.
+    /// All headers.
     pub headers: HeaderMap,
-    /// The body as the client sent it.
+    /// The body, unchanged from the client.
     pub body: Bytes,
 }
 
-/// An answer, read whole.
+/// A response with its complete body.
 #[derive(Debug)]
 pub(crate) struct ServiceResponse {
     /// The status.
@@ -71,37 +71,37 @@ pub(crate) struct ServiceResponse {
     pub body: Bytes,
 }
 
-/// A service that can't be asked.
+/// A service that cannot be reached.
 #[derive(Debug, Error)]
 #[error("{0}")]
 pub(crate) struct UnreachableError(String);
 
-/// Calls a service. The answer's body is still to come.
+/// Sends a request to a service and returns the response before its body is read.
 ///
 /// # Errors
-/// [`Unreachable`] where it doesn't answer, or not in time.
+/// Returns [`UnreachableError`] if the service does not respond before the timeout.
 pub(crate) async fn send_streaming(
     client: &reqwest::Client,
-    call: ServiceRequest,
+    request: ServiceRequest,
 ) -> Result<reqwest::Response, UnreachableError> {
     client
-        .request(call.method, call.url)
-        .headers(call.headers)
-        .body(call.body)
+        .request(request.method, request.url)
+        .headers(request.headers)
+        .body(request.body)
         .send()
         .await
         .map_err(unreachable_error)
 }
 
-/// Calls a service and reads the answer whole.
+/// Sends a request to a service and reads the complete response.
 ///
 /// # Errors
-/// [`Unreachable`] where it doesn't answer, or not in time.
+/// Returns [`UnreachableError`] if the service does not respond before the timeout.
 pub(crate) async fn send(
     client: &reqwest::Client,
-    call: ServiceRequest,
+    request: ServiceRequest,
 ) -> Result<ServiceResponse, UnreachableError> {
-    let response = send_streaming(client, call).await?;
+    let response = send_streaming(client, request).await?;
     let status = response.status();
     let body = response.bytes().await.map_err(unreachable_error)?;
     Ok(ServiceResponse { status, body })
@@ -111,7 +111,7 @@ fn unreachable_error(error: reqwest::Error) -> UnreachableError {
     UnreachableError(error_chain(&error))
 }
 
-/// An error with all that is behind it.
+/// Returns the message of an error followed by those of its sources.
 pub(crate) fn error_chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut inner = error.source();
@@ -122,7 +122,7 @@ pub(crate) fn error_chain(error: &dyn Error) -> String {
     text
 }
 
-/// The headers of a call for `user`; `None` where the name can't stand in one.
+/// Returns the headers of a request for `user`, or `None` if a name is not a valid header value.
 #[must_use]
 pub(crate) fn service_headers(
     secret: &GatewaySecret,
@@ -131,9 +131,9 @@ pub(crate) fn service_headers(
     trace: &Trace,
 ) -> Option<HeaderMap> {
     let mut headers = HeaderMap::with_capacity(8);
-    let mut shown = HeaderValue::from_str(secret.expose()).ok()?;
-    shown.set_sensitive(true);
-    headers.insert(GATEWAY_SECRET, shown);
+    let mut secret = HeaderValue::from_str(secret.expose()).ok()?;
+    secret.set_sensitive(true);
+    headers.insert(GATEWAY_SECRET, secret);
     headers.insert(USER_ID, HeaderValue::from_bytes(user.id.as_bytes()).ok()?);
     if service == DownstreamService::Profile {
         let name = HeaderValue::from_bytes(user.display_name.as_bytes()).ok()?;
@@ -152,8 +152,8 @@ pub(crate) fn service_headers(
     Some(headers)
 }
 
-/// The address behind a path of the interface, with the path's segments encoded as
-/// they came; `None` for a path that would lead elsewhere.
+/// Returns the URL of the service for an API path, with the encoding of the segments
+/// unchanged, or `None` if the path is not an API path or has a dot segment.
 #[must_use]
 pub(crate) fn service_url(base: &BaseUrl, path: &str, query: Option<&str>) -> Option<Url> {
     let rest = path
@@ -162,7 +162,7 @@ pub(crate) fn service_url(base: &BaseUrl, path: &str, query: Option<&str>) -> Op
     if rest.split('/').any(is_dot_segment) {
         return None;
     }
-    // An address's parser takes a backslash for a slash.
+    // A URL parser takes a backslash for a slash.
     let rest = rest.replace('\\', "%5C");
     let mut text = format!("{}/internal/{rest}", base.as_str());
     if let Some(query) = query {
@@ -172,7 +172,7 @@ pub(crate) fn service_url(base: &BaseUrl, path: &str, query: Option<&str>) -> Op
     Url::parse(&text).ok()
 }
 
-/// Whether an address's parser takes a segment for `.` or `..`.
+/// Returns whether a URL parser takes a segment for `.` or `..`.
 fn is_dot_segment(segment: &str) -> bool {
     let plain = segment.to_ascii_lowercase().replace("%2e", ".");
     plain == "." || plain == ".."
@@ -188,13 +188,13 @@ mod tests {
         "0123456789abcdef".into()
     }
 
-    fn to(path: &str, query: Option<&str>) -> Option<String> {
+    fn url_of(path: &str, query: Option<&str>) -> Option<String> {
         let base = "http://order:8093".parse().unwrap();
         service_url(&base, path, query).map(|url| url.to_string())
     }
 
     #[test]
-    fn paths_lead_where_the_route_table_says() {
+    fn api_path_maps_to_the_internal_path_of_the_service() {
         for (path, query, url) in [
             (
                 "/api/v1/orders",
@@ -212,12 +212,12 @@ mod tests {
                 "http://order:8093/internal/shipments/ship_1/scan",
             ),
         ] {
-            assert_eq!(to(path, query).as_deref(), Some(url));
+            assert_eq!(url_of(path, query).as_deref(), Some(url));
         }
     }
 
     #[test]
-    fn ids_stay_encoded_and_lead_nowhere_else() {
+    fn encoded_id_is_unchanged_and_dot_segment_is_rejected() {
         for id in [
             "a%2Fb",
             "%2e%2e%2fprofile",
@@ -227,21 +227,21 @@ mod tests {
             "a%3Fb%23c",
         ] {
             assert_eq!(
-                to(&format!("/api/v1/orders/{id}"), None),
+                url_of(&format!("/api/v1/orders/{id}"), None),
                 Some(format!("http://order:8093/internal/orders/{id}"))
             );
         }
         assert_eq!(
-            to("/api/v1/orders/..\\..\\x", None).as_deref(),
+            url_of("/api/v1/orders/..\\..\\x", None).as_deref(),
             Some("http://order:8093/internal/orders/..%5C..%5Cx")
         );
         for id in ["..", ".", "%2e%2E", ".%2e", "%2E"] {
-            assert_eq!(to(&format!("/api/v1/orders/{id}/timeline"), None), None);
+            assert_eq!(url_of(&format!("/api/v1/orders/{id}/timeline"), None), None);
         }
     }
 
     #[test]
-    fn exactly_the_headers_of_the_contract_are_sent() {
+    fn service_headers_are_exactly_those_of_the_contract() {
         let user = User {
             id: "jhalpert".into(),
             display_name: "Jim Hälpert".into(),
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_no_header_is_not_sent() {
+    fn user_id_with_a_line_break_gives_no_headers() {
         let user = User {
             id: "jim\r\nx-user-id: mscott".into(),
             display_name: String::new(),
@@ -306,8 +306,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_the_id_is_it_stays_one_segment(id in "[!$-.0->@-~]{1,20}") {
-            if let Some(url) = to(&format!("/api/v1/orders/{id}/timeline"), None) {
+        fn id_always_stays_one_path_segment(id in "[!$-.0->@-~]{1,20}") {
+            if let Some(url) = url_of(&format!("/api/v1/orders/{id}/timeline"), None) {
                 let url = Url::parse(&url).unwrap();
                 let segments: Vec<_> = url.path_segments().unwrap().collect();
                 prop_assert_eq!(segments.len(), 4);

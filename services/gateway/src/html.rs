@@ -1,4 +1,4 @@
-//! Pages for people. Nothing in them comes from elsewhere.
+//! HTML pages. They load nothing from other origins.
 
 use axum::response::{Html, IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
@@ -6,28 +6,28 @@ use http::{HeaderValue, StatusCode, header};
 const STYLE: &str = "body{font:16px/1.5 sans-serif;margin:3rem auto;max-width:40rem;padding:0 1rem}\
     a{color:#06c}nav a{margin-right:1rem}";
 
-/// No script, no frame around it, nothing loaded.
+/// Forbids scripts, embedding in a frame, and loading of resources.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; \
     base-uri 'none'; form-action 'none'";
 
-/// A text as text, wherever it stands in a page.
+/// Escapes a text for HTML content and attribute values.
 #[must_use]
 pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
-    for sign in text.chars() {
-        match sign {
+    for character in text.chars() {
+        match character {
             '&' => escaped.push_str("&amp;"),
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
             '\'' => escaped.push_str("&#39;"),
-            _ => escaped.push(sign),
+            _ => escaped.push(character),
         }
     }
     escaped
 }
 
-/// A page. `content` is markup.
+/// Renders a page. `content` is markup.
 #[must_use]
 pub(crate) fn render_page(status: StatusCode, title: &str, content: &str) -> Response {
     let title = escape(title);
@@ -45,7 +45,7 @@ pub(crate) fn render_page(status: StatusCode, title: &str, content: &str) -> Res
     response
 }
 
-/// A page that says what went wrong with a login.
+/// Renders a page with the reason for which a login failed.
 #[must_use]
 pub(crate) fn login_failed_page(status: StatusCode, title: &str, reason: &str) -> Response {
     let reason = escape(reason);
@@ -67,16 +67,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_becomes_markup(text: String) {
+        fn escaped_text_contains_no_markup_and_unescapes_to_the_original(text: String) {
             let escaped = escape(&text);
             prop_assert!(!escaped.contains(['<', '>', '"', '\'']));
-            let back = escaped
+            let unescaped = escaped
                 .replace("&lt;", "<")
                 .replace("&gt;", ">")
                 .replace("&quot;", "\"")
                 .replace("&#39;", "'")
                 .replace("&amp;", "&");
-            prop_assert_eq!(back, text);
+            prop_assert_eq!(unescaped, text);
         }
     }
 }

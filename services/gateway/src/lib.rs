@@ -1,12 +1,12 @@
-//! The gateway: the one door for browsers and phones.
+//! The gateway: the only entry point for browsers and phones.
 //!
 //! ```text
-//! routes      pages, login, who am I, the services' routes, streams
-//! access      which roles open what
-//! sessions    who is signed in, in memory
+//! routes      pages, login, current user, routes of the services, streams
+//! access      roles that each area requires
+//! sessions    sessions of signed-in users, in memory
 //! oidc        Keycloak: the code flow, keys, tokens
-//! downstream  how the services behind are called
-//! cors        which scripts may call
+//! downstream  client of the services behind the gateway
+//! cors        origins whose scripts may call the API
 //! ```
 
 pub(crate) mod access;
@@ -35,51 +35,51 @@ use crate::oidc::provider::OidcProvider;
 use crate::sessions::SessionStore;
 use crate::settings::{AppUrls, ServiceUrls, Settings};
 
-/// What this service is.
+/// The description of this service.
 pub const SERVICE: ServiceInfo = ServiceInfo {
     name: "gateway",
     port: 8081,
     details_style: DetailsStyle::Absent,
 };
 
-/// How many streams there can be at once: each keeps a connection.
+/// The maximum number of concurrent streams: each occupies a connection.
 const MAX_STREAMS: usize = 256;
 
-/// What all routes share.
+/// The state that all routes share.
 #[derive(Debug)]
 pub(crate) struct Gateway {
     /// Keycloak.
     pub provider: OidcProvider,
-    /// Who is signed in.
+    /// Sessions of signed-in users.
     pub sessions: SessionStore,
-    /// What the names of the cookies of logins begin with.
+    /// Prefix of the names of the login cookies.
     pub login_cookie_prefix: String,
-    /// The streams that can still be opened.
+    /// Permits for streams.
     pub streams: Arc<Semaphore>,
-    /// For calls to the services.
+    /// HTTP client for calls to the services.
     pub client: reqwest::Client,
-    /// What the services know the gateway by.
+    /// Secret that authenticates the gateway to the services.
     pub secret: GatewaySecret,
-    /// Where the services are.
+    /// Base URLs of the services.
     pub services: ServiceUrls,
-    /// Where the web apps are.
+    /// Base URLs of the web apps.
     pub apps: AppUrls,
-    /// How often a stream looks at its order.
+    /// Interval at which a stream polls the timeline of its order.
     pub stream_poll_interval: Duration,
-    /// When streams end.
+    /// Ends the streams when it is cancelled.
     pub stop: CancellationToken,
 }
 
-/// Puts the gateway together.
+/// Builds the gateway from its settings.
 ///
 /// # Errors
-/// Where a setting can't be used.
+/// Returns [`StartError`] if a setting is invalid or the system has no random bytes.
 pub async fn build(
     environment: &mut Environment,
     stop: &CancellationToken,
 ) -> Result<StatelessServiceParts, StartError> {
     let secret = GatewaySecret::from_env(environment);
-    build_gateway(environment, secret, stop).map(|(_, front)| front)
+    build_gateway(environment, secret, stop).map(|(_, parts)| parts)
 }
 
 fn build_gateway(
@@ -108,9 +108,9 @@ fn build_gateway(
         stop: stop.clone(),
     });
     let origins = settings.allowed_origins;
-    let front = StatelessServiceParts {
+    let parts = StatelessServiceParts {
         routes: routes::router(Arc::clone(&gateway)),
         middleware: Box::new(|router| cors::wrap_router(router, origins)),
     };
-    Ok((gateway, front))
+    Ok((gateway, parts))
 }

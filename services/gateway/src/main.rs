@@ -1,4 +1,4 @@
-//! The process.
+//! The process of the gateway.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! The address under which a visitor came: redirects stay on it.
+//! The origin under which a browser reached the gateway: redirects stay on it.
 
 use std::net::Ipv6Addr;
 
@@ -6,11 +6,10 @@ use http::{HeaderMap, HeaderName, header};
 
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// The longest host name that there can be.
+/// The maximum length of a host name (DNS).
 const MAX_HOST_LENGTH: usize = 253;
 
-/// Scheme, host name and port of a request, each of a form that can stand in an
-/// address and in a header.
+/// Scheme, host name and port of a request, each valid in a URL and in a header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RequestOrigin {
     scheme: &'static str,
@@ -19,8 +18,8 @@ pub(crate) struct RequestOrigin {
 }
 
 impl RequestOrigin {
-    /// The origin of a request; `None` where its `Host` header is missing, is there
-    /// twice, or is none.
+    /// Returns the origin of a request, or `None` if its `Host` header is missing, repeated
+    /// or invalid.
     #[must_use]
     pub(crate) fn from_headers(headers: &HeaderMap) -> Option<Self> {
         let mut hosts = headers.get_all(header::HOST).iter();
@@ -34,7 +33,7 @@ impl RequestOrigin {
             .and_then(|value| value.to_str().ok())
             .and_then(|list| list.split(',').next())
             .map(str::trim);
-        // This process itself speaks plain HTTP alone.
+        // The gateway itself serves plain HTTP only.
         let scheme = match forwarded {
             Some(scheme) if scheme.eq_ignore_ascii_case("https") => "https",
             _ => "http",
@@ -42,18 +41,18 @@ impl RequestOrigin {
         Some(Self { scheme, host, port })
     }
 
-    /// The same under the one name of this machine that cookies and the realm's redirect
-    /// addresses belong to, where it is another one.
+    /// Returns the same origin with the host name `localhost`, to which cookies and the realm's
+    /// redirect URIs belong, or `None` if the host is not a loopback address.
     #[must_use]
     pub(crate) fn canonical(&self) -> Option<Self> {
-        let other = matches!(self.host.as_str(), "127.0.0.1" | "[::1]");
-        other.then(|| Self {
+        let is_loopback = matches!(self.host.as_str(), "127.0.0.1" | "[::1]");
+        is_loopback.then(|| Self {
             host: "localhost".to_owned(),
             ..self.clone()
         })
     }
 
-    /// The same scheme and host name with another port.
+    /// Returns the same scheme and host name with another port.
     #[must_use]
     pub(crate) fn with_port(&self, port: u16) -> Self {
         Self {
@@ -62,7 +61,7 @@ impl RequestOrigin {
         }
     }
 
-    /// As a text, e.g. `http://localhost:8081`.
+    /// Returns the origin as a text, e.g. `http://localhost:8081`.
     #[must_use]
     pub(crate) fn to_text(&self) -> String {
         let Self { scheme, host, port } = self;
@@ -97,7 +96,7 @@ fn split_authority(authority: &str) -> Option<(String, Option<u16>)> {
     (host.starts_with('[') || is_host_name(&host)).then_some((host, port))
 }
 
-/// Labels of letters, digits, `-` and `_`, separated by single dots.
+/// Returns whether the host is labels of letters, digits, `-` and `_`, separated by single dots.
 fn is_host_name(host: &str) -> bool {
     let label = |label: &str| {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
@@ -124,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn visitors_keep_their_own_name() {
+    fn origin_keeps_the_host_name_of_the_request() {
         for (host, text) in [
             ("localhost:8081", "http://localhost:8081"),
             (
@@ -141,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_forwarded_scheme_counts() {
+    fn scheme_is_the_first_value_of_x_forwarded_proto() {
         for (proto, text) in [
             ("https", "https://localhost"),
             ("HTTPS , http", "https://localhost"),
@@ -154,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_host_is_none() {
+    fn invalid_host_header_gives_no_origin() {
         for host in [
             "",
             ":8081",
@@ -185,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn two_hosts_are_none() {
+    fn two_host_headers_give_no_origin() {
         let host = |text| (header::HOST, HeaderValue::from_static(text));
         let headers: HeaderMap = [host("localhost"), host("evil.example")]
             .into_iter()
@@ -194,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn the_port_can_be_another() {
+    fn with_port_replaces_the_port() {
         let headers = HeaderMap::from_iter([(
             header::HOST,
             HeaderValue::from_static("host.docker.internal:8081"),
@@ -208,10 +207,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_taken_is_an_origin_and_nothing_else(host in "[ -~]{0,30}") {
+        fn accepted_host_parses_as_an_origin_without_other_parts(host in "[ -~]{0,30}") {
             if let Some(text) = origin(&host, None) {
                 let url = Url::parse(&text);
-                // Numbers may be too large for an address: browsers refuse those.
+                // A numeric host may be too large for an IP address: browsers reject it.
                 if let Ok(url) = url {
                     prop_assert!(url.username().is_empty() && url.password().is_none());
                     prop_assert_eq!(url.path(), "/");

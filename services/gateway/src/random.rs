@@ -1,18 +1,18 @@
-//! Texts that nobody can guess.
+//! Random tokens that cannot be guessed.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use thiserror::Error;
 
-/// The system has no randomness to give.
+/// The system cannot provide random bytes.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("could not get random bytes from the system")]
 pub(crate) struct RandomError;
 
-/// Random bytes as base64url without padding.
+/// Returns random bytes as base64url without padding.
 ///
 /// # Errors
-/// [`NoRandomness`]: then nobody can sign in.
+/// Returns [`RandomError`] if the system has no random bytes. Sign-in is impossible then.
 pub(crate) fn token<const BYTES: usize>() -> Result<String, RandomError> {
     let mut bytes = [0; BYTES];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| RandomError)?;
@@ -26,14 +26,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_are_of_the_length_asked_for_and_differ() {
-        let texts: HashSet<_> = (0..1000).map(|_| token::<18>().unwrap()).collect();
-        assert_eq!(texts.len(), 1000);
-        assert!(texts.iter().all(|text| text.len() == 24));
+    fn tokens_are_distinct_base64url_of_the_requested_length() {
+        let tokens: HashSet<_> = (0..1000).map(|_| token::<18>().unwrap()).collect();
+        assert_eq!(tokens.len(), 1000);
+        assert!(tokens.iter().all(|token| token.len() == 24));
         assert!(
-            texts
+            tokens
                 .iter()
-                .flat_map(|text| text.bytes())
+                .flat_map(|token| token.bytes())
                 .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
         );
     }

@@ -1,30 +1,29 @@
-//! Where a visitor goes on after the login: a path of this gateway, whatever was
-//! asked for.
+//! The target after a login: always a path of this gateway, whatever the request names.
 
 use std::fmt::Write as _;
 
-/// Where they go who didn't say, or said something else.
+/// The target if the request has none, or an invalid one.
 const DEFAULT_PATH: &str = "/infinity";
 
-/// Longer ones are no paths of ours; and logins that were begun take up memory.
+/// The maximum length: paths of the gateway are shorter, and the path is part of the cookie.
 const MAX_LENGTH: usize = 1024;
 
-/// A path and query on this gateway, fit for a header.
+/// A path and query on this gateway, encoded for a header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ReturnTo(String);
 
 impl ReturnTo {
-    /// What was asked for, or the default where that isn't a path here. Browsers
+    /// Uses the requested path, or the default if it is not a path of this gateway. Browsers
     /// take `//host` and `/\host` for other hosts, and skip control characters.
     #[must_use]
-    pub(crate) fn new(asked: Option<&str>) -> Self {
-        let path = asked
+    pub(crate) fn new(requested: Option<&str>) -> Self {
+        let path = requested
             .filter(|path| is_local_path(path))
             .unwrap_or(DEFAULT_PATH);
         Self(percent_encode_header(path))
     }
 
-    /// The path and query.
+    /// Returns the path and query.
     #[must_use]
     pub(crate) fn as_str(&self) -> &str {
         &self.0
@@ -39,7 +38,7 @@ fn is_local_path(path: &str) -> bool {
         && !path.chars().any(char::is_control)
 }
 
-/// What can't stand in a `Location` header, percent-encoded; the rest as it is.
+/// Percent-encodes the bytes that a `Location` header cannot contain.
 #[must_use]
 pub(crate) fn percent_encode_header(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
@@ -61,12 +60,12 @@ mod tests {
 
     use super::*;
 
-    fn goes_to(asked: &str) -> String {
-        ReturnTo::new(Some(asked)).0
+    fn resolve(requested: &str) -> String {
+        ReturnTo::new(Some(requested)).0
     }
 
     #[test]
-    fn paths_here_are_kept_with_their_query() {
+    fn local_path_is_kept_with_its_query() {
         for path in [
             "/",
             "/portal",
@@ -74,15 +73,15 @@ mod tests {
             "/accounting?next=//evil.example",
             "/a//b",
         ] {
-            assert_eq!(goes_to(path), path);
+            assert_eq!(resolve(path), path);
         }
-        assert_eq!(goes_to("/portal?name=Zoë x"), "/portal?name=Zo%C3%AB%20x");
+        assert_eq!(resolve("/portal?name=Zoë x"), "/portal?name=Zo%C3%AB%20x");
     }
 
     #[test]
-    fn all_else_is_the_default() {
+    fn target_that_is_not_a_local_path_becomes_the_default() {
         assert_eq!(ReturnTo::new(None).as_str(), "/infinity");
-        for asked in [
+        for requested in [
             "",
             "portal",
             "http://evil.example/",
@@ -97,21 +96,21 @@ mod tests {
             "/\u{85}x",
             "javascript:alert(1)",
         ] {
-            assert_eq!(goes_to(asked), "/infinity", "{asked:?}");
+            assert_eq!(resolve(requested), "/infinity", "{requested:?}");
         }
-        assert_eq!(goes_to(&format!("/{}", "a".repeat(1024))), "/infinity");
+        assert_eq!(resolve(&format!("/{}", "a".repeat(1024))), "/infinity");
     }
 
     proptest! {
         #[test]
-        fn whatever_is_asked_for_the_visitor_stays_here(
-            asked in prop_oneof![any::<String>(), "[/\\\\\t\n.:@a ]{1,12}", "/[ -~]{0,40}"]
+        fn target_never_leaves_the_origin(
+            requested in prop_oneof![any::<String>(), "[/\\\\\t\n.:@a ]{1,12}", "/[ -~]{0,40}"]
         ) {
-            let path = goes_to(&asked);
+            let path = resolve(&requested);
             prop_assert!(path.bytes().all(|byte| byte.is_ascii_graphic()));
-            let here = Url::parse("http://localhost:8081/login").unwrap();
-            let there = here.join(&path).unwrap();
-            prop_assert_eq!(there.origin(), here.origin());
+            let login = Url::parse("http://localhost:8081/login").unwrap();
+            let target = login.join(&path).unwrap();
+            prop_assert_eq!(target.origin(), login.origin());
         }
     }
 }

@@ -18,7 +18,7 @@ pub(crate) enum DownstreamService {
 }
 
 impl DownstreamService {
-    /// All of them, in the order of their ports.
+    /// All services, in the order of their ports.
     pub(crate) const ALL: [Self; 6] = [
         Self::Profile,
         Self::Sales,
@@ -28,7 +28,7 @@ impl DownstreamService {
         Self::Wuphf,
     ];
 
-    /// Its host name in the stack.
+    /// Returns the host name of the service in the stack.
     #[must_use]
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -41,7 +41,7 @@ impl DownstreamService {
         }
     }
 
-    /// Its port in the stack.
+    /// Returns the port of the service in the stack.
     #[must_use]
     pub(crate) const fn port(self) -> u16 {
         8091 + self as u16

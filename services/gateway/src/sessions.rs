@@ -1,4 +1,4 @@
-//! Who is signed in: in memory only, so that a restart signs everybody out.
+//! Sessions of signed-in users, in memory only: a restart of the gateway ends all of them.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,67 +12,67 @@ use tokio::sync::Semaphore;
 use crate::cookies;
 use crate::random::{self, RandomError};
 
-/// The cookie of a session, where the gateway has its usual port.
+/// The name of the session cookie of a gateway on the default port.
 pub(crate) const SESSION_COOKIE: &str = "dmf_session";
 
-/// How many streams a session can have at once: more than a browser opens.
+/// The maximum number of concurrent streams of a session: more than a browser opens.
 const MAX_STREAMS_PER_SESSION: usize = 8;
 
-/// How many sessions there can be at once.
+/// The maximum number of concurrent sessions.
 const MAX_SESSIONS: u64 = 10_000;
 
-/// Somebody who proved who they are.
+/// An authenticated user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct User {
-    /// The user's name, e.g. `jhalpert`.
+    /// The user name, e.g. `jhalpert`.
     pub id: String,
-    /// The person's name.
+    /// The display name.
     pub display_name: String,
     /// The realm roles.
     pub roles: Vec<String>,
-    /// The groups, for information.
+    /// The groups, for display only.
     pub groups: Vec<String>,
 }
 
-/// A session.
+/// A session of a signed-in user.
 #[derive(Debug)]
 pub(crate) struct UserSession {
-    /// What the cookie holds.
+    /// The value of the cookie.
     pub id: String,
-    /// Whose it is.
+    /// The user.
     pub user: User,
-    /// When it ends, for people.
+    /// The end of the session in wall-clock time, for clients.
     pub expires_at: DateTime<Utc>,
-    /// When it ends, for this process.
+    /// The end of the session in monotonic time, for this process.
     pub deadline: Instant,
-    /// The streams that it can still open.
+    /// Permits for streams of the session.
     pub streams: Arc<Semaphore>,
 }
 
-/// All sessions.
+/// The store of all active sessions.
 #[derive(Debug)]
 pub(crate) struct SessionStore {
     cookie_name: String,
     lifetime: Duration,
     active: Cache<String, Arc<UserSession>>,
-    /// The end of the latest session: clients tell logins apart by it.
+    /// The end of the latest session. It is unique: clients distinguish logins by it.
     latest_expiry: Mutex<DateTime<Utc>>,
 }
 
 impl SessionStore {
-    /// No sessions yet; each will live so long from its login, in a cookie of that name.
+    /// Creates an empty store. A session ends `lifetime` after its login.
     #[must_use]
-    pub(crate) fn new(life: Duration, cookie: String) -> Self {
-        Self::with_capacity(life, cookie, MAX_SESSIONS)
+    pub(crate) fn new(lifetime: Duration, cookie_name: String) -> Self {
+        Self::with_capacity(lifetime, cookie_name, MAX_SESSIONS)
     }
 
-    /// Where there are more, those that were unused for longest give way: no login is refused.
-    fn with_capacity(life: Duration, cookie: String, capacity: u64) -> Self {
+    /// Above the capacity, the least recently used sessions are evicted: no login is refused.
+    fn with_capacity(lifetime: Duration, cookie_name: String, capacity: u64) -> Self {
         Self {
-            cookie_name: cookie,
-            lifetime: life,
+            cookie_name,
+            lifetime,
             active: Cache::builder()
-                .time_to_live(life)
+                .time_to_live(lifetime)
                 .max_capacity(capacity)
                 .eviction_policy(EvictionPolicy::lru())
                 .build(),
@@ -80,10 +80,10 @@ impl SessionStore {
         }
     }
 
-    /// Begins a session.
+    /// Creates a session for a user.
     ///
     /// # Errors
-    /// [`NoRandomness`].
+    /// Returns [`RandomError`] if the system has no random bytes.
     pub(crate) fn create(&self, user: User) -> Result<Arc<UserSession>, RandomError> {
         let now = Instant::now();
         let session = Arc::new(UserSession {
@@ -97,47 +97,47 @@ impl SessionStore {
         Ok(session)
     }
 
-    /// The live session that a request brings, if any.
+    /// Returns the active session that the cookies of a request name.
     #[must_use]
     pub(crate) fn find(&self, headers: &HeaderMap) -> Option<Arc<UserSession>> {
         cookies::values(headers, &self.cookie_name).find_map(|id| self.active.get(id))
     }
 
-    /// Whether a session goes on.
+    /// Returns whether a session is still active.
     #[must_use]
     pub(crate) fn is_active(&self, session: &UserSession) -> bool {
         self.active.get(&session.id).is_some()
     }
 
-    /// Ends the sessions that a request brings.
+    /// Ends the sessions that the cookies of a request name.
     pub(crate) fn invalidate(&self, headers: &HeaderMap) {
         for id in cookies::values(headers, &self.cookie_name) {
             self.active.invalidate(id);
         }
     }
 
-    /// The name of the cookie.
+    /// Returns the name of the session cookie.
     #[must_use]
     pub(crate) fn cookie_name(&self) -> &str {
         &self.cookie_name
     }
 
-    /// How long a session lives.
+    /// Returns the lifetime of a session.
     #[must_use]
     pub(crate) const fn lifetime(&self) -> Duration {
         self.lifetime
     }
 
     fn next_expiry(&self) -> DateTime<Utc> {
-        let life = TimeDelta::from_std(self.lifetime).unwrap_or_default();
-        let end = dm_contracts::time::now() + life;
+        let lifetime = TimeDelta::from_std(self.lifetime).unwrap_or_default();
+        let expiry = dm_contracts::time::now() + lifetime;
         let mut latest = self
             .latest_expiry
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let end = end.max(*latest + TimeDelta::microseconds(1));
-        *latest = end;
-        end
+        let expiry = expiry.max(*latest + TimeDelta::microseconds(1));
+        *latest = expiry;
+        expiry
     }
 }
 
@@ -163,56 +163,60 @@ mod tests {
     }
 
     #[test]
-    fn a_session_goes_on_until_it_is_ended() {
+    fn session_is_active_until_it_is_invalidated() {
         let sessions = SessionStore::new(Duration::from_secs(60), SESSION_COOKIE.to_owned());
         let session = sessions.create(jim()).unwrap();
         assert_eq!(session.id.len(), 32);
-        let brought = request(&format!("dmf_session=stale; dmf_session={}", session.id));
-        assert_eq!(sessions.find(&brought).unwrap().user, jim());
-        sessions.invalidate(&brought);
-        assert!(sessions.find(&brought).is_none());
+        let headers = request(&format!("dmf_session=stale; dmf_session={}", session.id));
+        assert_eq!(sessions.find(&headers).unwrap().user, jim());
+        sessions.invalidate(&headers);
+        assert!(sessions.find(&headers).is_none());
         assert!(!sessions.is_active(&session));
     }
 
     #[test]
-    fn a_session_of_no_life_is_none() {
+    fn session_with_a_lifetime_of_zero_is_never_active() {
         let sessions = SessionStore::new(Duration::ZERO, SESSION_COOKIE.to_owned());
         let session = sessions.create(jim()).unwrap();
         assert!(!sessions.is_active(&session));
     }
 
     #[test]
-    fn a_session_is_over_when_its_time_is() {
+    fn session_expires_after_its_lifetime() {
         let sessions = SessionStore::new(Duration::from_millis(20), SESSION_COOKIE.to_owned());
         let session = sessions.create(jim()).unwrap();
-        let brought = request(&format!("dmf_session={}", session.id));
+        let headers = request(&format!("dmf_session={}", session.id));
         std::thread::sleep(Duration::from_millis(40));
-        assert!(sessions.find(&brought).is_none());
+        assert!(sessions.find(&headers).is_none());
         sessions.active.run_pending_tasks();
-        assert_eq!(sessions.active.entry_count(), 0, "what is over is kept");
+        assert_eq!(
+            sessions.active.entry_count(),
+            0,
+            "expired sessions are kept"
+        );
     }
 
     #[test]
-    fn too_many_sessions_push_out_the_one_that_was_unused_for_longest() {
-        let life = Duration::from_secs(60);
-        let sessions = SessionStore::with_capacity(life, SESSION_COOKIE.to_owned(), 2);
-        let begin = || {
+    fn session_above_the_capacity_evicts_the_least_recently_used_one() {
+        let lifetime = Duration::from_secs(60);
+        let sessions = SessionStore::with_capacity(lifetime, SESSION_COOKIE.to_owned(), 2);
+        let create = || {
             let session = sessions.create(jim()).unwrap();
             sessions.active.run_pending_tasks();
             session
         };
-        let (first, second) = (begin(), begin());
+        let (first, second) = (create(), create());
         assert!(sessions.is_active(&first));
-        let third = begin();
+        let third = create();
         assert!(sessions.is_active(&first));
         assert!(!sessions.is_active(&second));
         assert!(sessions.is_active(&third));
     }
 
     #[test]
-    fn a_flood_of_logins_stays_bounded_and_lets_the_last_one_in() {
-        let life = Duration::from_secs(60);
-        let sessions = SessionStore::with_capacity(life, SESSION_COOKIE.to_owned(), 100);
+    fn many_logins_stay_within_the_capacity_and_the_last_one_is_active() {
+        let lifetime = Duration::from_secs(60);
+        let sessions = SessionStore::with_capacity(lifetime, SESSION_COOKIE.to_owned(), 100);
         let last = (0..5_000).map(|_| sessions.create(jim()).unwrap()).last();
         assert!(sessions.is_active(&last.unwrap()));
         sessions.active.run_pending_tasks();
@@ -220,11 +224,11 @@ mod tests {
     }
 
     #[test]
-    fn no_two_sessions_end_at_the_same_instant() {
+    fn expiry_of_each_session_is_unique() {
         let sessions = SessionStore::new(Duration::from_secs(60), SESSION_COOKIE.to_owned());
-        let ends: HashSet<_> = (0..500)
+        let expiries: HashSet<_> = (0..500)
             .map(|_| sessions.create(jim()).unwrap().expires_at)
             .collect();
-        assert_eq!(ends.len(), 500);
+        assert_eq!(expiries.len(), 500);
     }
 }

@@ -10,54 +10,54 @@ use url::Url;
 
 use crate::services::DownstreamService;
 
-/// The web apps of the demo, as browsers name them.
+/// The origins of the web apps of the demo.
 const DEFAULT_ORIGINS: &str = "http://localhost:3000,http://localhost:3001,http://localhost:3002,\
     http://localhost:3004,http://host.docker.internal:3000,http://host.docker.internal:3001,\
     http://host.docker.internal:3002,http://host.docker.internal:3004";
 
-/// The gateway's port as browsers reach it, where nothing else is set.
+/// The default of the port under which browsers reach the gateway.
 const DEFAULT_PORT: u16 = 8081;
 
-/// All that can be set.
+/// All settings of the gateway.
 #[derive(Debug)]
 pub(crate) struct Settings {
-    /// The realm and this gateway's client in it.
+    /// The realm and the client of this gateway in it.
     pub oidc: OidcSettings,
-    /// The life of a session, from the login.
+    /// The lifetime of a session, from the login.
     pub session_lifetime: Duration,
-    /// The life of a login that has begun.
+    /// The time in which a login must be completed.
     pub login_lifetime: Duration,
-    /// How often an order's timeline is looked at for a stream.
+    /// The interval at which a stream polls the timeline of its order.
     pub stream_poll_interval: Duration,
-    /// The web apps' addresses.
+    /// The base URLs of the web apps.
     pub apps: AppUrls,
-    /// The services' addresses.
+    /// The base URLs of the services.
     pub services: ServiceUrls,
-    /// Whose scripts may call.
+    /// The origins whose scripts may call the API.
     pub allowed_origins: AllowedOrigins,
-    /// What the names of this gateway's cookies end with: cookies are a host's, not a
-    /// port's, and there may be another gateway beside this one.
+    /// Suffix of the names of this gateway's cookies: cookies belong to a host, not to a
+    /// port, and another gateway may run on the same host.
     pub cookie_suffix: String,
 }
 
-/// The realm and this gateway's client in it.
+/// The realm and the client of this gateway in it.
 #[derive(Debug)]
 pub(crate) struct OidcSettings {
-    /// Its name.
+    /// The name of the realm.
     pub realm: RealmName,
-    /// Keycloak as this process reaches it.
+    /// The base URL under which this process reaches Keycloak.
     pub internal_url: BaseUrl,
-    /// Keycloak's port as browsers reach it, on the host name that they use.
+    /// The port under which browsers reach Keycloak, on the host name of their request.
     pub public_port: u16,
-    /// The client.
+    /// The client id.
     pub client_id: String,
-    /// The client's secret.
+    /// The client secret.
     pub client_secret: ClientSecret,
-    /// The clients whose access tokens are taken as bearers.
+    /// The clients whose access tokens are accepted as bearer tokens.
     pub bearer_clients: Vec<String>,
 }
 
-/// The web apps' addresses.
+/// The base URLs of the web apps.
 #[derive(Debug)]
 pub(crate) struct AppUrls {
     /// The portal.
@@ -68,12 +68,12 @@ pub(crate) struct AppUrls {
     pub accounting: BaseUrl,
 }
 
-/// The services' addresses, by [`Service`].
+/// The base URLs of the services, indexed by [`DownstreamService`].
 #[derive(Debug)]
 pub(crate) struct ServiceUrls([BaseUrl; DownstreamService::ALL.len()]);
 
 impl ServiceUrls {
-    /// Where a service is.
+    /// Returns the base URL of a service.
     #[must_use]
     pub(crate) fn base_url(&self, service: DownstreamService) -> &BaseUrl {
         &self.0[service as usize]
@@ -81,7 +81,7 @@ impl ServiceUrls {
 }
 
 impl Settings {
-    /// Reads all of them. What can't be used is told by [`Environment::check`].
+    /// Reads all settings. [`Environment::check`] reports the invalid ones.
     pub(crate) fn from_env(environment: &mut Environment) -> Self {
         let client = environment.text_or("OIDC_CLIENT_ID", "dunder-mifflin-gateway");
         let oidc = OidcSettings {
@@ -131,7 +131,7 @@ fn read_duration(environment: &mut Environment, name: &str, default: u64) -> Dur
     time
 }
 
-/// From a millisecond to a year, in milliseconds.
+/// A duration in milliseconds, from one millisecond to one year.
 struct Milliseconds(Duration);
 
 impl FromStr for Milliseconds {
@@ -146,12 +146,12 @@ impl FromStr for Milliseconds {
     }
 }
 
-/// An address that paths are put behind: no slash at its end, no query.
+/// An HTTP URL to which paths are appended: no trailing slash, no query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BaseUrl(String);
 
 impl BaseUrl {
-    /// The address.
+    /// Returns the URL.
     #[must_use]
     pub(crate) fn as_str(&self) -> &str {
         &self.0
@@ -176,12 +176,12 @@ impl FromStr for BaseUrl {
     }
 }
 
-/// The name of a realm: it stands in paths.
+/// The name of a realm. It is part of URL paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RealmName(String);
 
 impl RealmName {
-    /// The name.
+    /// Returns the name.
     #[must_use]
     pub(crate) fn as_str(&self) -> &str {
         &self.0
@@ -201,12 +201,12 @@ impl FromStr for RealmName {
     }
 }
 
-/// A text that is never shown.
+/// The client secret, hidden in debug output.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct ClientSecret(String);
 
 impl ClientSecret {
-    /// The text itself.
+    /// Returns the secret.
     #[must_use]
     pub(crate) fn expose(&self) -> &str {
         &self.0
@@ -219,18 +219,18 @@ impl fmt::Debug for ClientSecret {
     }
 }
 
-/// The origins whose scripts may call, separated by commas.
+/// The origins whose scripts may call the API. Parsed from a comma-separated list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AllowedOrigins(Vec<HeaderValue>);
 
 impl AllowedOrigins {
-    /// Whether it is one of them.
+    /// Returns whether the origin is allowed.
     #[must_use]
     pub(crate) fn contains(&self, origin: &HeaderValue) -> bool {
         self.0.contains(origin)
     }
 
-    /// All of them.
+    /// Returns all allowed origins.
     #[must_use]
     pub(crate) fn all(&self) -> &[HeaderValue] {
         &self.0
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn without_variables_it_is_the_contract() {
+    fn defaults_are_those_of_the_contract() {
         let mut environment = environment(&[]);
         let settings = Settings::from_env(&mut environment);
         assert_eq!(environment.check(), Ok(()));
@@ -305,26 +305,26 @@ mod tests {
         );
     }
 
-    /// Browsers keep the cookies of all ports of a host together: two gateways on one host
-    /// must name theirs differently, or a sign-in at one ends the session at the other.
+    /// Browsers share cookies between all ports of a host: two gateways on one host need
+    /// different cookie names, or a sign-in at one ends the session at the other.
     #[test]
-    fn gateways_on_other_ports_have_cookies_of_their_own() {
+    fn cookie_suffix_differs_between_public_ports() {
         let suffix = |variables: &[(&str, &str)]| {
             let mut environment = environment(variables);
             let settings = Settings::from_env(&mut environment);
             assert_eq!(environment.check(), Ok(()));
             settings.cookie_suffix
         };
-        let usual = suffix(&[]);
+        let default = suffix(&[]);
         let first = suffix(&[("PUBLIC_PORT", "24277")]);
         let second = suffix(&[("PUBLIC_PORT", "24377")]);
-        assert_eq!(usual, "");
+        assert_eq!(default, "");
         assert_eq!(first, "_24277");
         assert_ne!(first, second);
     }
 
     #[test]
-    fn what_cant_be_used_is_told_all_at_once() {
+    fn invalid_settings_are_reported_together() {
         let mut environment = environment(&[
             ("KEYCLOAK_INTERNAL_BASE_URL", "keycloak"),
             ("KEYCLOAK_REALM", "../master"),
@@ -334,7 +334,7 @@ mod tests {
             ("SESSION_MAX_AGE_MS", "30m"),
         ]);
         Settings::from_env(&mut environment);
-        let told = environment.check().unwrap_err().to_string();
+        let report = environment.check().unwrap_err().to_string();
         for name in [
             "KEYCLOAK_INTERNAL_BASE_URL",
             "KEYCLOAK_REALM",
@@ -343,18 +343,18 @@ mod tests {
             "MOBILE_WEB_ORIGINS",
             "SESSION_MAX_AGE_MS",
         ] {
-            assert!(told.contains(name), "{name} is not in {told}");
+            assert!(report.contains(name), "{name} is not in {report}");
         }
     }
 
     #[test]
-    fn a_slash_at_the_end_is_no_part_of_an_address() {
+    fn base_url_has_no_trailing_slash() {
         let url: BaseUrl = "http://localhost:3001/".parse().unwrap();
         assert_eq!(url.as_str(), "http://localhost:3001");
     }
 
     #[test]
-    fn secrets_are_not_shown() {
+    fn client_secret_is_not_in_debug_output() {
         let settings = Settings::from_env(&mut environment(&[("OIDC_CLIENT_SECRET", "s3cret")]));
         assert_eq!(settings.oidc.client_secret.expose(), "s3cret");
         assert!(!format!("{settings:?}").contains("s3cret"));

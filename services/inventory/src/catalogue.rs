@@ -1,5 +1,4 @@
-//! The catalogue of `fixtures/products.csv`: reference data that the service brings
-//! along.
+//! The catalogue of `fixtures/products.csv`: reference data that is embedded in the service.
 
 use dm_kit::Database;
 use dm_kit::StartError;
@@ -10,15 +9,19 @@ use crate::store;
 
 const FIXTURE: &str = include_str!("../../../fixtures/products.csv");
 
-/// Takes in what the catalogue has and the database lacks. What is there stays as it
-/// is: stock has a life of its own.
+/// Inserts the products that the database lacks. Existing rows are unchanged: their stock
+/// has changed since.
 pub(crate) async fn load(database: &Database) -> Result<(), StartError> {
     let products = product::parse(FIXTURE)
         .map_err(|error| StartError::Service(format!("could not load the catalogue: {error}")))?;
     let mut transaction = database.begin().await?;
     let added = store::products::add_missing(&mut transaction, &products).await?;
     transaction.commit().await?;
-    info!(products = products.len(), added, "the catalogue was loaded");
+    info!(
+        product_count = products.len(),
+        added_count = added,
+        "product catalogue loaded"
+    );
     Ok(())
 }
 
@@ -27,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_fixture_is_a_believable_paper_company() {
+    fn fixture_has_40_to_60_products_with_stock() {
         let products = product::parse(FIXTURE).unwrap();
         assert!((40..=60).contains(&products.len()), "{}", products.len());
         let white = products

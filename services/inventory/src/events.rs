@@ -1,14 +1,14 @@
-//! What order tells: an order was placed.
+//! Consumer of the event that an order was created.
 //!
-//! Its shipment is made and its stock reserved in one transaction, so that whatever
-//! is `PENDING` is reserved, whenever it is sent off.
+//! The shipment is created and its stock reserved in one transaction, so that each `PENDING`
+//! shipment has a reservation.
 
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use dm_contracts::api::order::OrderItem;
 use dm_contracts::api::shipment::ShipmentStatus;
-use dm_contracts::events::{OrderCreated, StockFailed, StockReserved, stock as outcome};
+use dm_contracts::events::{OrderCreated, StockFailed, StockReserved, stock as stock_status};
 use dm_contracts::{DomainEvent, Envelope, time};
 use dm_kit::inbox::{EventHandler, HandlerError};
 use dm_kit::{Trace, Transaction, outbox};
@@ -20,15 +20,14 @@ use crate::domain::stock;
 use crate::store;
 use crate::store::reservations::ReservationStatus;
 
-/// Takes orders in.
+/// Handles the event `order.created`: creates the shipment and reserves its stock.
 #[derive(Debug)]
 pub(crate) struct OrderEventHandler {
-    /// How long a stock result is held back.
+    /// The delay before a stock result is published.
     pub(crate) result_delay: Duration,
 }
 
-/// What is needed of an order. The dates may be of any shape: there is something to
-/// go on without them.
+/// The required fields of an order. The dates may have any type: they have fallbacks.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct OrderCreatedData {
@@ -42,45 +41,45 @@ struct OrderCreatedData {
     created_at: Value,
 }
 
-/// Reads an event; `None` where its type is none of ours.
+/// Parses an event. Returns `None` if its type is not handled.
 fn parse_event(event: &Envelope) -> Result<Option<NewShipment>, HandlerError> {
     if event.event_type != OrderCreated::TYPE {
         return Ok(None);
     }
-    let told: OrderCreatedData = event.parse_data()?;
+    let data: OrderCreatedData = event.parse_data()?;
     for (field, text) in [
-        ("orderId", &told.order_id),
-        ("clientId", &told.client_id),
-        ("createdBy", &told.created_by),
+        ("orderId", &data.order_id),
+        ("clientId", &data.client_id),
+        ("createdBy", &data.created_by),
     ] {
         if text.trim().is_empty() {
             return Err(HandlerError::invalid_data(format!("{field} is blank")));
         }
     }
-    if told.items.is_empty() {
+    if data.items.is_empty() {
         return Err(HandlerError::invalid_data("items is empty"));
     }
-    // Half an order is not what the client wants.
-    if let Some(at) = told
+    // One invalid item rejects the order: it is never shipped in part.
+    if let Some(index) = data
         .items
         .iter()
         .position(|item| item.sku.trim().is_empty() || item.quantity < 1)
     {
         return Err(HandlerError::invalid_data(format!(
-            "items[{at}] has no SKU or no quantity"
+            "items[{index}] has no SKU or no quantity"
         )));
     }
-    let created_at: DateTime<Utc> = event.parse_instant_or_time(told.created_at.as_str());
-    let requested: Option<NaiveDate> = told
+    let created_at: DateTime<Utc> = event.parse_instant_or_time(data.created_at.as_str());
+    let requested: Option<NaiveDate> = data
         .requested_ship_date
         .as_str()
         .and_then(|text| text.parse().ok());
     Ok(Some(NewShipment {
         requested_ship_date: requested.unwrap_or_else(|| created_at.date_naive()),
-        order_id: told.order_id,
-        client_id: told.client_id,
-        items: told.items,
-        created_by: told.created_by,
+        order_id: data.order_id,
+        client_id: data.client_id,
+        items: data.items,
+        created_by: data.created_by,
         created_at,
     }))
 }
@@ -103,7 +102,7 @@ impl EventHandler for OrderEventHandler {
 }
 
 impl OrderEventHandler {
-    /// Reserves all that an order needs or nothing, and tells which.
+    /// Reserves all items of an order or none, and publishes the result.
     async fn reserve(
         &self,
         transaction: &mut Transaction,
@@ -123,7 +122,7 @@ impl OrderEventHandler {
                 let event = StockReserved {
                     order_id,
                     reservation_id,
-                    status: outcome::RESERVED.to_owned(),
+                    status: stock_status::RESERVED.to_owned(),
                     at,
                 };
                 outbox::append_delayed(transaction, &event, trace, self.result_delay).await?;
@@ -135,7 +134,7 @@ impl OrderEventHandler {
                     .await?;
                 let event = StockFailed {
                     order_id,
-                    status: outcome::FAILED.to_owned(),
+                    status: stock_status::FAILED.to_owned(),
                     missing_items,
                     at,
                 };
@@ -165,7 +164,7 @@ mod tests {
         }
     }
 
-    fn good() -> Value {
+    fn valid_data() -> Value {
         json!({
             "orderId": "ord_1",
             "clientId": "client_501",
@@ -177,23 +176,23 @@ mod tests {
     }
 
     fn with(field: &str, value: Value) -> Value {
-        let mut data = good();
+        let mut data = valid_data();
         data[field] = value;
         data
     }
 
     #[test]
-    fn an_order_becomes_a_shipment() {
-        let shipment = parse_event(&envelope(good())).unwrap().unwrap();
+    fn order_is_parsed_as_a_shipment() {
+        let shipment = parse_event(&envelope(valid_data())).unwrap().unwrap();
         assert_eq!(shipment.requested_ship_date.to_string(), "2026-02-10");
         assert_eq!(time::format(shipment.created_at), "2026-02-03T10:00:00Z");
         assert_eq!(shipment.items[0].quantity, 10);
     }
 
     #[test]
-    fn dates_fall_back() {
-        for odd in [Value::Null, json!("soon"), json!(7), json!("2026-02-31")] {
-            let data = with("requestedShipDate", odd);
+    fn invalid_dates_fall_back_to_created_at_and_envelope_time() {
+        for date in [Value::Null, json!("soon"), json!(7), json!("2026-02-31")] {
+            let data = with("requestedShipDate", date);
             let shipment = parse_event(&envelope(data)).unwrap().unwrap();
             assert_eq!(shipment.requested_ship_date.to_string(), "2026-02-03");
         }
@@ -211,12 +210,12 @@ mod tests {
         assert_eq!(
             time::format(shipment.created_at),
             "2026-02-03T23:30:00Z",
-            "the envelope's"
+            "time of the envelope"
         );
     }
 
     #[test]
-    fn what_lacks_mandatory_data_is_a_dead_letter() {
+    fn missing_required_data_is_a_permanent_error() {
         for (field, value) in [
             ("orderId", Value::Null),
             ("orderId", json!(" ")),
@@ -247,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn another_type_is_left_alone() {
+    fn event_of_another_type_is_ignored() {
         let mut event = envelope(json!({}));
         event.event_type = "com.dundermifflin.order.archived.v1".into();
         assert_eq!(parse_event(&event).unwrap(), None);

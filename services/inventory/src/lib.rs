@@ -1,9 +1,9 @@
-//! inventory-service: the warehouse's shipments, and what is in stock.
+//! inventory-service: shipments of the warehouse, and its stock.
 //!
 //! ```text
 //! routes  HTTP: shipments, scan, dispatch; products and stock for tools
-//! events  what order tells: an order was placed
-//! domain  what a request must have, and the arithmetic of stock
+//! events  events of the order service: an order was created
+//! domain  validation of requests, and stock arithmetic
 //! store   the tables of the schema `inventory`
 //! ```
 
@@ -20,14 +20,14 @@ use dm_kit::http::DetailsStyle;
 use dm_kit::{Platform, ServiceInfo, ServiceParts, ServiceSchema, StartError};
 use tokio_util::sync::CancellationToken;
 
-/// What this service is.
+/// The description of this service.
 pub const SERVICE: ServiceInfo = ServiceInfo {
     name: "inventory-service",
     port: 8094,
     details_style: DetailsStyle::Absent,
 };
 
-/// Its schema.
+/// The database schema of this service.
 pub const SCHEMA: ServiceSchema = ServiceSchema {
     name: "inventory",
     migrations: &MIGRATIONS,
@@ -35,14 +35,14 @@ pub const SCHEMA: ServiceSchema = ServiceSchema {
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/inventory");
 
-/// How long a stock result is held back unless `STOCK_RESULT_PACE_MS` says
-/// otherwise: whoever lists orders right after placing one finds it `CREATED`.
+/// The default of `STOCK_RESULT_PACE_MS`, the delay of a stock result: a list of orders right
+/// after an order was placed shows it as `CREATED`.
 const DEFAULT_RESULT_DELAY: Duration = Duration::from_secs(1);
 
-/// Puts the service together.
+/// Builds the service and loads the embedded catalogue.
 ///
 /// # Errors
-/// Where a setting, or the catalogue that is compiled in, can't be used.
+/// Returns [`StartError`] if the catalogue is invalid or cannot be stored.
 pub async fn build(
     platform: &mut Platform,
     stop: &CancellationToken,
@@ -50,15 +50,11 @@ pub async fn build(
     let queue = platform
         .environment
         .text_or("INVENTORY_ORDER_EVENTS_QUEUE", topology::INVENTORY_QUEUE);
-    let pace = platform
+    let result_delay = platform
         .environment
         .milliseconds("STOCK_RESULT_PACE_MS", DEFAULT_RESULT_DELAY);
     catalogue::load(&platform.database).await?;
-    platform.consume(
-        stop,
-        queue,
-        events::OrderEventHandler { result_delay: pace },
-    );
+    platform.consume(stop, queue, events::OrderEventHandler { result_delay });
     Ok(ServiceParts {
         routes: routes::router(platform.database.clone()),
         retention: Vec::new(),

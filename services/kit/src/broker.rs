@@ -1,4 +1,4 @@
-//! The broker: connections, and publishing with confirms.
+//! Connections to RabbitMQ, and publishing with confirms.
 
 mod confirms;
 
@@ -18,10 +18,10 @@ use tracing::{info, warn};
 
 use crate::environment::Environment;
 
-/// How long to wait for the broker's goodbye.
+/// Timeout for closing a connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Where the broker is, and who asks: `RABBITMQ_*`.
+/// Address and credentials of the broker: `RABBITMQ_*`.
 #[derive(Debug, Clone)]
 pub(crate) struct BrokerConnector {
     host: String,
@@ -32,22 +32,22 @@ pub(crate) struct BrokerConnector {
     service: String,
 }
 
-/// Why the broker could not be used.
+/// An error of the broker.
 #[derive(Debug, Error)]
 pub(crate) enum BrokerError {
-    /// The connection broke, or was never made.
+    /// The connection failed, or could not be opened.
     #[error("could not communicate with RabbitMQ: {0}")]
     Amqp(#[from] lapin::Error),
-    /// It took too long.
+    /// No confirm arrived in time.
     #[error("RabbitMQ confirmed no message for {} s", .0.as_secs())]
     ConfirmTimeout(Duration),
-    /// It closed the channel or the connection because of a message.
+    /// The broker closed the channel or the connection because of a message.
     #[error("RabbitMQ refused a message: {0}")]
     MessageRejected(String),
 }
 
 impl BrokerConnector {
-    /// The broker of the environment.
+    /// Reads address and credentials from the environment.
     #[must_use]
     pub(crate) fn from_env(environment: &mut Environment, service: &str) -> Self {
         Self {
@@ -60,10 +60,10 @@ impl BrokerConnector {
         }
     }
 
-    /// A new connection. Its peer's silence is noticed after two heartbeats.
+    /// Opens a connection. A peer that stops responding is noticed after two heartbeats.
     ///
     /// # Errors
-    /// [`BrokerError::Amqp`] where the broker is away or refuses.
+    /// Returns [`BrokerError::Amqp`] if the broker is unreachable or refuses the connection.
     pub(crate) async fn connect(&self, purpose: &str) -> Result<Connection, BrokerError> {
         let (host, vhost) = (&self.host, &self.vhost);
         let mut uri = dm_amqp::build_uri(&self.user, &self.password, host, self.port, vhost);
@@ -73,12 +73,12 @@ impl BrokerConnector {
         Ok(dm_amqp::connect_uri(uri, &name).await?)
     }
 
-    /// A connection for publishing alone, with so many channels: the broker blocks
-    /// those connections when it runs out of memory or disk, and consumers have to go
-    /// on.
+    /// Opens a connection that only publishes, with this number of channels. The broker blocks
+    /// publishing connections when it runs out of memory or disk, and consumers must not be
+    /// blocked.
     ///
     /// # Errors
-    /// [`BrokerError::Amqp`] where the broker is away or refuses.
+    /// Returns [`BrokerError::Amqp`] if the broker is unreachable or refuses the connection.
     pub(crate) async fn open_publisher(
         &self,
         purpose: &str,
@@ -87,18 +87,18 @@ impl BrokerConnector {
         let connection = self.connect(purpose).await?;
         let blocked = Arc::new(AtomicBool::new(false));
         let mut events = Box::pin(connection.events_listener());
-        let flag = Arc::clone(&blocked);
+        let is_blocked = Arc::clone(&blocked);
         tokio::spawn(async move {
             // Ends with the connection.
             while let Some(event) = events.next().await {
                 match event {
                     Event::ConnectionBlocked(reason) => {
-                        warn!(reason, "RabbitMQ blocks publishing");
-                        flag.store(true, Ordering::Relaxed);
+                        warn!(reason, "RabbitMQ blocked the publishing connection");
+                        is_blocked.store(true, Ordering::Relaxed);
                     }
                     Event::ConnectionUnblocked => {
-                        info!("RabbitMQ accepts messages again");
-                        flag.store(false, Ordering::Relaxed);
+                        info!("RabbitMQ unblocked the publishing connection");
+                        is_blocked.store(false, Ordering::Relaxed);
                     }
                     Event::Error(_) => break,
                     _ => {}
@@ -117,7 +117,7 @@ impl BrokerConnector {
     }
 }
 
-/// A channel with confirms.
+/// Opens a channel in confirm mode.
 async fn open_confirm_channel(connection: &Connection) -> Result<Channel, lapin::Error> {
     let channel = connection.create_channel().await?;
     channel
@@ -126,36 +126,37 @@ async fn open_confirm_channel(connection: &Connection) -> Result<Channel, lapin:
     Ok(channel)
 }
 
-/// Channels with confirms, on a connection of their own.
+/// Channels in confirm mode, on a separate connection.
 #[derive(Debug)]
 pub(crate) struct Publisher {
     connection: Connection,
-    /// One caller at a time uses a channel: returns are told from others by their channel.
+    /// Only one caller at a time uses a channel: a return is assigned to the caller by its
+    /// channel.
     channels: Vec<Mutex<Channel>>,
     blocked: Arc<AtomicBool>,
 }
 
 impl Publisher {
-    /// Whether the broker has asked for silence.
+    /// Returns whether the broker has blocked the connection.
     #[must_use]
     pub(crate) fn is_blocked(&self) -> bool {
         self.blocked.load(Ordering::Relaxed)
     }
 
-    /// Whether the connection still stands, as far as is known. A channel that the broker
-    /// closed is opened again when it is used next.
+    /// Returns whether the connection is open, as far as is known. A channel that the broker
+    /// closed is opened again on its next use.
     #[must_use]
     pub(crate) fn is_connected(&self) -> bool {
         self.connection.status().connected()
     }
 
-    /// Publishes all of them at once and waits for every confirm. The outcomes
-    /// are in the order of the messages.
+    /// Publishes all messages at once and waits for every confirm. The outcomes are in the
+    /// order of the messages.
     ///
     /// # Errors
-    /// [`BrokerError`] where the connection broke, the broker is silent, or closed the
-    /// channel: then it may have some of them, and each is to be published again with
-    /// the same id.
+    /// Returns [`BrokerError`] if the connection fails, if no confirm arrives in time, or if the
+    /// broker closes the channel. Some messages may have been accepted: all must be published
+    /// again with the same ids.
     pub(crate) async fn publish(
         &self,
         messages: &[OutgoingMessage],
@@ -167,9 +168,9 @@ impl Publisher {
         Ok(outcomes.into_iter().flatten().collect())
     }
 
-    /// The same on one of the channels, counted from 0 and round, with what is known of
-    /// each message where something breaks. While one channel waits for its confirms
-    /// another sends.
+    /// Publishes messages on one of the channels, given by its index modulo their number. If the
+    /// publication fails, the report contains the outcomes that are known. While one channel
+    /// waits for its confirms, another one sends.
     pub(crate) async fn publish_batch(
         &self,
         channel: usize,
@@ -188,22 +189,22 @@ impl Publisher {
         confirms::publish_on_channel(&channel, messages, &self.blocked).await
     }
 
-    /// Takes leave of the broker, which may be gone without a word.
+    /// Closes the connection. Waits only for a short time, since the broker may be gone.
     pub(crate) async fn close(&self) {
-        let goodbye = self.connection.close(200, "done".into());
-        // Whoever closes has no use for the answer.
-        let _ = tokio::time::timeout(CLOSE_TIMEOUT, goodbye).await;
+        let closing = self.connection.close(200, "done".into());
+        // The result does not matter: the connection is not used again.
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, closing).await;
     }
 }
 
-/// The id of a message; nothing where it has none.
+/// Returns the id of a message, or an empty text.
 #[must_use]
 pub(crate) fn message_id(properties: &BasicProperties) -> &str {
     let id = properties.message_id().as_ref();
     id.map_or("", |id| id.as_str())
 }
 
-/// The text of a header, where there is one.
+/// Returns the text of a header, if the message has it.
 #[must_use]
 pub(crate) fn header_text(properties: &BasicProperties, name: &str) -> Option<String> {
     header::get_text(properties.headers().as_ref()?, name)

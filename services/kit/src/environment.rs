@@ -1,4 +1,4 @@
-//! Settings from environment variables, with every fault told at once.
+//! Settings from environment variables. All errors are reported at once.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -7,26 +7,26 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-/// The variables of this process, and what was wrong with those that were read.
+/// The environment variables of this process, and the errors of those that were read.
 #[derive(Debug, Default)]
 pub struct Environment {
     variables: BTreeMap<String, String>,
     errors: Vec<String>,
 }
 
-/// Variables that can't be used.
+/// Environment variables that are missing or not valid.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("{}", .0.join("; "))]
 pub struct EnvironmentError(Vec<String>);
 
 impl Environment {
-    /// The variables of this process.
+    /// Reads the variables of this process.
     #[must_use]
     pub(crate) fn from_env() -> Self {
         std::env::vars().collect()
     }
 
-    /// A value, or its default where the variable is missing or empty.
+    /// Parses a value. Returns the default if the variable is missing, empty or not valid.
     pub fn get<T>(&mut self, name: &str, default: T) -> T
     where
         T: FromStr,
@@ -44,19 +44,19 @@ impl Environment {
         }
     }
 
-    /// A time in whole milliseconds.
+    /// Parses a duration in whole milliseconds.
     pub fn milliseconds(&mut self, name: &str, default: Duration) -> Duration {
         let default = u64::try_from(default.as_millis()).unwrap_or(u64::MAX);
         Duration::from_millis(self.get(name, default))
     }
 
-    /// A text, or its default where the variable is missing or empty.
+    /// Returns a text, or the default if the variable is missing or empty.
     pub fn text_or(&mut self, name: &str, default: &str) -> String {
         self.text(name).unwrap_or_else(|| default.to_owned())
     }
 
-    /// A secret that must be there: the variable as it is, spaces included, or the
-    /// contents of the file that `<name>_FILE` names. No fault quotes it.
+    /// Returns a required secret: the variable without trimming, or the contents of the file
+    /// that `<name>_FILE` names. No error contains it.
     pub(crate) fn secret(&mut self, name: &str) -> String {
         self.optional_secret(name).unwrap_or_else(|| {
             self.errors.push(format!("{name} is missing"));
@@ -64,15 +64,16 @@ impl Environment {
         })
     }
 
-    /// As `Environment::secret`, or a default where there is neither variable nor file.
+    /// Returns a secret like `Environment::secret`, or the default if there is neither variable
+    /// nor file.
     pub fn secret_or(&mut self, name: &str, default: &str) -> String {
         self.optional_secret(name)
             .unwrap_or_else(|| default.to_owned())
     }
 
     fn optional_secret(&mut self, name: &str) -> Option<String> {
-        let given = self.variables.get(name);
-        if let Some(secret) = given.filter(|secret| !secret.is_empty()) {
+        let value = self.variables.get(name);
+        if let Some(secret) = value.filter(|secret| !secret.is_empty()) {
             return Some(secret.clone());
         }
         let variable = format!("{name}_FILE");
@@ -83,14 +84,14 @@ impl Environment {
                 Some(secret.to_owned()).filter(|secret| !secret.is_empty())
             }
             Err(error) => {
-                let fault = format!("could not read {path} ({variable}): {error}");
-                self.errors.push(fault);
+                let error = format!("could not read {path} ({variable}): {error}");
+                self.errors.push(error);
                 Some(String::new())
             }
         }
     }
 
-    /// A list, separated by commas.
+    /// Returns a list that is separated by commas.
     pub fn list(&mut self, name: &str, default: &[&str]) -> Vec<String> {
         match self.text(name) {
             Some(text) => text
@@ -103,15 +104,15 @@ impl Environment {
         }
     }
 
-    /// Notes what is wrong with something that a variable names.
-    pub(crate) fn add_error(&mut self, fault: String) {
-        self.errors.push(fault);
+    /// Adds an error about the value of a variable.
+    pub(crate) fn add_error(&mut self, error: String) {
+        self.errors.push(error);
     }
 
-    /// Whether everything that was read could be used.
+    /// Checks that all variables that were read are valid.
     ///
     /// # Errors
-    /// `EnvironmentError` with every fault.
+    /// Returns `EnvironmentError` with all errors.
     pub fn check(&self) -> Result<(), EnvironmentError> {
         if self.errors.is_empty() {
             Ok(())
@@ -149,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_variable_is_a_missing_one() {
+    fn empty_variable_counts_as_missing() {
         let mut environment = environment(&[("SERVER_PORT", " "), ("HOSTS", "a, b,,")]);
         assert_eq!(environment.get("SERVER_PORT", 8093_u16), 8093);
         assert_eq!(environment.list("HOSTS", &[]), ["a", "b"]);
@@ -157,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_keeps_its_spaces_and_may_be_in_a_file() {
+    fn secret_keeps_spaces_and_is_read_from_a_file() {
         let file = std::env::temp_dir().join(format!("dm-kit-secret-{}", std::process::id()));
         std::fs::write(&file, " a $b \n").unwrap();
         let path = file.display().to_string();
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn all_faults_are_told_and_no_secret() {
+    fn check_reports_all_errors_without_secrets() {
         let mut environment = environment(&[("SERVER_PORT", "eighty"), ("POSTGRES_PASSWORD", "")]);
         let _: u16 = environment.get("SERVER_PORT", 1);
         environment.secret("POSTGRES_PASSWORD");

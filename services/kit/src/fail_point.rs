@@ -1,21 +1,20 @@
-//! Named steps at which a service ends as if it had been killed, or stands still.
+//! Named steps at which a service exits as if it had been killed, pauses, or panics.
 //!
-//! They exist with the feature `fail-points` alone, which tests of faults compile the
-//! services with. `DM_FAIL_POINTS` says what happens where, as a list separated by
-//! commas: `relay.confirmed@3` ends the process the third time that it gets there,
-//! `publisher.sent@1=2000` has it wait for two seconds the first time, and
-//! `consumer.handling@1=panic` has it panic.
+//! They exist only with the feature `fail-points`, with which fault-injection tests compile
+//! the services. `DM_FAIL_POINTS` is a list separated by commas: `relay.confirmed@3` aborts
+//! the process the third time that the step is reached, `publisher.sent@1=2000` pauses for
+//! two seconds the first time, and `consumer.processing@1=panic` panics.
 
 #[cfg(feature = "fail-points")]
 mod registry;
 
-/// The service got to a step.
+/// Executes the action of the fail point at this step, if there is one.
 #[cfg(feature = "fail-points")]
 pub(crate) async fn reached(step: &str) {
     registry::reached(step).await;
 }
 
-/// The service got to a step.
+/// Does nothing: the feature `fail-points` is off.
 #[cfg(not(feature = "fail-points"))]
-#[expect(clippy::unused_async, reason = "as in builds with the feature")]
+#[expect(clippy::unused_async, reason = "same signature as with the feature")]
 pub(crate) async fn reached(_: &str) {}

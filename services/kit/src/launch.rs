@@ -1,4 +1,4 @@
-//! From a process to a service and back.
+//! Start and stop of a service process.
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -27,59 +27,59 @@ use crate::relay_notifier::RelayNotifier;
 use crate::retention::{self, RetentionRule, Tombstone};
 use crate::telemetry::{self, Metrics};
 
-/// The exit code of a service that can't work as it is set up: trying again is no
-/// use. The number is that of sysexits' `EX_CONFIG`.
+/// The exit code of a service that cannot work with its configuration, so that a restart does
+/// not help: `EX_CONFIG` of sysexits.
 const EX_CONFIG: u8 = 78;
 
-/// Threads that handle requests and events: there are seven services on a laptop.
+/// Threads for requests and events. The number is small, since seven services share one machine.
 const WORKER_THREADS: usize = 2;
 
-/// Where a service listens unless `SERVER_ADDRESS` says otherwise: on this machine alone.
-/// A container has an address of its own, and says otherwise.
+/// The default of `SERVER_ADDRESS`: only reachable from this machine. In a container it is set
+/// to another address.
 const DEFAULT_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// How long to wait for the database at the start.
+/// Maximum time to wait for the database at the start.
 const DATABASE_START_TIMEOUT: Duration = Duration::from_secs(60);
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// What a service is.
+/// Name and defaults of a service.
 #[derive(Debug)]
 pub struct ServiceInfo {
-    /// Its name, e.g. `order-service`.
+    /// Name of the service, e.g. `order-service`.
     pub name: &'static str,
-    /// The port it listens on unless `SERVER_PORT` says otherwise.
+    /// Default of `SERVER_PORT`.
     pub port: u16,
-    /// How it fills `details`.
+    /// Form of `details` in errors without issues.
     pub details_style: DetailsStyle,
 }
 
-/// The schema of a service and how it came about.
+/// The schema of a service and its migrations.
 #[derive(Debug, Clone, Copy)]
 pub struct ServiceSchema {
-    /// Its name.
+    /// Name of the schema.
     pub name: &'static str,
-    /// The migrations that this build needs, beside those of outbox and inbox.
+    /// The migrations that this build requires, in addition to those of outbox and inbox.
     pub migrations: &'static Migrator,
 }
 
-/// What a service runs on.
+/// The resources that the kit provides to a service.
 pub struct Platform {
-    /// The settings that are the service's own.
+    /// The environment, for the service's own settings.
     pub environment: Environment,
-    /// Its database.
+    /// The database of the service.
     pub database: Database,
-    /// What it counts.
+    /// The metrics of the service.
     pub metrics: Metrics,
     name: &'static str,
     broker: BrokerConnector,
     health: ServiceHealth,
-    /// The database again, by connections that no request can take.
+    /// The same database with connections that requests cannot use.
     internal_database: Database,
     tasks: Vec<BackgroundTask>,
 }
 
-/// Something that runs until it is asked to stop.
+/// A task that runs until the service stops.
 type BackgroundTask = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Platform {
@@ -90,42 +90,42 @@ impl Platform {
         queue: String,
         handler: H,
     ) {
-        let site = crate::inbox::ConsumerContext {
+        let context = crate::inbox::ConsumerContext {
             service: self.name,
             database: self.internal_database.clone(),
             broker: self.broker.clone(),
             metrics: self.metrics.clone(),
         };
         let indicator = self.health.indicator("rabbit");
-        let consumer = Consumer::new(site, queue, indicator, handler);
+        let consumer = Consumer::new(context, queue, indicator, handler);
         self.tasks.push(Box::pin(consumer.run(stop.clone())));
     }
 }
 
-/// What a service adds to the kit.
+/// Routes and retention rules of a service.
 pub struct ServiceParts {
-    /// Its routes.
+    /// The routes of the service.
     pub routes: OpenApiRouter,
-    /// Which of its rows go, beside those of outbox and inbox.
+    /// Retention rules of its tables, in addition to those of outbox and inbox.
     pub retention: Vec<RetentionRule>,
 }
 
-/// Why a service can't start.
+/// An error that prevents the start of a service.
 #[derive(Debug, Error)]
 pub enum StartError {
-    /// A setting can't be used.
+    /// A setting is missing or not valid.
     #[error("could not read the settings: {0}")]
     Environment(#[from] EnvironmentError),
-    /// The schema doesn't fit.
+    /// The schema does not match this build.
     #[error("could not use the schema: {0}")]
     Schema(#[from] SchemaCheckError),
-    /// The database is not there.
+    /// The database is not available.
     #[error("could not query PostgreSQL: {0}")]
     Database(#[from] sqlx::Error),
-    /// The port can't be had.
+    /// The address is not available.
     #[error("could not listen: {0}")]
     Listen(#[from] std::io::Error),
-    /// Something of the service's own.
+    /// An error of the service itself.
     #[error("{0}")]
     Service(String),
 }
@@ -142,53 +142,57 @@ impl StartError {
     }
 }
 
-/// Runs a service with a schema, an outbox and perhaps work queues until it is
+/// Runs a service with a schema, an outbox and optional work queues, until the process is
 /// asked to stop.
-pub fn run<F>(description: &'static ServiceInfo, schema: ServiceSchema, build: F) -> ExitCode
+pub fn run<F>(service_info: &'static ServiceInfo, schema: ServiceSchema, build: F) -> ExitCode
 where
     F: AsyncFnOnce(&mut Platform, &CancellationToken) -> Result<ServiceParts, StartError>,
 {
-    run_in_runtime(description, async |stop| {
+    run_in_runtime(service_info, async |stop| {
         let mut environment = Environment::from_env();
-        let address = listen_address(&mut environment, description);
+        let address = listen_address(&mut environment, service_info);
         let secret = GatewaySecret::from_env(&mut environment);
-        let door = AccessGuard::from_env(&mut environment, description.name, Some(secret));
-        let options = database::connect_options(&mut environment, description.name);
+        let guard = AccessGuard::from_env(&mut environment, service_info.name, Some(secret));
+        let options = database::connect_options(&mut environment, service_info.name);
         let connections = environment.get("POSTGRES_CONNECTIONS", 6);
-        let inner_connections = environment.get("POSTGRES_INNER_CONNECTIONS", 6);
-        let broker = BrokerConnector::from_env(&mut environment, description.name);
-        let keep_outbox = environment.milliseconds("OUTBOX_RETENTION_MS", 30 * DAY);
-        let keep_inbox = environment.milliseconds("INBOX_RETENTION_MS", 30 * DAY);
+        let internal_connections = environment.get("POSTGRES_INNER_CONNECTIONS", 6);
+        let broker = BrokerConnector::from_env(&mut environment, service_info.name);
+        let outbox_retention = environment.milliseconds("OUTBOX_RETENTION_MS", 30 * DAY);
+        let inbox_retention = environment.milliseconds("INBOX_RETENTION_MS", 30 * DAY);
         environment.check()?;
 
         let pool = database::connect(options.clone(), connections, DATABASE_START_TIMEOUT).await?;
         database::check_schema(&pool, schema.name, schema.migrations).await?;
-        // Requests that take all connections must neither stop the events nor make the
-        // service look as if its database were away.
-        let inner =
-            database::connect(options.clone(), inner_connections, DATABASE_START_TIMEOUT).await?;
-        let mut health = ServiceHealth::default().with_database(inner.clone());
+        // Requests that use all connections must neither stop the events nor make the health
+        // check of the database fail.
+        let internal_pool = database::connect(
+            options.clone(),
+            internal_connections,
+            DATABASE_START_TIMEOUT,
+        )
+        .await?;
+        let mut health = ServiceHealth::default().with_database(internal_pool.clone());
         let metrics = Metrics::default();
-        let waker = RelayNotifier::default();
+        let notifier = RelayNotifier::default();
         let relay = Relay {
             schema: schema.name,
             database: options,
             broker: broker.clone(),
             indicator: health.indicator("rabbit"),
             metrics: metrics.clone(),
-            notifier: waker.clone(),
+            notifier: notifier.clone(),
         };
         let mut platform = Platform {
             environment,
-            database: Database::new(pool.clone(), waker.clone()),
+            database: Database::new(pool.clone(), notifier.clone()),
             metrics: metrics.clone(),
-            name: description.name,
+            name: service_info.name,
             broker,
             health,
-            internal_database: Database::new(inner.clone(), waker.clone()),
+            internal_database: Database::new(internal_pool.clone(), notifier.clone()),
             tasks: vec![
                 Box::pin(relay.run(stop.clone())),
-                Box::pin(waker.forward_remote(inner.clone(), schema.name, stop.clone())),
+                Box::pin(notifier.forward_remote(internal_pool.clone(), schema.name, stop.clone())),
             ],
         };
         let parts = build(&mut platform, &stop).await?;
@@ -199,8 +203,8 @@ where
             RetentionRule {
                 table: "outbox_events",
                 timestamp_column: "published_at",
-                retention: keep_outbox,
-                // Consumers may handle it later than that: it stays known.
+                retention: outbox_retention,
+                // A consumer may process the event later: its id stays known.
                 tombstone: Some(Tombstone {
                     table: "forgotten_events",
                     column: "event_id",
@@ -209,15 +213,15 @@ where
             RetentionRule {
                 table: "inbox_events",
                 timestamp_column: "processed_at",
-                retention: keep_inbox,
+                retention: inbox_retention,
                 tombstone: None,
             },
-            // Dead letters stay; what became of them is remembered as long as what was
-            // handled.
+            // Unresolved dead letters are kept. Resolved ones are kept as long as processed
+            // events.
             RetentionRule {
                 table: "failed_events",
                 timestamp_column: "resolved_at",
-                retention: keep_inbox,
+                retention: inbox_retention,
                 tombstone: None,
             },
         ]);
@@ -225,72 +229,71 @@ where
         for task in platform.tasks {
             tracker.spawn(task);
         }
-        tracker.spawn(retention::run(inner.clone(), rules, stop.clone()));
-        let server = build_server(description, parts.routes, platform.health, metrics, door);
+        tracker.spawn(retention::run(internal_pool.clone(), rules, stop.clone()));
+        let server = build_server(service_info, parts.routes, platform.health, metrics, guard);
         http::serve(server.into_router(), address, stop.clone()).await?;
         tracker.close();
         tracker.wait().await;
         pool.close().await;
-        inner.close().await;
+        internal_pool.close().await;
         Ok(())
     })
 }
 
-/// What a service that keeps nothing adds to the kit.
+/// Routes and middleware of a service without a schema.
 pub struct StatelessServiceParts {
-    /// Its routes.
+    /// The routes of the service.
     pub routes: OpenApiRouter,
-    /// Lays its middleware around all routes: those of the kit, and the answers to
-    /// unknown paths and verbs, too. Trace headers and the error envelope are
-    /// outside of it.
+    /// Adds the middleware around all routes, including those of the kit and the responses to
+    /// unknown paths and methods. Trace headers and the error envelope are added outside of it.
     pub middleware: Middleware,
 }
 
-/// Runs a service that keeps nothing until it is asked to stop. Its streams are to
-/// end when the token says so.
-pub fn run_stateless<F>(description: &'static ServiceInfo, build: F) -> ExitCode
+/// Runs a service without a schema until the process is asked to stop. Its streams must end
+/// when the token is cancelled.
+pub fn run_stateless<F>(service_info: &'static ServiceInfo, build: F) -> ExitCode
 where
     F: AsyncFnOnce(
         &mut Environment,
         &CancellationToken,
     ) -> Result<StatelessServiceParts, StartError>,
 {
-    run_in_runtime(description, async |stop| {
+    run_in_runtime(service_info, async |stop| {
         let mut environment = Environment::from_env();
-        let address = listen_address(&mut environment, description);
-        // It has its own ways to tell who calls.
-        let door = AccessGuard::from_env(&mut environment, description.name, None);
-        let front = build(&mut environment, &stop).await?;
+        let address = listen_address(&mut environment, service_info);
+        // The service itself identifies its callers.
+        let guard = AccessGuard::from_env(&mut environment, service_info.name, None);
+        let parts = build(&mut environment, &stop).await?;
         environment.check()?;
         let mut server = build_server(
-            description,
-            front.routes,
+            service_info,
+            parts.routes,
             ServiceHealth::default(),
             Metrics::default(),
-            door,
+            guard,
         );
-        server.middleware = front.middleware;
+        server.middleware = parts.middleware;
         http::serve(server.into_router(), address, stop).await?;
         Ok(())
     })
 }
 
-/// Where a service listens.
-fn listen_address(environment: &mut Environment, description: &ServiceInfo) -> SocketAddr {
+/// Returns the address to listen on.
+fn listen_address(environment: &mut Environment, service_info: &ServiceInfo) -> SocketAddr {
     let address = environment.get("SERVER_ADDRESS", DEFAULT_ADDRESS);
-    SocketAddr::new(address, environment.get("SERVER_PORT", description.port))
+    SocketAddr::new(address, environment.get("SERVER_PORT", service_info.port))
 }
 
 fn build_server(
-    description: &ServiceInfo,
+    service_info: &ServiceInfo,
     routes: OpenApiRouter,
     health: ServiceHealth,
     metrics: Metrics,
-    door: AccessGuard,
+    guard: AccessGuard,
 ) -> HttpServer {
     let (routes, mut api) = routes.split_for_parts();
     api.info = InfoBuilder::new()
-        .title(description.name)
+        .title(service_info.name)
         .version(env!("CARGO_PKG_VERSION"))
         .build();
     http::add_common_responses(&mut api);
@@ -298,14 +301,14 @@ fn build_server(
         routes,
         api,
         health,
-        details_style: description.details_style,
+        details_style: service_info.details_style,
         metrics,
         middleware: Box::new(|router| router),
-        guard: door,
+        guard,
     }
 }
 
-fn run_in_runtime<F>(description: &ServiceInfo, service: F) -> ExitCode
+fn run_in_runtime<F>(service_info: &ServiceInfo, service: F) -> ExitCode
 where
     F: AsyncFnOnce(CancellationToken) -> Result<(), StartError>,
 {
@@ -317,44 +320,44 @@ where
     {
         Ok(runtime) => runtime,
         Err(cause) => {
-            error!(%cause, "could not start the async runtime");
+            error!(error.message = %cause, "could not start the async runtime");
             return ExitCode::FAILURE;
         }
     };
-    let name = description.name;
-    let ended = runtime.block_on(async {
+    let name = service_info.name;
+    let result = runtime.block_on(async {
         let stop = CancellationToken::new();
-        let (asked, patience) = (stop.clone(), stop.clone());
+        let (stop_on_signal, drain_deadline) = (stop.clone(), stop.clone());
         tokio::spawn(async move {
             if wait_for_termination().await.is_ok() {
-                info!("stopping");
-                asked.cancel();
+                info!("received a stop signal; stopping");
+                stop_on_signal.cancel();
             }
         });
-        let working = service(stop);
+        let running = service(stop);
         tokio::select! {
-            ended = working => ended,
-            // What doesn't end by itself must not wait for the kill.
+            result = running => result,
+            // Ends everything that is left before `docker stop` kills the process.
             () = async {
-                patience.cancelled().await;
+                drain_deadline.cancelled().await;
                 tokio::time::sleep(Duration::from_secs(9)).await;
             } => Ok(()),
         }
     });
     runtime.shutdown_timeout(Duration::from_millis(200));
-    match ended {
+    match result {
         Ok(()) => {
-            info!(name, "stopped");
+            info!(service.name = name, "service stopped");
             ExitCode::SUCCESS
         }
         Err(cause) => {
-            error!(name, %cause, "could not start");
+            error!(service.name = name, error.message = %cause, "could not start the service");
             cause.exit_code()
         }
     }
 }
 
-/// Waits for the signal of `docker stop`, or of a terminal.
+/// Waits for `SIGTERM`, as from `docker stop`, or for `SIGINT`.
 async fn wait_for_termination() -> std::io::Result<()> {
     let mut term = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -1,12 +1,12 @@
-//! What every service is made of.
+//! The library that all services are built on.
 //!
 //! ```text
 //! launch      settings → database, broker → schema check → serve → drain
-//! http        trace headers, error envelope, caller, bodies, health, docs
+//! http        trace headers, error envelope, caller, bodies, health, API description
 //! outbox      events written with the change, then relayed to the broker
-//! inbox       events handled once, retried, or set aside as dead letters
-//! fail_point  where a test build can be made to end, as if killed
-//! retention   rows that are old enough go
+//! inbox       events processed once, retried, or dead-lettered
+//! fail_point  steps at which a test build can exit, pause or panic
+//! retention   removal of expired rows
 //! telemetry   logs as JSON lines, metrics as Prometheus text
 //! ```
 

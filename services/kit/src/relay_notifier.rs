@@ -1,10 +1,9 @@
-//! What tells the relay that something was committed.
+//! Notifies the relay of committed events.
 //!
-//! Not the transaction itself by `NOTIFY`: those take a lock of the whole database
-//! server at their commit and keep it until the write-ahead log is on disk, so that all
-//! commits with an event, of all services, went one after the other, each with a wait
-//! for the disk of its own (`PreCommit_Notify` in PostgreSQL's
-//! `src/backend/commands/async.c`).
+//! The transaction itself does not use `NOTIFY`: its commit would take a lock of the whole
+//! database server and hold it until the write-ahead log is on disk, so that all commits
+//! with an event, of all services, would be serialised, each with its own wait for the disk
+//! (`PreCommit_Notify` in PostgreSQL's `src/backend/commands/async.c`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +13,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-/// Wakes the relay of a schema, in this process or in another one.
+/// Notifies the relay of a schema, in this process or in another one.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct RelayNotifier(Arc<NotifierState>);
 
@@ -26,12 +25,12 @@ struct NotifierState {
 }
 
 impl RelayNotifier {
-    /// Says whether the relay is the one of this process.
-    pub(crate) fn set_relaying(&self, here: bool) {
-        self.0.is_relaying.store(here, Ordering::Release);
+    /// Sets whether this process relays the outbox.
+    pub(crate) fn set_relaying(&self, is_relaying: bool) {
+        self.0.is_relaying.store(is_relaying, Ordering::Release);
     }
 
-    /// Something was committed. Calls that come together are one.
+    /// Notifies the relay of a commit. Notifications that have not been received are merged.
     pub(crate) fn notify(&self) {
         if self.0.is_relaying.load(Ordering::Acquire) {
             self.0.local.notify_one();
@@ -40,14 +39,14 @@ impl RelayNotifier {
         }
     }
 
-    /// Waits until there was a call, be it an earlier one that nobody waited for.
+    /// Waits for a notification. Returns at once if there is one that has not been received.
     pub(crate) async fn notified(&self) {
         self.0.local.notified().await;
     }
 
-    /// Carries calls to the process that relays until asked to stop. By `NOTIFY` in a
-    /// transaction of its own, which has nothing to write to disk. One that is lost
-    /// costs the second until the relay looks by itself.
+    /// Forwards notifications to the process that relays, until the service stops. It uses
+    /// `NOTIFY` in a separate transaction, which writes nothing to disk. If a notification is
+    /// lost, the relay finds the events within a second, when it polls.
     pub(crate) async fn forward_remote(
         self,
         pool: PgPool,
@@ -60,18 +59,18 @@ impl RelayNotifier {
                 () = stop.cancelled() => return,
                 () = self.0.remote.notified() => {}
             }
-            let called = sqlx::query("SELECT pg_notify($1, '')")
+            let notified = sqlx::query("SELECT pg_notify($1, '')")
                 .bind(&channel)
                 .execute(&pool)
                 .await;
-            if let Err(error) = called {
-                debug!(%error, "could not wake the relay");
+            if let Err(error) = notified {
+                debug!(error.message = %error, "could not notify the relay");
             }
         }
     }
 }
 
-/// The channel on which a schema's relay is woken from outside of its process.
+/// Returns the `NOTIFY` channel of a schema's relay.
 pub(crate) fn notify_channel(schema: &str) -> String {
     format!("outbox.{schema}")
 }
@@ -83,25 +82,28 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_call_waits_for_whoever_relays_here() {
-        let waker = RelayNotifier::default();
-        waker.set_relaying(true);
-        waker.notify();
-        waker.notify();
-        assert!(waker.notified().now_or_never().is_some());
-        assert!(waker.notified().now_or_never().is_none(), "two are one");
-        assert!(waker.0.remote.notified().now_or_never().is_none());
+    async fn notifications_are_merged_and_stay_local_while_relaying() {
+        let notifier = RelayNotifier::default();
+        notifier.set_relaying(true);
+        notifier.notify();
+        notifier.notify();
+        assert!(notifier.notified().now_or_never().is_some());
+        assert!(
+            notifier.notified().now_or_never().is_none(),
+            "the notifications were not merged"
+        );
+        assert!(notifier.0.remote.notified().now_or_never().is_none());
     }
 
     #[tokio::test]
-    async fn a_call_goes_elsewhere_where_nobody_relays_here() {
-        let waker = RelayNotifier::default();
-        waker.notify();
-        assert!(waker.notified().now_or_never().is_none());
-        assert!(waker.0.remote.notified().now_or_never().is_some());
-        waker.set_relaying(true);
-        waker.set_relaying(false);
-        waker.notify();
-        assert!(waker.0.remote.notified().now_or_never().is_some());
+    async fn notification_is_remote_while_not_relaying() {
+        let notifier = RelayNotifier::default();
+        notifier.notify();
+        assert!(notifier.notified().now_or_never().is_none());
+        assert!(notifier.0.remote.notified().now_or_never().is_some());
+        notifier.set_relaying(true);
+        notifier.set_relaying(false);
+        notifier.notify();
+        assert!(notifier.0.remote.notified().now_or_never().is_some());
     }
 }

@@ -1,4 +1,4 @@
-//! Rows that are old enough go, in small portions.
+//! Removes expired rows, in small batches.
 
 use std::time::Duration;
 
@@ -7,40 +7,41 @@ use sqlx::postgres::PgPool;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-/// How many rows go in one transaction: locks and the write-ahead log stay small.
+use crate::database::sql_state;
+
+/// Maximum number of rows per transaction, which keeps locks and write-ahead log small.
 const BATCH_SIZE: i64 = 5_000;
 
-/// How often to look.
+/// Interval between two runs.
 const INTERVAL: Duration = Duration::from_secs(3600);
 
-/// How soon after the start to look first.
+/// Delay of the first run after the start.
 const INITIAL_DELAY: Duration = Duration::from_secs(20);
 
-/// Which rows of a table go, and when.
+/// Retention of the rows of a table.
 #[derive(Debug, Clone)]
 pub struct RetentionRule {
     /// The table.
     pub table: &'static str,
-    /// The column with the instant from which the time counts; rows where it is
-    /// null stay.
+    /// The column with the time at which retention begins. Rows with null are kept.
     pub timestamp_column: &'static str,
-    /// How long they are kept after it.
+    /// The retention period.
     pub retention: Duration,
-    /// What stays of them.
+    /// The tombstone that replaces a removed row.
     pub tombstone: Option<Tombstone>,
 }
 
-/// What stays of rows that go: the value of one column, in a table with a column of the same
-/// name that is its key.
+/// The tombstone of a removed row: the value of one column, in a table whose key is a column
+/// with the same name.
 #[derive(Debug, Clone, Copy)]
 pub struct Tombstone {
-    /// The table that it stays in.
+    /// The table of the tombstones.
     pub table: &'static str,
     /// The column.
     pub column: &'static str,
 }
 
-/// Applies the rules now and then until asked to stop.
+/// Applies the rules periodically until the service stops.
 pub async fn run(pool: PgPool, rules: Vec<RetentionRule>, stop: CancellationToken) {
     let mut pause = INITIAL_DELAY;
     loop {
@@ -51,8 +52,17 @@ pub async fn run(pool: PgPool, rules: Vec<RetentionRule>, stop: CancellationToke
         for rule in &rules {
             match rule.apply(&pool, &stop).await {
                 Ok(0) => {}
-                Ok(rows) => info!(table = rule.table, rows, "old rows removed"),
-                Err(error) => warn!(table = rule.table, %error, "could not remove old rows"),
+                Ok(rows) => info!(
+                    db.collection.name = rule.table,
+                    deleted_rows = rows,
+                    "expired rows removed"
+                ),
+                Err(error) => warn!(
+                    db.collection.name = rule.table,
+                    db.response.status_code = sql_state(&error).as_deref(),
+                    error.message = %error,
+                    "could not remove expired rows"
+                ),
             }
         }
         pause = INTERVAL;
@@ -60,10 +70,10 @@ pub async fn run(pool: PgPool, rules: Vec<RetentionRule>, stop: CancellationToke
 }
 
 impl RetentionRule {
-    /// Removes the rows that are due. Answers how many.
+    /// Removes the expired rows and returns their number.
     ///
     /// # Errors
-    /// Where the database refuses; what was removed before stays removed.
+    /// If a statement fails. Batches that were removed before stay removed.
     pub(crate) async fn apply(
         &self,
         pool: &PgPool,
@@ -85,18 +95,18 @@ impl RetentionRule {
         Ok(removed)
     }
 
-    /// Removes a portion and answers how many rows it had. What stays of them is written by
-    /// the same statement: nobody sees the one without the other.
+    /// Returns the statement that removes a batch and returns its number of rows. The same
+    /// statement writes the tombstones, so that both become visible together.
     fn delete_statement(&self) -> String {
-        // All names are the service's own words.
+        // All names are constants of the service.
         let Self {
             table,
-            timestamp_column: since,
+            timestamp_column,
             ..
         } = self;
-        let column = self.tombstone.map_or("1", |rest| rest.column);
-        let rest = self.tombstone.map_or_else(String::new, |rest| {
-            let Tombstone { table, column } = rest;
+        let column = self.tombstone.map_or("1", |tombstone| tombstone.column);
+        let insert = self.tombstone.map_or_else(String::new, |tombstone| {
+            let Tombstone { table, column } = tombstone;
             format!(
                 ", kept AS (INSERT INTO {table} ({column}) SELECT {column} FROM gone
                             ON CONFLICT DO NOTHING)"
@@ -106,9 +116,9 @@ impl RetentionRule {
             "WITH gone AS (
                  DELETE FROM {table} WHERE ctid = ANY(ARRAY(
                      SELECT ctid FROM {table}
-                      WHERE {since} < now() - $1 * interval '1 second'
+                      WHERE {timestamp_column} < now() - $1 * interval '1 second'
                       LIMIT $2))
-                 RETURNING {column}){rest}
+                 RETURNING {column}){insert}
              SELECT count(*) FROM gone"
         )
     }
@@ -119,23 +129,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_stays_is_written_by_the_statement_that_removes() {
-        let rule = |rest| RetentionRule {
+    fn tombstone_is_inserted_by_the_deleting_statement() {
+        let rule = |tombstone| RetentionRule {
             table: "outbox_events",
             timestamp_column: "published_at",
             retention: Duration::from_secs(1),
-            tombstone: rest,
+            tombstone,
         };
         let plain = rule(None).delete_statement();
         assert!(plain.contains("RETURNING 1)"), "{plain}");
         assert!(!plain.contains("INSERT"), "{plain}");
-        let rest = Tombstone {
+        let tombstone = Tombstone {
             table: "forgotten_events",
             column: "event_id",
         };
-        let both = rule(Some(rest)).delete_statement();
+        let both = rule(Some(tombstone)).delete_statement();
         assert!(both.contains("DELETE FROM outbox_events"), "{both}");
-        let kept = "INSERT INTO forgotten_events (event_id) SELECT event_id FROM gone";
-        assert!(both.contains(kept), "{both}");
+        let insert = "INSERT INTO forgotten_events (event_id) SELECT event_id FROM gone";
+        assert!(both.contains(insert), "{both}");
     }
 }

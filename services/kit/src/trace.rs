@@ -1,4 +1,5 @@
-//! The trace of a request or an event: who caused what, across services.
+//! The trace context of a request or an event, which connects causes and effects across
+//! services.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,26 +10,26 @@ use uuid::Uuid;
 pub const TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
 /// The header with the request id.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// The W3C header.
+/// The header with the W3C trace context.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// The longest request id of a caller that is kept.
+/// Maximum length of a request id that is accepted from a caller.
 const MAX_REQUEST_ID_LENGTH: usize = 128;
 
-/// What identifies a request across services.
+/// The ids of a request or an event across services.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trace {
-    /// 32 lower-case hexadecimal digits.
+    /// Trace id: 32 lower-case hexadecimal digits.
     pub trace_id: String,
-    /// A short token.
+    /// Request id: a short token.
     pub request_id: String,
-    /// `00-<trace id>-<span id>-<flags>`.
+    /// W3C trace context: `00-<trace id>-<span id>-<flags>`.
     pub traceparent: String,
 }
 
 impl Trace {
-    /// The trace of a request: what came is kept where it is valid, and made up
-    /// where it isn't.
+    /// Reads the trace from the headers of a request. Values that are missing or not valid are
+    /// generated.
     #[must_use]
     pub fn from_headers(headers: &HeaderMap) -> Self {
         let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
@@ -52,9 +53,9 @@ impl Trace {
         }
     }
 
-    /// The trace that an event carries on; one of its own where it carries none.
-    /// `span` is that of its handling, 16 hexadecimal digits: it becomes the parent of
-    /// all that the handling causes.
+    /// Continues the trace of an event, or begins a new one if its `traceparent` is missing or
+    /// not valid. `span` is the span id of processing the event, 16 hexadecimal digits: it
+    /// becomes the parent of everything that the processing causes.
     #[must_use]
     pub(crate) fn from_traceparent(traceparent: Option<&str>, span: String) -> Self {
         let parent = traceparent.and_then(parse_traceparent);
@@ -67,20 +68,20 @@ impl Trace {
         }
     }
 
-    /// A trace that nobody began elsewhere.
+    /// Begins a new trace.
     #[must_use]
     pub fn new_root() -> Self {
         Self::from_traceparent(None, random_hex(16))
     }
 
-    /// Sets the three headers.
+    /// Sets the three trace headers.
     pub fn write_headers(&self, headers: &mut HeaderMap) {
         for (name, value) in [
             (TRACE_ID, &self.trace_id),
             (REQUEST_ID, &self.request_id),
             (TRACEPARENT, &self.traceparent),
         ] {
-            // Each was a header, or is hexadecimal.
+            // Never fails: each value was a header, or is hexadecimal.
             if let Ok(value) = HeaderValue::from_str(value) {
                 headers.insert(name, value);
             }
@@ -88,11 +89,11 @@ impl Trace {
     }
 }
 
-/// Whether a request id may go on: it is in every line of the log, in every answer, and
-/// in every call to another service.
+/// Returns whether a request id can be passed on: it is part of every log line, every response,
+/// and every request to another service.
 fn is_valid_request_id(text: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
-    (1..=MAX_REQUEST_ID_LENGTH).contains(&text.len()) && text.bytes().all(plain)
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
+    (1..=MAX_REQUEST_ID_LENGTH).contains(&text.len()) && text.bytes().all(is_allowed)
 }
 
 fn new_traceparent(trace_id: &str) -> String {
@@ -100,13 +101,13 @@ fn new_traceparent(trace_id: &str) -> String {
 }
 
 fn new_request_id() -> String {
-    let since = SystemTime::now()
+    let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
-    format!("req_{}_{}", since.as_millis(), random_hex(8))
+    format!("req_{}_{}", now.as_millis(), random_hex(8))
 }
 
-/// Random hexadecimal digits, at most 32.
+/// Returns random hexadecimal digits, at most 32.
 fn random_hex(digits: usize) -> String {
     let mut text = Uuid::new_v4().simple().to_string();
     text.truncate(digits);
@@ -121,17 +122,17 @@ fn parse_hex(text: &str, digits: usize) -> Option<String> {
 fn parse_traceparent(text: &str) -> Option<String> {
     let text = text.trim().to_ascii_lowercase();
     let mut parts = text.split('-');
-    let whole = parts.next() == Some("00")
+    let is_valid = parts.next() == Some("00")
         && [32, 16, 2].into_iter().all(|digits| {
             parts
                 .next()
                 .is_some_and(|part| parse_hex(part, digits).is_some())
         })
         && parts.next().is_none();
-    whole.then_some(text)
+    is_valid.then_some(text)
 }
 
-/// The trace id of a valid `traceparent`.
+/// Returns the trace id of a valid `traceparent`.
 fn trace_id_of(parent: &str) -> &str {
     parent.split('-').nth(1).unwrap_or_default()
 }
@@ -152,20 +153,20 @@ mod tests {
     }
 
     #[test]
-    fn valid_values_come_back_unchanged() {
+    fn valid_headers_are_returned_unchanged() {
         let parent = format!("00-{ID}-b7ad6b7169203331-01");
-        let sent = headers(&[
+        let request = headers(&[
             (TRACE_ID, ID),
             (REQUEST_ID, "my-request.7:a_b"),
             (TRACEPARENT, &parent),
         ]);
-        let mut answered = HeaderMap::new();
-        Trace::from_headers(&sent).write_headers(&mut answered);
-        assert_eq!(answered, sent);
+        let mut response = HeaderMap::new();
+        Trace::from_headers(&request).write_headers(&mut response);
+        assert_eq!(response, request);
     }
 
     #[test]
-    fn the_trace_id_comes_from_the_parent_where_there_is_none() {
+    fn trace_id_is_taken_from_traceparent_if_invalid() {
         let parent = format!("00-{}-B7AD6B7169203331-01", ID.to_uppercase());
         let trace =
             Trace::from_headers(&headers(&[(TRACEPARENT, &parent), (TRACE_ID, "nonsense")]));
@@ -174,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_goes_on_under_the_span_of_its_handling() {
+    fn trace_of_an_event_continues_with_the_processing_span() {
         let parent = format!("00-{ID}-b7ad6b7169203331-00");
         let trace = Trace::from_traceparent(Some(&parent), "00f067aa0ba902b7".into());
         assert_eq!(trace.trace_id, ID);
@@ -182,17 +183,17 @@ mod tests {
     }
 
     #[test]
-    fn a_request_id_is_a_short_token_or_replaced() {
+    fn invalid_request_id_is_replaced() {
         let longest = "x".repeat(MAX_REQUEST_ID_LENGTH);
         let id = |text: &str| Trace::from_headers(&headers(&[(REQUEST_ID, text)])).request_id;
         assert_eq!(id(&longest), longest);
-        for odd in ["my request", "a\"b", "<b>", &format!("{longest}x")] {
-            assert!(id(odd).starts_with("req_"), "{odd}");
+        for invalid in ["my request", "a\"b", "<b>", &format!("{longest}x")] {
+            assert!(id(invalid).starts_with("req_"), "{invalid}");
         }
     }
 
     #[test]
-    fn what_is_missing_is_made_up() {
+    fn missing_headers_are_generated() {
         let trace = Trace::from_headers(&headers(&[(REQUEST_ID, " ")]));
         assert!(parse_hex(&trace.trace_id, 32).is_some());
         assert!(trace.request_id.starts_with("req_"), "{}", trace.request_id);
@@ -201,7 +202,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_comes_a_valid_trace_goes_on(parent in ".{0,80}") {
+        fn any_traceparent_yields_a_valid_trace(parent in ".{0,80}") {
             let trace = Trace::from_traceparent(Some(&parent), random_hex(16));
             prop_assert!(parse_traceparent(&trace.traceparent).is_some());
             prop_assert!(parse_hex(&trace.trace_id, 32).is_some());

@@ -1,8 +1,8 @@
-//! What inventory tells of orders.
+//! Consumer of the inventory events about orders.
 //!
-//! An order commits before anybody can hear of it, so that an event of an unknown
-//! one is no matter of patience: it is a dead letter at once, to be replayed should
-//! the order come back from a backup.
+//! An order is committed before its first event is published, so that a retry cannot help an
+//! event of an unknown order: it is dead-lettered at once, and can be replayed after the order
+//! is restored from a backup.
 
 use chrono::{DateTime, Utc};
 use dm_contracts::events::{
@@ -18,15 +18,15 @@ use crate::domain::shortage;
 use crate::domain::transition::{OrderFact, Transition, transition};
 use crate::store::{orders, timeline};
 
-/// Who says so, in the timeline.
+/// The source of the timeline entries.
 const TIMELINE_SOURCE: &str = "inventory-service";
 
-/// Moves orders on.
+/// Handles inventory events: updates the timeline and the status of orders.
 #[derive(Debug)]
 pub(crate) struct InventoryEventHandler;
 
-/// What is needed of any of the events. Anything but the ids may be of any shape:
-/// there is something to go on without it.
+/// The required fields of all inventory events. All fields except the ids may have any type:
+/// they have fallbacks.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct InventoryEventData {
@@ -41,7 +41,7 @@ struct InventoryEventData {
     missing_items: Value,
 }
 
-/// An event, understood.
+/// A parsed event.
 #[derive(Debug, PartialEq, Eq)]
 struct OrderUpdate {
     order_id: String,
@@ -51,7 +51,7 @@ struct OrderUpdate {
     reason: Option<String>,
 }
 
-/// Reads an event; `None` where its type is none of ours.
+/// Parses an event. Returns `None` if its type is not handled.
 fn parse_event(event: &Envelope) -> Result<Option<OrderUpdate>, HandlerError> {
     let fact = match event.event_type.as_str() {
         StockReserved::TYPE => OrderFact::Reserved,
@@ -59,14 +59,14 @@ fn parse_event(event: &Envelope) -> Result<Option<OrderUpdate>, HandlerError> {
         ShipmentDispatched::TYPE => OrderFact::Dispatched,
         _ => return Ok(None),
     };
-    let told: InventoryEventData = event.parse_data()?;
-    if told.order_id.trim().is_empty() {
+    let data: InventoryEventData = event.parse_data()?;
+    if data.order_id.trim().is_empty() {
         return Err(HandlerError::invalid_data("orderId is blank"));
     }
-    let mut news = OrderUpdate {
-        order_id: told.order_id,
+    let mut update = OrderUpdate {
+        order_id: data.order_id,
         fact,
-        at: event.parse_instant_or_time(told.at.as_str()),
+        at: event.parse_instant_or_time(data.at.as_str()),
         shipment_id: None,
         reason: None,
     };
@@ -74,18 +74,18 @@ fn parse_event(event: &Envelope) -> Result<Option<OrderUpdate>, HandlerError> {
         OrderFact::Reserved => {}
         OrderFact::StockFailed => {
             let missing: Vec<MissingItem> =
-                serde_json::from_value(told.missing_items).unwrap_or_default();
-            news.reason = Some(shortage::reason(&missing));
+                serde_json::from_value(data.missing_items).unwrap_or_default();
+            update.reason = Some(shortage::reason(&missing));
         }
         OrderFact::Dispatched => {
-            news.at = event.parse_instant_or_time(told.dispatched_at.as_str());
-            news.shipment_id = told.shipment_id.filter(|id| !id.trim().is_empty());
-            if news.shipment_id.is_none() {
+            update.at = event.parse_instant_or_time(data.dispatched_at.as_str());
+            update.shipment_id = data.shipment_id.filter(|id| !id.trim().is_empty());
+            if update.shipment_id.is_none() {
                 return Err(HandlerError::invalid_data("shipmentId is missing or blank"));
             }
         }
     }
-    Ok(Some(news))
+    Ok(Some(update))
 }
 
 impl EventHandler for InventoryEventHandler {
@@ -95,30 +95,38 @@ impl EventHandler for InventoryEventHandler {
         event: &Envelope,
         trace: &Trace,
     ) -> Result<(), HandlerError> {
-        let Some(news) = parse_event(event)? else {
+        let Some(update) = parse_event(event)? else {
             return Ok(());
         };
-        let Some(status) = orders::lock(transaction, &news.order_id).await? else {
+        let Some(status) = orders::lock(transaction, &update.order_id).await? else {
             return Err(HandlerError::Permanent {
                 reason: "unknown-order",
-                message: format!("there is no order {}", news.order_id),
+                message: format!("order {} does not exist", update.order_id),
             });
         };
-        let shown = news.fact.status();
-        let known = timeline::has_status(transaction, &news.order_id, shown).await?;
-        let step = transition(status, known, news.fact);
-        if step == Transition::Duplicate {
+        let entry_status = update.fact.status();
+        let is_duplicate =
+            timeline::has_status(transaction, &update.order_id, entry_status).await?;
+        let change = transition(status, is_duplicate, update.fact);
+        if change == Transition::Duplicate {
             return Ok(());
         }
-        timeline::append(transaction, &news.order_id, shown, news.at, TIMELINE_SOURCE).await?;
-        if let Transition::StatusChanged(next) = step {
-            let shipment = news.shipment_id.as_deref();
-            orders::set_status(transaction, &news.order_id, next, shipment).await?;
+        timeline::append(
+            transaction,
+            &update.order_id,
+            entry_status,
+            update.at,
+            TIMELINE_SOURCE,
+        )
+        .await?;
+        if let Transition::StatusChanged(next) = change {
+            let shipment = update.shipment_id.as_deref();
+            orders::set_status(transaction, &update.order_id, next, shipment).await?;
             let changed = OrderStatusChanged {
-                order_id: news.order_id,
+                order_id: update.order_id,
                 status: next.as_str().to_owned(),
-                reason: news.reason,
-                at: news.at,
+                reason: update.reason,
+                at: update.at,
             };
             outbox::append(transaction, &changed, trace).await?;
         }
@@ -151,54 +159,54 @@ mod tests {
     }
 
     #[test]
-    fn each_fact_is_read_with_its_own_time() {
+    fn parse_event_reads_the_time_and_fields_of_each_type() {
         let reserved = json!({"orderId": "ord_1", "at": "2026-02-03T09:00:00Z"});
-        let news = parse_event(&envelope(StockReserved::TYPE, reserved))
+        let update = parse_event(&envelope(StockReserved::TYPE, reserved))
             .unwrap()
             .unwrap();
         assert_eq!(
-            (news.fact, news.at),
+            (update.fact, update.at),
             (OrderFact::Reserved, at("2026-02-03T09:00:00Z"))
         );
         let dispatched = json!({"orderId": "ord_1", "shipmentId": "ship_1",
             "dispatchedAt": "2026-02-03T08:00:00Z", "at": "2026-01-01T00:00:00Z"});
-        let news = parse_event(&envelope(ShipmentDispatched::TYPE, dispatched))
+        let update = parse_event(&envelope(ShipmentDispatched::TYPE, dispatched))
             .unwrap()
             .unwrap();
-        assert_eq!(news.at, at("2026-02-03T08:00:00Z"));
-        assert_eq!(news.shipment_id.as_deref(), Some("ship_1"));
+        assert_eq!(update.at, at("2026-02-03T08:00:00Z"));
+        assert_eq!(update.shipment_id.as_deref(), Some("ship_1"));
         let failed = json!({"orderId": "ord_1", "at": "2026-02-03T09:00:00Z",
             "missingItems": [{"sku": "PPR", "missingQuantity": 4, "colour": "white"}]});
-        let news = parse_event(&envelope(StockFailed::TYPE, failed))
+        let update = parse_event(&envelope(StockFailed::TYPE, failed))
             .unwrap()
             .unwrap();
         assert_eq!(
-            news.reason.as_deref(),
+            update.reason.as_deref(),
             Some("insufficient stock: 4 of PPR missing")
         );
     }
 
     #[test]
-    fn a_time_that_cannot_be_read_is_the_envelopes() {
-        for odd in [json!("yesterday"), json!(7), Value::Null] {
-            let data = json!({"orderId": "ord_1", "at": odd});
-            let news = parse_event(&envelope(StockReserved::TYPE, data))
+    fn invalid_time_falls_back_to_the_time_of_the_envelope() {
+        for time in [json!("yesterday"), json!(7), Value::Null] {
+            let data = json!({"orderId": "ord_1", "at": time});
+            let update = parse_event(&envelope(StockReserved::TYPE, data))
                 .unwrap()
                 .unwrap();
-            assert_eq!(news.at, at("2026-02-03T10:00:00Z"));
+            assert_eq!(update.at, at("2026-02-03T10:00:00Z"));
         }
     }
 
     #[test]
-    fn what_lacks_an_id_is_a_dead_letter_and_what_is_unknown_is_nothing() {
-        for (kind, data) in [
+    fn missing_id_is_a_permanent_error_and_unknown_type_is_ignored() {
+        for (event_type, data) in [
             (StockReserved::TYPE, json!({})),
             (StockReserved::TYPE, json!({"orderId": 7})),
             (StockFailed::TYPE, json!({"orderId": " "})),
             (ShipmentDispatched::TYPE, json!({"orderId": "ord_1"})),
             (ShipmentDispatched::TYPE, json!("text")),
         ] {
-            let error = parse_event(&envelope(kind, data)).unwrap_err();
+            let error = parse_event(&envelope(event_type, data)).unwrap_err();
             assert!(
                 matches!(
                     error,

@@ -1,9 +1,9 @@
-//! order-service: orders and what becomes of them.
+//! order-service: orders and their status.
 //!
 //! ```text
 //! routes  HTTP: list, place, detail, timeline
-//! events  what inventory tells: reserved, failed, sent off
-//! domain  what an order must have, and how far it may go
+//! events  events of inventory: reserved, failed, dispatched
+//! domain  validation of orders, and their status transitions
 //! store   the tables `orders` and `order_timeline`
 //! ```
 
@@ -17,14 +17,14 @@ use dm_kit::http::DetailsStyle;
 use dm_kit::{Platform, ServiceInfo, ServiceParts, ServiceSchema, StartError};
 use tokio_util::sync::CancellationToken;
 
-/// What this service is.
+/// The description of this service.
 pub const SERVICE: ServiceInfo = ServiceInfo {
     name: "order-service",
     port: 8093,
     details_style: DetailsStyle::Null,
 };
 
-/// Its schema.
+/// The database schema of this service.
 pub const SCHEMA: ServiceSchema = ServiceSchema {
     name: "orders",
     migrations: &MIGRATIONS,
@@ -32,10 +32,10 @@ pub const SCHEMA: ServiceSchema = ServiceSchema {
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/orders");
 
-/// Puts the service together.
+/// Builds the service.
 ///
 /// # Errors
-/// Where a setting can't be used.
+/// Does not fail. The signature is the one that [`dm_kit::run`] requires.
 pub async fn build(
     platform: &mut Platform,
     stop: &CancellationToken,

@@ -1,9 +1,9 @@
-//! profile-service: who a user is, and what the user prefers.
+//! profile-service: personal details and preferences of users.
 //!
 //! ```text
-//! routes   what is asked, and what is answered
-//! domain   which profiles are valid, and the one that a user begins with
-//! store    the table
+//! routes   HTTP routes
+//! domain   validation of profiles, and the initial profile of a user
+//! store    database table
 //! ```
 
 mod domain;
@@ -14,14 +14,14 @@ use dm_kit::http::DetailsStyle;
 use dm_kit::{Platform, ServiceInfo, ServiceParts, ServiceSchema, StartError};
 use tokio_util::sync::CancellationToken;
 
-/// What this service is.
+/// The description of this service.
 pub const SERVICE: ServiceInfo = ServiceInfo {
     name: "profile-service",
     port: 8091,
     details_style: DetailsStyle::EmptyList,
 };
 
-/// Its schema.
+/// The database schema of this service.
 pub const SCHEMA: ServiceSchema = ServiceSchema {
     name: "profile",
     migrations: &MIGRATIONS,
@@ -29,10 +29,10 @@ pub const SCHEMA: ServiceSchema = ServiceSchema {
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/profile");
 
-/// Puts the service together.
+/// Builds the service.
 ///
 /// # Errors
-/// Where a setting can't be used.
+/// Does not fail. The signature is the one that [`dm_kit::run`] requires.
 pub async fn build(
     platform: &mut Platform,
     _stop: &CancellationToken,

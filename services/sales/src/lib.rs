@@ -1,9 +1,9 @@
-//! sales-service: leads, and the clients that they become.
+//! sales-service: leads, and their conversion to clients.
 //!
 //! ```text
-//! routes   what is asked, and what is answered
-//! domain   which leads are valid, and which can become clients
-//! store    the tables
+//! routes   HTTP routes
+//! domain   validation of leads, and the conversion rule
+//! store    database tables
 //! ```
 
 mod domain;
@@ -14,14 +14,14 @@ use dm_kit::http::DetailsStyle;
 use dm_kit::{Platform, ServiceInfo, ServiceParts, ServiceSchema, StartError};
 use tokio_util::sync::CancellationToken;
 
-/// What this service is.
+/// The description of this service.
 pub const SERVICE: ServiceInfo = ServiceInfo {
     name: "sales-service",
     port: 8092,
     details_style: DetailsStyle::EmptyList,
 };
 
-/// Its schema.
+/// The database schema of this service.
 pub const SCHEMA: ServiceSchema = ServiceSchema {
     name: "sales",
     migrations: &MIGRATIONS,
@@ -29,10 +29,10 @@ pub const SCHEMA: ServiceSchema = ServiceSchema {
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/sales");
 
-/// Puts the service together.
+/// Builds the service.
 ///
 /// # Errors
-/// Where a setting can't be used.
+/// Does not fail. The signature is the one that [`dm_kit::run`] requires.
 pub async fn build(
     platform: &mut Platform,
     _stop: &CancellationToken,

@@ -1,4 +1,4 @@
-//! The process.
+//! The process of the service.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! What happened elsewhere.
+//! Consumer of the events that cause notifications.
 
 use dm_contracts::Envelope;
 use dm_contracts::events::NotificationCreated;
@@ -11,7 +11,7 @@ use tracing::warn;
 use crate::domain::{MissingField, NotificationDecision, decide_notification};
 use crate::store::notifications;
 
-/// Stores a notification for whom an event concerns, and tells of it.
+/// Handles events: stores a notification for the recipient and publishes it.
 #[derive(Debug)]
 pub(crate) struct NotificationHandler;
 
@@ -31,13 +31,17 @@ impl EventHandler for NotificationHandler {
         let draft = match decide_notification(event)? {
             NotificationDecision::Notify(draft) => draft,
             NotificationDecision::InvalidRecipient => {
-                // Retrying doesn't help, and an operator could not mend it either.
-                warn!(event_id = event.id, "not a valid user id");
+                // A retry cannot help, and neither can an operator.
+                warn!(
+                    messaging.message.id = event.id,
+                    event_type = event.event_type,
+                    "event has no valid user id; no notification is created"
+                );
                 return Ok(());
             }
             NotificationDecision::Ignore => return Ok(()),
         };
-        // Where the inbox has forgotten the event, the table still knows it.
+        // `None` is a duplicate whose inbox row has expired: the table still has the event id.
         let Some(stored) = notifications::insert(transaction, &draft, &event.id).await? else {
             return Ok(());
         };

@@ -1,10 +1,10 @@
-//! wuphf-service: tells users what happened to what is theirs.
+//! wuphf-service: notifications of users about their orders and expenses.
 //!
 //! ```text
-//! events   what happened
-//! routes   what is asked, and what is answered
-//! domain   who is told of an event, and in which words
-//! store    the table
+//! events   events that cause notifications
+//! routes   HTTP routes
+//! domain   recipient and text of a notification
+//! store    database table
 //! ```
 
 mod domain;
@@ -20,14 +20,14 @@ use dm_kit::retention::RetentionRule;
 use dm_kit::{Platform, ServiceInfo, ServiceParts, ServiceSchema, StartError};
 use tokio_util::sync::CancellationToken;
 
-/// What this service is.
+/// The description of this service.
 pub const SERVICE: ServiceInfo = ServiceInfo {
     name: "wuphf-service",
     port: 8096,
     details_style: DetailsStyle::EmptyList,
 };
 
-/// Its schema.
+/// The database schema of this service.
 pub const SCHEMA: ServiceSchema = ServiceSchema {
     name: "notifications",
     migrations: &MIGRATIONS,
@@ -35,14 +35,14 @@ pub const SCHEMA: ServiceSchema = ServiceSchema {
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/notifications");
 
-/// How long a notification is kept, read or not, unless
-/// `NOTIFICATION_RETENTION_MS` says otherwise: 90 days.
+/// The default of `NOTIFICATION_RETENTION_MS`, the retention of a notification, read or not:
+/// 90 days.
 const DEFAULT_RETENTION: Duration = Duration::from_secs(90 * 24 * 3600);
 
-/// Puts the service together.
+/// Builds the service.
 ///
 /// # Errors
-/// Where a setting can't be used.
+/// Does not fail. The signature is the one that [`dm_kit::run`] requires.
 pub async fn build(
     platform: &mut Platform,
     stop: &CancellationToken,

@@ -1,4 +1,4 @@
-//! The folder of sets.
+//! The directory of backups.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -13,52 +13,52 @@ use super::manifest::{FORMAT_VERSION, Manifest, Purpose};
 use super::partial_backup::{PartialBackup, fsync};
 use super::{BackupError, Recipients, digest};
 
-/// What a set is named by while it is being made.
+/// The suffix of the directory of a backup that is being created.
 const PARTIAL_SUFFIX: &str = ".partial";
-/// What a set is named by while it is being removed.
+/// The suffix of the directory of a backup that is being removed.
 const REMOVING_SUFFIX: &str = ".leaving";
-/// What says what a set is.
+/// The file with the manifest.
 const MANIFEST_FILE: &str = "manifest.json";
-/// The digest of that.
+/// The file with the digest of the manifest.
 const MANIFEST_DIGEST_FILE: &str = "manifest.blake3";
-/// When it was last restored elsewhere and found to be equal.
+/// The file with the time of the last successful verification by a restore.
 const VERIFIED_FILE: &str = "proved.json";
-/// When a restore of it was begun whose end is not known.
+/// The file with the start time of a restore whose result is unknown.
 const RESTORING_FILE: &str = "restoring.json";
-/// When the data was last restored from it.
+/// The file with the time of the last restore of the data from the backup.
 const RESTORED_FILE: &str = "restored.json";
-/// Ends the name of a note that is being written.
+/// The suffix of a marker file that is being written.
 const TEMP_SUFFIX: &str = ".new";
-/// What names the newest manual or scheduled set.
+/// The id that selects the newest manual or scheduled backup.
 const LATEST_ID: &str = "latest";
 
-/// The folder of an instance's sets.
+/// The directory of the backups of an instance.
 #[derive(Debug, Clone)]
 pub struct BackupStore {
     directory: PathBuf,
 }
 
-/// A complete set.
+/// A complete backup.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Backup {
-    /// Its folder.
+    /// The directory of the backup.
     pub path: PathBuf,
-    /// What it is.
+    /// The manifest of the backup.
     pub manifest: Manifest,
-    /// When it was last restored elsewhere and found to be equal.
+    /// When the backup was last restored to another instance and compared.
     pub verified_at: Option<DateTime<Utc>>,
-    /// When a restore of it was begun whose end is not known: it was killed, or it is running.
+    /// When a restore was started whose result is unknown, because it was killed or is running.
     pub restore_started_at: Option<DateTime<Utc>>,
-    /// When the data was last restored from it.
+    /// When the data was last restored from the backup.
     pub restored_at: Option<DateTime<Utc>>,
 }
 
-/// A set that an ambiguous id may mean.
+/// A backup that an ambiguous id may select.
 #[derive(Debug, Clone)]
 pub struct BackupCandidate {
-    /// Its id.
+    /// The id of the backup.
     pub id: String,
-    /// When its state was, and why it was made; none where it can't be read.
+    /// The time and the purpose of the backup, or `None` if its manifest cannot be read.
     pub summary: Option<(DateTime<Utc>, Purpose)>,
 }
 
@@ -80,29 +80,29 @@ impl fmt::Display for BackupCandidate {
     }
 }
 
-/// A set, or what can't be read as one.
+/// A backup, or a directory that cannot be read as one.
 #[derive(Debug)]
 pub enum BackupEntry {
-    /// A set.
+    /// A complete backup.
     Complete(Box<Backup>),
-    /// Something wrong, by its name.
+    /// The name of an unreadable directory, with the error.
     Unreadable(String, BackupError),
 }
 
 impl BackupStore {
-    /// The sets in a folder, which need not be there.
+    /// Returns the store in a directory, which need not exist.
     #[must_use]
-    pub const fn new(folder: PathBuf) -> Self {
-        Self { directory: folder }
+    pub const fn new(directory: PathBuf) -> Self {
+        Self { directory }
     }
 
-    /// Where they are.
+    /// Returns the directory of the backups.
     #[must_use]
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// An id for a set that is begun now. A clock that was put back can name a moment twice.
+    /// Returns an unused id for a new backup. A clock that was set back can repeat a time.
     pub(super) fn unused_id(&self, now: DateTime<Utc>) -> String {
         let mut time = now;
         loop {
@@ -114,10 +114,10 @@ impl BackupStore {
         }
     }
 
-    /// Begins a set, whose files are encrypted for the recipients.
+    /// Begins a backup, whose files are encrypted for the recipients.
     ///
     /// # Errors
-    /// The folder can't be made.
+    /// Returns [`BackupError::File`] if the directory cannot be created.
     pub(super) fn begin_backup(
         &self,
         id: &str,
@@ -131,10 +131,11 @@ impl BackupStore {
         Ok(PartialBackup::new(path, recipients.clone()))
     }
 
-    /// Ends a set, whose files are on the disk: manifest and seal, before it gets its name.
+    /// Completes a backup whose files are on disk: writes the manifest and its digest, and then
+    /// renames the directory.
     ///
     /// # Errors
-    /// The disk is full, or the like: the set stays partial.
+    /// Returns [`BackupError::File`] if a file cannot be written. The backup remains partial.
     pub(super) fn complete_backup(
         &self,
         partial: &PartialBackup,
@@ -148,13 +149,13 @@ impl BackupStore {
             &partial.path().join(MANIFEST_DIGEST_FILE),
             digest::digest_bytes(&text).as_bytes(),
         )?;
-        for folder in manifest
+        for directory in manifest
             .files
             .keys()
             .filter_map(|name| Path::new(name).parent())
             .collect::<BTreeSet<_>>()
         {
-            fsync(&partial.path().join(folder))?;
+            fsync(&partial.path().join(directory))?;
         }
         fsync(partial.path())?;
         let path = self.directory.join(&manifest.id);
@@ -169,7 +170,7 @@ impl BackupStore {
         })
     }
 
-    /// The names of all sets, oldest first.
+    /// Returns the names of all backups, oldest first.
     fn backup_names(&self) -> Result<Vec<String>, BackupError> {
         let entries = match fs::read_dir(&self.directory) {
             Ok(entries) => entries,
@@ -180,8 +181,8 @@ impl BackupStore {
         for entry in entries {
             let entry = entry.map_err(BackupError::file("read", &self.directory))?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            let is_set = !name.ends_with(PARTIAL_SUFFIX) && !name.ends_with(REMOVING_SUFFIX);
-            if is_set && entry.path().is_dir() {
+            let is_backup = !name.ends_with(PARTIAL_SUFFIX) && !name.ends_with(REMOVING_SUFFIX);
+            if is_backup && entry.path().is_dir() {
                 names.push(name);
             }
         }
@@ -189,52 +190,55 @@ impl BackupStore {
         Ok(names)
     }
 
-    /// All of them, oldest first.
+    /// Returns all backups, oldest first.
     ///
     /// # Errors
-    /// The folder can't be read.
+    /// Returns [`BackupError::File`] if the directory cannot be read.
     pub fn list(&self) -> Result<Vec<BackupEntry>, BackupError> {
         let read = |name: String| match self.read_backup(&name) {
-            Ok(set) => BackupEntry::Complete(Box::new(set)),
+            Ok(backup) => BackupEntry::Complete(Box::new(backup)),
             Err(error) => BackupEntry::Unreadable(name, error),
         };
         Ok(self.backup_names()?.into_iter().map(read).collect())
     }
 
-    /// Those that can be read, oldest first.
+    /// Returns the backups whose manifests can be read, oldest first.
     ///
     /// # Errors
-    /// The folder can't be read.
+    /// Returns [`BackupError::File`] if the directory cannot be read.
     pub fn readable_backups(&self) -> Result<Vec<Backup>, BackupError> {
         let names = self.backup_names()?;
-        let mut sets: Vec<Backup> = names
+        let mut backups: Vec<Backup> = names
             .iter()
-            .filter_map(|it| self.read_backup(it).ok())
+            .filter_map(|name| self.read_backup(name).ok())
             .collect();
-        sets.sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
-        Ok(sets)
+        backups.sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
+        Ok(backups)
     }
 
-    /// The newest one of these purposes that can be read. One that is dated later than now
-    /// was made while the clock was wrong: it comes after all others.
+    /// Returns the newest readable backup with one of these purposes. A backup with a date in the
+    /// future was created with a wrong clock and counts as older than all others.
     ///
     /// # Errors
-    /// The folder can't be read.
+    /// Returns [`BackupError::File`] if the directory cannot be read.
     pub fn newest(&self, purposes: &[Purpose]) -> Result<Option<Backup>, BackupError> {
         let now = Utc::now();
-        let sets = self.readable_backups()?.into_iter();
-        let fitting = sets.filter(|set| purposes.contains(&set.manifest.purpose));
-        Ok(fitting.max_by(|a, b| {
-            let key = |set: &Backup| (set.manifest.taken_at <= now, set.manifest.taken_at);
+        let backups = self.readable_backups()?.into_iter();
+        let matching = backups.filter(|backup| purposes.contains(&backup.manifest.purpose));
+        Ok(matching.max_by(|a, b| {
+            let key = |backup: &Backup| (backup.manifest.taken_at <= now, backup.manifest.taken_at);
             key(a).cmp(&key(b))
         }))
     }
 
-    /// The set of this id, or the only one whose id begins so; for `latest` the newest manual
-    /// or scheduled one.
+    /// Returns the backup with this id, or the only one whose id begins with it. For `latest`, returns
+    /// the newest manual or scheduled backup.
     ///
     /// # Errors
-    /// There is none, several begin so, or its manifest is not what its seal says.
+    /// Returns [`BackupError::NotFound`], [`BackupError::NoBackups`] or
+    /// [`BackupError::OnlySafetyBackups`] if there is no such backup, [`BackupError::Ambiguous`] if
+    /// several ids begin with it, and [`BackupError::Damaged`] or [`BackupError::UnsupportedFormat`]
+    /// if the manifest cannot be read.
     pub fn find(&self, id: &str) -> Result<Backup, BackupError> {
         let names = self.backup_names()?;
         if names.is_empty() {
@@ -246,71 +250,73 @@ impl BackupStore {
         if names.iter().any(|name| name == id) {
             return self.read_backup(id);
         }
-        let begins = |name: &&String| !id.is_empty() && name.starts_with(id);
-        let fitting: Vec<&String> = names.iter().filter(begins).collect();
-        match fitting.as_slice() {
+        let has_prefix = |name: &&String| !id.is_empty() && name.starts_with(id);
+        let matching: Vec<&String> = names.iter().filter(has_prefix).collect();
+        match matching.as_slice() {
             [] => Err(BackupError::NotFound(id.to_owned())),
             [name] => self.read_backup(name),
             _ => Err(BackupError::Ambiguous {
                 prefix: id.to_owned(),
-                candidates: fitting
+                candidates: matching
                     .into_iter()
-                    .map(|it| self.to_candidate(it))
+                    .map(|name| self.to_candidate(name))
                     .collect(),
             }),
         }
     }
 
-    /// The newest manual or scheduled set. What can't be read and is newer may be one, too:
-    /// an older one in its place would be a surprise.
+    /// Returns the newest manual or scheduled backup. A newer directory that cannot be read is an
+    /// error, because it may be one: an older backup must not be used silently.
     fn find_latest(&self, names: &[String]) -> Result<Backup, BackupError> {
         let newest = self.newest(&[Purpose::Manual, Purpose::Scheduled])?;
-        let after = newest.as_ref().map_or("", |set| set.manifest.id.as_str());
+        let newest_id = newest
+            .as_ref()
+            .map_or("", |backup| backup.manifest.id.as_str());
         let now = format_id(Utc::now());
         let newer = names.iter().rev();
-        let newer = newer.filter(|name| name.as_str() > after && **name <= now);
+        let newer = newer.filter(|name| name.as_str() > newest_id && **name <= now);
         for name in newer {
             self.read_backup(name)?;
         }
         newest.ok_or_else(|| BackupError::OnlySafetyBackups {
-            candidates: names.iter().map(|it| self.to_candidate(it)).collect(),
+            candidates: names.iter().map(|name| self.to_candidate(name)).collect(),
         })
     }
 
     fn to_candidate(&self, name: &str) -> BackupCandidate {
-        let set = self.read_backup(name).ok();
+        let backup = self.read_backup(name).ok();
         BackupCandidate {
             id: name.to_owned(),
-            summary: set.map(|set| (set.manifest.taken_at, set.manifest.purpose)),
+            summary: backup.map(|backup| (backup.manifest.taken_at, backup.manifest.purpose)),
         }
     }
 
     fn read_backup(&self, name: &str) -> Result<Backup, BackupError> {
         let path = self.directory.join(name);
-        let damaged = |found: String| BackupError::Damaged {
+        let damaged = |problem: String| BackupError::Damaged {
             id: name.to_owned(),
-            problems: vec![found],
+            problems: vec![problem],
         };
-        let (text, seal) = (path.join(MANIFEST_FILE), path.join(MANIFEST_DIGEST_FILE));
-        let text = fs::read(&text).map_err(|error| damaged(format!("{MANIFEST_FILE}: {error}")))?;
-        let seal =
-            fs::read(&seal).map_err(|error| damaged(format!("{MANIFEST_DIGEST_FILE}: {error}")))?;
-        if seal != digest::digest_bytes(&text).as_bytes() {
+        let text = fs::read(path.join(MANIFEST_FILE))
+            .map_err(|error| damaged(format!("{MANIFEST_FILE}: {error}")))?;
+        let expected_digest = fs::read(path.join(MANIFEST_DIGEST_FILE))
+            .map_err(|error| damaged(format!("{MANIFEST_DIGEST_FILE}: {error}")))?;
+        if expected_digest != digest::digest_bytes(&text).as_bytes() {
             return Err(damaged(format!(
                 "{MANIFEST_FILE} does not match {MANIFEST_DIGEST_FILE}"
             )));
         }
-        // Before the rest of it is read, which may be other in another format.
+        // The format is read first, because other fields depend on it.
         #[derive(serde::Deserialize)]
         struct FormatHeader {
             format: u32,
         }
-        let form: FormatHeader = serde_json::from_slice(&text)
+        let header: FormatHeader = serde_json::from_slice(&text)
             .map_err(|error| damaged(format!("{MANIFEST_FILE}: {error}")))?;
-        if form.format != FORMAT_VERSION {
+        if header.format != FORMAT_VERSION {
             return Err(BackupError::UnsupportedFormat {
                 id: name.to_owned(),
-                found: form.format,
+                found: header.format,
             });
         }
         let manifest: Manifest = serde_json::from_slice(&text)
@@ -321,140 +327,141 @@ impl BackupStore {
                 manifest.id
             )));
         }
-        let noted = |name: &str| {
+        let read_marker = |name: &str| {
             let text = fs::read(path.join(name)).ok()?;
             serde_json::from_slice(&text).ok()
         };
         Ok(Backup {
-            verified_at: noted(VERIFIED_FILE),
-            restore_started_at: noted(RESTORING_FILE),
-            restored_at: noted(RESTORED_FILE),
+            verified_at: read_marker(VERIFIED_FILE),
+            restore_started_at: read_marker(RESTORING_FILE),
+            restored_at: read_marker(RESTORED_FILE),
             path,
             manifest,
         })
     }
 
-    /// Removes what calls that were killed have left. Answers what that was.
+    /// Removes the leftovers of killed calls. Returns their names.
     ///
     /// # Errors
-    /// Something can't be removed.
+    /// Returns [`BackupError::File`] if a directory cannot be removed.
     pub fn remove_leftovers(&self) -> Result<Vec<String>, BackupError> {
         let Ok(entries) = fs::read_dir(&self.directory) else {
             return Ok(Vec::new());
         };
-        let mut swept = Vec::new();
+        let mut removed = Vec::new();
         for entry in entries.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             if name.ends_with(PARTIAL_SUFFIX) || name.ends_with(REMOVING_SUFFIX) {
                 let path = entry.path();
                 fs::remove_dir_all(&path).map_err(BackupError::file("remove", &path))?;
-                swept.push(name);
+                removed.push(name);
             }
         }
-        Ok(swept)
+        Ok(removed)
     }
 
-    /// Removes a set. It loses its name first: killed at any moment, the set is whole or it
-    /// is none, and [`Store::sweep`] removes what is left of it.
+    /// Removes a backup. Its directory is renamed first: after a kill at any moment, the backup is
+    /// either complete or gone, and [`Self::remove_leftovers`] removes the rest of its files.
     ///
     /// # Errors
-    /// It can't be removed.
-    pub fn remove(&self, set: &Backup) -> Result<(), BackupError> {
-        let leaving = self
+    /// Returns [`BackupError::File`] if the directory cannot be renamed or removed.
+    pub fn remove(&self, backup: &Backup) -> Result<(), BackupError> {
+        let removing = self
             .directory
-            .join(format!("{}{REMOVING_SUFFIX}", set.manifest.id));
-        fs::rename(&set.path, &leaving).map_err(BackupError::file("remove", &set.path))?;
-        // Before the first file goes: after a power failure half of a set would have its name.
+            .join(format!("{}{REMOVING_SUFFIX}", backup.manifest.id));
+        fs::rename(&backup.path, &removing).map_err(BackupError::file("remove", &backup.path))?;
+        // Synced before the first file is removed: otherwise, after a power failure, an incomplete
+        // backup could have its old name.
         fsync(&self.directory)?;
-        fs::remove_dir_all(&leaving).map_err(BackupError::file("remove", &leaving))
+        fs::remove_dir_all(&removing).map_err(BackupError::file("remove", &removing))
     }
 }
 
-/// The id of a set that was begun then.
+/// Returns the id of a backup that was begun at this time.
 pub(super) fn format_id(time: DateTime<Utc>) -> String {
     time.format("%Y%m%dT%H%M%S%3fZ").to_string()
 }
 
 impl Backup {
-    /// What sets are ordered by: when the state was that it holds.
+    /// Returns the key by which backups are sorted: the time of the saved state.
     fn sort_key(&self) -> (DateTime<Utc>, &str) {
         (self.manifest.taken_at, &self.manifest.id)
     }
 
-    /// How long ago the state was that it holds.
+    /// Returns the age of the saved state.
     #[must_use]
     pub fn age(&self) -> Duration {
         let age = Utc::now() - self.manifest.taken_at;
         age.to_std().unwrap_or_default()
     }
 
-    /// Compares every file with what the manifest says of it.
+    /// Compares every file with the manifest.
     ///
     /// # Errors
-    /// [`BackupError::Damaged`] with all that is other.
+    /// Returns [`BackupError::Damaged`] with all differences if there are any.
     pub fn verify_files(&self) -> Result<(), BackupError> {
-        let mut found = Vec::new();
+        let mut problems = Vec::new();
         for (name, expected) in &self.manifest.files {
             match digest::digest_file(&self.path.join(name)) {
                 Ok(file) if file == *expected => {}
-                Ok(file) if file.bytes != expected.bytes => found.push(format!(
+                Ok(file) if file.bytes != expected.bytes => problems.push(format!(
                     "{name} has {} bytes instead of {}",
                     file.bytes, expected.bytes
                 )),
-                Ok(_) => found.push(format!("{name} does not match its digest in the manifest")),
-                Err(error) => found.push(format!("{name}: {error}")),
+                Ok(_) => problems.push(format!("{name} does not match its digest in the manifest")),
+                Err(error) => problems.push(format!("{name}: {error}")),
             }
         }
-        let there = list_files(&self.path).map_err(BackupError::file("read", &self.path))?;
-        let known = |name: &&String| {
-            let note = name.strip_suffix(TEMP_SUFFIX).unwrap_or(name);
+        let files = list_files(&self.path).map_err(BackupError::file("read", &self.path))?;
+        let is_known = |name: &&String| {
+            let marker = name.strip_suffix(TEMP_SUFFIX).unwrap_or(name);
             self.manifest.files.contains_key(*name)
                 || [MANIFEST_FILE, MANIFEST_DIGEST_FILE].contains(&name.as_str())
-                || [VERIFIED_FILE, RESTORING_FILE, RESTORED_FILE].contains(&note)
+                || [VERIFIED_FILE, RESTORING_FILE, RESTORED_FILE].contains(&marker)
         };
-        let strange = there.iter().filter(|name| !known(name));
-        found.extend(strange.map(|name| format!("{name} is not in the manifest")));
-        if found.is_empty() {
+        let unknown = files.iter().filter(|name| !is_known(name));
+        problems.extend(unknown.map(|name| format!("{name} is not in the manifest")));
+        if problems.is_empty() {
             return Ok(());
         }
         Err(BackupError::Damaged {
             id: self.manifest.id.clone(),
-            problems: found,
+            problems,
         })
     }
 
-    /// Notes that it was restored elsewhere, and found to be equal.
+    /// Records that the backup was restored to another instance and compared.
     ///
     /// # Errors
-    /// That can't be written.
-    pub fn mark_verified(&self, at: DateTime<Utc>) -> Result<(), BackupError> {
-        self.write_marker(VERIFIED_FILE, at)
+    /// Returns [`BackupError::File`] if the marker cannot be written.
+    pub fn mark_verified(&self, time: DateTime<Utc>) -> Result<(), BackupError> {
+        self.write_marker(VERIFIED_FILE, time)
     }
 
-    /// Notes that a restore of it begins. It stays as long as that restore may have put its
-    /// data in place, and takes no protection from the backup that was restored before.
+    /// Records the start of a restore. The backup is kept as long as that restore may have replaced
+    /// the data. The backup that was restored before is kept, too.
     ///
     /// # Errors
-    /// That can't be written.
-    pub fn mark_restoring(&self, at: DateTime<Utc>) -> Result<(), BackupError> {
-        self.write_marker(RESTORING_FILE, at)
+    /// Returns [`BackupError::File`] if the marker cannot be written.
+    pub fn mark_restoring(&self, time: DateTime<Utc>) -> Result<(), BackupError> {
+        self.write_marker(RESTORING_FILE, time)
     }
 
-    /// Notes that the data is restored from it: it stays until the data is restored from
-    /// another one.
+    /// Records that the data was restored from the backup, which is kept until the data is restored
+    /// from another one.
     ///
     /// # Errors
-    /// That can't be written.
-    pub fn mark_restored(&self, at: DateTime<Utc>) -> Result<(), BackupError> {
-        // In this order: killed in between, it is protected twice.
-        self.write_marker(RESTORED_FILE, at)?;
+    /// Returns [`BackupError::File`] if a marker cannot be written or removed.
+    pub fn mark_restored(&self, time: DateTime<Utc>) -> Result<(), BackupError> {
+        // In this order, so that a kill in between leaves both markers.
+        self.write_marker(RESTORED_FILE, time)?;
         self.clear_restoring()
     }
 
-    /// Notes that a restore of it has ended: nothing is protected by its beginning any more.
+    /// Records the end of a restore, whose start no longer protects the backup.
     ///
     /// # Errors
-    /// The note can't be removed.
+    /// Returns [`BackupError::File`] if the marker cannot be removed.
     pub fn clear_restoring(&self) -> Result<(), BackupError> {
         let path = self.path.join(RESTORING_FILE);
         match fs::remove_file(&path) {
@@ -465,9 +472,9 @@ impl Backup {
         }
     }
 
-    /// Writes a note about it, which is no part of what it holds.
-    fn write_marker(&self, name: &str, at: DateTime<Utc>) -> Result<(), BackupError> {
-        let text = serde_json::to_vec(&at)
+    /// Writes a marker file, which is not listed in the manifest.
+    fn write_marker(&self, name: &str, time: DateTime<Utc>) -> Result<(), BackupError> {
+        let text = serde_json::to_vec(&time)
             .map_err(io::Error::other)
             .map_err(BackupError::file("write", &self.path))?;
         let (path, new) = (
@@ -480,10 +487,10 @@ impl Backup {
     }
 }
 
-/// All files below a folder, by their path in it.
-fn list_files(folder: &Path) -> io::Result<Vec<String>> {
-    fn collect_files(folder: &Path, prefix: &str, files: &mut Vec<String>) -> io::Result<()> {
-        for entry in fs::read_dir(folder)? {
+/// Returns all files in a directory and its subdirectories, by their path in it.
+fn list_files(directory: &Path) -> io::Result<Vec<String>> {
+    fn collect_files(directory: &Path, prefix: &str, files: &mut Vec<String>) -> io::Result<()> {
+        for entry in fs::read_dir(directory)? {
             let entry = entry?;
             let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
             if entry.file_type()?.is_dir() {
@@ -495,7 +502,7 @@ fn list_files(folder: &Path) -> io::Result<Vec<String>> {
         Ok(())
     }
     let mut files = Vec::new();
-    collect_files(folder, "", &mut files)?;
+    collect_files(directory, "", &mut files)?;
     files.sort();
     Ok(files)
 }
@@ -508,7 +515,7 @@ fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), BackupError> {
     written.map_err(BackupError::file("write", path))
 }
 
-/// Passwords' hashes are in it.
+/// Restricts a directory to its owner, because it contains password hashes.
 fn restrict_permissions(path: &Path) -> Result<(), BackupError> {
     #[cfg(unix)]
     {

@@ -5,21 +5,21 @@ use super::*;
 use crate::examples::manifest;
 
 fn store() -> (tempfile::TempDir, BackupStore) {
-    let folder = tempfile::tempdir().unwrap();
-    let store = BackupStore::new(folder.path().join("sets"));
-    (folder, store)
+    let directory = tempfile::tempdir().unwrap();
+    let store = BackupStore::new(directory.path().join("backups"));
+    (directory, store)
 }
 
-fn begun(store: &BackupStore, id: &str) -> PartialBackup {
+fn begin(store: &BackupStore, id: &str) -> PartialBackup {
     store.begin_backup(id, &Recipients::default()).unwrap()
 }
 
-fn made(store: &BackupStore, id: &str) -> Backup {
-    made_for(store, id, Purpose::Manual)
+fn create(store: &BackupStore, id: &str) -> Backup {
+    create_with_purpose(store, id, Purpose::Manual)
 }
 
-fn made_for(store: &BackupStore, id: &str, purpose: Purpose) -> Backup {
-    let partial = begun(store, id);
+fn create_with_purpose(store: &BackupStore, id: &str, purpose: Purpose) -> Backup {
+    let partial = begin(store, id);
     for (name, text) in [
         ("postgres/toc.dat", "a table of contents"),
         ("realm.json", "{}"),
@@ -36,26 +36,26 @@ fn made_for(store: &BackupStore, id: &str, purpose: Purpose) -> Backup {
 }
 
 #[test]
-fn a_set_that_was_completed_is_found_and_checks() {
-    let (_folder, store) = store();
+fn completed_backup_is_found_and_verified() {
+    let (_directory, store) = store();
     assert!(matches!(
         store.find("latest"),
         Err(BackupError::NoBackups(_))
     ));
-    let set = made(&store, "20261126T100000Z");
-    assert_eq!(store.find("latest").unwrap(), set);
-    assert_eq!(store.find("20261126").unwrap(), set);
+    let backup = create(&store, "20261126T100000Z");
+    assert_eq!(store.find("latest").unwrap(), backup);
+    assert_eq!(store.find("20261126").unwrap(), backup);
     assert!(matches!(store.find("2025"), Err(BackupError::NotFound(_))));
-    set.verify_files().unwrap();
-    set.mark_verified(Utc::now()).unwrap();
+    backup.verify_files().unwrap();
+    backup.mark_verified(Utc::now()).unwrap();
     assert!(store.find("latest").unwrap().verified_at.is_some());
-    set.verify_files().unwrap();
+    backup.verify_files().unwrap();
 }
 
 #[test]
-fn what_was_never_completed_is_no_set_and_goes() {
-    let (_folder, store) = store();
-    let partial = begun(&store, "20261126T100000Z");
+fn incomplete_backup_is_not_listed_and_is_removed() {
+    let (_directory, store) = store();
+    let partial = begin(&store, "20261126T100000Z");
     let mut file = partial.create_file("realm.json").unwrap();
     file.write_all(b"{").unwrap();
     assert!(store.list().unwrap().is_empty());
@@ -67,9 +67,9 @@ fn what_was_never_completed_is_no_set_and_goes() {
 }
 
 #[test]
-fn a_newer_format_is_told_as_that() {
-    let (_folder, store) = store();
-    let partial = begun(&store, "20261126T100000Z");
+fn newer_format_is_an_unsupported_format() {
+    let (_directory, store) = store();
+    let partial = begin(&store, "20261126T100000Z");
     let mut future = manifest("20261126T100000Z", "2026-11-26T10:00:00Z");
     future.format = FORMAT_VERSION + 1;
     store.complete_backup(&partial, future).unwrap();
@@ -80,40 +80,37 @@ fn a_newer_format_is_told_as_that() {
 }
 
 #[test]
-fn what_is_missing_or_strange_is_told() {
-    let (_folder, store) = store();
-    let set = made(&store, "20261126T100000Z");
-    fs::remove_file(set.path.join("realm.json")).unwrap();
-    fs::write(set.path.join("other"), "").unwrap();
-    let Err(BackupError::Damaged {
-        problems: found, ..
-    }) = set.verify_files()
-    else {
-        panic!("not found");
+fn verify_files_reports_missing_and_unknown_files() {
+    let (_directory, store) = store();
+    let backup = create(&store, "20261126T100000Z");
+    fs::remove_file(backup.path.join("realm.json")).unwrap();
+    fs::write(backup.path.join("other"), "").unwrap();
+    let Err(BackupError::Damaged { problems, .. }) = backup.verify_files() else {
+        panic!("the damage was not detected");
     };
-    assert_eq!(found.len(), 2, "{found:?}");
+    assert_eq!(problems.len(), 2, "{problems:?}");
 }
 
 #[test]
-fn any_prefix_will_do_that_means_one_set() {
-    let (_folder, store) = store();
-    made(&store, "20251126T100000Z");
-    made(&store, "20261126T100000Z");
-    let last = made_for(&store, "20261127T100000Z", Purpose::Scheduled);
+fn find_accepts_unambiguous_prefixes_only() {
+    let (_directory, store) = store();
+    create(&store, "20251126T100000Z");
+    create(&store, "20261126T100000Z");
+    let last = create_with_purpose(&store, "20261127T100000Z", Purpose::Scheduled);
     assert_eq!(store.find("20261127").unwrap(), last);
     assert_eq!(store.find("2025").unwrap().manifest.id, "20251126T100000Z");
     assert!(matches!(store.find(""), Err(BackupError::NotFound(_))));
     let Err(error @ BackupError::Ambiguous { .. }) = store.find("2026") else {
-        panic!("one of two was taken");
+        panic!("the id is ambiguous");
     };
     let details = error.details();
     assert_eq!(details.len(), 2, "{details:?}");
     assert!(details[1].starts_with("20261127T100000Z  2026-11-27 10:00:00 UTC, "));
     assert!(details[1].ends_with(", scheduled"), "{details:?}");
-    // One that can't be read is a candidate, too.
+    // An unreadable backup is a candidate, too.
     fs::remove_file(last.path.join(MANIFEST_DIGEST_FILE)).unwrap();
     let Err(error) = store.find("2026") else {
-        panic!("one of two was taken");
+        panic!("the id is ambiguous");
     };
     assert!(error.details()[1].ends_with("damaged"));
     assert!(matches!(
@@ -123,21 +120,21 @@ fn any_prefix_will_do_that_means_one_set() {
 }
 
 #[test]
-fn the_latest_is_no_safety_copy_and_not_from_the_future() {
-    let (_folder, store) = store();
-    let safety = made_for(&store, "20260101T100000Z", Purpose::Safety);
+fn latest_ignores_safety_backups_and_future_dates() {
+    let (_directory, store) = store();
+    let safety = create_with_purpose(&store, "20260101T100000Z", Purpose::Safety);
     let Err(error @ BackupError::OnlySafetyBackups { .. }) = store.find("latest") else {
-        panic!("a safety copy is none");
+        panic!("`latest` selected a safety backup");
     };
     assert!(error.details()[0].starts_with(&safety.manifest.id));
-    let good = made(&store, "20260102T100000Z");
-    made_for(&store, "20260103T100000Z", Purpose::Safety);
+    let good = create(&store, "20260102T100000Z");
+    create_with_purpose(&store, "20260103T100000Z", Purpose::Safety);
     assert_eq!(store.find("latest").unwrap(), good);
-    made(&store, "29990101T100000Z");
+    create(&store, "29990101T100000Z");
     assert_eq!(store.find("latest").unwrap(), good);
-    let scheduled = made_for(&store, "20260104T100000Z", Purpose::Scheduled);
+    let scheduled = create_with_purpose(&store, "20260104T100000Z", Purpose::Scheduled);
     assert_eq!(store.find("latest").unwrap(), scheduled);
-    // An older one is not taken in silence where the newest can't be read.
+    // An older backup is not used silently if the newest one cannot be read.
     fs::remove_file(scheduled.path.join(MANIFEST_FILE)).unwrap();
     assert!(matches!(
         store.find("latest"),
@@ -147,84 +144,85 @@ fn the_latest_is_no_safety_copy_and_not_from_the_future() {
 }
 
 #[test]
-fn a_note_is_no_part_of_a_set() {
-    let (_folder, store) = store();
-    let set = made(&store, "20261126T100000Z");
-    set.mark_restored("2026-11-27T10:00:00Z".parse().unwrap())
+fn verify_files_ignores_marker_files() {
+    let (_directory, store) = store();
+    let backup = create(&store, "20261126T100000Z");
+    backup
+        .mark_restored("2026-11-27T10:00:00Z".parse().unwrap())
         .unwrap();
-    // Killed while it was noted again.
-    fs::write(set.path.join("restored.json.new"), "\"20").unwrap();
-    let found = store.find("latest").unwrap();
-    found.verify_files().unwrap();
-    assert!(found.restored_at.is_some());
+    // A marker file of a killed call.
+    fs::write(backup.path.join("restored.json.new"), "\"20").unwrap();
+    let restored = store.find("latest").unwrap();
+    restored.verify_files().unwrap();
+    assert!(restored.restored_at.is_some());
 }
 
 #[test]
-fn the_beginning_of_a_restore_is_a_note_of_its_own() {
-    let (_folder, store) = store();
-    let set = made(&store, "20261126T100000Z");
-    let at = |instant: &str| instant.parse().unwrap();
-    let (first, second) = (at("2026-11-27T10:00:00Z"), at("2026-11-28T10:00:00Z"));
-    let notes = || {
-        let found = store.find("latest").unwrap();
-        found.verify_files().unwrap();
-        (found.restore_started_at, found.restored_at)
+fn restoring_and_restored_markers_are_independent() {
+    let (_directory, store) = store();
+    let backup = create(&store, "20261126T100000Z");
+    let time = |instant: &str| instant.parse().unwrap();
+    let (first, second) = (time("2026-11-27T10:00:00Z"), time("2026-11-28T10:00:00Z"));
+    let markers = || {
+        let latest = store.find("latest").unwrap();
+        latest.verify_files().unwrap();
+        (latest.restore_started_at, latest.restored_at)
     };
-    set.mark_restoring(first).unwrap();
-    assert_eq!(notes(), (Some(first), None));
-    set.clear_restoring().unwrap();
-    assert_eq!(notes(), (None, None));
-    set.mark_restoring(first).unwrap();
-    set.mark_restored(first).unwrap();
-    assert_eq!(notes(), (None, Some(first)));
-    // The next one fails before anything has changed.
-    set.mark_restoring(second).unwrap();
-    assert_eq!(notes(), (Some(second), Some(first)));
-    set.clear_restoring().unwrap();
-    set.clear_restoring().unwrap();
-    assert_eq!(notes(), (None, Some(first)));
+    backup.mark_restoring(first).unwrap();
+    assert_eq!(markers(), (Some(first), None));
+    backup.clear_restoring().unwrap();
+    assert_eq!(markers(), (None, None));
+    backup.mark_restoring(first).unwrap();
+    backup.mark_restored(first).unwrap();
+    assert_eq!(markers(), (None, Some(first)));
+    // The next restore fails before anything has changed.
+    backup.mark_restoring(second).unwrap();
+    assert_eq!(markers(), (Some(second), Some(first)));
+    backup.clear_restoring().unwrap();
+    backup.clear_restoring().unwrap();
+    assert_eq!(markers(), (None, Some(first)));
 }
 
 #[test]
-fn a_removal_that_was_killed_is_done_by_the_next_call() {
-    let (_folder, store) = store();
-    let (gone, stays) = (
-        made(&store, "20261126T100000Z"),
-        made(&store, "20261127T100000Z"),
+fn killed_removal_is_completed_by_the_next_call() {
+    let (_directory, store) = store();
+    let (removed, kept) = (
+        create(&store, "20261126T100000Z"),
+        create(&store, "20261127T100000Z"),
     );
-    // It has lost its name, and some of its files.
-    let leaving = store.directory.join("20261126T100000Z.leaving");
-    fs::rename(&gone.path, &leaving).unwrap();
-    fs::remove_file(leaving.join("postgres/toc.dat")).unwrap();
-    assert_eq!(store.readable_backups().unwrap(), [stays]);
+    // The removal renamed the directory and removed some of its files.
+    let removing = store.directory.join("20261126T100000Z.leaving");
+    fs::rename(&removed.path, &removing).unwrap();
+    fs::remove_file(removing.join("postgres/toc.dat")).unwrap();
+    assert_eq!(store.readable_backups().unwrap(), [kept]);
     assert_eq!(store.list().unwrap().len(), 1);
     assert_eq!(
         store.remove_leftovers().unwrap(),
         ["20261126T100000Z.leaving"]
     );
-    assert!(!leaving.exists());
-    // Killed before that: the set is as it was, and a name that is left is no hindrance.
-    let gone = made(&store, "20261126T100000Z");
-    gone.verify_files().unwrap();
-    store.remove(&gone).unwrap();
+    assert!(!removing.exists());
+    // Killed before that: the backup is unchanged and can be removed again.
+    let removed = create(&store, "20261126T100000Z");
+    removed.verify_files().unwrap();
+    store.remove(&removed).unwrap();
     assert_eq!(store.list().unwrap().len(), 1);
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whichever bit of whichever file it is.
+    /// For any bit of any file.
     #[test]
-    fn one_flipped_bit_anywhere_is_found(file: prop::sample::Index, place: prop::sample::Index, bit in 0_u8..8) {
-        let (_folder, store) = store();
-        let set = made(&store, "20261126T100000Z");
-        let names = list_files(&set.path).unwrap();
-        let path = set.path.join(file.get(&names));
+    fn flipped_bit_is_detected(file: prop::sample::Index, position: prop::sample::Index, bit in 0_u8..8) {
+        let (_directory, store) = store();
+        let backup = create(&store, "20261126T100000Z");
+        let names = list_files(&backup.path).unwrap();
+        let path = backup.path.join(file.get(&names));
         let mut bytes = fs::read(&path).unwrap();
-        let place = place.index(bytes.len());
-        bytes[place] ^= 1 << bit;
+        let position = position.index(bytes.len());
+        bytes[position] ^= 1 << bit;
         fs::write(&path, bytes).unwrap();
-        let found = store.find("latest").and_then(|set| set.verify_files());
-        prop_assert!(matches!(found, Err(BackupError::Damaged { .. })), "{:?}", found);
+        let verified = store.find("latest").and_then(|backup| backup.verify_files());
+        prop_assert!(matches!(verified, Err(BackupError::Damaged { .. })), "{:?}", verified);
     }
 }

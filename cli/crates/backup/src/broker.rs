@@ -1,10 +1,10 @@
-//! The broker of a restored database: no message of the one before, and all that the restored
-//! one has published and nobody has handled.
+//! The broker of a restored database: no message of the replaced database, and all events that the
+//! restored database has published and no consumer has processed.
 //!
-//! The services' users lose their rights first and their connections end, also those of a
-//! service that runs outside the stack. Queues are then deleted and declared anew, retries
-//! first: whatever a consumer had in hand, and whatever was on its way back from a retry, is
-//! gone with them. Rights come back last ([`open`]).
+//! First, the permissions of the services' users are revoked and their connections closed, also
+//! those of a service that runs outside the stack. Queues are then deleted and declared again,
+//! retry queues first: unacknowledged messages and messages on their way back from a retry queue
+//! are removed with them. Permissions are granted last ([`RestoreBroker::grant_access`]).
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::BufReader;
@@ -22,17 +22,16 @@ use tokio::time::Instant;
 
 use super::{BackupError, OpenBackup};
 
-/// What a set's dead letters were, by work queue: the ids of the events, none where a letter
-/// has none.
+/// The ids of the events of a backup's dead letters, by work queue. A dead letter may have no id.
 pub type DeadLetterIds = BTreeMap<String, Vec<Option<String>>>;
 
-/// How long connections may take to end.
+/// How long connections may take to close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(15);
-/// How often it is looked whether they have.
+/// How often open connections are checked.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
-/// How often queues are emptied until none fills again.
+/// The maximum number of attempts to recreate empty queues.
 const MAX_RECREATE_ROUNDS: u32 = 20;
-/// What of a set's definitions is somebody's right, or the broker's own.
+/// The definitions of a backup that are not restored: users, permissions and global settings.
 const IGNORED_DEFINITIONS: [&str; 4] = [
     "users",
     "permissions",
@@ -40,28 +39,28 @@ const IGNORED_DEFINITIONS: [&str; 4] = [
     "global_parameters",
 ];
 
-/// The ways to the broker.
+/// The connections to the broker that a restore uses.
 pub struct RestoreBroker<'a> {
-    /// A connection of its administrator. Its turn at the dead letters must be had.
+    /// An AMQP connection of the administrator, which must hold the lock of the dead letters.
     pub connection: &'a Connection,
-    /// Its interface.
+    /// The client of the management API.
     pub management: &'a ManagementClient,
-    /// What the configuration has it declare, users and rights among it.
+    /// The definitions of the configuration, with users and permissions.
     pub definitions: &'a Value,
-    /// Its administrator.
+    /// The name of the administrator.
     pub administrator: &'a str,
 }
 
 impl RestoreBroker<'_> {
-    /// Checks that it answers, before anything is changed.
+    /// Checks that the broker can be reached, before anything is changed.
     pub(super) async fn check_connection(&self) -> Result<(), BackupError> {
-        let asked = self.management.export_definitions().await;
-        asked.map_err(MessagingError::from)?;
+        let exported = self.management.export_definitions().await;
+        exported.map_err(MessagingError::from)?;
         Ok(())
     }
 
-    /// Takes the services' rights away, and ends every connection but those of `dm`. Answers
-    /// whose connections remain.
+    /// Revokes the permissions of the services and closes every connection except those of `dm`.
+    /// Returns the users whose connections remain open.
     pub(super) async fn revoke_access(&self) -> Result<Vec<String>, BackupError> {
         for user in listed_names(self.definitions, "users") {
             if user != self.administrator {
@@ -69,28 +68,32 @@ impl RestoreBroker<'_> {
                 removed.map_err(MessagingError::from)?;
             }
         }
-        let until = Instant::now() + CLOSE_TIMEOUT;
-        let mut alone = 0;
+        let deadline = Instant::now() + CLOSE_TIMEOUT;
+        let mut rounds_alone = 0;
         loop {
             let others = self.management.close_foreign_connections().await;
             let others = others.map_err(MessagingError::from)?;
-            alone = if others.is_empty() { alone + 1 } else { 0 };
-            // Another user's connection that has just been made may be in the next list only.
-            if alone > 1 || Instant::now() >= until {
+            rounds_alone = if others.is_empty() {
+                rounds_alone + 1
+            } else {
+                0
+            };
+            // A connection that was just opened may be missing in one list.
+            if rounds_alone > 1 || Instant::now() >= deadline {
                 return Ok(others);
             }
             tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// Deletes the queues and declares them anew, until none of them has a message.
+    /// Deletes the queues and declares them again, until none of them has a message.
     pub(super) async fn recreate_queues(&self) -> Result<(), BackupError> {
         let queues = event_queues();
         for _ in 0..MAX_RECREATE_ROUNDS {
             let channel = self.connection.create_channel().await;
             let channel = channel.map_err(MessagingError::from)?;
             for name in &queues {
-                // To delete what is not there is no error.
+                // Deleting a missing queue is not an error.
                 channel
                     .queue_delete(name.as_str().into(), QueueDeleteOptions::default())
                     .await
@@ -107,11 +110,11 @@ impl RestoreBroker<'_> {
                     passive: true,
                     ..QueueDeclareOptions::default()
                 };
-                let found = channel
+                let queue = channel
                     .queue_declare(name.as_str().into(), options, FieldTable::default())
                     .await
                     .map_err(MessagingError::from)?;
-                messages += found.message_count();
+                messages += queue.message_count();
             }
             let closed = channel.close(200, "done".into()).await;
             closed.map_err(MessagingError::from)?;
@@ -122,20 +125,20 @@ impl RestoreBroker<'_> {
         Err(BackupError::QueuesNotEmpty)
     }
 
-    /// What the configuration declares, without the services' rights.
+    /// Returns the definitions of the configuration, without the permissions of the services.
     fn restricted_definitions(&self) -> Value {
         let mut definitions = self.definitions.clone();
-        if let Some(rights) = definitions["permissions"].as_array_mut() {
-            rights.retain(|right| right["user"] == self.administrator);
+        if let Some(permissions) = definitions["permissions"].as_array_mut() {
+            permissions.retain(|permission| permission["user"] == self.administrator);
         }
-        if let Some(rights) = definitions["topic_permissions"].as_array_mut() {
-            rights.clear();
+        if let Some(permissions) = definitions["topic_permissions"].as_array_mut() {
+            permissions.clear();
         }
         definitions
     }
 
-    /// Declares what a set has beside the configuration, and brings its dead letters back.
-    /// Answers those, and what the broker does not take.
+    /// Declares the topology that a backup has in addition to the configuration, and restores its
+    /// dead letters. Returns these and warnings about refusals of the broker.
     pub(super) async fn import_backup(
         &self,
         opened: &OpenBackup<'_>,
@@ -145,12 +148,12 @@ impl RestoreBroker<'_> {
         let definitions: Value = definitions
             .map_err(std::io::Error::from)
             .map_err(BackupError::file("read", &path))?;
-        let mut refused = Vec::new();
-        let besides = additional_definitions(definitions, self.definitions);
-        if let Err(error) = self.management.import_definitions(&besides).await {
-            refused.push(format!(
+        let mut warnings = Vec::new();
+        let additional = additional_definitions(definitions, self.definitions);
+        if let Err(error) = self.management.import_definitions(&additional).await {
+            warnings.push(format!(
                 "could not declare the topology that the backup has in addition to the configuration: {}",
-                dm_core::error::chain(&MessagingError::from(error)).join(": ")
+                dm_core::error::error_chain(&MessagingError::from(error)).join(": ")
             ));
         }
         let decoder = zstd::Decoder::new(opened.open_file("broker/dead-letters.jsonl.zst")?);
@@ -158,20 +161,20 @@ impl RestoreBroker<'_> {
         let lines = import_export::read_strict(BufReader::new(decoder))?;
         let imported = import_export::import(self.connection, &lines).await?;
         if imported.refused > 0 {
-            refused.push(format!(
+            warnings.push(format!(
                 "could not restore {} dead letters: RabbitMQ refused them",
                 imported.refused
             ));
         }
-        let mut dead = DeadLetterIds::new();
+        let mut letters = DeadLetterIds::new();
         for line in lines {
             let id = line.message_id().map(str::to_owned);
-            dead.entry(line.queue).or_default().push(id);
+            letters.entry(line.queue).or_default().push(id);
         }
-        Ok((dead, refused))
+        Ok((letters, warnings))
     }
 
-    /// Gives the services their rights back, as the configuration has them.
+    /// Grants the services the permissions of the configuration again.
     pub(super) async fn grant_access(&self) -> Result<(), BackupError> {
         let declared = self.management.import_definitions(self.definitions).await;
         declared.map_err(MessagingError::from)?;
@@ -179,35 +182,37 @@ impl RestoreBroker<'_> {
     }
 }
 
-/// The queues of events, in the order in which they are emptied: from a retry queue messages
-/// go back to the work queue, and from that to the dead letters.
+/// Returns the queues of events in the order in which they are recreated: messages return from a
+/// retry queue to the work queue, and move from that to the dead-letter queue.
 fn event_queues() -> Vec<String> {
     let consumed = WORK_QUEUES.iter().filter(|queue| queue.consumer.is_some());
-    let retries = consumed.flat_map(|it| RetryTier::ALL.map(|tier| retry_queue(it.name, tier)));
+    let retries =
+        consumed.flat_map(|queue| RetryTier::ALL.map(|tier| retry_queue(queue.name, tier)));
     let work = WORK_QUEUES.iter().map(|queue| queue.name.to_owned());
-    let dead = WORK_QUEUES.iter().map(|it| dead_letter_queue(it.name));
-    retries.chain(work).chain(dead).collect()
+    let dead_letters = WORK_QUEUES.iter();
+    let dead_letters = dead_letters.map(|queue| dead_letter_queue(queue.name));
+    retries.chain(work).chain(dead_letters).collect()
 }
 
-/// What definitions have that is no right of a user, and no policy of the configuration's.
+/// Returns definitions without users, permissions and the policies of the configuration.
 fn additional_definitions(mut definitions: Value, configured: &Value) -> Value {
-    if let Some(all) = definitions.as_object_mut() {
-        all.retain(|name, _| !IGNORED_DEFINITIONS.contains(&name.as_str()));
+    if let Some(lists) = definitions.as_object_mut() {
+        lists.retain(|name, _| !IGNORED_DEFINITIONS.contains(&name.as_str()));
     }
-    let policies: HashSet<String> = listed_names(configured, "policies").into_iter().collect();
-    if let Some(all) = definitions["policies"].as_array_mut() {
-        all.retain(|policy| {
+    let configured: HashSet<String> = listed_names(configured, "policies").into_iter().collect();
+    if let Some(policies) = definitions["policies"].as_array_mut() {
+        policies.retain(|policy| {
             let name = policy["name"].as_str();
-            name.is_none_or(|name| !policies.contains(name))
+            name.is_none_or(|name| !configured.contains(name))
         });
     }
     definitions
 }
 
 fn listed_names(definitions: &Value, list: &str) -> Vec<String> {
-    let listed = definitions[list].as_array().into_iter().flatten();
-    listed
-        .filter_map(|it| it["name"].as_str())
+    let objects = definitions[list].as_array().into_iter().flatten();
+    objects
+        .filter_map(|object| object["name"].as_str())
         .map(str::to_owned)
         .collect()
 }
@@ -219,17 +224,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn retries_are_emptied_before_work_and_work_before_the_dead() {
+    fn event_queues_are_ordered_retry_work_dead_letter() {
         let queues = event_queues();
-        let place = |name: &str| queues.iter().position(|it| it == name).unwrap();
-        let work = place("inventory.order-events.q");
-        assert!(place("inventory.order-events.q.retry.60s") < work);
-        assert!(work < place("inventory.order-events.q.dlq"));
+        let position = |name: &str| queues.iter().position(|queue| queue == name).unwrap();
+        let work = position("inventory.order-events.q");
+        assert!(position("inventory.order-events.q.retry.60s") < work);
+        assert!(work < position("inventory.order-events.q.dlq"));
         assert_eq!(queues.len(), 3 * 3 + 4 + 4);
     }
 
     #[test]
-    fn users_and_rights_are_never_those_of_a_backup() {
+    fn additional_definitions_omit_users_permissions_and_configured_policies() {
         let saved = json!({
             "users": [{"name": "gone", "password_hash": "old"}],
             "permissions": [{"user": "gone"}], "topic_permissions": [{"user": "gone"}],

@@ -1,4 +1,4 @@
-//! What a restore works on.
+//! The servers that a restore changes.
 
 use tokio_util::sync::CancellationToken;
 
@@ -7,22 +7,22 @@ use super::republish::OutboxSource;
 use super::restore_target::RestoreTarget;
 use super::server_container::ServerContainer;
 
-/// What a restore works on, and where it reports.
+/// The servers that a restore changes, and its callbacks.
 pub struct RestoreContext<'a> {
-    /// Its database.
+    /// The server of the database.
     pub target: RestoreTarget<'a>,
-    /// The containers that use it.
+    /// The containers that use the database.
     pub dependent_containers: &'a [String],
     /// The broker.
     pub broker: RestoreBroker<'a>,
-    /// The services' tables.
+    /// The outboxes and inboxes of the services.
     pub outbox_source: OutboxSource<'a>,
-    /// The directory's container, where there is one.
+    /// The container of OpenLDAP, if the stack has one.
     pub directory: Option<ServerContainer<'a>>,
-    /// Ends it while nothing has changed yet.
+    /// Cancels the restore as long as nothing has changed.
     pub interrupt: &'a CancellationToken,
-    /// Told of each step.
+    /// Called with each step.
     pub report: &'a (dyn Fn(&str) + Sync),
-    /// Told of what is not as in the backup.
+    /// Called with each difference from the backup.
     pub warn: &'a (dyn Fn(&str) + Sync),
 }

@@ -1,4 +1,4 @@
-//! A set of the running stack.
+//! The creation of a backup of the running stack.
 
 use std::collections::BTreeMap;
 use std::io::{BufWriter, Write as _};
@@ -28,26 +28,27 @@ use super::server_access::ServerConnections;
 use super::server_metadata::{self, ServerMetadata};
 use super::{Backup, BackupError, BackupStore, Manifest, Recipients, dump, staged_database};
 
-/// What a set is made of.
+/// The servers to back up, and how to write the backup.
 pub struct BackupSource<'a> {
     /// The servers.
     pub servers: &'a ServerConnections<'a>,
-    /// To whom it is encrypted.
+    /// The recipients that the backup is encrypted for.
     pub recipients: &'a Recipients,
-    /// Told of what is being done.
+    /// Called with each step.
     pub report: &'a (dyn Fn(&str) + Sync),
 }
 
-/// Makes a set. Killed, it leaves a partial one, which the next call removes.
+/// Creates a backup. A killed call leaves a partial backup, which the next call removes.
 ///
 /// # Errors
-/// A part of the stack is away, or the disk is full: there is no set.
+/// Returns [`BackupError::UnfinishedRestore`] if a restore has not been completed, and another
+/// [`BackupError`] if a server cannot be reached or a file cannot be written. No backup remains.
 pub async fn create(
     source: &BackupSource<'_>,
     store: &BackupStore,
     purpose: Purpose,
 ) -> Result<Backup, BackupError> {
-    // Half of a restore is no state to come back to.
+    // The state within a restore is not worth restoring.
     if let Some(unfinished) = staged_database::unfinished_restore(&source.servers.options).await? {
         return Err(BackupError::UnfinishedRestore(unfinished));
     }
@@ -55,21 +56,21 @@ pub async fn create(
     let now = Utc::now();
     let id = store.unused_id(now);
     let partial = Arc::new(store.begin_backup(&id, source.recipients)?);
-    let made = write_contents(source, &partial, id, now, purpose).await;
-    match made.and_then(|manifest| store.complete_backup(&partial, manifest)) {
-        Ok(set) => Ok(set),
+    let written = write_contents(source, &partial, id, now, purpose).await;
+    match written.and_then(|manifest| store.complete_backup(&partial, manifest)) {
+        Ok(backup) => Ok(backup),
         Err(error) => {
-            // What a full disk needs most is room; the reason is told in any case.
+            // A full disk needs space. The first error is returned in any case.
             let _ = abort(source, store).await;
             Err(error)
         }
     }
 }
 
-/// Clears away what a call of [`create`] has left that failed or was given up.
+/// Removes what a failed or cancelled call of [`create`] has left.
 ///
 /// # Errors
-/// The container or the folder does not let it.
+/// If the database cannot be reached or a file cannot be removed.
 pub async fn abort(source: &BackupSource<'_>, store: &BackupStore) -> Result<(), BackupError> {
     let mut session = source.servers.options.connect().await?;
     dump::terminate_running(&mut session).await?;
@@ -85,15 +86,15 @@ async fn write_contents(
     purpose: Purpose,
 ) -> Result<Manifest, BackupError> {
     (source.report)("PostgreSQL, RabbitMQ, OpenLDAP and the realm");
-    // Whatever of the others changes meanwhile is made up for by the account of events
-    // after a restore.
+    // Changes of the other servers in the meantime are found by the reconciliation after a
+    // restore.
     let (database, broker, directory, realm) = tokio::try_join!(
         timed(dump_database(source, partial, &id)),
         timed(export_broker(source, partial)),
         timed(export_directory(source, partial)),
         timed(export_realm(source, partial)),
     )?;
-    let ((postgres, pending), (rabbitmq, dead_letters)) = (database.0, broker.0);
+    let ((postgres, unpublished), (rabbitmq, dead_letters)) = (database.0, broker.0);
     let seconds = [
         ("database", database.1),
         ("broker", broker.1),
@@ -112,32 +113,31 @@ async fn write_contents(
         rabbitmq,
         keycloak: realm.0,
         dead_letters,
-        pending,
+        pending: unpublished,
         recipients: source.recipients.to_strings(),
         seconds: seconds.map(|(part, took)| (part.to_owned(), took)).into(),
         files: partial.files(),
     })
 }
 
-/// What a part gives, with how long it took, in seconds.
+/// Returns the result of a part and its duration in seconds.
 async fn timed<T>(
     part: impl Future<Output = Result<T, BackupError>>,
 ) -> Result<(T, f64), BackupError> {
-    let began = Instant::now();
-    let given = part.await?;
-    let took = (began.elapsed().as_secs_f64() * 1e3).round() / 1e3;
-    Ok((given, took))
+    let started_at = Instant::now();
+    let result = part.await?;
+    let seconds = (started_at.elapsed().as_secs_f64() * 1e3).round() / 1e3;
+    Ok((result, seconds))
 }
 
-/// A state of the database, which lasts as long as its session does and which others can look
-/// at.
+/// A snapshot of the database that other sessions can read as long as this session lasts.
 struct ExportedSnapshot {
     session: PgConnection,
-    /// By what others know it.
+    /// The id by which other sessions import the snapshot.
     snapshot_id: String,
-    /// Where the server's log was.
+    /// The position of the write-ahead log.
     lsn: String,
-    /// The server's version.
+    /// The version of the server.
     version: String,
 }
 
@@ -147,7 +147,7 @@ impl ExportedSnapshot {
         sqlx::raw_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             .execute(&mut session)
             .await?;
-        let (snapshot, lsn, version) = sqlx::query_as(
+        let (snapshot_id, lsn, version) = sqlx::query_as(
             "SELECT pg_export_snapshot(), pg_current_wal_lsn()::text,
                     split_part(current_setting('server_version'), ' ', 1)",
         )
@@ -155,100 +155,102 @@ impl ExportedSnapshot {
         .await?;
         Ok(Self {
             session,
-            snapshot_id: snapshot,
+            snapshot_id,
             lsn,
             version,
         })
     }
 }
 
-/// The whole database as it was at one instant, with what it held then.
+/// Dumps the whole database from one snapshot. Returns its manifest and the number of
+/// unpublished events.
 async fn dump_database(
     source: &BackupSource<'_>,
     partial: &Arc<PartialBackup>,
     id: &str,
 ) -> Result<(manifest::PostgresManifest, i64), BackupError> {
     let (options, access) = (&source.servers.options, source.servers.access);
-    // Tables are counted, which other sessions may have locked.
+    // Other sessions may have locked tables whose rows are counted.
     let count_watch = LockWatch::new(options, "backup");
-    let counting = count_watch.connect_options();
-    let ended = async {
+    let count_options = count_watch.connect_options();
+    let connecting = async {
         let mut session = options.connect().await?;
         dump::terminate_running(&mut session).await?;
         Ok::<_, BackupError>(session)
     };
-    let (state, near, notes, ended) = tokio::join!(
-        ExportedSnapshot::export(&counting),
+    let (snapshot, direct, statistics, dumper) = tokio::join!(
+        ExportedSnapshot::export(&count_options),
         DirectConnection::try_connect(source.servers.direct_options.as_ref()),
         CopyStatistics::start_recording(options),
-        ended,
+        connecting,
     );
-    let (mut dumper, mut state) = (ended?, state?);
-    let session = &mut state.session;
-    let mut reader = direct_connection::connect_preferring_direct(near, options, session).await?;
-    let side = ServerMetadata::read(session, &access.roles).await?;
-    let side = serde_json::to_value(side).map_err(std::io::Error::from);
-    let side = side.map_err(BackupError::file("write", server_metadata::FILE_NAME))?;
-    write_json(partial, server_metadata::FILE_NAME, &side)?;
+    let (mut dumper, mut snapshot) = (dumper?, snapshot?);
+    let session = &mut snapshot.session;
+    let mut reader = direct_connection::connect_preferring_direct(direct, options, session).await?;
+    let metadata = ServerMetadata::read(session, &access.roles).await?;
+    let metadata = serde_json::to_value(metadata).map_err(std::io::Error::from);
+    let metadata = metadata.map_err(BackupError::file("write", server_metadata::FILE_NAME))?;
+    write_json(partial, server_metadata::FILE_NAME, &metadata)?;
     let bytes: i64 = sqlx::query_scalar("SELECT pg_database_size(current_database())")
         .fetch_one(&mut *session)
         .await?;
     let request = dump::DumpRequest {
         superuser: access.superuser(),
         database: &access.database,
-        snapshot_id: &state.snapshot_id,
+        snapshot_id: &snapshot.snapshot_id,
         backup_id: id,
     };
-    let folder = request.directory();
+    let directory = request.directory();
     let watch = LockWatch::for_application(options, dump::APPLICATION_NAME);
     let dumping = async {
         let dumped = watch.run_until_lock_timeout(access.lock, dump::run(&mut dumper, &request));
         dumped.await.map_err(BackupError::LockTimeout)?
     };
-    let collecting = stream_dump(&mut reader, &folder, partial, "postgres", dumping);
-    let pending = async {
+    let streaming = stream_dump(&mut reader, &directory, partial, "postgres", dumping);
+    let counting = async {
         let counted = count_watch
             .run_until_lock_timeout(access.lock, count_pending_events(session, &access.schemas));
         counted.await.map_err(BackupError::LockTimeout)?
     };
-    let (collected, pending) = tokio::try_join!(collecting, pending)?;
-    let counted = row_counts::count_dumped_rows(session, &access.database, notes);
+    let (writer, unpublished) = tokio::try_join!(streaming, counting)?;
+    let counted = row_counts::count_dumped_rows(session, &access.database, statistics);
     let (rows, removed, written) = tokio::join!(
         count_watch.run_until_lock_timeout(access.lock, counted),
         dump::remove_dump_files(&mut dumper),
-        collected.finish(),
+        writer.finish(),
     );
     written?;
     removed?;
     let rows = rows.map_err(BackupError::LockTimeout)?;
     let postgres = manifest::PostgresManifest {
-        version: state.version,
+        version: snapshot.version,
         database: access.database.clone(),
-        lsn: state.lsn,
+        lsn: snapshot.lsn,
         bytes: u64::try_from(bytes).unwrap_or_default(),
         rows: rows?,
     };
-    Ok((postgres, pending))
+    Ok((postgres, unpublished))
 }
 
+/// Counts the events that have not been published yet.
 async fn count_pending_events(
     session: &mut PgConnection,
     schemas: &[String],
 ) -> Result<i64, BackupError> {
-    let mut pending = 0;
+    let mut total = 0;
     for schema in schemas {
         let count: i64 = sqlx::query_scalar(AssertSqlSafe(format!(
             "SELECT count(*) FROM \"{schema}\".outbox_events WHERE published_at IS NULL"
         )))
         .fetch_one(&mut *session)
         .await?;
-        pending += count;
+        total += count;
     }
-    Ok(pending)
+    Ok(total)
 }
 
-/// The topology, and the dead letters. What is in work queues is in the outboxes, too.
-/// Answers the broker's version, and how many dead letters there are.
+/// Exports the topology and the dead letters. Messages in work queues are also in the outboxes.
+/// Returns the version of the broker and the number of dead letters by work queue.
 async fn export_broker(
     source: &BackupSource<'_>,
     partial: &PartialBackup,
@@ -274,8 +276,8 @@ async fn export_broker(
         BufWriter::new(&mut encoder),
     )
     .await?;
-    let sealed = encoder.finish().map_err(BackupError::file("write", name))?;
-    partial.finish_file(sealed)?;
+    let file = encoder.finish().map_err(BackupError::file("write", name))?;
+    partial.finish_file(file)?;
     let mut counts = BTreeMap::new();
     let groups =
         browse::group_letters(&servers.broker, &queues, &DeadLetterFilter::default()).await?;
@@ -285,15 +287,14 @@ async fn export_broker(
     Ok((exported_version(&definitions, "rabbitmq_version"), counts))
 }
 
-/// Those of these work queues whose dead-letter queue is there: one that was deleted has no
-/// dead letters.
+/// Returns the work queues whose dead-letter queue exists: a deleted queue has no dead letters.
 async fn existing_queues(
     broker: &Connection,
     queues: Vec<&'static str>,
 ) -> Result<Vec<&'static str>, MessagingError> {
-    let mut present = Vec::new();
+    let mut existing = Vec::new();
     for queue in queues {
-        // A refusal closes the channel that it came on.
+        // The broker closes the channel on which it refuses a declaration.
         let channel = broker.create_channel().await?;
         let options = QueueDeclareOptions {
             passive: true,
@@ -305,14 +306,14 @@ async fn existing_queues(
             .await
         {
             Ok(_) => {
-                present.push(queue);
+                existing.push(queue);
                 channel.close(200, "done".into()).await?;
             }
             Err(error) if is_not_found(&error) => {}
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(present)
+    Ok(existing)
 }
 
 fn is_not_found(error: &lapin::Error) -> bool {
@@ -324,7 +325,7 @@ fn is_not_found(error: &lapin::Error) -> bool {
     }
 }
 
-/// The directory's entries, with what the server keeps of each.
+/// Exports the entries of the LDAP directory with their operational attributes.
 async fn export_directory(
     source: &BackupSource<'_>,
     partial: &PartialBackup,
@@ -336,7 +337,7 @@ async fn export_directory(
     partial.finish_file(written.map_err(BackupError::file("write", name))?)
 }
 
-/// The realm in a form that others can read, too. Answers Keycloak's version.
+/// Exports the realm as JSON that other tools can read. Returns the version of Keycloak.
 async fn export_realm(
     source: &BackupSource<'_>,
     partial: &PartialBackup,
@@ -346,7 +347,7 @@ async fn export_realm(
     Ok(exported_version(&realm, "keycloakVersion"))
 }
 
-/// What a server says of itself in what it exports.
+/// Returns the version that a server writes into its export.
 fn exported_version(exported: &Value, name: &str) -> String {
     exported[name].as_str().unwrap_or_default().to_owned()
 }
@@ -355,13 +356,13 @@ fn create_compressed(
     partial: &PartialBackup,
     name: &str,
 ) -> Result<zstd::Encoder<'static, BackupFileWriter>, BackupError> {
-    let sealed = partial.create_file(name)?;
-    zstd::Encoder::new(sealed, 0).map_err(BackupError::file("write", name))
+    let file = partial.create_file(name)?;
+    zstd::Encoder::new(file, 0).map_err(BackupError::file("write", name))
 }
 
 fn write_json(partial: &PartialBackup, name: &str, value: &Value) -> Result<(), BackupError> {
-    let mut sealed = partial.create_file(name)?;
-    let written = serde_json::to_writer_pretty(&mut sealed, value).map_err(std::io::Error::from);
+    let mut file = partial.create_file(name)?;
+    let written = serde_json::to_writer_pretty(&mut file, value).map_err(std::io::Error::from);
     written.map_err(BackupError::file("write", name))?;
-    partial.finish_file(sealed)
+    partial.finish_file(file)
 }

@@ -1,4 +1,4 @@
-//! Two databases change places.
+//! The swap of the staged database with the one in use.
 
 use std::time::Duration;
 
@@ -10,36 +10,36 @@ use super::quote::quote_identifier;
 use super::restore_target::RestoreTarget;
 use super::staged_database::{REPLACED_PREFIX, StagedDatabase};
 
-/// How often it is tried to be alone with the databases.
+/// The maximum number of attempts to swap without other sessions.
 const MAX_ATTEMPTS: u32 = 50;
-/// How long to wait in between.
+/// How long to wait between two attempts.
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
-/// How long the server may take to tell which database is in its place.
+/// How long the server may take to confirm which database is in use.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Puts a database in its place, and gives the roles that were made for it their rights, in
-/// one transaction. Every session with the other one ends.
+/// Swaps the staged database with the one in use, and grants the created roles their privileges,
+/// in one transaction. Every session with either database is terminated.
 ///
 /// # Errors
-/// The server fails, or a session keeps coming back: nothing has changed.
-/// [`BackupError::Unknown`] where the server does not tell which database is in its place.
+/// Returns [`BackupError::SwapUnconfirmed`] if the server does not confirm which database is in
+/// use. After any other error, e.g. if a session reconnects each time, nothing has changed.
 pub(super) async fn swap_databases(
     target: &RestoreTarget<'_>,
-    prepared: &StagedDatabase,
+    staged: &StagedDatabase,
 ) -> Result<(), BackupError> {
     let mut server = target.connect_to("postgres").await?;
     let session: i32 = sqlx::query_scalar("SELECT pg_backend_pid()")
         .fetch_one(&mut server)
         .await?;
-    let changed = rename_databases(&mut server, target, prepared).await;
-    let Err(error) = changed else {
-        // It is done: that the session ends badly changes nothing.
+    let renamed = rename_databases(&mut server, target, staged).await;
+    let Err(error) = renamed else {
+        // The swap is committed: an error of closing the session does not matter.
         let _ = server.close().await;
         return Ok(());
     };
     drop(server);
-    // The server may have done it all the same, where the connection broke in the commit.
-    match confirm_swap(target, prepared, session).await {
+    // If the connection broke during the commit, the server may have committed.
+    match confirm_swap(target, staged, session).await {
         Some(true) => Ok(()),
         Some(false) => Err(error),
         None => Err(BackupError::SwapUnconfirmed(Box::new(error))),
@@ -49,30 +49,30 @@ pub(super) async fn swap_databases(
 async fn rename_databases(
     server: &mut PgConnection,
     target: &RestoreTarget<'_>,
-    prepared: &StagedDatabase,
+    staged: &StagedDatabase,
 ) -> Result<(), BackupError> {
-    let (name, restoring) = (target.database, &prepared.name);
-    let replaced = format!("{REPLACED_PREFIX}{}", prepared.restore_id);
+    let (name, staged_name) = (target.database, &staged.name);
+    let replaced = format!("{REPLACED_PREFIX}{}", staged.restore_id);
     let mut statement = format!(
         "BEGIN;
          ALTER DATABASE {} RENAME TO {};
          ALTER DATABASE {} RENAME TO {};\n",
         quote_identifier(name),
         quote_identifier(&replaced),
-        quote_identifier(restoring),
+        quote_identifier(staged_name),
         quote_identifier(name),
     );
-    for role in &prepared.grant_statements {
-        statement.push_str(role);
+    for grant in &staged.grant_statements {
+        statement.push_str(grant);
         statement.push_str(";\n");
     }
     statement.push_str("COMMIT");
-    let mut tried = 0;
+    let mut attempts = 0;
     loop {
         sqlx::query(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = ANY($1)",
         )
-        .bind([name, restoring.as_str()].as_slice())
+        .bind([name, staged_name.as_str()].as_slice())
         .execute(&mut *server)
         .await?;
         match sqlx::raw_sql(AssertSqlSafe(statement.clone()))
@@ -80,9 +80,9 @@ async fn rename_databases(
             .await
         {
             Ok(_) => return Ok(()),
-            Err(error) if tried < MAX_ATTEMPTS && is_in_use(&error) => {
+            Err(error) if attempts < MAX_ATTEMPTS && is_in_use(&error) => {
                 sqlx::raw_sql("ROLLBACK").execute(&mut *server).await?;
-                tried += 1;
+                attempts += 1;
                 tokio::time::sleep(RETRY_INTERVAL).await;
             }
             Err(error) => return Err(error.into()),
@@ -90,52 +90,55 @@ async fn rename_databases(
     }
 }
 
-/// Whether the databases have changed places, once the session that was to do it has ended.
-/// Nothing where the server does not tell.
+/// Returns whether the databases have been swapped, after the session of the swap has ended.
+/// Returns `None` if the server does not respond.
 async fn confirm_swap(
     target: &RestoreTarget<'_>,
-    prepared: &StagedDatabase,
+    staged: &StagedDatabase,
     session: i32,
 ) -> Option<bool> {
-    let until = Instant::now() + CONFIRM_TIMEOUT;
+    let deadline = Instant::now() + CONFIRM_TIMEOUT;
     loop {
-        match check_swapped(target, prepared, session).await {
-            Ok(Some(done)) => return Some(done),
+        match check_swapped(target, staged, session).await {
+            Ok(Some(is_swapped)) => return Some(is_swapped),
             Ok(None) => {}
-            Err(error) => tracing::debug!(%error, "the server does not tell"),
+            Err(error) => {
+                tracing::debug!(%error, "could not check whether the databases are swapped")
+            }
         }
-        if Instant::now() >= until {
+        if Instant::now() >= deadline {
             return None;
         }
         tokio::time::sleep(RETRY_INTERVAL).await;
     }
 }
 
-/// Nothing while the session goes on.
+/// Terminates the session of the swap and returns whether the databases have been swapped. Returns
+/// `None` as long as the session exists.
 async fn check_swapped(
     target: &RestoreTarget<'_>,
-    prepared: &StagedDatabase,
+    staged: &StagedDatabase,
     session: i32,
 ) -> Result<Option<bool>, BackupError> {
     let mut server = target.connect_to("postgres").await?;
-    // It has either committed or never will.
-    let goes_on: bool = sqlx::query_scalar(
+    // A terminated session has either committed or never will.
+    let is_running: bool = sqlx::query_scalar(
         "SELECT coalesce(bool_or(pg_terminate_backend(pid)), false) FROM pg_stat_activity
           WHERE pid = $1 AND pid <> pg_backend_pid() AND application_name = 'dm'",
     )
     .bind(session)
     .fetch_one(&mut server)
     .await?;
-    let waits: bool =
+    let is_staged: bool =
         sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)")
-            .bind(&prepared.name)
+            .bind(&staged.name)
             .fetch_one(&mut server)
             .await?;
     server.close().await?;
-    Ok((!goes_on).then_some(!waits))
+    Ok((!is_running).then_some(!is_staged))
 }
 
-/// `object_in_use`: a session is in there
+/// Whether a database has sessions: `object_in_use`
 /// (<https://www.postgresql.org/docs/17/errcodes-appendix.html>).
 fn is_in_use(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code());

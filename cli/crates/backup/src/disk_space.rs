@@ -1,38 +1,40 @@
-//! Whether there is room for a second database.
+//! The check for space for a second database.
 
 use super::BackupError;
 use super::restore_target::RestoreTarget;
 
-/// What a restore needs beside the database's own size: the server's log of it, in bytes.
+/// The space that a restore needs for the write-ahead log, in bytes.
 const WAL_RESERVE_BYTES: u64 = 256 << 20;
 
-/// Refuses to make a database of this size, in bytes, where the disk has no room for it.
+/// Checks that the disk has space for a database of this size, in bytes.
 ///
 /// # Errors
-/// [`BackupError::NoSpace`].
+/// Returns [`BackupError::InsufficientSpace`] if it has not, and [`BackupError::Command`] if df
+/// fails.
 pub(super) async fn check_free_space(
     target: &RestoreTarget<'_>,
     size: u64,
 ) -> Result<(), BackupError> {
-    let told = target
+    let output = target
         .container
         .run(&["sh", "-c", "df -Pk \"${PGDATA:-/var/lib/postgresql}\""])
         .await?;
     let needed = required_bytes(size);
-    match parse_free_bytes(&String::from_utf8_lossy(&told)) {
+    match parse_free_bytes(&String::from_utf8_lossy(&output)) {
         Some(free) if free < needed => Err(BackupError::InsufficientSpace { needed, free }),
-        // What can't be read must not keep anybody from a restore.
+        // Unknown output of df must not prevent a restore.
         _ => Ok(()),
     }
 }
 
-/// How much room a database of this size needs while it is made: an index is sorted beside it.
+/// Returns the space that a database of this size needs while it is restored: an index is sorted
+/// in temporary files.
 const fn required_bytes(size: u64) -> u64 {
     size.saturating_add(size / 10)
         .saturating_add(WAL_RESERVE_BYTES)
 }
 
-/// How much is free, in bytes, as `df -Pk` tells it.
+/// Returns the free space in bytes from the output of `df -Pk`.
 fn parse_free_bytes(df_output: &str) -> Option<u64> {
     let kilobytes: u64 = df_output
         .lines()
@@ -49,15 +51,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_free_is_read_from_the_second_line() {
-        let told = "Filesystem     1024-blocks     Used Available Capacity Mounted on\n\
+    fn free_space_is_read_from_the_second_line_of_df() {
+        let output = "Filesystem     1024-blocks     Used Available Capacity Mounted on\n\
                     /dev/vda1        102625208 30128492  67237352      31% /var/lib/postgresql\n";
-        assert_eq!(parse_free_bytes(told), Some(67_237_352 * 1024));
+        assert_eq!(parse_free_bytes(output), Some(67_237_352 * 1024));
         assert_eq!(parse_free_bytes("df: no such file"), None);
     }
 
     #[test]
-    fn a_copy_needs_more_than_its_size() {
+    fn required_space_exceeds_the_size_and_saturates() {
         assert!(required_bytes(1 << 30) > 1 << 30);
         assert_eq!(required_bytes(u64::MAX), u64::MAX);
     }

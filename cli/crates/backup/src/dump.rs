@@ -1,8 +1,8 @@
-//! The dump of a database, which its server makes.
+//! The dump of a database, which its server runs.
 //!
-//! pg_dump is run by the server itself (`COPY … TO PROGRAM`), so that it is of the server's
-//! version, its bytes stay in the server's container until they are read, and no more is
-//! needed than a session of the superuser: no engine, and no program on this side.
+//! The server itself runs pg_dump (`COPY … TO PROGRAM`). pg_dump therefore has the version of the
+//! server, the files stay in the server's container until they are read, and only a session of
+//! the superuser is required: no engine, and no program on this side.
 
 use std::time::Duration;
 
@@ -12,46 +12,46 @@ use tokio::time::Instant;
 use super::BackupError;
 use super::row_counts::CopyStatistics;
 
-/// How much zstd makes of an effort: its own customary one.
+/// The default level of zstd.
 const COMPRESSION: &str = "zstd:3";
-/// How many tables are written at a time.
+/// The number of tables that are dumped at a time.
 pub(super) const PARALLEL_JOBS: &str = "2";
-/// Where dumps are written in the database's container, and what an id follows.
+/// The path of dumps in the container of the database, before the id of the backup.
 const DUMP_DIR_PREFIX: &str = "/tmp/dm-backup-";
-/// What the server knows the sessions of a dump by.
+/// The application name of the sessions of a dump.
 pub(super) const APPLICATION_NAME: &str = "dm-backup";
-/// How much of what pg_dump says last is told.
+/// How many bytes of the end of the output of pg_dump an error includes.
 const MAX_STDERR_BYTES: usize = 1_000;
 
-/// How long a dump that is ended may take to be gone.
+/// How long a terminated dump may take to end.
 const TERMINATE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often that is looked at.
+/// How often a terminated dump is checked.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// What is dumped.
+/// The database to dump.
 pub(super) struct DumpRequest<'a> {
     /// The superuser.
     pub(super) superuser: &'a str,
     /// The database.
     pub(super) database: &'a str,
-    /// The state of it, which a session keeps open.
+    /// The exported snapshot to dump, which another session keeps open.
     pub(super) snapshot_id: &'a str,
-    /// The id of the set.
+    /// The id of the backup.
     pub(super) backup_id: &'a str,
 }
 
 impl DumpRequest<'_> {
-    /// Where the dump is written, in the server's container.
+    /// Returns the directory of the dump in the server's container.
     pub(super) fn directory(&self) -> String {
         format!("{DUMP_DIR_PREFIX}{}", self.backup_id)
     }
 
-    /// What pg_dump says.
+    /// Returns the file with the error output of pg_dump.
     fn log_file(&self) -> String {
         format!("{DUMP_DIR_PREFIX}{}.log", self.backup_id)
     }
 
-    /// The command, for a shell.
+    /// Returns the command for the shell.
     fn shell_command(&self) -> String {
         let words = [
             "pg_dump",
@@ -59,7 +59,7 @@ impl DumpRequest<'_> {
             "--jobs",
             PARALLEL_JOBS,
             &format!("--compress={COMPRESSION}"),
-            // What is copied out of the container is synced where it comes to.
+            // Files are copied out of the container and synced at their destination.
             "--no-sync",
             "--snapshot",
             self.snapshot_id,
@@ -73,7 +73,7 @@ impl DumpRequest<'_> {
         ]
         .map(shell_quote)
         .join(" ");
-        // What a killed call has left there would be in the way.
+        // Files of a killed call must not be in the way.
         format!(
             "rm -rf {DUMP_DIR_PREFIX}* && PGAPPNAME={APPLICATION_NAME} PGOPTIONS='{}' {words} 2> {}",
             CopyStatistics::PG_OPTIONS,
@@ -82,12 +82,12 @@ impl DumpRequest<'_> {
     }
 }
 
-/// A word for a shell.
+/// Quotes a word for the shell.
 fn shell_quote(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-/// Has the server run a program, and waits for its end.
+/// Lets the server run a program, and waits for its end.
 async fn run_program(session: &mut PgConnection, command: &str) -> Result<(), sqlx::Error> {
     let statement = format!(
         "COPY (SELECT WHERE false) TO PROGRAM '{}'",
@@ -97,10 +97,11 @@ async fn run_program(session: &mut PgConnection, command: &str) -> Result<(), sq
     ran.await.map(drop)
 }
 
-/// Dumps.
+/// Dumps a database.
 ///
 /// # Errors
-/// [`BackupError::Command`] with what pg_dump says; the server fails.
+/// Returns [`BackupError::Command`] with the output of pg_dump if it fails, and
+/// [`BackupError::Sql`] if the database cannot be queried.
 pub(super) async fn run(
     session: &mut PgConnection,
     request: &DumpRequest<'_>,
@@ -113,22 +114,23 @@ pub(super) async fn run(
             .bind(request.log_file())
             .fetch_one(session)
             .await;
-    let told = log.ok().flatten().unwrap_or_default();
-    if told.is_empty() {
+    let stderr = log.ok().flatten().unwrap_or_default();
+    if stderr.is_empty() {
         return Err(error.into());
     }
-    let start = told.len().saturating_sub(MAX_STDERR_BYTES);
+    let start = stderr.len().saturating_sub(MAX_STDERR_BYTES);
     Err(BackupError::Command {
         command: "pg_dump".to_owned(),
-        stderr: String::from_utf8_lossy(&told[start..]).trim().to_owned(),
+        stderr: String::from_utf8_lossy(&stderr[start..]).trim().to_owned(),
     })
 }
 
-/// Ends the dump of a call that was killed or given up, which goes on by itself, and waits for
-/// its end: what it writes afterwards would be left.
+/// Terminates the dump of a killed or cancelled call, which continues on the server, and waits
+/// for its end: files that it wrote afterwards would remain.
 pub(super) async fn terminate_running(session: &mut PgConnection) -> Result<(), BackupError> {
-    let until = Instant::now() + TERMINATE_TIMEOUT;
-    let begins = format!("COPY (SELECT WHERE false) TO PROGRAM 'rm -rf {DUMP_DIR_PREFIX}* &&");
+    let deadline = Instant::now() + TERMINATE_TIMEOUT;
+    let query_prefix =
+        format!("COPY (SELECT WHERE false) TO PROGRAM 'rm -rf {DUMP_DIR_PREFIX}* &&");
     loop {
         sqlx::query(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1",
@@ -136,21 +138,21 @@ pub(super) async fn terminate_running(session: &mut PgConnection) -> Result<(), 
         .bind(APPLICATION_NAME)
         .execute(&mut *session)
         .await?;
-        let runs: bool = sqlx::query_scalar(
+        let is_running: bool = sqlx::query_scalar(
             "SELECT EXISTS (SELECT FROM pg_stat_activity
                              WHERE state = 'active' AND starts_with(query, $1))",
         )
-        .bind(&begins)
+        .bind(&query_prefix)
         .fetch_one(&mut *session)
         .await?;
-        if !runs || Instant::now() > until {
+        if !is_running || Instant::now() > deadline {
             return Ok(());
         }
         tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
-/// Has the server, whose they are, remove what dumps there are beside it.
+/// Removes all dumps in the container of the server, which owns the files.
 pub(super) async fn remove_dump_files(session: &mut PgConnection) -> Result<(), BackupError> {
     Ok(run_program(session, &format!("rm -rf {DUMP_DIR_PREFIX}*")).await?)
 }
@@ -160,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_words_whatever_is_in_them() {
+    fn dump_command_quotes_special_characters_in_names() {
         let request = DumpRequest {
             superuser: "o'hara $HOME",
             database: "d",

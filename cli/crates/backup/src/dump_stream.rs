@@ -1,8 +1,8 @@
-//! The files of a dump, brought out of the database's container while they are written.
+//! The files of a dump, copied out of the container of the database while they are written.
 //!
-//! The server itself reads them: an archive of the engine's is of whole files, and can't
-//! follow one that grows. That they come while pg_dump is at work leaves little to be put on
-//! the disk when it is done.
+//! The server itself reads them: an archive of the engine contains whole files and cannot follow
+//! a file that grows. Because files are copied while pg_dump runs, little is left to write to
+//! disk when it ends.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -19,42 +19,43 @@ use super::BackupError;
 use super::encryption::BackupFileWriter;
 use super::partial_backup::PartialBackup;
 
-/// How long to wait before it is looked again what there is.
+/// How often the files of the dump are checked for new bytes.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
-/// How much is read at a time, in bytes.
+/// The number of bytes that are read at a time.
 const CHUNK_BYTES: i64 = 256 << 10;
-/// How many of those wait to be written at most.
+/// The maximum number of chunks that wait to be written.
 const CHANNEL_CAPACITY: usize = 32;
-/// How much of a file is written before it is put on the disk, in bytes.
+/// The number of bytes of a file after which it is synced.
 const SYNC_AFTER_BYTES: usize = 8 << 20;
 
-/// What the one who writes is told.
+/// A message to the task that writes the files.
 enum WriterMessage {
     /// The next bytes of a file.
     Chunk(String, Vec<u8>),
-    /// All files are whole.
+    /// The dump is complete.
     EndOfDump,
 }
 
-/// All of a dump, of which some is still being written.
+/// The task that writes the files of a dump.
 pub(super) struct DumpWriter(JoinHandle<Result<(), BackupError>>);
 
 impl DumpWriter {
-    /// Waits until all of it is on the disk and in the set.
+    /// Waits until all files are on disk and in the backup.
     ///
     /// # Errors
-    /// The disk is full, or the like.
+    /// Returns [`BackupError::File`] if a file cannot be written.
     pub(super) async fn finish(self) -> Result<(), BackupError> {
         let written = self.0.await.map_err(io::Error::other);
         written.map_err(BackupError::file("write", "the backup"))?
     }
 }
 
-/// Collects what `dumping` writes below a folder of the container, each file from its first
-/// byte to its last one, as files of a set below a folder of that.
+/// Copies the files that `dumping` writes to the directory `from` of the container to the
+/// directory `to` of a backup.
 ///
 /// # Errors
-/// Those of `dumping`; the server can't read a file, or the disk is full.
+/// Returns the errors of `dumping`, [`BackupError::Sql`] if the server cannot read a file, and
+/// [`BackupError::File`] if a file cannot be written.
 pub(super) async fn stream_dump(
     session: &mut PgConnection,
     from: &str,
@@ -62,18 +63,18 @@ pub(super) async fn stream_dump(
     to: &'static str,
     dumping: impl Future<Output = Result<(), BackupError>>,
 ) -> Result<DumpWriter, BackupError> {
-    let (tell, told) = channel(CHANNEL_CAPACITY);
+    let (sender, receiver) = channel(CHANNEL_CAPACITY);
     let partial = Arc::clone(partial);
-    let collected = DumpWriter(spawn_blocking(move || write_files(told, &partial, to)));
-    match send_until_dumped(session, from, &tell, dumping).await {
+    let writer = DumpWriter(spawn_blocking(move || write_files(receiver, &partial, to)));
+    match send_until_dumped(session, from, &sender, dumping).await {
         Ok(()) => {
-            // Where nobody listens, the one who writes has failed, and says so when asked.
-            let _ = tell.send(WriterMessage::EndOfDump).await;
-            Ok(collected)
+            // If the channel is closed, the writer has failed, and `finish` returns its error.
+            let _ = sender.send(WriterMessage::EndOfDump).await;
+            Ok(writer)
         }
         Err(error) => {
-            drop(tell);
-            collected.finish().await?;
+            drop(sender);
+            writer.finish().await?;
             Err(error)
         }
     }
@@ -86,28 +87,29 @@ async fn send_until_dumped(
     dumping: impl Future<Output = Result<(), BackupError>>,
 ) -> Result<(), BackupError> {
     let mut dumping = std::pin::pin!(dumping);
-    let mut places: BTreeMap<String, i64> = BTreeMap::new();
+    let mut positions: BTreeMap<String, i64> = BTreeMap::new();
     loop {
-        let ended = tokio::select! {
-            ended = &mut dumping => { ended?; true }
+        let has_ended = tokio::select! {
+            result = &mut dumping => { result?; true }
             () = tokio::time::sleep(POLL_INTERVAL) => false,
             () = sender.closed() => return Ok(()),
         };
-        if !send_new_chunks(session, from, &mut places, ended, sender).await? {
+        if !send_new_chunks(session, from, &mut positions, has_ended, sender).await? {
             return Ok(());
         }
-        if ended {
+        if has_ended {
             return Ok(());
         }
     }
 }
 
-/// Sends what has come to the files since they were looked at last. False where nobody listens.
+/// Sends the bytes that were appended to the files since the last call. Returns `false` if the
+/// channel is closed.
 async fn send_new_chunks(
     session: &mut PgConnection,
     from: &str,
-    places: &mut BTreeMap<String, i64>,
-    ended: bool,
+    positions: &mut BTreeMap<String, i64>,
+    has_ended: bool,
     sender: &Sender<WriterMessage>,
 ) -> Result<bool, BackupError> {
     let files: Vec<(String, i64)> = sqlx::query_as(
@@ -119,23 +121,23 @@ async fn send_new_chunks(
     .await?;
     let (mut names, mut starts, mut lengths) = (Vec::new(), Vec::new(), Vec::new());
     for (name, size) in files {
-        // A file is there even if nothing ever comes into it.
-        let is_new = !places.contains_key(&name);
-        let place = places.entry(name.clone()).or_default();
-        // Half a piece can wait for the other half, while there is one to come.
-        let least = if ended { 1 } else { CHUNK_BYTES };
-        let mut due = is_new || size - *place >= least;
-        while due {
-            let length = CHUNK_BYTES.min(size - *place);
+        // A file is created even if it stays empty.
+        let is_new = !positions.contains_key(&name);
+        let position = positions.entry(name.clone()).or_default();
+        // An incomplete chunk waits for its other bytes as long as the dump runs.
+        let minimum = if has_ended { 1 } else { CHUNK_BYTES };
+        let mut is_due = is_new || size - *position >= minimum;
+        while is_due {
+            let length = CHUNK_BYTES.min(size - *position);
             names.push(name.clone());
-            starts.push(*place);
+            starts.push(*position);
             lengths.push(length);
-            *place += length;
-            due = size - *place >= least;
+            *position += length;
+            is_due = size - *position >= minimum;
         }
     }
-    // All of them by one question: a turn for each would cost as much as its bytes.
-    let mut pieces = sqlx::query_as(
+    // One query for all chunks: a round trip for each would cost as much as its bytes.
+    let mut chunks = sqlx::query_as(
         "SELECT name, pg_read_binary_file($1 || '/' || name, start, length)
            FROM unnest($2::text[], $3::bigint[], $4::bigint[]) AS piece (name, start, length)",
     )
@@ -144,7 +146,7 @@ async fn send_new_chunks(
     .bind(&starts)
     .bind(&lengths)
     .fetch(&mut *session);
-    while let Some((name, bytes)) = pieces.try_next().await? {
+    while let Some((name, bytes)) = chunks.try_next().await? {
         if sender
             .send(WriterMessage::Chunk(name, bytes))
             .await
@@ -162,24 +164,24 @@ fn write_files(
     to: &str,
 ) -> Result<(), BackupError> {
     let mut files: BTreeMap<String, (BackupFileWriter, usize)> = BTreeMap::new();
-    while let Some(told) = receiver.blocking_recv() {
-        let WriterMessage::Chunk(name, bytes) = told else {
+    while let Some(message) = receiver.blocking_recv() {
+        let WriterMessage::Chunk(name, bytes) = message else {
             let mut files = files.into_values();
             return files.try_for_each(|(file, _)| partial.finish_file(file));
         };
         let name = format!("{to}/{name}");
-        let (file, unsettled) = match files.entry(name.clone()) {
-            Entry::Occupied(there) => there.into_mut(),
-            Entry::Vacant(place) => place.insert((partial.create_file(&name)?, 0)),
+        let (file, unsynced_bytes) = match files.entry(name.clone()) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert((partial.create_file(&name)?, 0)),
         };
         file.write_all(&bytes)
             .map_err(BackupError::file("write", partial.path().join(&name)))?;
-        *unsettled += bytes.len();
-        if *unsettled >= SYNC_AFTER_BYTES {
+        *unsynced_bytes += bytes.len();
+        if *unsynced_bytes >= SYNC_AFTER_BYTES {
             file.sync_data()?;
-            *unsettled = 0;
+            *unsynced_bytes = 0;
         }
     }
-    // Nobody waits for the rest of it.
+    // The dump was given up.
     Ok(())
 }

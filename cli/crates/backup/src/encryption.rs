@@ -1,5 +1,5 @@
-//! The files of a set, encrypted where it has recipients. The form is that of age
-//! (<https://age-encryption.org/v1>), so that `age --decrypt` opens each of them, too.
+//! The files of a backup, encrypted if it has recipients. The format is that of age
+//! (<https://age-encryption.org/v1>), so that `age --decrypt` also decrypts each of them.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Cursor, Read, Seek as _, SeekFrom, Write};
@@ -12,22 +12,23 @@ use age::{Decryptor, Encryptor, Identity, IdentityFile};
 use super::digest::DigestWriter;
 use super::{Backup, BackupError, manifest};
 
-/// How much of a file is written at a time.
+/// The number of bytes of a file that are written at a time.
 const BUFFER_BYTES: usize = 64 << 10;
-/// Ends the name of a file that is encrypted.
+/// The suffix of the name of an encrypted file.
 const ENCRYPTED_SUFFIX: &str = ".age";
 
-/// To whom the files of a set are encrypted. Where to nobody, they are plain.
+/// The age recipients that the files of a backup are encrypted for. Without recipients, the files
+/// are not encrypted.
 #[derive(Clone, Default)]
 pub struct Recipients(Vec<Recipient>);
 
 impl Recipients {
-    /// The recipients of these texts: `age1…`.
+    /// Parses recipients: `age1…`.
     ///
     /// # Errors
-    /// [`BackupError::Recipient`] for a text that is none.
+    /// Returns [`BackupError::InvalidRecipient`] for a text that is not a recipient.
     pub fn parse<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self, BackupError> {
-        let one = |text: &str| {
+        let parse = |text: &str| {
             text.parse()
                 .map_err(|reason: &str| BackupError::InvalidRecipient {
                     text: text.to_owned(),
@@ -36,17 +37,17 @@ impl Recipients {
         };
         texts
             .into_iter()
-            .map(one)
+            .map(parse)
             .collect::<Result<_, _>>()
             .map(Self)
     }
 
-    /// Each as a text.
+    /// Returns the recipients as strings.
     pub(super) fn to_strings(&self) -> Vec<String> {
         self.0.iter().map(ToString::to_string).collect()
     }
 
-    /// A new file, under this name or what it is called where it is encrypted.
+    /// Creates a file of this name, with a suffix if it is encrypted.
     pub(super) fn create_file(&self, path: PathBuf) -> Result<BackupFileWriter, BackupError> {
         let mut path = path.into_os_string();
         if !self.0.is_empty() {
@@ -54,25 +55,23 @@ impl Recipients {
         }
         let path = PathBuf::from(path);
         let created = File::create(&path).and_then(|file| {
-            let disk = file.try_clone()?;
-            Ok((disk, self.writer(DigestWriter::new(file))?))
+            let handle = file.try_clone()?;
+            Ok((handle, self.writer(DigestWriter::new(file))?))
         });
-        let (disk, writer) = created.map_err(BackupError::file("write", &path))?;
-        Ok(BackupFileWriter {
-            path,
-            file: disk,
-            writer,
-        })
+        let (file, writer) = created.map_err(BackupError::file("write", &path))?;
+        Ok(BackupFileWriter { path, file, writer })
     }
 
     fn writer(&self, file: DigestWriter<File>) -> io::Result<FileWriter> {
-        let to = BufWriter::with_capacity(BUFFER_BYTES, file);
+        let writer = BufWriter::with_capacity(BUFFER_BYTES, file);
         if self.0.is_empty() {
-            return Ok(FileWriter::Plain(to));
+            return Ok(FileWriter::Plain(writer));
         }
-        let recipients = self.0.iter().map(|it| it as &dyn age::Recipient);
+        let recipients = self.0.iter();
+        let recipients = recipients.map(|recipient| recipient as &dyn age::Recipient);
         let encryptor = Encryptor::with_recipients(recipients).map_err(io::Error::other)?;
-        Ok(FileWriter::Encrypted(Box::new(encryptor.wrap_output(to)?)))
+        let encrypted = encryptor.wrap_output(writer)?;
+        Ok(FileWriter::Encrypted(Box::new(encrypted)))
     }
 }
 
@@ -83,7 +82,7 @@ enum FileWriter {
     Encrypted(Box<StreamWriter<PlainWriter>>),
 }
 
-/// A file of a set that is being written.
+/// A writer of a file of a backup.
 pub(super) struct BackupFileWriter {
     path: PathBuf,
     file: File,
@@ -91,15 +90,14 @@ pub(super) struct BackupFileWriter {
 }
 
 impl BackupFileWriter {
-    /// Puts on the disk what was written up to here, so that less is left to be waited for
-    /// in the end.
+    /// Syncs the bytes that were written so far, so that less is left to sync at the end.
     pub(super) fn sync_data(&self) -> Result<(), BackupError> {
         self.file
             .sync_data()
             .map_err(BackupError::file("write", &self.path))
     }
 
-    /// Writes what is left, and puts it on the disk. Without it the file is not whole.
+    /// Writes the remaining bytes and syncs the file, which is incomplete otherwise.
     pub(super) fn finish(self) -> Result<(PathBuf, manifest::FileDigest), BackupError> {
         let plain = match self.writer {
             FileWriter::Plain(writer) => Ok(writer),
@@ -110,8 +108,8 @@ impl BackupFileWriter {
             self.file.sync_all()?;
             Ok(writer.get_ref().file_digest())
         });
-        let file = finished.map_err(BackupError::file("write", &self.path))?;
-        Ok((self.path, file))
+        let digest = finished.map_err(BackupError::file("write", &self.path))?;
+        Ok((self.path, digest))
     }
 }
 
@@ -131,15 +129,15 @@ impl Write for BackupFileWriter {
     }
 }
 
-/// The keys to encrypted sets.
+/// The age identities that decrypt backups.
 #[derive(Default)]
 pub struct Identities(Vec<Box<dyn Identity + Send + Sync>>);
 
 impl Identities {
-    /// The keys of a file, as `age-keygen` writes it.
+    /// Loads the identities of a file that `age-keygen` wrote.
     ///
     /// # Errors
-    /// [`BackupError::Identity`] where it can't be read, or has none.
+    /// Returns [`BackupError::InvalidIdentity`] if the file cannot be read or has no identity.
     pub fn load(path: &Path) -> Result<Self, BackupError> {
         let failed = |reason: String| BackupError::InvalidIdentity {
             path: path.to_owned(),
@@ -147,32 +145,32 @@ impl Identities {
         };
         let file = File::open(path).map_err(|error| failed(error.to_string()))?;
         let file = IdentityFile::from_buffer(BufReader::new(file));
-        let keys = file.map_err(|error| failed(error.to_string()))?;
-        let keys = keys.into_identities();
-        let keys = keys.map_err(|error| failed(error.to_string()))?;
-        if keys.is_empty() {
+        let file = file.map_err(|error| failed(error.to_string()))?;
+        let identities = file.into_identities();
+        let identities = identities.map_err(|error| failed(error.to_string()))?;
+        if identities.is_empty() {
             return Err(failed("the file has no key".to_owned()));
         }
-        Ok(Self(keys))
+        Ok(Self(identities))
     }
 }
 
-/// A set that can be read.
+/// A backup with the identities that decrypt it.
 pub struct OpenBackup<'a> {
-    /// The set.
+    /// The backup.
     pub backup: &'a Backup,
     identities: &'a Identities,
 }
 
-/// A file of a set that is being read.
+/// The content of a file of a backup, decrypted.
 pub(super) struct FileContent {
-    /// How long it is, in bytes.
+    /// The size of the content, in bytes.
     pub(super) bytes: u64,
     reader: Box<dyn Read + Send>,
 }
 
 impl FileContent {
-    /// What is in memory already.
+    /// Returns content from memory.
     pub(super) fn from_bytes(bytes: Vec<u8>) -> Self {
         Self {
             bytes: bytes.len() as u64,
@@ -182,16 +180,16 @@ impl FileContent {
 }
 
 impl Read for FileContent {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        self.reader.read(into)
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.reader.read(buffer)
     }
 }
 
 impl Backup {
-    /// The set with the keys to it.
+    /// Opens the backup with identities.
     ///
     /// # Errors
-    /// [`BackupError::Locked`] where none of them fits.
+    /// Returns [`BackupError::DecryptionFailed`] if no identity decrypts the backup.
     pub fn open<'a>(&'a self, identities: &'a Identities) -> Result<OpenBackup<'a>, BackupError> {
         let opened = OpenBackup {
             backup: self,
@@ -206,49 +204,51 @@ impl Backup {
 }
 
 impl OpenBackup<'_> {
-    /// The files below a folder of the set, by their path in that.
+    /// Opens the files of a directory of the backup, by their path in that directory.
     pub(super) fn read_directory(
         &self,
-        folder: &str,
+        directory: &str,
     ) -> Result<Vec<(String, FileContent)>, BackupError> {
         let names = self.backup.manifest.files.keys();
-        let inner = names.filter_map(|name| name.strip_prefix(folder)?.strip_prefix('/'));
-        inner
+        let names = names.filter_map(|name| name.strip_prefix(directory)?.strip_prefix('/'));
+        names
             .map(|name| name.strip_suffix(ENCRYPTED_SUFFIX).unwrap_or(name))
             .map(|name| {
                 Ok((
                     name.to_owned(),
-                    self.open_file(&format!("{folder}/{name}"))?,
+                    self.open_file(&format!("{directory}/{name}"))?,
                 ))
             })
             .collect()
     }
 
-    /// A file of the set.
+    /// Opens a file of the backup.
     pub(super) fn open_file(&self, name: &str) -> Result<FileContent, BackupError> {
-        let is_sealed = !self.backup.manifest.recipients.is_empty();
-        let suffix = if is_sealed { ENCRYPTED_SUFFIX } else { "" };
+        let is_encrypted = !self.backup.manifest.recipients.is_empty();
+        let suffix = if is_encrypted { ENCRYPTED_SUFFIX } else { "" };
         let path = self.backup.path.join(format!("{name}{suffix}"));
         let read = || BackupError::file("read", path.clone());
         let file = File::open(&path).map_err(read())?;
-        if !is_sealed {
+        if !is_encrypted {
             return Ok(FileContent {
                 bytes: file.metadata().map_err(read())?.len(),
                 reader: Box::new(file),
             });
         }
-        let keys = self.identities.0.iter().map(|key| &**key as &dyn Identity);
-        let opened = Decryptor::new_buffered(BufReader::new(file)).and_then(|it| it.decrypt(keys));
-        let mut reader = opened.map_err(|error| BackupError::DecryptionFailed {
+        let identities = self.identities.0.iter();
+        let identities = identities.map(|identity| &**identity as &dyn Identity);
+        let decrypted = Decryptor::new_buffered(BufReader::new(file))
+            .and_then(|decryptor| decryptor.decrypt(identities));
+        let mut reader = decrypted.map_err(|error| BackupError::DecryptionFailed {
             id: self.backup.manifest.id.clone(),
             reason: error.to_string(),
         })?;
-        let measured = reader.seek(SeekFrom::End(0)).and_then(|bytes| {
+        let size = reader.seek(SeekFrom::End(0)).and_then(|bytes| {
             reader.rewind()?;
             Ok(bytes)
         });
         Ok(FileContent {
-            bytes: measured.map_err(read())?,
+            bytes: size.map_err(read())?,
             reader: Box::new(reader),
         })
     }
@@ -259,54 +259,56 @@ mod tests {
     use age::secrecy::ExposeSecret as _;
 
     use super::*;
-    use crate::examples::manifest as plain;
+    use crate::examples::manifest as example_manifest;
 
     #[test]
-    fn what_is_encrypted_comes_back_to_whoever_has_the_key() {
-        let folder = tempfile::tempdir().unwrap();
+    fn encrypted_file_is_read_with_its_identity_only() {
+        let directory = tempfile::tempdir().unwrap();
         let key = age::x25519::Identity::generate();
         let recipients = Recipients::parse([key.to_public().to_string().as_str()]).unwrap();
         let text = vec![7; 200_000];
-        let mut sealed = recipients.create_file(folder.path().join("file")).unwrap();
-        sealed.write_all(&text).unwrap();
-        sealed.finish().unwrap();
-        let stored = std::fs::read(folder.path().join("file.age")).unwrap();
+        let mut file = recipients
+            .create_file(directory.path().join("file"))
+            .unwrap();
+        file.write_all(&text).unwrap();
+        file.finish().unwrap();
+        let stored = std::fs::read(directory.path().join("file.age")).unwrap();
         assert!(stored.starts_with(b"age-encryption.org/v1"));
 
-        let path = folder.path().join("key.txt");
+        let path = directory.path().join("key.txt");
         std::fs::write(&path, key.to_string().expose_secret()).unwrap();
-        let keys = Identities::load(&path).unwrap();
-        let mut manifest = plain("it", "2026-11-26T10:00:00Z");
+        let identities = Identities::load(&path).unwrap();
+        let mut manifest = example_manifest("id", "2026-11-26T10:00:00Z");
         manifest.recipients = recipients.to_strings();
-        let set = Backup {
-            path: folder.path().to_owned(),
+        let backup = Backup {
+            path: directory.path().to_owned(),
             manifest,
             verified_at: None,
             restore_started_at: None,
             restored_at: None,
         };
         let opened = OpenBackup {
-            backup: &set,
-            identities: &keys,
+            backup: &backup,
+            identities: &identities,
         };
         let mut content = opened.open_file("file").unwrap();
         assert_eq!(content.bytes, 200_000);
-        let mut back = Vec::new();
-        content.read_to_end(&mut back).unwrap();
-        assert_eq!(back, text);
+        let mut decrypted = Vec::new();
+        content.read_to_end(&mut decrypted).unwrap();
+        assert_eq!(decrypted, text);
 
         let opened = OpenBackup {
-            backup: &set,
+            backup: &backup,
             identities: &Identities::default(),
         };
-        let locked = opened.open_file("file").map(|_| ());
-        assert!(matches!(locked, Err(BackupError::DecryptionFailed { .. })));
+        let refused = opened.open_file("file").map(|_| ());
+        assert!(matches!(refused, Err(BackupError::DecryptionFailed { .. })));
     }
 
     #[test]
-    fn what_is_no_key_is_told() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("key.txt");
+    fn invalid_identity_file_and_recipient_are_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("key.txt");
         std::fs::write(&path, "# nothing\n").unwrap();
         assert!(Identities::load(&path).is_err());
         let recipients = Recipients::parse(["age1nobody"]).map(|_| ());

@@ -1,4 +1,4 @@
-//! Why a set can't be made, or is not to be trusted.
+//! Errors of creating, checking and restoring backups.
 
 use std::io;
 use std::path::PathBuf;
@@ -13,222 +13,222 @@ use thiserror::Error;
 use super::BackupCandidate;
 use super::manifest::FORMAT_VERSION;
 
-/// A set can't be made, read or restored.
+/// A backup cannot be created, read or restored.
 #[derive(Debug, Error)]
 pub enum BackupError {
-    /// A file of a set can't be read or written.
+    /// A file of a backup cannot be read or written.
     #[error("could not {doing} {}", path.display())]
     File {
-        /// What was tried.
+        /// The operation that failed.
         doing: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// The engine does not do what is asked of it.
+    /// A request to the engine failed.
     #[error("could not access a container of the stack")]
     Engine(#[from] EngineError),
     /// A command in a container failed.
     #[error("{command} failed: {stderr}")]
     Command {
-        /// Which.
+        /// The name of the command.
         command: String,
-        /// What it said last.
+        /// The end of its error output.
         stderr: String,
     },
-    /// The database refused.
+    /// A request to PostgreSQL failed.
     #[error("could not query PostgreSQL")]
     Sql(#[from] sqlx::Error),
-    /// The database can't be set up as migrations have it.
+    /// The migrations could not be applied to the restored database.
     #[error("could not set up the restored database")]
     Setup(#[from] dm_components::database_setup::DatabaseError),
-    /// The broker refused.
+    /// A request to RabbitMQ failed.
     #[error("could not read or change RabbitMQ")]
     Broker(#[from] MessagingError),
-    /// could not query Keycloak.
+    /// A request to Keycloak failed.
     #[error("could not query Keycloak")]
     Keycloak(#[from] reqwest::Error),
-    /// The directory refused.
+    /// A request to OpenLDAP failed.
     #[error("could not query OpenLDAP")]
     Directory(#[from] ldap3::LdapError),
-    /// There is no such set.
+    /// No backup has this id.
     #[error("there is no backup `{0}`")]
     NotFound(String),
-    /// Several sets have an id that begins so.
+    /// The ids of several backups begin with the given prefix.
     #[error("the id `{prefix}` is ambiguous: {} backups begin with it", candidates.len())]
     Ambiguous {
-        /// What was given.
+        /// The given prefix.
         prefix: String,
-        /// Those sets.
+        /// The backups whose ids begin with it.
         candidates: Vec<BackupCandidate>,
     },
-    /// There are none but safety copies, and `latest` is none of these.
+    /// There are only safety backups, which `latest` does not select.
     #[error("there is no manual or scheduled backup, only safety backups")]
     OnlySafetyBackups {
-        /// These.
+        /// The safety backups.
         candidates: Vec<BackupCandidate>,
     },
-    /// There are none at all.
+    /// The directory contains no backups.
     #[error("there are no backups in {}", .0.display())]
     NoBackups(PathBuf),
-    /// A set is not what its manifest says.
+    /// The files of a backup do not match its manifest.
     #[error("backup `{id}` is damaged")]
     Damaged {
-        /// Which.
+        /// The id of the backup.
         id: String,
-        /// What is wrong.
+        /// The differences from the manifest.
         problems: Vec<String>,
     },
-    /// A set has another form than this `dm` knows.
+    /// A backup has a format that this `dm` does not support.
     #[error(
         "could not read backup `{id}`: its format is {found}, and this version of dm reads {FORMAT_VERSION}"
     )]
     UnsupportedFormat {
-        /// Which.
+        /// The id of the backup.
         id: String,
-        /// Its format.
+        /// The format of the backup.
         found: u32,
     },
-    /// A set is of another instance.
+    /// A backup was created of another instance.
     #[error(
         "backup `{id}` belongs to instance `{backup_instance}`, and this is instance `{current_instance}`"
     )]
     OtherInstance {
-        /// Which.
+        /// The id of the backup.
         id: String,
-        /// Of which instance.
+        /// The instance of the backup.
         backup_instance: String,
-        /// Which one this is.
+        /// The current instance.
         current_instance: String,
     },
-    /// A set is of a newer server.
+    /// A backup was created with a newer server than the stack runs.
     #[error(
         "backup `{id}` was made with {server} {backup_version}, and the stack runs {running_version}"
     )]
     ServerTooOld {
-        /// Which.
+        /// The id of the backup.
         id: String,
-        /// Of which server.
+        /// The name of the server.
         server: &'static str,
-        /// Of which version.
+        /// The version in the backup.
         backup_version: String,
-        /// What runs.
+        /// The version that the stack runs.
         running_version: String,
     },
-    /// A set has no such schema.
+    /// A backup does not contain the requested schema.
     #[error("backup `{id}` has no schema `{name}`")]
     SchemaNotFound {
-        /// Which.
+        /// The id of the backup.
         id: String,
-        /// What was asked for.
+        /// The requested schema.
         name: String,
-        /// What it has.
+        /// The schemas of the backup.
         known: Vec<String>,
     },
-    /// The schema of `dm` itself was asked for.
+    /// The schema of `dm` itself was requested.
     #[error("could not restore schema `dm_ops` alone: it belongs to dm")]
     OpsSchema(
-        /// The set.
+        /// The id of the backup.
         String,
     ),
-    /// Something elsewhere hangs on a schema.
+    /// Objects outside a schema depend on it.
     #[error("could not replace schema `{schema}` alone: other objects depend on it")]
     Dependents {
         /// The schema.
         schema: String,
-        /// What hangs on it.
+        /// The dependent objects.
         dependents: Vec<String>,
     },
-    /// The server lacks extensions.
+    /// The server lacks extensions that the backup requires.
     #[error("PostgreSQL lacks extensions that the backup requires: {}", .0.join(", "))]
     MissingExtensions(Vec<String>),
-    /// The disk has no room for a second database.
+    /// The disk has no space for a second database.
     #[error(
         "the disk of PostgreSQL has {} free, and a restore needs {}",
         bytesize::ByteSize::b(*free).display().si(),
         bytesize::ByteSize::b(*needed).display().si()
     )]
     InsufficientSpace {
-        /// How much is needed, in bytes.
+        /// The required space, in bytes.
         needed: u64,
-        /// How much there is.
+        /// The free space, in bytes.
         free: u64,
     },
-    /// Another session holds a lock.
+    /// Another session held a lock for longer than the timeout.
     #[error("could not lock the tables of the database")]
     LockTimeout(#[source] LockWait),
-    /// Queues fill again as fast as they are emptied.
+    /// The queues receive messages as fast as they are recreated.
     #[error("could not empty the queues: a program outside the stack publishes to them")]
     QueuesNotEmpty,
-    /// The server did not tell whether two databases have changed places.
+    /// The server could not confirm whether the databases have been swapped.
     #[error("lost the connection to PostgreSQL while the databases were swapped")]
     SwapUnconfirmed(#[source] Box<BackupError>),
-    /// Nothing has changed, but what was stopped does not run again.
+    /// Nothing has changed, but stopped containers could not be started again.
     #[error("could not restore: nothing has changed, and these containers are stopped: {}", containers.join(", "))]
     ContainersStopped {
         /// The containers.
         containers: Vec<String>,
-        /// Why it failed.
+        /// The cause.
         source: Box<BackupError>,
     },
-    /// The database is restored, and not all of the rest.
+    /// The database is restored, but the restore could not be completed.
     #[error(
         "could not complete the restore of {id}: the database is restored, and the services and Keycloak are stopped"
     )]
     RestoreIncomplete {
-        /// The set.
+        /// The id of the backup.
         id: String,
-        /// What failed.
+        /// The cause.
         source: Box<BackupError>,
     },
-    /// A text is no recipient of age.
+    /// A text is not an age recipient.
     #[error("`{text}` is not an age recipient: {reason}")]
     InvalidRecipient {
         /// The text.
         text: String,
-        /// Why not.
+        /// The reason, as age reports it.
         reason: String,
     },
-    /// A file has no key of age.
+    /// A file contains no age identity.
     #[error("could not read an age identity from {}: {reason}", path.display())]
     InvalidIdentity {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The reason, as age reports it.
         reason: String,
     },
-    /// No key fits.
+    /// No identity decrypts a backup.
     #[error("could not decrypt backup `{id}`: {reason}")]
     DecryptionFailed {
-        /// Which.
+        /// The id of the backup.
         id: String,
-        /// Why it can't be read.
+        /// The reason, as age reports it.
         reason: String,
     },
-    /// Nobody said that the data may be replaced.
+    /// The replacement of the data was not confirmed.
     #[error("could not restore: replacing data of instance `{0}` was not confirmed")]
     NotConfirmed(String),
-    /// Nobody said that backups may go.
+    /// The removal of backups was not confirmed.
     #[error("could not prune: the removal of {0} backups was not confirmed")]
     PruneNotConfirmed(usize),
-    /// What was restored is not what was saved.
+    /// The restored tables have other row counts than the backup.
     #[error("the restored tables have other row counts than the backup")]
     RowCountMismatch(Vec<String>),
-    /// An earlier restore was cut short.
+    /// An earlier restore has not been completed.
     #[error("the restore of backup `{0}` has not been completed")]
     UnfinishedRestore(String),
-    /// There is no restore to carry on with.
+    /// There is no restore to resume.
     #[error("there is no unfinished restore")]
     NothingToResume,
-    /// Somebody interrupted it.
+    /// The command was interrupted.
     #[error("interrupted; {0}")]
     Interrupted(&'static str),
 }
 
 impl BackupError {
-    /// A failure with a file.
+    /// Returns a function that converts an I/O error of a file.
     pub(super) fn file(
         doing: &'static str,
         path: impl Into<PathBuf>,
@@ -281,10 +281,8 @@ impl UserError for BackupError {
 
     fn details(&self) -> Vec<String> {
         match self {
-            Self::Damaged {
-                problems: found, ..
-            } => found.clone(),
-            Self::RowCountMismatch(found) => found.clone(),
+            Self::Damaged { problems, .. } => problems.clone(),
+            Self::RowCountMismatch(differences) => differences.clone(),
             Self::Dependents { dependents, .. } => dependents.clone(),
             Self::ContainersStopped { source, .. } | Self::RestoreIncomplete { source, .. } => {
                 source.details()
@@ -340,10 +338,9 @@ impl UserError for BackupError {
             ],
             Self::UnsupportedFormat { .. } => vec!["use a newer version of dm".into()],
             Self::OtherInstance {
-                backup_instance: of,
-                ..
+                backup_instance, ..
             } => vec![
-                format!("dm --instance {of} backup restore …"),
+                format!("dm --instance {backup_instance} backup restore …"),
                 "or allow a backup of another instance: dm backup restore --foreign …".into(),
             ],
             Self::InvalidRecipient { .. } => {
@@ -384,7 +381,7 @@ impl UserError for BackupError {
             Self::InsufficientSpace { .. } => {
                 vec!["free disk space, for example: dm images prune".into()]
             }
-            Self::LockTimeout(blocked) => blocked.suggestions(),
+            Self::LockTimeout(wait) => wait.suggestions(),
             Self::QueuesNotEmpty => vec![
                 "stop the program, then: dm backup restore --resume".into(),
                 "show its connections: dm open rabbitmq".into(),

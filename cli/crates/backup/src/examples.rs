@@ -1,10 +1,10 @@
-//! What the tests of other crates show.
+//! Examples for the tests of this and other crates.
 
 use std::collections::BTreeMap;
 
 use crate::manifest::{FORMAT_VERSION, Manifest, PostgresManifest, Purpose};
 
-/// The manifest of a backup with one table.
+/// Returns the manifest of a backup with one table.
 #[must_use]
 #[allow(clippy::unwrap_used, reason = "tests alone use it")]
 pub fn manifest(id: &str, taken_at: &str) -> Manifest {

@@ -1,5 +1,5 @@
-//! Whatever a manifest says, a set is read or refused, and what it says is bounded by nothing
-//! but itself.
+//! Property test: a backup with a mutated manifest is either read or refused, without a panic or an
+//! overflow.
 
 use std::fs;
 
@@ -44,33 +44,33 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn any_manifest_is_read_or_refused(text in dm_text_mutations::mutated_bytes(corpus())) {
-        let folder = tempfile::tempdir().unwrap();
-        let set = folder.path().join(ID);
-        fs::create_dir(&set).unwrap();
-        fs::write(set.join("manifest.json"), &text).unwrap();
-        fs::write(set.join("manifest.blake3"), digest::digest_bytes(&text)).unwrap();
-        fs::write(set.join("realm.json"), "{}").unwrap();
-        let store = BackupStore::new(folder.path().to_owned());
+    fn mutated_manifest_is_read_or_refused(text in dm_text_mutations::mutated_bytes(corpus())) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(ID);
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("manifest.json"), &text).unwrap();
+        fs::write(path.join("manifest.blake3"), digest::digest_bytes(&text)).unwrap();
+        fs::write(path.join("realm.json"), "{}").unwrap();
+        let store = BackupStore::new(directory.path().to_owned());
         match store.find(ID) {
-            Ok(found) => {
-                prop_assert_eq!(&found.manifest.id, ID);
-                // Sums of numbers that nobody has counted.
-                let _ = (found.manifest.total_bytes(), found.manifest.total_rows());
-                let _ = (found.manifest.schemas(), found.manifest.postgres.major_version());
-                // Its files are not there, or not what it says.
-                let checked = found.verify_files();
-                prop_assert!(checked.is_err());
-                prop_assert!(!folder.path().join("x").exists());
+            Ok(backup) => {
+                prop_assert_eq!(&backup.manifest.id, ID);
+                // Sums of arbitrary numbers must not overflow.
+                let _ = (backup.manifest.total_bytes(), backup.manifest.total_rows());
+                let _ = (backup.manifest.schemas(), backup.manifest.postgres.major_version());
+                // The files are missing or do not match the manifest.
+                let verified = backup.verify_files();
+                prop_assert!(verified.is_err());
+                prop_assert!(!directory.path().join("x").exists());
             }
             Err(error) => {
-                let told = format!("{error}");
-                prop_assert!(told.contains(ID), "{}", told);
+                let message = format!("{error}");
+                prop_assert!(message.contains(ID), "{}", message);
                 let is_known = matches!(
                     error,
                     BackupError::Damaged { .. } | BackupError::UnsupportedFormat { .. }
                 );
-                prop_assert!(is_known, "{}", told);
+                prop_assert!(is_known, "{}", message);
             }
         }
     }

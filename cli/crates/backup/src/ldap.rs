@@ -1,7 +1,7 @@
-//! The directory's entries, as its administrator reads them over the network.
+//! The entries of the LDAP directory, as its administrator reads them over the network.
 //!
-//! The form is LDIF with what the server keeps of each entry (ids, times, hashes of
-//! passwords), which `slapadd` takes. What the server works out when it is asked is left out.
+//! The format is LDIF with the operational attributes of each entry (ids, times, password hashes),
+//! which `slapadd` accepts. Attributes that the server computes on request are omitted.
 
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, Scope, SearchEntry
 
 use super::BackupError;
 
-/// How long the server may take to answer.
+/// How long the server may take to respond.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// Attributes that are worked out when they are asked for. `slapadd` refuses them.
+/// Attributes that the server computes on request. `slapadd` refuses them.
 const COMPUTED_ATTRIBUTES: [&str; 4] = [
     "entryDN",
     "subschemaSubentry",
@@ -22,15 +22,15 @@ const COMPUTED_ATTRIBUTES: [&str; 4] = [
     "numSubordinates",
 ];
 
-/// The way to a directory, as its administrator.
+/// The address of an LDAP directory and the login of its administrator.
 pub(super) struct LdapDirectory {
-    /// Its address.
+    /// The URL of the server.
     pub(super) url: String,
-    /// The name above all of its entries.
+    /// The DN of the root entry.
     pub(super) base_dn: String,
-    /// The administrator's name, whom no limit and no rule of access holds for.
+    /// The DN of the administrator, who is exempt from limits and access rules.
     pub(super) bind_dn: String,
-    /// The administrator's password.
+    /// The password of the administrator.
     pub(super) password: String,
 }
 
@@ -46,22 +46,22 @@ impl LdapDirectory {
         Ok(ldap)
     }
 
-    /// Asks whether it answers.
+    /// Checks that the administrator can log in.
     ///
     /// # Errors
-    /// It is away, or refuses.
+    /// Returns [`BackupError::Directory`] if the server cannot be reached or refuses the login.
     pub(super) async fn check_connection(&self) -> Result<(), BackupError> {
         let mut ldap = self.connect().await?;
         Ok(ldap.unbind().await?)
     }
 
-    /// All entries, each after the one above it.
+    /// Exports all entries as LDIF, each after its parent.
     ///
     /// # Errors
-    /// It is away, or refuses.
+    /// Returns [`BackupError::Directory`] if the server cannot be reached or refuses a request.
     pub(super) async fn export(&self) -> Result<Vec<u8>, BackupError> {
         let mut ldap = self.connect().await?;
-        // With this control groups that are worked out, and referrals, come as they are kept.
+        // This control returns dynamic groups and referrals as they are stored.
         let (entries, _) = ldap
             .with_timeout(REQUEST_TIMEOUT)
             .with_controls(ManageDsaIt)
@@ -76,24 +76,25 @@ impl LdapDirectory {
         ldap.unbind().await?;
         let mut entries: Vec<SearchEntry> =
             entries.into_iter().map(SearchEntry::construct).collect();
-        // As they are kept, which is the order in which they were made, unless one was moved.
+        // The server returns entries in the order of creation, in which a moved entry may precede
+        // its parent. The sort is stable.
         entries.sort_by_key(|entry| dn_depth(&entry.dn));
         Ok(entries.iter().map(to_ldif).collect::<String>().into_bytes())
     }
 }
 
-/// How many names are above an entry's own.
+/// Returns the number of ancestors in a DN.
 fn dn_depth(dn: &str) -> usize {
     let mut escaped = false;
-    let separators = dn.chars().filter(|&letter| {
-        let separates = letter == ',' && !escaped;
-        escaped = letter == '\\' && !escaped;
+    let separators = dn.chars().filter(|&character| {
+        let separates = character == ',' && !escaped;
+        escaped = character == '\\' && !escaped;
         separates
     });
     separators.count()
 }
 
-/// An entry, ended by an empty line.
+/// Returns an entry in LDIF, with an empty line at the end.
 fn to_ldif(entry: &SearchEntry) -> String {
     let mut text = ldif_line("dn", entry.dn.as_bytes());
     let plain = entry.attrs.iter().map(|(name, values)| {
@@ -109,7 +110,7 @@ fn to_ldif(entry: &SearchEntry) -> String {
     for (name, values) in attributes {
         if COMPUTED_ATTRIBUTES
             .iter()
-            .any(|it| it.eq_ignore_ascii_case(name))
+            .any(|computed| computed.eq_ignore_ascii_case(name))
         {
             continue;
         }
@@ -119,7 +120,7 @@ fn to_ldif(entry: &SearchEntry) -> String {
     text
 }
 
-/// An attribute with a value; in base64 where it is not plainly safe.
+/// Returns an attribute with a value, in base64 unless the value is a safe string.
 fn ldif_line(name: &str, value: &[u8]) -> String {
     let starts_safe = !matches!(value.first(), Some(b' ' | b':' | b'<'));
     let is_safe = starts_safe
@@ -138,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_entry_is_written_so_that_it_can_be_read_back() {
+    fn ldif_encodes_unsafe_values_and_omits_computed_attributes() {
         let attribute = |name: &str, values: &[&str]| {
             let values = values.iter().map(ToString::to_string).collect();
             (name.to_owned(), values)
@@ -171,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_is_as_deep_as_it_has_names_above_it() {
+    fn dn_depth_ignores_escaped_commas() {
         assert_eq!(dn_depth("dc=dm"), 0);
         assert_eq!(dn_depth(r"cn=Scott\, Michael,ou=people,dc=dm"), 2);
         assert_eq!(dn_depth(r"cn=back\\,dc=dm"), 1);

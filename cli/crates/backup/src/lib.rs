@@ -1,40 +1,41 @@
-//! Copies of all that the stack holds, that prove themselves.
+//! Backups of everything that the stack stores, verified by digests.
 //!
 //! ```text
-//! manifest    what a set is, and the digest of each of its files
-//! digest      what a file's bytes are known by
-//! seal        the files of a set, encrypted for its recipients
-//! partial     a set that is being made
-//! store       the folder of sets
-//! keep        which of them stay, and why
-//! job         a schedule in a container: what it is given, and what it tells of itself
-//! access      the servers that a set is made of, and who may ask them
-//! server      commands in the servers' containers, and files into them
-//! near        a session with the database past the engine's port proxy
-//! counts      how many rows there are, in a database and in a dump
-//! dump        pg_dump, which the server runs
-//! collect     the files of a dump, while they are written
-//! directory   the directory's entries
-//! create      a set of the running stack
-//! quote       names and texts as SQL has them
-//! roles       the roles of the database's server
-//! server_side what else a database has from its server
-//! space       whether there is room for a second database
-//! target      the server that gets a set's database
-//! database    a set's database beside the one that is served
-//! swap        the two change places
-//! schema      one schema changes places
-//! broker      the broker's queues, topology and dead letters
-//! refill      what the restored outboxes have published, in queues again
-//! orphans     what of an account is not in the backup just so
-//! rest        what is done once the database is back
-//! extent      how much of a set comes back
-//! context     what a restore works on
-//! restore     a set brought back: what is done, and in which order
+//! manifest           the description of a backup, with the digest of each of its files
+//! digest             BLAKE3 digests of files
+//! encryption         the files of a backup, encrypted for its recipients
+//! partial_backup     a backup that is being created
+//! backup_store       the directory of backups
+//! retention          which backups are kept, and why
+//! schedule           scheduled backups: the input of the container and its report
+//! scheduler          the container that creates backups when they are due
+//! server_access      the servers that are backed up, and their administrators
+//! server_container   commands and files in the containers of the servers
+//! direct_connection  a session with the database that bypasses the engine's port proxy
+//! row_counts         the number of rows in a database and in a dump
+//! dump               pg_dump, run by the server
+//! dump_stream        the files of a dump, copied while they are written
+//! ldap               the entries of the LDAP directory
+//! create             the creation of a backup of the running stack
+//! quote              quoting of SQL identifiers and literals
+//! roles              the roles of the database server
+//! server_metadata    properties of a database that are not in its dump
+//! disk_space         the check for space for a second database
+//! restore_target     the server to which a database is restored
+//! staged_database    the database of a backup, prepared beside the one in use
+//! database_swap      the swap of the two databases
+//! schema_restore     the replacement of one schema
+//! broker             the queues, topology and dead letters of the broker
+//! republish          events of the restored outboxes, published to the queues again
+//! orphans            events that are neither in an outbox nor in the backup
+//! post_swap          the steps of a restore after the swap
+//! restore_scope      the part of a backup that is restored
+//! context            the servers that a restore changes
+//! restore            the steps of a restore and their order
 //! ```
 //!
-//! A set is a folder. It is made under another name, its manifest is written last, and it
-//! gets its name when all of it is on the disk: what has a name is complete.
+//! A backup is a directory. It is created under a temporary name, its manifest is written last,
+//! and it is renamed when all of it is on disk: a directory with the name of a backup is complete.
 
 mod backup_store;
 mod broker;
@@ -88,7 +89,7 @@ pub use restore_target::RestoreTarget;
 pub use retention::{
     KeepReason, PruneReason, RetentionDecision, RetentionPolicy, RetentionVerdict,
 };
-pub use row_counts::count_rows as rows_now;
+pub use row_counts::count_rows;
 pub use server_access::{ServerAccess, ServerConnections};
 pub use server_container::ServerContainer;
 pub use staged_database::{

@@ -1,30 +1,30 @@
-//! What a set is.
+//! The manifest of a backup.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-/// The form of sets that is written, and the only one that is read.
+/// The format of backups that is written, and the only format that is read.
 pub(crate) const FORMAT_VERSION: u32 = 4;
 
-/// Rows by table, e.g. `orders.orders`.
+/// The number of rows by table, e.g. `orders.orders`.
 pub type RowCounts = BTreeMap<String, i64>;
 
-/// Why a set was made.
+/// Why a backup was created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Purpose {
-    /// A person asked for it.
+    /// By a command of the user.
     Manual,
-    /// It was due.
+    /// By the schedule.
     Scheduled,
-    /// A restore was about to replace what is in it.
+    /// By a restore, before it replaced the data.
     Safety,
 }
 
 impl Purpose {
-    /// The word for it.
+    /// Returns the name of the purpose.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -35,83 +35,83 @@ impl Purpose {
     }
 }
 
-/// What a set is, with the digest of each of its files.
+/// The description of a backup, with the digest of each of its files.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// The form of the set.
+    /// The format of the backup.
     pub format: u32,
-    /// Its id, which is its folder's name.
+    /// The id of the backup, which is the name of its directory.
     pub id: String,
-    /// Why it was made.
+    /// Why the backup was created.
     pub purpose: Purpose,
-    /// When the state was, that it holds.
+    /// The time of the state that the backup contains.
     pub taken_at: DateTime<Utc>,
-    /// The version of `dm` that made it.
+    /// The version of `dm` that created the backup.
     pub dm: String,
-    /// The project that it is of.
+    /// The project of the stack.
     pub project: String,
-    /// The instance that it is of.
+    /// The instance of the stack.
     pub instance: String,
     /// The database.
     pub postgres: PostgresManifest,
-    /// The broker's version.
+    /// The version of RabbitMQ.
     pub rabbitmq: String,
-    /// Keycloak's version.
+    /// The version of Keycloak.
     pub keycloak: String,
-    /// What the broker had, in its dead-letter queues, by work queue.
+    /// The number of dead letters by work queue.
     pub dead_letters: BTreeMap<String, u64>,
-    /// Events that were written and not published.
+    /// The number of events that had not been published.
     pub pending: i64,
-    /// To whom its files are encrypted, as age writes recipients; to nobody: they are plain.
+    /// The age recipients that the files are encrypted for. If empty, the files are not encrypted.
     #[serde(default)]
     pub recipients: Vec<String>,
-    /// How long each part took, in seconds. They are saved side by side.
+    /// The duration of each part in seconds. Parts are saved concurrently.
     pub seconds: BTreeMap<String, f64>,
-    /// Its files, by their path in it.
+    /// The files, by their path in the backup.
     pub files: BTreeMap<String, FileDigest>,
 }
 
-/// The database of a set.
+/// The database of a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PostgresManifest {
-    /// The server's version, e.g. `17.12`.
+    /// The version of the server, e.g. `17.12`.
     pub version: String,
-    /// The database's name.
+    /// The name of the database.
     pub database: String,
-    /// Where the server's log was.
+    /// The position of the write-ahead log.
     pub lsn: String,
-    /// How much of the disk it took, in bytes.
+    /// The size of the database on disk, in bytes.
     pub bytes: u64,
-    /// How many rows each table had, in the very state that was dumped.
+    /// The number of rows of each table in the dumped snapshot.
     pub rows: RowCounts,
 }
 
 impl PostgresManifest {
-    /// The server's major version.
+    /// Returns the major version of the server.
     #[must_use]
     pub(crate) fn major_version(&self) -> &str {
         self.version.split('.').next().unwrap_or_default()
     }
 }
 
-/// A file of a set.
+/// The size and digest of a file of a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileDigest {
-    /// Its length, in bytes.
+    /// The size of the file, in bytes.
     pub bytes: u64,
-    /// Its BLAKE3 digest, in hexadecimal digits.
+    /// The BLAKE3 digest of the file, in hexadecimal digits.
     pub blake3: String,
 }
 
 impl Manifest {
-    /// How long all of its files are, in bytes.
+    /// Returns the size of all files together, in bytes.
     #[must_use]
     pub fn total_bytes(&self) -> u64 {
         let sizes = self.files.values().map(|file| file.bytes);
         sizes.fold(0, u64::saturating_add)
     }
 
-    /// The schemas that it has tables of.
+    /// Returns the schemas that have tables in the backup.
     #[must_use]
     pub(crate) fn schemas(&self) -> BTreeSet<&str> {
         let tables = self.postgres.rows.keys();
@@ -120,7 +120,7 @@ impl Manifest {
             .collect()
     }
 
-    /// How many rows all of its tables have.
+    /// Returns the number of rows of all tables together.
     #[must_use]
     pub fn total_rows(&self) -> i64 {
         let counts = self.postgres.rows.values();

@@ -1,4 +1,4 @@
-//! What no outbox has written, and is not in the backup just so.
+//! Orphaned events and dead letters that the backup does not contain.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +9,11 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 use super::BackupError;
 use super::broker::DeadLetterIds;
 
-/// Which of these, queue and event or letter, have come since the last restore. `letters` are
-/// the dead letters that came with it.
+/// Returns those orphans, as queue and id of an event or letter, that were added since the last
+/// restore. `letters` are the dead letters of the restored backup.
 ///
 /// # Errors
-/// The server fails.
+/// If the database cannot be queried.
 pub async fn orphaned_since_restore(
     options: &PgConnectOptions,
     stores: &[ServiceTables],
@@ -31,10 +31,10 @@ pub async fn orphaned_since_restore(
         };
         let ids: Vec<&str> = since
             .iter()
-            .filter(|(of, _)| of == queue)
+            .filter(|(orphan_queue, _)| orphan_queue == queue)
             .map(|(_, id)| id.as_str())
             .collect();
-        // By the server's clock, as the inbox has it.
+        // By the clock of the server, which the inbox uses.
         let statement = format!(
             "SELECT event_id FROM \"{}\".inbox_events
               WHERE queue = $1 AND event_id = ANY($2)
@@ -47,38 +47,38 @@ pub async fn orphaned_since_restore(
             .bind(ids)
             .fetch_all(&mut session)
             .await?;
-        since.retain(|(of, id)| of != queue || !before.contains(id));
+        since.retain(|(orphan_queue, id)| orphan_queue != queue || !before.contains(id));
     }
     session.close().await?;
     Ok(since)
 }
 
-/// Those that no dead letter of a set is like: by the event's id, or by how many of its queue
-/// have none.
+/// Removes the orphans that are dead letters of the backup: by the id of the event, or by the
+/// number of dead letters without an id in the same queue.
 fn without_known_letters(
     orphans: Vec<(String, String)>,
     letters: &DeadLetterIds,
 ) -> Vec<(String, String)> {
-    let mut nameless: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut without_id: BTreeMap<&str, usize> = BTreeMap::new();
     for (queue, ids) in letters {
         let count = ids.iter().filter(|id| id.is_none()).count();
-        nameless.insert(queue, count);
+        without_id.insert(queue, count);
     }
-    let is_unknown = |(queue, what): &(String, String)| {
+    let mut is_unknown = |(queue, orphan): &(String, String)| {
         let ids = letters.get(queue);
-        if ids.is_some_and(|ids| ids.iter().flatten().any(|id| id == what)) {
+        if ids.is_some_and(|ids| ids.iter().flatten().any(|id| id == orphan)) {
             return false;
         }
-        match nameless.get_mut(queue.as_str()) {
-            Some(left) if *left > 0 => {
-                *left -= 1;
+        match without_id.get_mut(queue.as_str()) {
+            Some(remaining) if *remaining > 0 => {
+                *remaining -= 1;
                 false
             }
             _ => true,
         }
     };
-    let mut is_unknown = is_unknown;
-    orphans.into_iter().filter(|it| is_unknown(it)).collect()
+    let unknown = orphans.into_iter().filter(|orphan| is_unknown(orphan));
+    unknown.collect()
 }
 
 #[cfg(test)]
@@ -86,14 +86,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_dead_letter_of_the_backup_is_no_news() {
+    fn dead_letters_of_the_backup_are_not_orphans() {
         let letters = DeadLetterIds::from([("q".to_owned(), vec![Some("evt_1".to_owned()), None])]);
-        let orphan = |what: &str| ("q".to_owned(), what.to_owned());
-        let found = without_known_letters(
+        let orphan = |id: &str| ("q".to_owned(), id.to_owned());
+        let remaining = without_known_letters(
             vec![orphan("evt_1"), orphan("print_1"), orphan("evt_2")],
             &letters,
         );
-        assert_eq!(found, [orphan("evt_2")]);
+        assert_eq!(remaining, [orphan("evt_2")]);
         assert_eq!(
             without_known_letters(vec![orphan("evt_1")], &DeadLetterIds::new()).len(),
             1

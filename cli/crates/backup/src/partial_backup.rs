@@ -1,4 +1,4 @@
-//! A set while it is being made.
+//! A backup that is being created.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,7 +9,7 @@ use super::encryption::BackupFileWriter;
 use super::manifest::FileDigest;
 use super::{BackupError, Recipients};
 
-/// The folder of a set that is not complete, and which of its files are.
+/// The directory of an incomplete backup, with the files that are complete.
 pub(super) struct PartialBackup {
     path: PathBuf,
     recipients: Recipients,
@@ -17,7 +17,7 @@ pub(super) struct PartialBackup {
 }
 
 impl PartialBackup {
-    /// A set without files, in a folder that is there.
+    /// Returns a backup without files, in an existing directory.
     pub(super) fn new(path: PathBuf, recipients: Recipients) -> Self {
         Self {
             path,
@@ -26,47 +26,47 @@ impl PartialBackup {
         }
     }
 
-    /// Its folder.
+    /// Returns the directory of the backup.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// A new file, of which the set has nothing before it is added.
+    /// Creates a file. It becomes a file of the backup by [`Self::finish_file`].
     ///
     /// # Errors
-    /// The disk is full, or the like.
+    /// Returns [`BackupError::File`] if the file cannot be created.
     pub(super) fn create_file(&self, name: &str) -> Result<BackupFileWriter, BackupError> {
         let path = self.path.join(name);
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(BackupError::file("create", folder))?;
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).map_err(BackupError::file("create", parent))?;
         }
         self.recipients.create_file(path)
     }
 
-    /// Ends a file, puts it on the disk and has it in the set.
+    /// Finishes a file, syncs it to disk and adds it to the backup.
     ///
     /// # Errors
-    /// The disk is full, or the like.
-    pub(super) fn finish_file(&self, sealed: BackupFileWriter) -> Result<(), BackupError> {
-        let (path, file) = sealed.finish()?;
+    /// Returns [`BackupError::File`] if the file cannot be written.
+    pub(super) fn finish_file(&self, file: BackupFileWriter) -> Result<(), BackupError> {
+        let (path, digest) = file.finish()?;
         let name = path.strip_prefix(&self.path).unwrap_or(&path);
         self.lock_files()
-            .insert(name.to_string_lossy().into_owned(), file);
+            .insert(name.to_string_lossy().into_owned(), digest);
         Ok(())
     }
 
-    /// The files that it has, by their path in it.
+    /// Returns the complete files, by their path in the backup.
     pub(super) fn files(&self) -> BTreeMap<String, FileDigest> {
         self.lock_files().clone()
     }
 
     fn lock_files(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, FileDigest>> {
-        // Nobody panics with half an entry in it.
+        // A panic cannot leave an incomplete entry.
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Puts a folder's entries, or a file, on the disk.
+/// Syncs a file or the entries of a directory to disk.
 pub(super) fn fsync(path: &Path) -> Result<(), BackupError> {
     fs::File::open(path)
         .and_then(|file| file.sync_all())

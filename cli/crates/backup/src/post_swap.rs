@@ -1,5 +1,5 @@
-//! What a set has besides the database. Doing any of it twice does no harm, so that a
-//! restore that was cut short is carried on with.
+//! The steps of a restore after the swap: broker and LDAP directory. Each step can be repeated,
+//! so that an interrupted restore can be resumed.
 
 use sqlx::{AssertSqlSafe, Connection as _};
 
@@ -9,17 +9,17 @@ use super::encryption::FileContent;
 use super::quote::quote_identifier;
 use super::{BackupError, OpenBackup, ServerContainer, republish, staged_database};
 
-/// Where the directory's server has its database.
+/// The directory of the database of OpenLDAP.
 const LDAP_DATABASE_DIR: &str = "/var/lib/ldap/db";
-/// Where it has its configuration.
+/// The directory of the configuration of OpenLDAP.
 const LDAP_CONFIG_DIR: &str = "/etc/ldap/slapd.d";
 
-/// Brings the broker's queues and topology back, and the directory where there is one, and
-/// opens broker and database to the services. Answers the dead letters that were brought
-/// back.
+/// Restores the queues and topology of the broker and, if the stack has one, the LDAP directory.
+/// Then allows the services to connect to broker and database again. Returns the restored dead
+/// letters.
 ///
 /// # Errors
-/// One of them is away: nobody is let in.
+/// If a server cannot be reached. The services cannot connect then.
 pub(super) async fn restore_broker_and_directory(
     context: &RestoreContext<'_>,
     opened: &OpenBackup<'_>,
@@ -32,11 +32,11 @@ pub(super) async fn restore_broker_and_directory(
     }
     context.broker.recreate_queues().await?;
     (context.report)("restoring the dead letters");
-    let (letters, refused) = context.broker.import_backup(opened).await?;
-    refused.iter().for_each(|warning| (context.warn)(warning));
+    let (letters, warnings) = context.broker.import_backup(opened).await?;
+    warnings.iter().for_each(|warning| (context.warn)(warning));
     (context.report)("publishing the undelivered events of the restored outboxes");
     let taken_at = opened.backup.manifest.taken_at;
-    let filled = republish::republish_events(
+    let republished = republish::republish_events(
         &context.target,
         &context.broker,
         &context.outbox_source,
@@ -44,7 +44,7 @@ pub(super) async fn restore_broker_and_directory(
         taken_at,
     )
     .await?;
-    for queue in filled {
+    for queue in republished {
         if queue.published > 0 {
             (context.report)(&format!(
                 "{} events were published to {} again",
@@ -68,7 +68,7 @@ pub(super) async fn restore_broker_and_directory(
     Ok(letters)
 }
 
-/// The directory's entries: loaded beside those that are served, and put in their place.
+/// Loads the LDAP entries into a second database and swaps it with the one in use.
 async fn restore_directory(
     opened: &OpenBackup<'_>,
     directory: ServerContainer<'_>,
@@ -82,7 +82,7 @@ async fn restore_directory(
         "set -eu
          slapcat -n 1 > /tmp/dm-served.ldif || true
          if cmp -s /tmp/dm-served.ldif /tmp/dm-restore.ldif; then
-             # Put in place by a call that was killed before it had the server see it.
+             # Swapped by a call that was killed before it restarted the server.
              if [ -e {LDAP_DATABASE_DIR}.replaced ]; then echo changed; fi
              exit 0
          fi
@@ -97,7 +97,7 @@ async fn restore_directory(
          mv {LDAP_DATABASE_DIR}.restoring {LDAP_DATABASE_DIR}
          echo changed"
     );
-    let told = directory.run(&["sh", "-c", &script]).await?;
+    let output = directory.run(&["sh", "-c", &script]).await?;
     directory
         .run(&[
             "sh",
@@ -105,8 +105,8 @@ async fn restore_directory(
             "rm -rf /tmp/dm-restore.ldif /tmp/dm-served.ldif /tmp/dm-slapd.d",
         ])
         .await?;
-    if String::from_utf8_lossy(&told).trim() == "changed" {
-        // It still serves the files that it has opened.
+    if String::from_utf8_lossy(&output).trim() == "changed" {
+        // slapd still serves the files that it has open.
         directory
             .engine
             .kill_container(directory.container, "KILL")
@@ -115,26 +115,26 @@ async fn restore_directory(
             .engine
             .start_container(directory.container)
             .await?;
-        let sweep = format!("rm -rf {LDAP_DATABASE_DIR}.replaced");
-        directory.run(&["sh", "-c", &sweep]).await?;
+        let remove = format!("rm -rf {LDAP_DATABASE_DIR}.replaced");
+        directory.run(&["sh", "-c", &remove]).await?;
     }
     Ok(())
 }
 
-/// Notes that all of a restore is done and lets the services into the database, in one
-/// transaction, and removes what was replaced.
+/// Records the restore as complete and allows connections to the database, in one transaction.
+/// Then removes the replaced database.
 async fn finish_restore(
     context: &RestoreContext<'_>,
     opened: &OpenBackup<'_>,
 ) -> Result<(), BackupError> {
     let target = &context.target;
     let limit = match staged_database::read_server_metadata(opened)?.connection_limit() {
-        // It was saved while another restore was under way.
+        // The backup was created while another restore was running.
         0 => -1,
         limit => limit,
     };
     let mut session = target.connect().await?;
-    // The planner knows nothing of what was restored.
+    // The planner has no statistics of the restored tables.
     sqlx::raw_sql("ANALYZE").execute(&mut session).await?;
     sqlx::raw_sql(AssertSqlSafe(format!(
         "BEGIN;

@@ -1,7 +1,7 @@
-//! Names and texts as SQL has them.
+//! Quoting of SQL identifiers and literals.
 
-/// Settings whose value is a list of names, quoted as it stands
-/// (`GUC_LIST_QUOTE` in the server's source).
+/// Settings whose value is a list of names that are already quoted (`GUC_LIST_QUOTE` in the source
+/// of PostgreSQL).
 const LIST_SETTINGS: [&str; 6] = [
     "local_preload_libraries",
     "search_path",
@@ -11,12 +11,12 @@ const LIST_SETTINGS: [&str; 6] = [
     "unix_socket_directories",
 ];
 
-/// A quoted identifier.
+/// Returns a quoted identifier.
 pub(super) fn quote_identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// A quoted text, whatever `standard_conforming_strings` is.
+/// Returns a quoted literal that is correct for any value of `standard_conforming_strings`.
 pub(super) fn quote_literal(text: &str) -> String {
     if text.contains('\\') {
         let text = text.replace('\\', "\\\\").replace('\'', "''");
@@ -26,7 +26,7 @@ pub(super) fn quote_literal(text: &str) -> String {
     }
 }
 
-/// The end of an `ALTER` that makes a setting of the catalogue's `name=value`.
+/// Returns the `SET` clause of an `ALTER` for a setting `name=value` of the catalogue.
 pub(super) fn set_clause(pair: &str) -> Option<String> {
     let (name, value) = pair.split_once('=')?;
     let value = if LIST_SETTINGS.contains(&name) && !value.is_empty() {
@@ -42,22 +42,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_gets_out_of_its_quotes() {
+    fn quotes_and_backslashes_are_escaped() {
         assert_eq!(quote_identifier("a\"b"), "\"a\"\"b\"");
         assert_eq!(quote_literal("a'b"), "'a''b'");
         assert_eq!(quote_literal("a\\'b"), "E'a\\\\''b'");
     }
 
     #[test]
-    fn a_setting_is_made_as_pg_dump_makes_it() {
-        let made = |pair| set_clause(pair).unwrap();
-        assert_eq!(made("work_mem=64MB"), "SET \"work_mem\" TO '64MB'");
-        assert_eq!(made("my.key=a=b"), "SET \"my.key\" TO 'a=b'");
+    fn set_clause_equals_the_output_of_pg_dump() {
+        let clause = |pair| set_clause(pair).unwrap();
+        assert_eq!(clause("work_mem=64MB"), "SET \"work_mem\" TO '64MB'");
+        assert_eq!(clause("my.key=a=b"), "SET \"my.key\" TO 'a=b'");
         assert_eq!(
-            made("search_path=\"$user\", public"),
+            clause("search_path=\"$user\", public"),
             "SET \"search_path\" TO \"$user\", public"
         );
-        assert_eq!(made("search_path="), "SET \"search_path\" TO ''");
+        assert_eq!(clause("search_path="), "SET \"search_path\" TO ''");
         assert_eq!(set_clause("nothing"), None);
     }
 }

@@ -1,8 +1,8 @@
-//! What the restored outboxes have published, put into queues that are empty: what no inbox
-//! has handled, and what the queues without a consumer of the stack would hold.
+//! Published events of the restored outboxes, published again to the recreated queues: events that
+//! no inbox has processed, and events that queues without a consumer in the stack would hold.
 //!
-//! The database is closed and the queues were just declared: nothing comes or goes meanwhile,
-//! and a restore that is carried on with begins with empty queues again.
+//! The database refuses connections and the queues were just declared: nothing changes in the
+//! meantime, and a resumed restore starts with empty queues again.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
@@ -22,34 +22,34 @@ use super::BackupError;
 use super::broker::{DeadLetterIds, RestoreBroker};
 use super::restore_target::RestoreTarget;
 
-/// How many events are sent before their confirms are waited for, at most.
+/// The maximum number of events in a batch, whose confirms are awaited together.
 const MAX_BATCH_EVENTS: usize = 500;
-/// How many bytes of them, about.
+/// The approximate maximum size of a batch, in bytes.
 const MAX_BATCH_BYTES: usize = 4 << 20;
-/// How much of an inbox's memory is relied on: what is about to go may be gone from one table
-/// and not yet from the other.
+/// The part of the retention period in which events are compared: old rows may be removed from one
+/// table and not yet from the other.
 const RETENTION_SAFETY_FACTOR: f64 = 0.9;
 
-/// Where events are published from.
+/// The outboxes from which events are published.
 pub struct OutboxSource<'a> {
-    /// The services' tables.
+    /// The tables of the services.
     pub stores: &'a [ServiceTables],
-    /// How long outboxes and inboxes remember, by service.
+    /// The retention period of outbox and inbox, by service.
     pub retention: &'a BTreeMap<String, Duration>,
 }
 
-/// An event, as its outbox has it.
+/// An event in an outbox.
 #[derive(FromRow)]
 struct OutboxEvent {
     event_id: String,
     event_type: String,
     traceparent: Option<String>,
     payload: String,
-    /// The round in which it is new to the queue's consumer, where that has a record of it.
+    /// The next round, if the consumer of the queue has a record of earlier attempts.
     round: Option<i64>,
 }
 
-/// How many events are in a queue again.
+/// The number of events that were published to a queue again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RepublishedQueue {
     pub(super) queue: &'static str,
@@ -57,37 +57,36 @@ pub(super) struct RepublishedQueue {
     pub(super) rejected: u64,
 }
 
-/// Publishes to each queue what belongs there by the restored tables, in the order of the
-/// outboxes. `taken_at` is when they were as they are.
+/// Publishes to each queue the events that belong there according to the restored tables, in the
+/// order of the outboxes. `taken_at` is the time of the backup.
 pub(super) async fn republish_events(
     target: &RestoreTarget<'_>,
     broker: &RestoreBroker<'_>,
-    events: &OutboxSource<'_>,
-    dead: &DeadLetterIds,
+    source: &OutboxSource<'_>,
+    dead_letters: &DeadLetterIds,
     taken_at: DateTime<Utc>,
 ) -> Result<Vec<RepublishedQueue>, BackupError> {
     let mut session = target.connect().await?;
     let channel = broker.connection.create_channel().await;
     let channel = channel.map_err(MessagingError::from)?;
-    let mut all = Vec::new();
+    let mut queues = Vec::new();
     for queue in WORK_QUEUES {
-        let none = Vec::new();
-        let letters = dead.get(queue.name).unwrap_or(&none);
-        let set_aside: HashSet<&str> = letters.iter().filter_map(Option::as_deref).collect();
-        let mut refilled = RepublishedQueue {
+        let letters = dead_letters.get(queue.name).into_iter().flatten();
+        let dead_lettered: HashSet<&str> = letters.filter_map(Option::as_deref).collect();
+        let mut republished = RepublishedQueue {
             queue: queue.name,
             published: 0,
             rejected: 0,
         };
-        for publisher in events.stores {
+        for publisher in source.stores {
             let keys = matching_routing_keys(&mut session, publisher, &queue).await?;
             if keys.is_empty() {
                 continue;
             }
-            let statement = match find_consumer(&queue, events.stores) {
+            let statement = match find_consumer(&queue, source.stores) {
                 Some(consumer) => {
-                    let memory = events.retention.get(&consumer.service);
-                    unprocessed_events_query(publisher, consumer, &queue, memory.copied(), taken_at)
+                    let retention = source.retention.get(&consumer.service).copied();
+                    unprocessed_events_query(publisher, consumer, &queue, retention, taken_at)
                 }
                 None => newest_events_query(
                     publisher,
@@ -100,28 +99,28 @@ pub(super) async fn republish_events(
                 &queue,
                 &statement,
                 &keys,
-                &set_aside,
+                &dead_lettered,
             );
-            let (there, refused) = sent.await?;
-            refilled.published += there;
-            refilled.rejected += refused;
+            let (published, rejected) = sent.await?;
+            republished.published += published;
+            republished.rejected += rejected;
         }
-        all.push(refilled);
+        queues.push(republished);
     }
     let closed = channel.close(200, "done".into()).await;
     closed.map_err(MessagingError::from)?;
     session.close().await?;
-    Ok(all)
+    Ok(queues)
 }
 
-/// The service that consumes a queue, where it has an inbox.
+/// Returns the service that consumes a queue, if it has an inbox.
 fn find_consumer<'a>(queue: &WorkQueue, stores: &'a [ServiceTables]) -> Option<&'a ServiceTables> {
     stores
         .iter()
         .find(|store| store.work_queue == Some(queue.name))
 }
 
-/// The routing keys of an outbox that a queue takes.
+/// Returns the routing keys of an outbox that match the bindings of a queue.
 async fn matching_routing_keys(
     session: &mut PgConnection,
     publisher: &ServiceTables,
@@ -134,21 +133,21 @@ async fn matching_routing_keys(
     let keys: Vec<String> = sqlx::query_scalar(AssertSqlSafe(statement))
         .fetch_all(session)
         .await?;
-    let taken = |key: &String| {
+    let is_bound = |key: &String| {
         queue
             .bindings
             .iter()
             .any(|binding| binding_matches(binding, key))
     };
-    Ok(keys.into_iter().filter(taken).collect())
+    Ok(keys.into_iter().filter(is_bound).collect())
 }
 
 fn outbox_table(store: &ServiceTables) -> String {
     format!("\"{}\".outbox_events", store.schema)
 }
 
-/// What was published to a queue and not handled, nor parked, nor changed by a person before
-/// it was sent back.
+/// Returns the query for events that were published to a queue and neither processed, nor parked,
+/// nor edited for a replay.
 fn unprocessed_events_query(
     publisher: &ServiceTables,
     consumer: &ServiceTables,
@@ -156,12 +155,12 @@ fn unprocessed_events_query(
     retention: Option<Duration>,
     taken_at: DateTime<Utc>,
 ) -> String {
-    let memory = retention.map_or(f64::MAX, |memory| {
-        memory.as_secs_f64() * RETENTION_SAFETY_FACTOR
+    let seconds = retention.map_or(f64::MAX, |retention| {
+        retention.as_secs_f64() * RETENTION_SAFETY_FACTOR
     });
-    let since = if memory < f64::from(u32::MAX) {
+    let since = if seconds < f64::from(u32::MAX) {
         format!(
-            "AND published_at > '{}'::timestamptz - interval '{memory} seconds'",
+            "AND published_at > '{}'::timestamptz - interval '{seconds} seconds'",
             taken_at.to_rfc3339()
         )
     } else {
@@ -187,8 +186,8 @@ fn unprocessed_events_query(
     )
 }
 
-/// The newest of what was published to a queue that no service of the stack reads: as much as
-/// it would hold.
+/// Returns the query for the newest events that were published to a queue without a consumer in
+/// the stack, up to the limits of the queue.
 fn newest_events_query(publisher: &ServiceTables, limits: &QueueLimits) -> String {
     let since = limits.max_age.map_or(String::new(), |age| {
         format!(
@@ -198,7 +197,7 @@ fn newest_events_query(publisher: &ServiceTables, limits: &QueueLimits) -> Strin
     });
     let limit = limits
         .max_length
-        .map_or(String::new(), |it| format!("LIMIT {it}"));
+        .map_or(String::new(), |length| format!("LIMIT {length}"));
     format!(
         "SELECT event_id, event_type, traceparent, payload, NULL::bigint AS round FROM (
              SELECT sequence, event_id, event_type, traceparent, payload::text AS payload
@@ -209,7 +208,8 @@ fn newest_events_query(publisher: &ServiceTables, limits: &QueueLimits) -> Strin
     )
 }
 
-/// Sends what a statement finds. Answers how many the broker has, and how many it refused.
+/// Publishes the events that a statement selects. Returns the numbers of confirmed and of rejected
+/// events.
 async fn publish_events(
     session: &mut PgConnection,
     channel: &Channel,
@@ -218,43 +218,44 @@ async fn publish_events(
     keys: &[String],
     dead_lettered: &HashSet<&str>,
 ) -> Result<(u64, u64), BackupError> {
-    let (mut there, mut refused) = (0, 0);
-    let (mut portion, mut bytes) = (Vec::new(), 0);
-    let mut found = sqlx::query_as(AssertSqlSafe(statement.to_owned()))
+    let (mut published, mut rejected) = (0, 0);
+    let (mut batch, mut bytes) = (Vec::new(), 0);
+    let mut events = sqlx::query_as(AssertSqlSafe(statement.to_owned()))
         .bind(keys)
         .fetch(session);
     loop {
-        let event: Option<OutboxEvent> = found.try_next().await?;
+        let event: Option<OutboxEvent> = events.try_next().await?;
         let is_last = event.is_none();
-        if let Some(event) = event.filter(|it| !dead_lettered.contains(it.event_id.as_str())) {
+        if let Some(event) = event.filter(|event| !dead_lettered.contains(event.event_id.as_str()))
+        {
             bytes += event.payload.len();
-            portion.push(to_message(queue, event));
+            batch.push(to_message(queue, event));
         }
-        if is_last || portion.len() >= MAX_BATCH_EVENTS || bytes >= MAX_BATCH_BYTES {
-            for taken in publish_and_confirm(channel, &portion).await? {
-                if taken {
-                    there += 1;
+        if is_last || batch.len() >= MAX_BATCH_EVENTS || bytes >= MAX_BATCH_BYTES {
+            for is_confirmed in publish_and_confirm(channel, &batch).await? {
+                if is_confirmed {
+                    published += 1;
                 } else {
-                    refused += 1;
+                    rejected += 1;
                 }
             }
-            portion.clear();
+            batch.clear();
             bytes = 0;
         }
         if is_last {
-            return Ok((there, refused));
+            return Ok((published, rejected));
         }
     }
 }
 
-/// The event as its relay publishes it, for one queue.
+/// Returns the message that the relay publishes for an event, addressed to one queue.
 fn to_message(queue: &WorkQueue, event: OutboxEvent) -> OutgoingMessage {
     let properties = dm_amqp::EventProperties {
         id: &event.event_id,
         event_type: &event.event_type,
         traceparent: event.traceparent.as_deref(),
     }
-    // In a round that its consumer has a record of, it would be taken for done.
+    // In a round that its consumer has recorded, the event would be ignored.
     .to_republish_properties(event.round);
     OutgoingMessage {
         exchange: String::new(),
@@ -265,39 +266,40 @@ fn to_message(queue: &WorkQueue, event: OutboxEvent) -> OutgoingMessage {
     }
 }
 
-/// How much a queue holds.
+/// The limits of a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct QueueLimits {
-    /// How old a message may get.
+    /// The maximum age of a message.
     max_age: Option<Duration>,
-    /// How many messages it holds.
+    /// The maximum number of messages.
     max_length: Option<u64>,
 }
 
 impl QueueLimits {
-    /// The limits that definitions set for a queue: by its arguments, and by the policy with
-    /// the highest priority that fits its name. The lower one holds.
+    /// Returns the limits that definitions set for a queue: by its arguments, and by the policy with
+    /// the highest priority that matches its name. The lower limit applies.
     fn from_definitions(queue: &str, definitions: &Value) -> Self {
         let list = |name: &str| definitions[name].as_array().cloned().unwrap_or_default();
         let queues = list("queues");
-        let arguments = queues.iter().find(|it| it["name"] == queue);
+        let declared = queues.iter().find(|declared| declared["name"] == queue);
         let policies = list("policies");
-        let fits = |policy: &&Value| {
+        let matches_name = |policy: &&Value| {
             let pattern = policy["pattern"].as_str().unwrap_or_default();
             Regex::new(pattern).is_ok_and(|pattern| pattern.is_match(queue))
         };
         let policy = policies
             .iter()
-            .filter(fits)
+            .filter(matches_name)
             .max_by_key(|policy| policy["priority"].as_i64().unwrap_or_default());
-        let number = |name: &str| {
-            let argument = arguments.and_then(|it| it["arguments"][format!("x-{name}")].as_u64());
-            let by_policy = policy.and_then(|it| it["definition"][name].as_u64());
+        let lower_limit = |name: &str| {
+            let argument =
+                declared.and_then(|queue| queue["arguments"][format!("x-{name}")].as_u64());
+            let by_policy = policy.and_then(|policy| policy["definition"][name].as_u64());
             argument.into_iter().chain(by_policy).min()
         };
         Self {
-            max_age: number("message-ttl").map(Duration::from_millis),
-            max_length: number("max-length"),
+            max_age: lower_limit("message-ttl").map(Duration::from_millis),
+            max_length: lower_limit("max-length"),
         }
     }
 }
@@ -311,7 +313,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_lower_limit_of_a_queue_holds() {
+    fn queue_limits_are_the_lower_of_argument_and_policy() {
         let definitions = json!({
             "queues": [{"name": "a.q", "arguments": {"x-message-ttl": 1000}}],
             "policies": [
@@ -330,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn the_read_model_of_the_project_has_limits() {
+    fn queue_limits_of_the_read_model_come_from_its_policy() {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
         let options = LoadOptions {
             project_dir: Some(root.clone()),

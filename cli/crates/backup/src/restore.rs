@@ -1,5 +1,5 @@
-//! A set brought back into a stack that runs: what is done, and in which order, so that the
-//! stack is as before or as after whenever that ends.
+//! The restore of a backup into a running stack. The order of the steps ensures that the stack is
+//! in the state before or after the restore whenever it is killed.
 
 use std::time::Duration;
 
@@ -12,53 +12,52 @@ use super::{BackupError, OpenBackup, database_swap, post_swap, schema_restore};
 /// How long a container may take to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Brings a set back. The containers that use the database are stopped then. Answers the
-/// dead letters that were brought back.
+/// Restores a backup. Afterwards, the containers that use the database are stopped. Returns the
+/// restored dead letters.
 ///
 /// # Errors
-/// Nothing has changed, and what was stopped runs again; [`BackupError::Stopped`] where it
-/// does not; [`BackupError::Halfway`] where [`resume`] has to do the rest.
+/// Returns [`BackupError::RestoreIncomplete`] if [`resume`] has to complete the restore,
+/// [`BackupError::SwapUnconfirmed`] if it is unknown which database is in use, and
+/// [`BackupError::ContainersStopped`] if nothing has changed but containers could not be started
+/// again. After any other error, nothing has changed and the containers run again.
 pub async fn restore(
     context: &RestoreContext<'_>,
     opened: &OpenBackup<'_>,
-    extent: RestoreScope<'_>,
+    scope: RestoreScope<'_>,
 ) -> Result<DeadLetterIds, BackupError> {
     let id = &opened.backup.manifest.id;
-    (context.report)(&match extent {
+    (context.report)(&match scope {
         RestoreScope::Full => format!("restoring {id} to a staged database"),
         RestoreScope::Schema(name) => {
             format!("restoring {id} to a staged database, for schema {name}")
         }
     });
-    let prepared = tokio::select! {
-        prepared = prepare(context, opened, extent) => prepared,
+    let staged = tokio::select! {
+        staged = prepare(context, opened, scope) => staged,
         () = context.interrupt.cancelled() => Err(BackupError::Interrupted("nothing has changed")),
     };
     let mut stopped = Vec::new();
-    let placed = match prepared {
-        Ok(prepared) => {
-            prepared
-                .notes
-                .iter()
-                .for_each(|note| (context.report)(note));
-            let placed = swap_in(context, &prepared, extent, &mut stopped).await;
-            placed.map(|()| prepared)
+    let swapped = match staged {
+        Ok(staged) => {
+            staged.notes.iter().for_each(|note| (context.report)(note));
+            let swapped = swap_in(context, &staged, scope, &mut stopped).await;
+            swapped.map(|()| staged)
         }
         Err(error) => Err(error),
     };
-    let prepared = match placed {
-        Ok(prepared) => prepared,
-        // What is in its place is not known: nothing may be removed.
+    let staged = match swapped {
+        Ok(staged) => staged,
+        // It is unknown which database is in use: nothing may be removed.
         Err(error @ BackupError::SwapUnconfirmed(_)) => return Err(error),
         Err(error) => return Err(roll_back(context, stopped, error).await),
     };
-    for warning in &prepared.warnings {
+    for warning in &staged.warnings {
         (context.warn)(warning);
     }
-    match extent {
+    match scope {
         RestoreScope::Full => restore_remaining(context, opened).await,
         RestoreScope::Schema(_) => {
-            // It is restored: what fails now takes nothing of that back.
+            // The schema is restored: errors from here on do not change that.
             if let Err(error) = schema_restore::analyze(&context.target).await {
                 (context.warn)(&format!(
                     "could not collect statistics of the restored schema: {error}"
@@ -74,11 +73,11 @@ pub async fn restore(
     }
 }
 
-/// Does the rest of a restore that has brought the database back. Answers the dead letters
-/// that were brought back.
+/// Completes a restore whose database has been swapped. Returns the restored dead letters.
 ///
 /// # Errors
-/// The broker or the directory fails: it can be resumed again.
+/// Returns [`BackupError::RestoreIncomplete`] if the broker or the LDAP directory cannot be
+/// restored. The restore can be resumed again.
 pub async fn resume(
     context: &RestoreContext<'_>,
     opened: &OpenBackup<'_>,
@@ -87,17 +86,17 @@ pub async fn resume(
     restore_remaining(context, opened).await
 }
 
-/// Makes the set's database, and checks all that can fail later.
+/// Stages the database of the backup, and checks everything that can fail later.
 async fn prepare(
     context: &RestoreContext<'_>,
     opened: &OpenBackup<'_>,
-    extent: RestoreScope<'_>,
+    scope: RestoreScope<'_>,
 ) -> Result<StagedDatabase, BackupError> {
-    match extent {
+    match scope {
         RestoreScope::Full => {
             context.broker.check_connection().await?;
             if let Some(directory) = context.directory {
-                // One that does not run can't be given its entries.
+                // Entries can only be restored to a running container.
                 directory.run(&["true"]).await?;
             }
         }
@@ -105,38 +104,39 @@ async fn prepare(
             schema_restore::check_dependents(&context.target, name).await?
         }
     }
-    staged_database::stage_database(&context.target, opened, extent).await
+    staged_database::stage_database(&context.target, opened, scope).await
 }
 
+/// Stops the dependent containers and swaps the databases or replaces the schema.
 async fn swap_in(
     context: &RestoreContext<'_>,
-    prepared: &StagedDatabase,
-    extent: RestoreScope<'_>,
+    staged: &StagedDatabase,
+    scope: RestoreScope<'_>,
     stopped: &mut Vec<String>,
 ) -> Result<(), BackupError> {
     (context.report)("stopping the containers that use the database");
     stop_dependents(context, stopped).await?;
-    match extent {
+    match scope {
         RestoreScope::Full => {
             (context.report)("swapping the databases");
-            database_swap::swap_databases(&context.target, prepared).await
+            database_swap::swap_databases(&context.target, staged).await
         }
         RestoreScope::Schema(name) => {
             (context.report)(&format!("replacing schema {name}"));
-            schema_restore::replace_schema(&context.target, prepared, name).await
+            schema_restore::replace_schema(&context.target, staged, name).await
         }
     }
 }
 
-/// Stops the containers that use the database, and notes each that ran.
+/// Stops the containers that use the database, and adds those that were running to `stopped`.
 async fn stop_dependents(
     context: &RestoreContext<'_>,
     stopped: &mut Vec<String>,
 ) -> Result<(), BackupError> {
     let engine = context.target.container.engine;
     for container in context.dependent_containers {
-        if let Some(found) = engine.inspect_container(container).await? {
-            if found.running {
+        if let Some(details) = engine.inspect_container(container).await? {
+            if details.running {
                 stopped.push(container.clone());
             }
             engine.stop_container(container, STOP_TIMEOUT).await?;
@@ -145,29 +145,29 @@ async fn stop_dependents(
     Ok(())
 }
 
-/// Leaves the stack as it was. Answers the error to tell.
+/// Restores the state before the restore. Returns the error to report.
 async fn roll_back(
     context: &RestoreContext<'_>,
     stopped: Vec<String>,
     error: BackupError,
 ) -> BackupError {
-    // It takes as much of the disk as the one that is served.
-    if let Err(left) = staged_database::drop_leftover_databases(&context.target).await {
+    // The staged database takes as much disk space as the one in use.
+    if let Err(error) = staged_database::drop_leftover_databases(&context.target).await {
         (context.warn)(&format!(
-            "could not remove the staged database, and the next restore removes it: {left}"
+            "could not remove the staged database, and the next restore removes it: {error}"
         ));
     }
     let engine = context.target.container.engine;
-    let mut left = Vec::new();
+    let mut still_stopped = Vec::new();
     for container in &stopped {
         if let Err(error) = engine.start_container(container).await {
             tracing::debug!(%error, container, "could not start a container again");
-            left.push(container.clone());
+            still_stopped.push(container.clone());
         }
     }
-    if !left.is_empty() {
+    if !still_stopped.is_empty() {
         return BackupError::ContainersStopped {
-            containers: left,
+            containers: still_stopped,
             source: Box::new(error),
         };
     }
@@ -177,7 +177,7 @@ async fn roll_back(
     error
 }
 
-/// The broker and the directory, and the end of it.
+/// Restores the broker and the LDAP directory, and finishes the restore.
 async fn restore_remaining(
     context: &RestoreContext<'_>,
     opened: &OpenBackup<'_>,

@@ -1,38 +1,38 @@
-//! How much of a set a restore brings back.
+//! The part of a backup that a restore restores.
 
 use dm_components::database_setup::OPS_SCHEMA;
 
 use super::{Backup, BackupError};
 
-/// How much of a set is brought back.
+/// The part of a backup that is restored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RestoreScope<'a> {
-    /// All of it.
+    /// The whole backup.
     Full,
-    /// A schema of its database.
+    /// One schema of the database.
     Schema(&'a str),
 }
 
 impl<'a> RestoreScope<'a> {
-    /// All of a set, or this schema.
+    /// Returns the scope of a schema or, without a schema, of the whole backup.
     ///
     /// # Errors
-    /// [`BackupError::NoSchema`] where the set has none of that name;
-    /// [`BackupError::OwnSchema`] for that of `dm` itself.
-    pub fn new(set: &Backup, schema: Option<&'a str>) -> Result<Self, BackupError> {
+    /// Returns [`BackupError::SchemaNotFound`] if the backup has no schema of this name, and
+    /// [`BackupError::OpsSchema`] for the schema of `dm` itself.
+    pub fn new(backup: &Backup, schema: Option<&'a str>) -> Result<Self, BackupError> {
         let Some(name) = schema else {
             return Ok(Self::Full);
         };
-        // It has the notes of replays, parked letters and restores of all the others.
+        // It contains the replays, parked letters and restores of all other schemas.
         if name == OPS_SCHEMA {
-            return Err(BackupError::OpsSchema(set.manifest.id.clone()));
+            return Err(BackupError::OpsSchema(backup.manifest.id.clone()));
         }
-        let known = set.manifest.schemas();
+        let known = backup.manifest.schemas();
         if known.contains(name) {
             return Ok(Self::Schema(name));
         }
         Err(BackupError::SchemaNotFound {
-            id: set.manifest.id.clone(),
+            id: backup.manifest.id.clone(),
             name: name.to_owned(),
             known: known
                 .into_iter()

@@ -1,4 +1,4 @@
-//! The server that gets a set's database.
+//! The server to which the database of a backup is restored.
 
 use std::time::Duration;
 
@@ -8,37 +8,37 @@ use sqlx::{ConnectOptions as _, PgConnection};
 
 use super::{BackupError, ServerContainer};
 
-/// Where a set's database goes.
+/// The server and the database that a restore replaces.
 pub struct RestoreTarget<'a> {
-    /// The database's container.
+    /// The container of the server.
     pub container: ServerContainer<'a>,
-    /// The database, as its superuser.
+    /// Connection options of the database, as its superuser.
     pub options: PgConnectOptions,
-    /// Its superuser.
+    /// The name of the superuser.
     pub superuser: &'a str,
-    /// Its name.
+    /// The name of the database.
     pub database: &'a str,
-    /// How it is set up.
+    /// The roles, schemas and migrations of the database.
     pub setup: &'a DatabaseSetup,
-    /// How long another session may hold a lock that is needed.
+    /// How long to wait for a lock that another session holds.
     pub lock_timeout: Duration,
-    /// The version of Keycloak that the stack runs, where it is known.
+    /// The version of Keycloak in the stack, if it is known.
     pub keycloak_version: Option<&'a str>,
 }
 
 impl RestoreTarget<'_> {
-    /// A session with a database of the server; not with the one that changes places. What
-    /// the database sets for its sessions does not hold for it.
+    /// Connects to a database of the server, other than the one that is swapped. Settings of that
+    /// database do not apply to the session.
     pub(super) async fn connect_to(&self, database: &str) -> Result<PgConnection, BackupError> {
         Ok(self.session_options().database(database).connect().await?)
     }
 
-    /// A session with the database itself.
+    /// Connects to the database itself.
     pub(super) async fn connect(&self) -> Result<PgConnection, BackupError> {
         self.connect_to(self.database).await
     }
 
-    /// Sessions that no setting of a database or a role can spoil.
+    /// Returns connection options that override the settings of databases and roles.
     pub(super) fn session_options(&self) -> PgConnectOptions {
         self.options.clone().options([
             ("statement_timeout", "0"),

@@ -1,7 +1,7 @@
-//! Which backups stay, which go, and why.
+//! Which backups are kept, which are pruned, and why.
 //!
 //! Each purpose has a rule of its own, so that no backup displaces one of another purpose: a
-//! safety copy, which is always the newest of its day, never takes the place of a good one.
+//! safety backup, which is always the newest of its day, never displaces a manual or scheduled one.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -11,86 +11,86 @@ use serde::{Deserialize, Serialize};
 
 use super::{Backup, Purpose};
 
-/// How many backups of each purpose stay.
+/// The number of backups of each purpose that are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RetentionPolicy {
-    /// Days of which the newest scheduled backup stays.
+    /// The number of days of which the newest scheduled backup is kept.
     pub days: usize,
-    /// Safety copies that stay.
+    /// The number of safety backups that are kept.
     pub safety: usize,
-    /// Days of which the newest manual backup stays; none: all manual ones do.
+    /// The number of days of which the newest manual backup is kept, or `None` to keep all.
     pub manual_days: Option<usize>,
 }
 
-/// Why a backup stays.
+/// Why a backup is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "because", rename_all = "kebab-case")]
+#[serde(tag = "reason", rename_all = "kebab-case")]
 pub enum KeepReason {
     /// The data was last restored from it.
     RestoredFrom,
-    /// A restore of it was begun after that, and its end is not known.
+    /// A restore of the backup was started after that, and its result is unknown.
     Restoring,
-    /// It is the newest one that was restored elsewhere and compared.
+    /// The newest backup that was restored to another instance and compared.
     Verified,
-    /// It is the newest whole manual or scheduled one.
+    /// The newest intact manual or scheduled backup.
     Latest,
-    /// A person made it, and no limit of manual ones is set.
+    /// A manual backup, without a limit for manual backups.
     Manual,
-    /// It is the newest whole one of its day and purpose.
+    /// The newest intact backup of its day and purpose.
     NewestOfDay {
         /// The day, in UTC.
         day: NaiveDate,
     },
-    /// It is one of the newest safety copies.
+    /// One of the newest safety backups.
     Safety,
-    /// A file of it is missing or has changed: it counts for nothing, and may still be
-    /// worth looking at.
+    /// A file is missing or has changed. The backup does not displace others, and may still be
+    /// worth an inspection.
     Damaged,
-    /// It is dated later than now: the clock was wrong, then or now.
+    /// A backup with a date in the future: the clock was or is wrong.
     Future,
 }
 
-/// Why a backup goes.
+/// Why a backup is pruned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "because", rename_all = "kebab-case")]
+#[serde(tag = "reason", rename_all = "kebab-case")]
 pub enum PruneReason {
-    /// A newer whole one of its purpose is of the same day.
+    /// A newer intact backup of the same purpose and day exists.
     SameDay {
-        /// That one's id.
+        /// The id of the newer backup.
         newer: String,
     },
-    /// Enough days after its own have a whole one of its purpose.
+    /// Enough later days have an intact backup of the same purpose.
     Old {
-        /// So many.
+        /// The number of later days.
         days: usize,
     },
-    /// Enough safety copies are newer.
+    /// Enough safety backups are newer.
     Surplus {
-        /// So many.
+        /// The number of newer safety backups.
         newer: usize,
     },
 }
 
-/// What becomes of a backup.
+/// Whether a backup is kept or pruned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RetentionDecision {
-    /// It stays.
+    /// The backup is kept.
     Keep(KeepReason),
-    /// It goes.
+    /// The backup is pruned.
     Prune(PruneReason),
 }
 
-/// A backup with what becomes of it.
+/// A backup with its retention decision.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RetentionVerdict {
     /// The backup.
     pub backup: Backup,
-    /// Stays or goes, and why.
+    /// The decision and its reason.
     pub decision: RetentionDecision,
 }
 
 impl RetentionVerdict {
-    /// Whether it goes.
+    /// Whether the backup is pruned.
     #[must_use]
     pub const fn is_pruned(&self) -> bool {
         matches!(self.decision, RetentionDecision::Prune(_))
@@ -98,7 +98,7 @@ impl RetentionVerdict {
 }
 
 impl RetentionPolicy {
-    /// What the configuration says.
+    /// Returns the policy of the configuration.
     #[must_use]
     pub fn from_config(config: &dm_config::BackupConfig) -> Self {
         Self {
@@ -108,85 +108,91 @@ impl RetentionPolicy {
         }
     }
 
-    /// What becomes of each backup, oldest first. `is_whole` compares a backup's bytes with
-    /// their digests: only a whole one is a reason for another to go.
+    /// Decides about each backup, oldest first. `is_intact` compares the files of a backup with their
+    /// digests: only an intact backup can displace another.
     #[must_use]
     pub fn evaluate(
         self,
-        sets: &[Backup],
+        backups: &[Backup],
         now: DateTime<Utc>,
         is_intact: impl Fn(&Backup) -> bool,
     ) -> Vec<RetentionVerdict> {
-        let mut newest_first: Vec<&Backup> = sets.iter().collect();
+        let mut newest_first: Vec<&Backup> = backups.iter().collect();
         newest_first.sort_by(|a, b| age_key(b).cmp(&age_key(a)));
-        let whole = IntegrityCache::new(is_intact);
-        let of = |purpose: Purpose| {
-            let sets = newest_first.iter().copied();
-            sets.filter(move |set| set.manifest.purpose == purpose)
+        let integrity = IntegrityCache::new(is_intact);
+        let with_purpose = |purpose: Purpose| {
+            let backups = newest_first.iter().copied();
+            backups.filter(move |backup| backup.manifest.purpose == purpose)
         };
-        let mut fates = decide_by_day(of(Purpose::Scheduled), self.days, now, &whole);
-        fates.extend(match self.manual_days {
-            Some(days) => decide_by_day(of(Purpose::Manual), days, now, &whole),
-            None => of(Purpose::Manual)
-                .map(|set| (backup_id(set), RetentionDecision::Keep(KeepReason::Manual)))
+        let scheduled = with_purpose(Purpose::Scheduled);
+        let mut decisions = decide_by_day(scheduled, self.days, now, &integrity);
+        let manual = with_purpose(Purpose::Manual);
+        decisions.extend(match self.manual_days {
+            Some(days) => decide_by_day(manual, days, now, &integrity),
+            None => manual
+                .map(|backup| {
+                    (
+                        backup_id(backup),
+                        RetentionDecision::Keep(KeepReason::Manual),
+                    )
+                })
                 .collect(),
         });
-        fates.extend(decide_by_count(
-            of(Purpose::Safety),
-            self.safety,
-            now,
-            &whole,
-        ));
+        let safety = with_purpose(Purpose::Safety);
+        decisions.extend(decide_by_count(safety, self.safety, now, &integrity));
 
-        // From the weakest to the strongest: the last one is what is told.
+        // From the weakest to the strongest reason: the last one is reported.
         let main = || {
-            let sets = newest_first.iter().copied();
-            sets.filter(|set| set.manifest.purpose != Purpose::Safety)
+            let backups = newest_first.iter().copied();
+            backups.filter(|backup| backup.manifest.purpose != Purpose::Safety)
         };
-        let latest = main().find(|set| set.manifest.taken_at <= now && whole.is_intact(set));
-        let verified = main().find(|set| set.verified_at.is_some() && whole.is_intact(set));
-        let restored = newest_first.iter().filter(|set| set.restored_at.is_some());
-        let restored = restored.copied().max_by_key(|set| set.restored_at);
-        let restored_at = restored.and_then(|set| set.restored_at);
-        for set in &newest_first {
-            if set.restore_started_at.is_some() && set.restore_started_at > restored_at {
-                fates.insert(
-                    backup_id(set),
+        let latest =
+            main().find(|backup| backup.manifest.taken_at <= now && integrity.is_intact(backup));
+        let verified =
+            main().find(|backup| backup.verified_at.is_some() && integrity.is_intact(backup));
+        let restored = newest_first
+            .iter()
+            .filter(|backup| backup.restored_at.is_some());
+        let restored = restored.copied().max_by_key(|backup| backup.restored_at);
+        let restored_at = restored.and_then(|backup| backup.restored_at);
+        for backup in &newest_first {
+            if backup.restore_started_at.is_some() && backup.restore_started_at > restored_at {
+                decisions.insert(
+                    backup_id(backup),
                     RetentionDecision::Keep(KeepReason::Restoring),
                 );
             }
         }
-        for (set, why) in [
+        for (backup, reason) in [
             (latest, KeepReason::Latest),
             (verified, KeepReason::Verified),
             (restored, KeepReason::RestoredFrom),
         ] {
-            if let Some(set) = set {
-                fates.insert(backup_id(set), RetentionDecision::Keep(why));
+            if let Some(backup) = backup {
+                decisions.insert(backup_id(backup), RetentionDecision::Keep(reason));
             }
         }
         newest_first.reverse();
-        let verdicts = newest_first.into_iter().filter_map(|set| {
-            let fate = fates.remove(backup_id(set))?;
-            let set = set.clone();
+        let verdicts = newest_first.into_iter().filter_map(|backup| {
+            let decision = decisions.remove(backup_id(backup))?;
             Some(RetentionVerdict {
-                backup: set,
-                decision: fate,
+                backup: backup.clone(),
+                decision,
             })
         });
         verdicts.collect()
     }
 }
 
-fn backup_id(set: &Backup) -> &str {
-    &set.manifest.id
+fn backup_id(backup: &Backup) -> &str {
+    &backup.manifest.id
 }
 
-fn age_key(set: &Backup) -> (DateTime<Utc>, &str) {
-    (set.manifest.taken_at, backup_id(set))
+fn age_key(backup: &Backup) -> (DateTime<Utc>, &str) {
+    (backup.manifest.taken_at, backup_id(backup))
 }
 
-/// Backups whose bytes were compared, each once.
+/// Results of integrity checks, so that each backup is checked once.
 struct IntegrityCache<'a, F> {
     verify: F,
     results: RefCell<BTreeMap<&'a str, bool>>,
@@ -200,17 +206,18 @@ impl<'a, F: Fn(&Backup) -> bool> IntegrityCache<'a, F> {
         }
     }
 
-    fn is_intact(&self, set: &'a Backup) -> bool {
-        let known = self.results.borrow().get(backup_id(set)).copied();
+    fn is_intact(&self, backup: &'a Backup) -> bool {
+        let id = backup_id(backup);
+        let known = self.results.borrow().get(id).copied();
         known.unwrap_or_else(|| {
-            let is_whole = (self.verify)(set);
-            self.results.borrow_mut().insert(backup_id(set), is_whole);
-            is_whole
+            let is_intact = (self.verify)(backup);
+            self.results.borrow_mut().insert(id, is_intact);
+            is_intact
         })
     }
 }
 
-/// The newest whole one of each of the last `days` days that have one stays.
+/// Keeps the newest intact backup of each of the last `days` days that have one.
 fn decide_by_day<'a, F: Fn(&Backup) -> bool>(
     newest_first: impl Iterator<Item = &'a Backup>,
     days: usize,
@@ -218,28 +225,28 @@ fn decide_by_day<'a, F: Fn(&Backup) -> bool>(
     integrity: &IntegrityCache<'a, F>,
 ) -> BTreeMap<&'a str, RetentionDecision> {
     let mut kept: BTreeMap<NaiveDate, &str> = BTreeMap::new();
-    let mut fates = BTreeMap::new();
-    for set in newest_first {
-        let day = set.manifest.taken_at.date_naive();
-        let fate = if set.manifest.taken_at > now {
+    let mut decisions = BTreeMap::new();
+    for backup in newest_first {
+        let day = backup.manifest.taken_at.date_naive();
+        let decision = if backup.manifest.taken_at > now {
             RetentionDecision::Keep(KeepReason::Future)
         } else if let Some(newer) = kept.get(&day) {
             let newer = (*newer).to_owned();
             RetentionDecision::Prune(PruneReason::SameDay { newer })
         } else if kept.len() >= days.max(1) {
             RetentionDecision::Prune(PruneReason::Old { days: kept.len() })
-        } else if integrity.is_intact(set) {
-            kept.insert(day, backup_id(set));
+        } else if integrity.is_intact(backup) {
+            kept.insert(day, backup_id(backup));
             RetentionDecision::Keep(KeepReason::NewestOfDay { day })
         } else {
             RetentionDecision::Keep(KeepReason::Damaged)
         };
-        fates.insert(backup_id(set), fate);
+        decisions.insert(backup_id(backup), decision);
     }
-    fates
+    decisions
 }
 
-/// The newest `number` whole ones stay.
+/// Keeps the newest `count` intact backups.
 fn decide_by_count<'a, F: Fn(&Backup) -> bool>(
     newest_first: impl Iterator<Item = &'a Backup>,
     count: usize,
@@ -247,21 +254,21 @@ fn decide_by_count<'a, F: Fn(&Backup) -> bool>(
     integrity: &IntegrityCache<'a, F>,
 ) -> BTreeMap<&'a str, RetentionDecision> {
     let mut newer = 0;
-    let mut fates = BTreeMap::new();
-    for set in newest_first {
-        let fate = if set.manifest.taken_at > now {
+    let mut decisions = BTreeMap::new();
+    for backup in newest_first {
+        let decision = if backup.manifest.taken_at > now {
             RetentionDecision::Keep(KeepReason::Future)
         } else if newer >= count.max(1) {
             RetentionDecision::Prune(PruneReason::Surplus { newer })
-        } else if integrity.is_intact(set) {
+        } else if integrity.is_intact(backup) {
             newer += 1;
             RetentionDecision::Keep(KeepReason::Safety)
         } else {
             RetentionDecision::Keep(KeepReason::Damaged)
         };
-        fates.insert(backup_id(set), fate);
+        decisions.insert(backup_id(backup), decision);
     }
-    fates
+    decisions
 }
 
 #[cfg(test)]

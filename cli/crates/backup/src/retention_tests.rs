@@ -7,17 +7,17 @@ use proptest::prelude::*;
 use super::*;
 use crate::examples::manifest;
 
-const KEEP: RetentionPolicy = RetentionPolicy {
+const POLICY: RetentionPolicy = RetentionPolicy {
     days: 7,
     safety: 5,
     manual_days: None,
 };
 
-fn at(text: &str) -> DateTime<Utc> {
+fn time(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
 }
 
-fn set(id: &str, taken_at: &str, purpose: Purpose) -> Backup {
+fn backup(id: &str, taken_at: &str, purpose: Purpose) -> Backup {
     let mut manifest = manifest(id, taken_at);
     manifest.purpose = purpose;
     Backup {
@@ -29,149 +29,155 @@ fn set(id: &str, taken_at: &str, purpose: Purpose) -> Backup {
     }
 }
 
-fn gone(keep: RetentionPolicy, sets: &[Backup], is_whole: impl Fn(&Backup) -> bool) -> Vec<String> {
-    let verdicts = keep.evaluate(sets, at("2026-11-28T12:00:00Z"), is_whole);
-    assert_eq!(verdicts.len(), sets.len());
-    let gone = verdicts.iter().filter(|verdict| verdict.is_pruned());
-    gone.map(|verdict| verdict.backup.manifest.id.clone())
+fn pruned(
+    policy: RetentionPolicy,
+    backups: &[Backup],
+    is_intact: impl Fn(&Backup) -> bool,
+) -> Vec<String> {
+    let verdicts = policy.evaluate(backups, time("2026-11-28T12:00:00Z"), is_intact);
+    assert_eq!(verdicts.len(), backups.len());
+    let pruned = verdicts.iter().filter(|verdict| verdict.is_pruned());
+    pruned
+        .map(|verdict| verdict.backup.manifest.id.clone())
         .collect()
 }
 
-fn fate(keep: RetentionPolicy, sets: &[Backup], id: &str) -> RetentionDecision {
-    let verdicts = keep.evaluate(sets, at("2026-11-28T12:00:00Z"), |_| true);
-    let found = verdicts
+fn decision(policy: RetentionPolicy, backups: &[Backup], id: &str) -> RetentionDecision {
+    let verdicts = policy.evaluate(backups, time("2026-11-28T12:00:00Z"), |_| true);
+    let verdict = verdicts
         .into_iter()
         .find(|verdict| verdict.backup.manifest.id == id);
-    found.unwrap().decision
+    verdict.unwrap().decision
 }
 
-/// The report: a good backup, damage, a restore with its safety copy, and then a prune.
+/// The reported case: a good backup, damage, a restore with its safety backup, and then a prune.
 #[test]
-fn a_safety_copy_displaces_nothing() {
+fn safety_backup_does_not_displace_the_restored_backup() {
     for good in [Purpose::Manual, Purpose::Scheduled] {
-        let mut restored = set("a", "2026-11-28T09:00:00Z", good);
-        restored.restored_at = Some(at("2026-11-28T10:00:00Z"));
-        let sets = [
+        let mut restored = backup("a", "2026-11-28T09:00:00Z", good);
+        restored.restored_at = Some(time("2026-11-28T10:00:00Z"));
+        let backups = [
             restored,
-            set("b", "2026-11-28T10:00:00Z", Purpose::Safety),
-            set("c", "2026-11-28T10:01:00Z", Purpose::Safety),
+            backup("b", "2026-11-28T10:00:00Z", Purpose::Safety),
+            backup("c", "2026-11-28T10:01:00Z", Purpose::Safety),
         ];
         let one = RetentionPolicy {
             days: 1,
             safety: 1,
             manual_days: Some(1),
         };
-        assert_eq!(gone(one, &sets, |_| true), ["b"]);
+        assert_eq!(pruned(one, &backups, |_| true), ["b"]);
         assert_eq!(
-            fate(one, &sets, "a"),
+            decision(one, &backups, "a"),
             RetentionDecision::Keep(KeepReason::RestoredFrom)
         );
     }
 }
 
-/// Which one the data is from is not known after a kill: each that it may be from stays.
+/// After a kill, it is unknown which backup the data was restored from: each possible one is kept.
 #[test]
-fn a_restore_that_was_killed_takes_no_protection() {
-    let mut source = set("a", "2026-11-26T09:00:00Z", Purpose::Scheduled);
-    source.restored_at = Some(at("2026-11-26T10:00:00Z"));
-    let mut before = set("b", "2026-11-26T09:30:00Z", Purpose::Scheduled);
-    before.restore_started_at = Some(at("2026-11-26T09:59:00Z"));
-    let mut killed = set("c", "2026-11-26T11:00:00Z", Purpose::Safety);
-    killed.restore_started_at = Some(at("2026-11-27T10:00:00Z"));
-    let sets = [
+fn killed_restore_keeps_both_possible_sources() {
+    let mut source = backup("a", "2026-11-26T09:00:00Z", Purpose::Scheduled);
+    source.restored_at = Some(time("2026-11-26T10:00:00Z"));
+    let mut before = backup("b", "2026-11-26T09:30:00Z", Purpose::Scheduled);
+    before.restore_started_at = Some(time("2026-11-26T09:59:00Z"));
+    let mut killed = backup("c", "2026-11-26T11:00:00Z", Purpose::Safety);
+    killed.restore_started_at = Some(time("2026-11-27T10:00:00Z"));
+    let backups = [
         source,
         before,
         killed,
-        set("d", "2026-11-28T10:00:00Z", Purpose::Safety),
-        set("e", "2026-11-28T11:00:00Z", Purpose::Scheduled),
+        backup("d", "2026-11-28T10:00:00Z", Purpose::Safety),
+        backup("e", "2026-11-28T11:00:00Z", Purpose::Scheduled),
     ];
     let one = RetentionPolicy {
         days: 1,
         safety: 1,
         manual_days: Some(1),
     };
-    assert_eq!(gone(one, &sets, |_| true), ["b"]);
+    assert_eq!(pruned(one, &backups, |_| true), ["b"]);
     assert_eq!(
-        fate(one, &sets, "a"),
+        decision(one, &backups, "a"),
         RetentionDecision::Keep(KeepReason::RestoredFrom)
     );
     assert_eq!(
-        fate(one, &sets, "c"),
+        decision(one, &backups, "c"),
         RetentionDecision::Keep(KeepReason::Restoring)
     );
 }
 
 #[test]
-fn a_scheduled_one_displaces_scheduled_ones_alone() {
-    let sets = [
-        set("a", "2026-11-28T01:00:00Z", Purpose::Manual),
-        set("b", "2026-11-28T02:00:00Z", Purpose::Scheduled),
-        set("c", "2026-11-28T03:00:00Z", Purpose::Manual),
-        set("d", "2026-11-28T04:00:00Z", Purpose::Scheduled),
+fn scheduled_backup_displaces_scheduled_backups_only() {
+    let backups = [
+        backup("a", "2026-11-28T01:00:00Z", Purpose::Manual),
+        backup("b", "2026-11-28T02:00:00Z", Purpose::Scheduled),
+        backup("c", "2026-11-28T03:00:00Z", Purpose::Manual),
+        backup("d", "2026-11-28T04:00:00Z", Purpose::Scheduled),
     ];
-    assert_eq!(gone(KEEP, &sets, |_| true), ["b"]);
+    assert_eq!(pruned(POLICY, &backups, |_| true), ["b"]);
     let newer = "d".to_owned();
     assert_eq!(
-        fate(KEEP, &sets, "b"),
+        decision(POLICY, &backups, "b"),
         RetentionDecision::Prune(PruneReason::SameDay { newer })
     );
     let limited = RetentionPolicy {
         manual_days: Some(1),
-        ..KEEP
+        ..POLICY
     };
-    assert_eq!(gone(limited, &sets, |_| true), ["a", "b"]);
+    assert_eq!(pruned(limited, &backups, |_| true), ["a", "b"]);
 }
 
 #[test]
-fn a_damaged_one_counts_for_nothing_and_stays() {
-    let sets = [
-        set("a", "2026-11-26T03:00:00Z", Purpose::Scheduled),
-        set("b", "2026-11-27T03:00:00Z", Purpose::Scheduled),
-        set("c", "2026-11-28T03:00:00Z", Purpose::Scheduled),
-        set("d", "2026-11-28T04:00:00Z", Purpose::Scheduled),
+fn damaged_backup_is_kept_and_displaces_nothing() {
+    let backups = [
+        backup("a", "2026-11-26T03:00:00Z", Purpose::Scheduled),
+        backup("b", "2026-11-27T03:00:00Z", Purpose::Scheduled),
+        backup("c", "2026-11-28T03:00:00Z", Purpose::Scheduled),
+        backup("d", "2026-11-28T04:00:00Z", Purpose::Scheduled),
     ];
-    let one = RetentionPolicy { days: 1, ..KEEP };
-    assert_eq!(gone(one, &sets, |_| true), ["a", "b", "c"]);
-    let broken = |ids: &'static [&'static str]| move |set: &Backup| !ids.contains(&backup_id(set));
-    assert_eq!(gone(one, &sets, broken(&["d"])), ["a", "b"]);
-    assert_eq!(gone(one, &sets, broken(&["c", "d"])), ["a"]);
-    assert_eq!(gone(one, &sets, |_| false), [""; 0]);
+    let one = RetentionPolicy { days: 1, ..POLICY };
+    assert_eq!(pruned(one, &backups, |_| true), ["a", "b", "c"]);
+    let without =
+        |ids: &'static [&'static str]| move |backup: &Backup| !ids.contains(&backup_id(backup));
+    assert_eq!(pruned(one, &backups, without(&["d"])), ["a", "b"]);
+    assert_eq!(pruned(one, &backups, without(&["c", "d"])), ["a"]);
+    assert_eq!(pruned(one, &backups, |_| false), [""; 0]);
 }
 
 #[test]
-fn one_from_the_future_displaces_nothing() {
-    let sets = [
-        set("a", "2026-11-27T03:00:00Z", Purpose::Scheduled),
-        set("b", "2026-11-28T03:00:00Z", Purpose::Scheduled),
-        set("c", "2027-11-28T03:00:00Z", Purpose::Scheduled),
-        set("d", "2027-11-28T03:00:00Z", Purpose::Safety),
+fn backup_from_the_future_displaces_nothing() {
+    let backups = [
+        backup("a", "2026-11-27T03:00:00Z", Purpose::Scheduled),
+        backup("b", "2026-11-28T03:00:00Z", Purpose::Scheduled),
+        backup("c", "2027-11-28T03:00:00Z", Purpose::Scheduled),
+        backup("d", "2027-11-28T03:00:00Z", Purpose::Safety),
     ];
     let one = RetentionPolicy {
         days: 1,
         safety: 1,
         manual_days: Some(1),
     };
-    assert_eq!(gone(one, &sets, |_| true), ["a"]);
+    assert_eq!(pruned(one, &backups, |_| true), ["a"]);
     assert_eq!(
-        fate(one, &sets, "b"),
+        decision(one, &backups, "b"),
         RetentionDecision::Keep(KeepReason::Latest)
     );
     assert_eq!(
-        fate(one, &sets, "c"),
+        decision(one, &backups, "c"),
         RetentionDecision::Keep(KeepReason::Future)
     );
 }
 
 #[derive(Debug, Clone)]
-struct Made {
+struct BackupExample {
     hours_ago: i64,
     purpose: usize,
-    whole: bool,
-    proved: bool,
-    restored: bool,
+    is_intact: bool,
+    is_verified: bool,
+    is_restored: bool,
 }
 
-fn made() -> impl Strategy<Value = Made> {
+fn backup_examples() -> impl Strategy<Value = BackupExample> {
     (
         -30_i64..700,
         0_usize..3,
@@ -179,76 +185,78 @@ fn made() -> impl Strategy<Value = Made> {
         any::<bool>(),
         any::<bool>(),
     )
-        .prop_map(|(hours_ago, purpose, whole, proved, restored)| Made {
-            hours_ago,
-            purpose,
-            whole,
-            proved,
-            restored,
-        })
+        .prop_map(
+            |(hours_ago, purpose, is_intact, is_verified, is_restored)| BackupExample {
+                hours_ago,
+                purpose,
+                is_intact,
+                is_verified,
+                is_restored,
+            },
+        )
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
-    /// However many there are, of whichever purposes and days, and whichever are damaged.
+    /// For any number of backups of any purpose and day, and with any of them damaged.
     #[test]
-    fn what_is_needed_stays(
-        made in prop::collection::vec(made(), 1..40),
+    fn required_backups_are_kept_and_pruned_ones_are_displaced(
+        examples in prop::collection::vec(backup_examples(), 1..40),
         days in 1_usize..9,
         safety in 1_usize..6,
         manual_days in prop::option::of(1_usize..5),
     ) {
-        let now = at("2026-11-28T12:00:00Z");
+        let now = time("2026-11-28T12:00:00Z");
         let purposes = [Purpose::Manual, Purpose::Scheduled, Purpose::Safety];
-        let sets: Vec<Backup> = made.iter().enumerate().map(|(index, made)| {
-            let mut it = set(&format!("set{index}"), "2026-11-28T12:00:00Z", purposes[made.purpose]);
-            it.manifest.taken_at = now - TimeDelta::hours(made.hours_ago)
+        let backups: Vec<Backup> = examples.iter().enumerate().map(|(index, example)| {
+            let mut backup = backup(&format!("set{index}"), "2026-11-28T12:00:00Z", purposes[example.purpose]);
+            backup.manifest.taken_at = now - TimeDelta::hours(example.hours_ago)
                 + TimeDelta::milliseconds(i64::try_from(index).unwrap() - 1000);
-            it.verified_at = made.proved.then_some(now);
-            it.restored_at = made.restored.then(|| now + TimeDelta::seconds(i64::try_from(index).unwrap()));
-            it
+            backup.verified_at = example.is_verified.then_some(now);
+            backup.restored_at = example.is_restored.then(|| now + TimeDelta::seconds(i64::try_from(index).unwrap()));
+            backup
         }).collect();
-        let whole = |set: &Backup| made[backup_id(set)[3..].parse::<usize>().unwrap()].whole;
-        let keep = RetentionPolicy { days, safety, manual_days };
-        let verdicts = keep.evaluate(&sets, now, whole);
-        prop_assert_eq!(verdicts.len(), sets.len());
-        let stays: BTreeSet<&str> = verdicts.iter().filter(|it| !it.is_pruned()).map(|it| backup_id(&it.backup)).collect();
+        let is_intact = |backup: &Backup| examples[backup_id(backup)[3..].parse::<usize>().unwrap()].is_intact;
+        let policy = RetentionPolicy { days, safety, manual_days };
+        let verdicts = policy.evaluate(&backups, now, is_intact);
+        prop_assert_eq!(verdicts.len(), backups.len());
+        let kept: BTreeSet<&str> = verdicts.iter().filter(|verdict| !verdict.is_pruned()).map(|verdict| backup_id(&verdict.backup)).collect();
 
-        let past = |set: &&Backup| set.manifest.taken_at <= now;
-        let main = |set: &&Backup| set.manifest.purpose != Purpose::Safety;
-        let newest = |wanted: &dyn Fn(&Backup) -> bool| sets.iter().filter(|set| wanted(set)).max_by_key(|set| set.manifest.taken_at);
-        if let Some(latest) = newest(&|set| past(&set) && main(&set) && whole(set)) {
-            prop_assert!(stays.contains(backup_id(latest)));
+        let is_past = |backup: &&Backup| backup.manifest.taken_at <= now;
+        let is_main = |backup: &&Backup| backup.manifest.purpose != Purpose::Safety;
+        let newest = |condition: &dyn Fn(&Backup) -> bool| backups.iter().filter(|backup| condition(backup)).max_by_key(|backup| backup.manifest.taken_at);
+        if let Some(latest) = newest(&|backup| is_past(&backup) && is_main(&backup) && is_intact(backup)) {
+            prop_assert!(kept.contains(backup_id(latest)));
         }
-        if let Some(proved) = newest(&|set| main(&set) && whole(set) && set.verified_at.is_some()) {
-            prop_assert!(stays.contains(backup_id(proved)));
+        if let Some(verified) = newest(&|backup| is_main(&backup) && is_intact(backup) && backup.verified_at.is_some()) {
+            prop_assert!(kept.contains(backup_id(verified)));
         }
-        if let Some(restored) = sets.iter().filter(|set| set.restored_at.is_some()).max_by_key(|set| set.restored_at) {
-            prop_assert!(stays.contains(backup_id(restored)));
+        if let Some(restored) = backups.iter().filter(|backup| backup.restored_at.is_some()).max_by_key(|backup| backup.restored_at) {
+            prop_assert!(kept.contains(backup_id(restored)));
         }
         for verdict in &verdicts {
-            let RetentionDecision::Prune(why) = &verdict.decision else { continue };
+            let RetentionDecision::Prune(reason) = &verdict.decision else { continue };
             let purpose = verdict.backup.manifest.purpose;
-            prop_assert!(past(&&verdict.backup));
+            prop_assert!(is_past(&&verdict.backup));
             prop_assert!(!(purpose == Purpose::Manual && manual_days.is_none()));
-            // Whatever lets it go is whole, newer, of its purpose, and stays.
-            let newer: Vec<&Backup> = sets.iter().filter(|set| {
-                set.manifest.purpose == purpose
-                    && past(set)
-                    && whole(set)
-                    && set.manifest.taken_at > verdict.backup.manifest.taken_at
-                    && stays.contains(backup_id(set))
+            // A backup that displaces another is intact, newer, of the same purpose, and kept.
+            let newer: Vec<&Backup> = backups.iter().filter(|backup| {
+                backup.manifest.purpose == purpose
+                    && is_past(backup)
+                    && is_intact(backup)
+                    && backup.manifest.taken_at > verdict.backup.manifest.taken_at
+                    && kept.contains(backup_id(backup))
             }).collect();
-            let days_of: BTreeSet<_> = newer.iter().map(|set| set.manifest.taken_at.date_naive()).collect();
-            match why {
-                PruneReason::SameDay { newer: id } => prop_assert!(newer.iter().any(|set| set.manifest.id == *id)),
-                PruneReason::Old { .. } => prop_assert!(days_of.len() >= manual_days.filter(|_| purpose == Purpose::Manual).unwrap_or(days)),
+            let newer_days: BTreeSet<_> = newer.iter().map(|backup| backup.manifest.taken_at.date_naive()).collect();
+            match reason {
+                PruneReason::SameDay { newer: id } => prop_assert!(newer.iter().any(|backup| backup.manifest.id == *id)),
+                PruneReason::Old { .. } => prop_assert!(newer_days.len() >= manual_days.filter(|_| purpose == Purpose::Manual).unwrap_or(days)),
                 PruneReason::Surplus { .. } => prop_assert!(newer.len() >= safety),
             }
         }
-        // A second look, at what is left, lets nothing else go.
-        let left: Vec<Backup> = verdicts.iter().filter(|it| !it.is_pruned()).map(|it| it.backup.clone()).collect();
-        prop_assert!(keep.evaluate(&left, now, whole).iter().all(|it| !it.is_pruned()));
+        // A second evaluation of the remaining backups prunes nothing.
+        let remaining: Vec<Backup> = verdicts.iter().filter(|verdict| !verdict.is_pruned()).map(|verdict| verdict.backup.clone()).collect();
+        prop_assert!(policy.evaluate(&remaining, now, is_intact).iter().all(|verdict| !verdict.is_pruned()));
     }
 }

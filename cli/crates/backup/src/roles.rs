@@ -1,10 +1,10 @@
-//! The roles of a database's server, saved with a set and brought back with it.
+//! The roles of the database server, saved and restored with a backup.
 //!
-//! A dump of a database names roles and does not make them. Those that the configuration
-//! makes stay out of it, passwords included. A role that is missing on the server is made
-//! before the database is restored, as one that can't log in and has no rights; it becomes
-//! what it was in the very transaction in which the database takes its place. A role that is
-//! there is somebody's decision of today, and stays as it is.
+//! A dump of a database names roles and does not create them. The configuration creates its own
+//! roles: a restore does not, and their passwords are not saved. A role that the server lacks is
+//! created before the database is restored, without login and privileges. It gets its attributes in
+//! the transaction that swaps the databases. An existing role is left unchanged, because it reflects
+//! a current decision.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,10 +14,10 @@ use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 use super::BackupError;
 use super::quote::{quote_identifier, quote_literal, set_clause};
 
-/// What a role is commented with that a restore has made and not given its rights yet.
+/// The comment on a role that a restore has created and not granted its privileges yet.
 const PENDING_ROLE_COMMENT: &str = "made by a restore of dm that is under way";
 
-/// A role, as it was when the set was made.
+/// A role at the time of the backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, FromRow)]
 pub(super) struct DatabaseRole {
     name: String,
@@ -29,15 +29,15 @@ pub(super) struct DatabaseRole {
     replication: bool,
     bypasses_row_security: bool,
     connection_limit: i32,
-    /// The verifier of its password; never that of a role of the configuration.
+    /// The verifier of the password; `None` for roles of the configuration.
     password: Option<String>,
     valid_until: Option<String>,
     comment: Option<String>,
-    /// Its settings in every database, each as `name=value`.
+    /// The settings in every database, each as `name=value`.
     settings: Vec<String>,
 }
 
-/// That a role has the rights of another one.
+/// The membership of a role in another role.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, FromRow)]
 pub(super) struct RoleMembership {
     role: String,
@@ -55,8 +55,7 @@ pub(super) struct DatabaseRoles {
 }
 
 impl DatabaseRoles {
-    /// The roles of the session's server, as the session sees them. `own` are those of the
-    /// configuration.
+    /// Reads the roles of the server, in the snapshot of a session.
     pub(super) async fn read(
         session: &mut PgConnection,
         configured_roles: &BTreeSet<String>,
@@ -96,46 +95,48 @@ impl DatabaseRoles {
         Ok(Self { roles, memberships })
     }
 
-    /// Makes those that the session's server lacks, without any right.
+    /// Creates the roles that the server lacks, without privileges.
     pub(super) async fn create_missing(
         &self,
         session: &mut PgConnection,
         configured_roles: &BTreeSet<String>,
     ) -> Result<MissingRoles, BackupError> {
-        let there = Self::read(session, configured_roles).await?;
-        let known: BTreeMap<&str, &DatabaseRole> = there.by_name();
+        let existing = Self::read(session, configured_roles).await?;
+        let existing_by_name: BTreeMap<&str, &DatabaseRole> = existing.by_name();
         let mut missing = MissingRoles::default();
         for role in &self.roles {
             if configured_roles.contains(&role.name) {
                 continue;
             }
-            match known.get(role.name.as_str()) {
+            match existing_by_name.get(role.name.as_str()) {
                 None => {
                     let name = quote_identifier(&role.name);
-                    let made = format!(
+                    let create = format!(
                         "BEGIN; CREATE ROLE {name} NOLOGIN;
                          COMMENT ON ROLE {name} IS {}; COMMIT",
                         quote_literal(PENDING_ROLE_COMMENT)
                     );
-                    sqlx::raw_sql(AssertSqlSafe(made))
+                    sqlx::raw_sql(AssertSqlSafe(create))
                         .execute(&mut *session)
                         .await?;
                     missing.created.insert(role.name.clone());
                 }
-                Some(today) if !role.has_same_attributes(today) => {
+                Some(current) if !role.has_same_attributes(current) => {
                     missing.differing.push(role.name.clone())
                 }
                 Some(_) => {}
             }
         }
         missing.grant_statements =
-            self.grant_statements(&missing.created, configured_roles, &there);
-        let lost = self.memberships.iter().filter(|it| {
-            let is_new = missing.created.contains(&it.role) || missing.created.contains(&it.member);
-            !is_new && !there.memberships.iter().any(|now| it.has_same_roles(now))
+            self.grant_statements(&missing.created, configured_roles, &existing);
+        let lost = self.memberships.iter().filter(|saved| {
+            let is_new =
+                missing.created.contains(&saved.role) || missing.created.contains(&saved.member);
+            let mut current = existing.memberships.iter();
+            !is_new && !current.any(|current| saved.has_same_roles(current))
         });
         missing.lost_memberships = lost
-            .map(|it| format!("{} is no longer a member of {}", it.member, it.role))
+            .map(|lost| format!("{} is no longer a member of {}", lost.member, lost.role))
             .collect();
         missing.lost_memberships.dedup();
         Ok(missing)
@@ -146,18 +147,19 @@ impl DatabaseRoles {
         roles.map(|role| (role.name.as_str(), role)).collect()
     }
 
-    /// What makes of these roles what they were, and of the settings of all roles.
+    /// Returns the statements that restore the attributes and memberships of the created roles, and
+    /// the settings of all roles.
     fn grant_statements(
         &self,
-        made: &BTreeSet<String>,
+        created: &BTreeSet<String>,
         configured_roles: &BTreeSet<String>,
-        there: &Self,
+        existing: &Self,
     ) -> Vec<String> {
         let mut statements = Vec::new();
-        let today = there.by_name();
+        let existing = existing.by_name();
         for role in &self.roles {
             let name = quote_identifier(&role.name);
-            if made.contains(&role.name) {
+            if created.contains(&role.name) {
                 statements.push(role.alter_statement());
                 let comment = role
                     .comment
@@ -165,23 +167,23 @@ impl DatabaseRoles {
                     .map_or("NULL".to_owned(), quote_literal);
                 statements.push(format!("COMMENT ON ROLE {name} IS {comment}"));
             }
-            let now = today.get(role.name.as_str());
+            let current = existing.get(role.name.as_str());
             for pair in &role.settings {
-                // The configuration gives its roles the path of their schema.
-                let is_own =
+                // The configuration sets the search path of its roles.
+                let is_configured =
                     configured_roles.contains(&role.name) && pair.starts_with("search_path=");
-                let is_set = now.is_some_and(|now| now.settings.contains(pair));
-                if !is_own
+                let is_set = current.is_some_and(|current| current.settings.contains(pair));
+                if !is_configured
                     && !is_set
-                    && let Some(set) = set_clause(pair)
+                    && let Some(clause) = set_clause(pair)
                 {
-                    statements.push(format!("ALTER ROLE {name} {set}"));
+                    statements.push(format!("ALTER ROLE {name} {clause}"));
                 }
             }
         }
-        for granted in &self.memberships {
-            if made.contains(&granted.role) || made.contains(&granted.member) {
-                statements.push(granted.grant_statement());
+        for membership in &self.memberships {
+            if created.contains(&membership.role) || created.contains(&membership.member) {
+                statements.push(membership.grant_statement());
             }
         }
         statements
@@ -189,29 +191,29 @@ impl DatabaseRoles {
 }
 
 impl DatabaseRole {
-    /// Whether another one may do the same. A password may have been changed since.
+    /// Whether two roles have the same attributes. Password, comment and settings may differ.
     fn has_same_attributes(&self, other: &Self) -> bool {
-        let plain = |role: &Self| Self {
+        let attributes = |role: &Self| Self {
             password: None,
             comment: None,
             settings: Vec::new(),
             ..role.clone()
         };
-        plain(self) == plain(other)
+        attributes(self) == attributes(other)
     }
 
     fn alter_statement(&self) -> String {
-        let word = |yes: bool, word: &str| format!("{}{word}", if yes { "" } else { "NO" });
+        let option = |is_set: bool, name: &str| format!("{}{name}", if is_set { "" } else { "NO" });
         let mut text = format!(
             "ALTER ROLE {} WITH {} {} {} {} {} {} {} CONNECTION LIMIT {}",
             quote_identifier(&self.name),
-            word(self.superuser, "SUPERUSER"),
-            word(self.inherits, "INHERIT"),
-            word(self.creates_roles, "CREATEROLE"),
-            word(self.creates_databases, "CREATEDB"),
-            word(self.can_log_in, "LOGIN"),
-            word(self.replication, "REPLICATION"),
-            word(self.bypasses_row_security, "BYPASSRLS"),
+            option(self.superuser, "SUPERUSER"),
+            option(self.inherits, "INHERIT"),
+            option(self.creates_roles, "CREATEROLE"),
+            option(self.creates_databases, "CREATEDB"),
+            option(self.can_log_in, "LOGIN"),
+            option(self.replication, "REPLICATION"),
+            option(self.bypasses_row_security, "BYPASSRLS"),
             self.connection_limit,
         );
         if let Some(password) = &self.password {
@@ -241,21 +243,21 @@ impl RoleMembership {
     }
 }
 
-/// What the server lacked of a set's roles.
+/// The roles of a backup that the server lacked or that differ.
 #[derive(Debug, Default)]
 pub(super) struct MissingRoles {
-    /// Those that were made, without any right yet.
+    /// The roles that were created, without privileges yet.
     created: BTreeSet<String>,
-    /// Those that are there and may do something else than they might.
+    /// The existing roles with other attributes than in the backup.
     differing: Vec<String>,
-    /// Memberships of roles that are there, and that somebody has ended since.
+    /// The memberships of existing roles that were revoked after the backup.
     lost_memberships: Vec<String>,
-    /// What gives the new ones their rights.
+    /// The statements that restore the created roles.
     pub(super) grant_statements: Vec<String>,
 }
 
 impl MissingRoles {
-    /// What a user should know of it.
+    /// Returns notes for the user.
     pub(super) fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         if !self.created.is_empty() {
@@ -268,7 +270,7 @@ impl MissingRoles {
         notes
     }
 
-    /// What differs from the backup afterwards.
+    /// Returns the differences from the backup after the restore.
     pub(super) fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         if !self.differing.is_empty() {
@@ -287,7 +289,7 @@ impl MissingRoles {
     }
 }
 
-/// Removes the roles that a restore has made and not come to use.
+/// Removes the roles that an unfinished restore has created.
 pub(super) async fn drop_leftover_roles(session: &mut PgConnection) -> Result<(), BackupError> {
     let names: Vec<String> = sqlx::query_scalar(
         "SELECT rolname::text FROM pg_roles
@@ -298,7 +300,7 @@ pub(super) async fn drop_leftover_roles(session: &mut PgConnection) -> Result<()
     .await?;
     for name in names {
         let drop = format!("DROP ROLE IF EXISTS {}", quote_identifier(&name));
-        // One that somebody has given something since is in use.
+        // A role that owns objects in the meantime cannot be dropped.
         if let Err(error) = sqlx::raw_sql(AssertSqlSafe(drop))
             .execute(&mut *session)
             .await
@@ -332,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn a_role_that_was_made_becomes_what_it_was() {
+    fn grant_statements_restore_created_roles_and_their_memberships() {
         let roles = DatabaseRoles {
             roles: vec![role("orders_service"), role("report ing")],
             memberships: vec![RoleMembership {
@@ -343,9 +345,9 @@ mod tests {
                 set: false,
             }],
         };
-        let own = BTreeSet::from(["orders_service".to_owned()]);
-        let made = BTreeSet::from(["report ing".to_owned()]);
-        let statements = roles.grant_statements(&made, &own, &DatabaseRoles::default());
+        let configured = BTreeSet::from(["orders_service".to_owned()]);
+        let created = BTreeSet::from(["report ing".to_owned()]);
+        let statements = roles.grant_statements(&created, &configured, &DatabaseRoles::default());
         assert_eq!(
             statements,
             [
@@ -360,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_password_is_no_difference() {
+    fn has_same_attributes_ignores_the_password() {
         let (one, mut other) = (role("a"), role("a"));
         other.password = None;
         assert!(one.has_same_attributes(&other));

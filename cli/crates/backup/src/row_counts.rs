@@ -1,7 +1,7 @@
-//! How many rows a database's tables have.
+//! The number of rows in the tables of a database.
 //!
-//! Those of a dump are not counted anew, which would be to read everything a second time: the
-//! server notes how many rows each statement of the dump's gave (pg_stat_statements).
+//! The rows of a dump are not counted again, which would read everything a second time: the server
+//! records the number of rows of each statement of the dump (pg_stat_statements).
 
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection};
@@ -9,19 +9,19 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection};
 use super::BackupError;
 use super::manifest::RowCounts;
 
-/// The database that each server has, in which its notes are looked at: what is in the
-/// stack's own would be in its dumps, too.
+/// The database in which the statistics are read and which every server has. An extension in the
+/// database of the stack would be in its dumps.
 const MAINTENANCE_DATABASE: &str = "postgres";
 
-/// The notes that a server takes of a dump.
+/// The statistics that the server records of a dump.
 pub(super) struct CopyStatistics(PgConnection);
 
 impl CopyStatistics {
-    /// What has sessions of the dump be noted, as libpq's `PGOPTIONS`.
+    /// The `PGOPTIONS` of libpq with which the sessions of a dump are recorded.
     pub(super) const PG_OPTIONS: &str = "-c pg_stat_statements.track=top -c compute_query_id=on";
 
-    /// Notes without those of earlier dumps. None where the server takes none, as one whose
-    /// settings are somebody's own.
+    /// Resets the statistics of earlier dumps. Returns `None` if the server records no statistics,
+    /// e.g. because of custom settings.
     pub(super) async fn start_recording(options: &PgConnectOptions) -> Option<Self> {
         let mut session = options
             .clone()
@@ -29,17 +29,17 @@ impl CopyStatistics {
             .connect()
             .await
             .ok()?;
-        let begun = sqlx::raw_sql(
+        let reset = sqlx::raw_sql(
             "SET client_min_messages = warning;
              CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
              SELECT pg_stat_statements_reset(userid, dbid, queryid)
                FROM pg_stat_statements WHERE query LIKE 'COPY %'",
         );
-        begun.execute(&mut session).await.ok()?;
+        reset.execute(&mut session).await.ok()?;
         Some(Self(session))
     }
 
-    /// Each copy in this database that was noted since.
+    /// Returns the `COPY` statements that were recorded in a database since then.
     async fn recorded_copies(&mut self, database: &str) -> Result<Vec<CopyStatement>, sqlx::Error> {
         sqlx::query_as(
             "SELECT query, calls, rows
@@ -52,7 +52,7 @@ impl CopyStatistics {
     }
 }
 
-/// A statement that copied rows, as it was noted.
+/// A recorded `COPY` statement.
 #[derive(sqlx::FromRow)]
 struct CopyStatement {
     query: String,
@@ -60,19 +60,19 @@ struct CopyStatement {
     rows: i64,
 }
 
-/// A table that is not the server's own.
+/// A table that is not a system table.
 #[derive(sqlx::FromRow)]
 struct UserTable {
-    /// As manifests name it.
+    /// The name in manifests.
     name: String,
-    /// As SQL does.
+    /// The quoted name in SQL.
     sql: String,
 }
 
-/// How many rows each table of a database has now.
+/// Counts the rows of each table of a database.
 ///
 /// # Errors
-/// The server fails.
+/// If the database cannot be queried.
 pub async fn count_rows(options: &PgConnectOptions) -> Result<RowCounts, BackupError> {
     let mut session = options.connect().await?;
     let counts = count_rows_in_session(&mut session).await?;
@@ -80,7 +80,7 @@ pub async fn count_rows(options: &PgConnectOptions) -> Result<RowCounts, BackupE
     Ok(counts)
 }
 
-/// How many rows each table has in a session's state.
+/// Counts the rows of each table in the snapshot of a session.
 pub(super) async fn count_rows_in_session(
     session: &mut PgConnection,
 ) -> Result<RowCounts, BackupError> {
@@ -88,36 +88,38 @@ pub(super) async fn count_rows_in_session(
     Ok(count_table_rows(session, &tables).await?)
 }
 
-/// How many rows each table had in a dump of a session's state, by what was noted of it.
+/// Returns the number of rows of each table in a dump of the snapshot of a session, from the
+/// recorded statistics.
 pub(super) async fn count_dumped_rows(
     session: &mut PgConnection,
     database: &str,
     statistics: Option<CopyStatistics>,
 ) -> Result<RowCounts, BackupError> {
     let copies = match statistics {
-        Some(mut notes) => notes.recorded_copies(database).await?,
+        Some(mut statistics) => statistics.recorded_copies(database).await?,
         None => Vec::new(),
     };
-    let (mut counts, mut others) = (RowCounts::new(), Vec::new());
+    let (mut counts, mut unrecorded) = (RowCounts::new(), Vec::new());
     for table in list_tables(session).await? {
         match recorded_rows(&table.sql, &copies) {
             Some(rows) => _ = counts.insert(table.name, rows),
-            None => others.push(table),
+            None => unrecorded.push(table),
         }
     }
-    counts.extend(count_table_rows(session, &others).await?);
+    counts.extend(count_table_rows(session, &unrecorded).await?);
     Ok(counts)
 }
 
-/// How many rows of a table a dump was given. None unless it was copied once, and out: whatever
-/// else there is of it was by somebody who is noted, too, and which is whose can't be told.
+/// Returns the number of rows of a table in a dump. Returns `None` unless the table was copied
+/// exactly once, to stdout: other statements come from other sessions with statistics and cannot
+/// be distinguished from those of the dump.
 fn recorded_rows(table: &str, copies: &[CopyStatement]) -> Option<i64> {
-    // Of the form `COPY schema.table (column, …) TO stdout`.
+    // In the form `COPY schema.table (column, …) TO stdout`.
     let start = format!("COPY {table} ");
-    let mut copies = copies.iter().filter(|it| it.query.starts_with(&start));
+    let mut copies = copies.iter().filter(|copy| copy.query.starts_with(&start));
     match (copies.next(), copies.next()) {
-        (Some(copied), None) if copied.calls == 1 && copied.query.ends_with(" TO stdout") => {
-            Some(copied.rows)
+        (Some(copy), None) if copy.calls == 1 && copy.query.ends_with(" TO stdout") => {
+            Some(copy.rows)
         }
         _ => None,
     }
@@ -125,8 +127,8 @@ fn recorded_rows(table: &str, copies: &[CopyStatement]) -> Option<i64> {
 
 async fn list_tables(session: &mut PgConnection) -> Result<Vec<UserTable>, sqlx::Error> {
     sqlx::query_as(
-        // Neither those of a session alone, which end with it, nor those of extensions,
-        // whose rows come with these.
+        // Without temporary tables, which end with their session, and without tables of
+        // extensions, whose rows are restored with the extension.
         "SELECT nspname || '.' || relname AS name, format('%I.%I', nspname, relname) AS sql
            FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
           WHERE relkind IN ('r', 'p') AND relpersistence <> 't'
@@ -140,21 +142,21 @@ async fn list_tables(session: &mut PgConnection) -> Result<Vec<UserTable>, sqlx:
     .await
 }
 
-/// Counts these tables' rows, all of them by one question.
+/// Counts the rows of tables with one query.
 async fn count_table_rows(
     session: &mut PgConnection,
     tables: &[UserTable],
 ) -> Result<RowCounts, sqlx::Error> {
-    let one = |(index, table): (usize, &UserTable)| {
+    let count_query = |(index, table): (usize, &UserTable)| {
         format!("SELECT {index}::bigint, count(*) FROM {}", table.sql)
     };
-    let questions: Vec<String> = tables.iter().enumerate().map(one).collect();
-    if questions.is_empty() {
+    let queries: Vec<String> = tables.iter().enumerate().map(count_query).collect();
+    if queries.is_empty() {
         return Ok(RowCounts::new());
     }
-    let question = AssertSqlSafe(questions.join(" UNION ALL "));
-    let answers: Vec<(i64, i64)> = sqlx::query_as(question).fetch_all(session).await?;
-    let named = answers.into_iter().filter_map(|(index, rows)| {
+    let query = AssertSqlSafe(queries.join(" UNION ALL "));
+    let counts: Vec<(i64, i64)> = sqlx::query_as(query).fetch_all(session).await?;
+    let named = counts.into_iter().filter_map(|(index, rows)| {
         let table = tables.get(usize::try_from(index).ok()?)?;
         Some((table.name.clone(), rows))
     });
@@ -165,7 +167,7 @@ async fn count_table_rows(
 mod tests {
     use super::*;
 
-    fn copied(query: &str, calls: i64) -> CopyStatement {
+    fn copy_statement(query: &str, calls: i64) -> CopyStatement {
         let query = query.to_owned();
         CopyStatement {
             query,
@@ -175,15 +177,15 @@ mod tests {
     }
 
     #[test]
-    fn a_note_is_believed_where_it_can_only_be_of_the_dump() {
+    fn recorded_rows_requires_exactly_one_copy_to_stdout() {
         let dumped = "COPY orders.orders (id, status) TO stdout";
-        let noted = |copies: &[CopyStatement]| recorded_rows("orders.orders", copies);
-        let another = || copied("COPY orders.orders_archive (id) TO stdout", 1);
-        assert_eq!(noted(&[another(), copied(dumped, 1)]), Some(7));
-        assert_eq!(noted(&[another()]), None);
-        assert_eq!(noted(&[copied(dumped, 2)]), None);
-        let loaded = || copied("COPY orders.orders (id, status) FROM stdin", 1);
-        assert_eq!(noted(&[loaded()]), None);
-        assert_eq!(noted(&[copied(dumped, 1), loaded()]), None);
+        let rows = |copies: &[CopyStatement]| recorded_rows("orders.orders", copies);
+        let another = || copy_statement("COPY orders.orders_archive (id) TO stdout", 1);
+        assert_eq!(rows(&[another(), copy_statement(dumped, 1)]), Some(7));
+        assert_eq!(rows(&[another()]), None);
+        assert_eq!(rows(&[copy_statement(dumped, 2)]), None);
+        let loaded = || copy_statement("COPY orders.orders (id, status) FROM stdin", 1);
+        assert_eq!(rows(&[loaded()]), None);
+        assert_eq!(rows(&[copy_statement(dumped, 1), loaded()]), None);
     }
 }

@@ -1,7 +1,7 @@
-//! A schedule in a container of the stack: what it is given, and what it tells of itself.
+//! Scheduled backups in a container of the stack: the input of the container and its report.
 //!
-//! Both are files of a folder that is this user's alone, on this machine, and is mounted in
-//! the container: a secret in a command line or in a variable could be read by others.
+//! Both are files in a directory on this machine that only this user can read and that is mounted
+//! into the container: other users could read a secret in a command line or in a variable.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
@@ -16,122 +16,122 @@ use serde::{Deserialize, Serialize};
 use super::partial_backup::fsync;
 use super::{BackupError, RetentionPolicy, ServerAccess};
 
-/// Where the container has that folder.
+/// The path of that directory in the container.
 pub const CONTAINER_SCHEDULE_DIR: &str = "/opt/dm/schedule";
-/// Where it has the instance's backups.
+/// The path of the instance's backups in the container.
 pub const CONTAINER_BACKUPS_DIR: &str = "/opt/dm/backups";
-/// Where it has the instance's lock.
+/// The path of the instance's lock file in the container.
 pub const CONTAINER_LOCK_FILE: &str = "/opt/dm/instance.lock";
-/// Where it has this program.
+/// The path of `dm` in the container.
 pub(crate) const CONTAINER_PROGRAM: &str = "/opt/dm/dm";
 
-/// What is to be done.
+/// The file with the [`ScheduleSpec`].
 const SPEC_FILE: &str = "job.json";
-/// How that goes.
+/// The file with the [`SchedulerReport`].
 const REPORT_FILE: &str = "state.json";
-/// That the container's process has begun.
+/// The file that the process in the container writes when it starts.
 const STARTED_FILE: &str = "begun";
 
-/// How long servers may be away before that is told: some always are while a stack starts.
+/// How long servers may be unreachable before a warning: some always are while a stack starts.
 const OUTAGE_THRESHOLD: TimeDelta = TimeDelta::seconds(60);
-/// How long the process may be silent before that is told.
+/// How long the process may write no report before a warning.
 const HEARTBEAT_TIMEOUT: TimeDelta = TimeDelta::minutes(10);
 
-/// What a schedule does.
+/// The settings of scheduled backups.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct ScheduleSpec {
-    /// How long after a backup the next one is due.
+    /// The interval between two backups.
     pub every: Duration,
-    /// Which ones stay.
+    /// Which backups are kept.
     pub keep: RetentionPolicy,
-    /// To whom they are encrypted, as age writes recipients.
+    /// The age recipients that the backups are encrypted for.
     pub recipients: Vec<String>,
-    /// What they are made with.
+    /// The servers and the logins of their administrators.
     pub access: ServerAccess,
 }
 
-/// How a schedule goes.
+/// The state of scheduled backups, as the scheduler reports it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SchedulerReport {
-    /// When this was written.
+    /// When the report was written.
     pub seen_at: DateTime<Utc>,
     /// When the next backup is due.
     pub next_due: DateTime<Utc>,
-    /// The last try.
+    /// The last attempt.
     pub last_attempt: Option<BackupAttempt>,
-    /// Why backups can't be made now, and since when.
+    /// The outage that prevents backups, if there is one.
     pub away: Option<ServerOutage>,
 }
 
-/// A try to make a backup.
+/// An attempt to create a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackupAttempt {
-    /// When it ended.
+    /// When the attempt ended.
     pub at: DateTime<Utc>,
-    /// The backup that was made.
+    /// The id of the backup, if the attempt succeeded.
     pub id: Option<String>,
-    /// Why it failed.
+    /// Why the attempt failed.
     pub error: Option<String>,
 }
 
-/// A server that does not answer.
+/// A server that does not respond.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerOutage {
-    /// Since when.
+    /// When the outage began.
     pub since: DateTime<Utc>,
-    /// What it says.
+    /// The error of the connection.
     pub error: String,
 }
 
 impl SchedulerReport {
-    /// What a person has to know of it that is not as it should be.
+    /// Returns the problem that a user has to know about, if there is one.
     #[must_use]
     pub(crate) fn warning(&self, now: DateTime<Utc>) -> Option<String> {
-        let failed = self.last_attempt.as_ref().and_then(|it| {
-            let error = it.error.as_ref()?;
-            let at = it.at.format("%Y-%m-%d %H:%M UTC");
-            Some(format!("the last backup failed at {at}: {error}"))
+        let failed = self.last_attempt.as_ref().and_then(|attempt| {
+            let error = attempt.error.as_ref()?;
+            let time = attempt.at.format("%Y-%m-%d %H:%M UTC");
+            Some(format!("the last backup failed at {time}: {error}"))
         });
-        let away = self
+        let outage = self
             .away
             .as_ref()
-            .filter(|it| now - it.since > OUTAGE_THRESHOLD);
-        let away = away.map(|it| {
-            let since = it.since.format("%Y-%m-%d %H:%M UTC");
+            .filter(|outage| now - outage.since > OUTAGE_THRESHOLD);
+        let unreachable = outage.map(|outage| {
+            let since = outage.since.format("%Y-%m-%d %H:%M UTC");
             format!(
                 "the scheduler has not reached the servers since {since}: {}",
-                it.error
+                outage.error
             )
         });
         let silent = (now - self.seen_at > HEARTBEAT_TIMEOUT).then(|| {
-            let at = self.seen_at.format("%Y-%m-%d %H:%M UTC");
-            format!("the scheduler has not reported since {at}")
+            let time = self.seen_at.format("%Y-%m-%d %H:%M UTC");
+            format!("the scheduler has not reported since {time}")
         });
-        failed.or(away).or(silent)
+        failed.or(unreachable).or(silent)
     }
 }
 
-/// The folder of a schedule.
+/// The directory that the scheduler shares with this machine.
 #[derive(Debug, Clone)]
 pub struct ScheduleDir(PathBuf);
 
 impl ScheduleDir {
-    /// That one, which need not be there.
+    /// Returns the directory at this path, which need not exist.
     #[must_use]
     pub const fn new(path: PathBuf) -> Self {
         Self(path)
     }
 
-    /// Its path.
+    /// Returns the path of the directory.
     #[must_use]
     pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 
-    /// Makes it ready for a process that is about to begin.
+    /// Prepares the directory for a process that is about to start.
     ///
     /// # Errors
-    /// The disk is full, or the like.
+    /// Returns [`BackupError::File`] if a file cannot be written.
     pub(crate) fn prepare(&self, spec: &ScheduleSpec) -> Result<(), BackupError> {
         DirBuilder::new()
             .recursive(true)
@@ -148,41 +148,42 @@ impl ScheduleDir {
         }
     }
 
-    /// What is to be done. Notes that a process has begun with it.
+    /// Returns the settings, and records that the process has started.
     ///
     /// # Errors
-    /// There is no such file, or it is another `dm`'s.
+    /// Returns [`BackupError::File`] if the file is missing or was written by another version
+    /// of `dm`.
     pub fn start(&self) -> Result<ScheduleSpec, BackupError> {
         let path = self.0.join(SPEC_FILE);
-        let job = read_json(&path).map_err(BackupError::file("read", path))?;
+        let spec = read_json(&path).map_err(BackupError::file("read", path))?;
         self.write_atomically(STARTED_FILE, &Utc::now())?;
-        Ok(job)
+        Ok(spec)
     }
 
-    /// Whether a process has begun.
+    /// Whether the process has started.
     #[must_use]
     pub(crate) fn has_started(&self) -> bool {
         self.0.join(STARTED_FILE).exists()
     }
 
-    /// How it went when that was written last.
+    /// Returns the last report, if there is one.
     #[must_use]
     pub fn report(&self) -> Option<SchedulerReport> {
         read_json(&self.0.join(REPORT_FILE)).ok()
     }
 
-    /// Notes how it goes.
+    /// Writes a report.
     ///
     /// # Errors
-    /// The disk is full, or the like.
-    pub fn write_report(&self, state: &SchedulerReport) -> Result<(), BackupError> {
-        self.write_atomically(REPORT_FILE, state)
+    /// Returns [`BackupError::File`] if the file cannot be written.
+    pub fn write_report(&self, report: &SchedulerReport) -> Result<(), BackupError> {
+        self.write_atomically(REPORT_FILE, report)
     }
 
-    /// Writes a file that its owner alone can read, in one step.
+    /// Writes a file atomically that only its owner can read.
     fn write_atomically<T: Serialize>(&self, name: &str, value: &T) -> Result<(), BackupError> {
         let (path, new) = (self.0.join(name), self.0.join(format!("{name}.new")));
-        let written = || -> io::Result<()> {
+        let write_and_rename = || -> io::Result<()> {
             let mut file = OpenOptions::new()
                 .write(true)
                 .create(true)
@@ -193,7 +194,7 @@ impl ScheduleDir {
             file.sync_data()?;
             fs::rename(&new, &path)
         };
-        written().map_err(BackupError::file("write", &path))?;
+        write_and_rename().map_err(BackupError::file("write", &path))?;
         fsync(&self.0)
     }
 }
@@ -212,27 +213,27 @@ mod tests {
     use super::*;
 
     fn access() -> ServerAccess {
-        let folder = tempfile::tempdir().unwrap();
+        let project = tempfile::tempdir().unwrap();
         fs::write(
-            folder.path().join("dm.toml"),
+            project.path().join("dm.toml"),
             "postgres.password = 'hun\"ter $2'\n",
         )
         .unwrap();
         let options = LoadOptions {
-            project_dir: Some(folder.path().to_owned()),
-            current_dir: folder.path().to_owned(),
+            project_dir: Some(project.path().to_owned()),
+            current_dir: project.path().to_owned(),
             overrides: Vec::new(),
         };
         let loaded = Config::load(&options, std::iter::empty()).unwrap();
-        let instance = Instance::new("p", "default", folder.path()).unwrap();
+        let instance = Instance::new("p", "default", project.path()).unwrap();
         ServerAccess::from_config(&loaded.config, &instance)
     }
 
     #[test]
-    fn a_job_is_read_back_and_is_its_owners_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let folder = ScheduleDir::new(folder.path().join("schedules/p.default"));
-        let job = ScheduleSpec {
+    fn prepared_spec_is_read_back_and_readable_by_its_owner_only() {
+        let state = tempfile::tempdir().unwrap();
+        let directory = ScheduleDir::new(state.path().join("schedules/p.default"));
+        let spec = ScheduleSpec {
             every: Duration::from_secs(1),
             keep: RetentionPolicy {
                 days: 7,
@@ -242,37 +243,37 @@ mod tests {
             recipients: vec!["age1".into()],
             access: access(),
         };
-        folder.prepare(&job).unwrap();
-        assert!(!folder.has_started());
-        assert!(folder.start().unwrap().access == job.access);
-        assert!(folder.has_started());
-        folder.prepare(&job).unwrap();
-        assert!(!folder.has_started());
+        directory.prepare(&spec).unwrap();
+        assert!(!directory.has_started());
+        assert!(directory.start().unwrap().access == spec.access);
+        assert!(directory.has_started());
+        directory.prepare(&spec).unwrap();
+        assert!(!directory.has_started());
         let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode(folder.path()), 0o700);
-        assert_eq!(mode(&folder.path().join(SPEC_FILE)), 0o600);
+        assert_eq!(mode(directory.path()), 0o700);
+        assert_eq!(mode(&directory.path().join(SPEC_FILE)), 0o600);
     }
 
     #[test]
-    fn what_goes_wrong_is_told_and_a_start_is_not() {
+    fn warning_names_failures_and_long_outages_only() {
         let now: DateTime<Utc> = "2026-11-28T12:00:00Z".parse().unwrap();
-        let good = SchedulerReport {
+        let healthy = SchedulerReport {
             seen_at: now,
             next_due: now,
             last_attempt: None,
             away: None,
         };
-        assert_eq!(good.warning(now), None);
-        let away = |seconds| SchedulerReport {
+        assert_eq!(healthy.warning(now), None);
+        let with_outage = |seconds| SchedulerReport {
             away: Some(ServerOutage {
                 since: now - TimeDelta::seconds(seconds),
                 error: "no route".into(),
             }),
-            ..good.clone()
+            ..healthy.clone()
         };
-        assert_eq!(away(20).warning(now), None);
+        assert_eq!(with_outage(20).warning(now), None);
         assert_eq!(
-            away(90).warning(now).unwrap(),
+            with_outage(90).warning(now).unwrap(),
             "the scheduler has not reached the servers since 2026-11-28 11:58 UTC: no route"
         );
         let failed = SchedulerReport {
@@ -281,15 +282,15 @@ mod tests {
                 id: None,
                 error: Some("no room".into()),
             }),
-            ..good.clone()
+            ..healthy.clone()
         };
         assert_eq!(
             failed.warning(now).unwrap(),
             "the last backup failed at 2026-11-28 12:00 UTC: no room"
         );
         let later = now + TimeDelta::hours(1);
-        assert!(good.warning(later).unwrap().contains("has not reported"));
-        // A clock that was put back is no fault of the schedule's.
-        assert_eq!(good.warning(now - TimeDelta::days(3)), None);
+        assert!(healthy.warning(later).unwrap().contains("has not reported"));
+        // A clock that was set back is not a fault of the scheduler.
+        assert_eq!(healthy.warning(now - TimeDelta::days(3)), None);
     }
 }

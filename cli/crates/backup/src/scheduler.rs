@@ -1,8 +1,8 @@
-//! Backups that are made by themselves: `dm`, in a container of the stack.
+//! Scheduled backups: `dm` in a container of the stack.
 //!
-//! The container reaches the servers over the stack's network, as the services do, and has of
-//! this machine the backups of its instance, the instance's lock and a folder of its own. It
-//! has no way to the engine.
+//! The container reaches the servers over the stack's network, as the services do. Of this
+//! machine, the backups of its instance, the lock of the instance and the schedule's directory
+//! are mounted into it. It has no access to the engine.
 
 use std::fmt;
 use std::fs::OpenOptions;
@@ -24,28 +24,28 @@ use sha2::{Digest as _, Sha256};
 use super::schedule::{self, ScheduleDir, ScheduleSpec};
 use super::{RetentionPolicy, ServerAccess};
 
-/// The component's name.
+/// The name of the component.
 pub const NAME: &str = "backup";
 
-/// How long its process may take to begin.
+/// How long the process may take to start.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What the container has of this machine.
+/// The files of this machine that are mounted into the container.
 #[derive(Debug, Clone)]
 pub struct HostMounts {
-    /// The program that runs here.
+    /// The executable of this `dm`.
     pub program: PathBuf,
-    /// The schedule's own folder.
+    /// The directory of the schedule.
     pub schedule_dir: ScheduleDir,
     /// The backups of the instance.
     pub backups_dir: PathBuf,
-    /// The lock of the instance.
+    /// The lock file of the instance.
     pub lock_file: PathBuf,
-    /// Whether the engine runs without root's rights: its root is this user then.
+    /// Whether the engine is rootless: root in a container is this user then.
     pub rootless: bool,
 }
 
-/// The one that makes backups whenever they are due.
+/// The component that creates backups when they are due.
 #[derive(Clone)]
 pub struct BackupScheduler {
     spec: ScheduleSpec,
@@ -54,28 +54,28 @@ pub struct BackupScheduler {
 
 impl fmt::Debug for BackupScheduler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not the job: it has passwords.
-        f.debug_struct("Schedule")
-            .field("places", &self.mounts)
+        // Without the spec, which contains passwords.
+        f.debug_struct("BackupScheduler")
+            .field("mounts", &self.mounts)
             .finish_non_exhaustive()
     }
 }
 
 impl BackupScheduler {
-    /// The schedule of a configuration that has one.
+    /// Returns the scheduler, if the configuration has a schedule.
     #[must_use]
     pub fn new(config: &Config, instance: &Instance, mounts: HostMounts) -> Option<Self> {
         let backup = &config.backup;
-        let job = ScheduleSpec {
+        let spec = ScheduleSpec {
             every: backup.every.as_duration()?,
             keep: RetentionPolicy::from_config(backup),
             recipients: backup.recipients.iter().map(str::to_owned).collect(),
             access: ServerAccess::from_config(config, instance),
         };
-        Some(Self { spec: job, mounts })
+        Some(Self { spec, mounts })
     }
 
-    /// Everything that should lead to a new container when it changes.
+    /// Returns the digest of the settings. A change recreates the container.
     fn digest(&self) -> String {
         HEXLOWER.encode(&Sha256::digest(
             serde_json::to_vec(&self.spec).unwrap_or_default(),
@@ -89,7 +89,7 @@ impl Component for BackupScheduler {
     }
 
     fn image_name(&self) -> &'static str {
-        // There already, and it has the C library that the program needs.
+        // This image exists already and has the C library that the program needs.
         postgres::NAME
     }
 
@@ -110,16 +110,16 @@ impl Component for BackupScheduler {
         Vec::new()
     }
 
-    fn container_spec(&self, site: &InstanceLayout<'_>) -> Result<ContainerSpec, ComponentError> {
-        let places = &self.mounts;
-        let mut spec = base_container_spec(self, site);
+    fn container_spec(&self, layout: &InstanceLayout<'_>) -> Result<ContainerSpec, ComponentError> {
+        let mounts = &self.mounts;
+        let mut spec = base_container_spec(self, layout);
         let mount = |source: &std::path::Path, target: &str, writable| HostMount {
             source: source.display().to_string(),
             target: target.to_owned(),
             writable,
         };
-        // Whoever the folders belong to. Before there are any, that is whoever makes them.
-        let user = if places.rootless {
+        // The owner of the directories, which is this user if they do not exist yet.
+        let user = if mounts.rootless {
             "0:0".to_owned()
         } else {
             let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
@@ -128,14 +128,14 @@ impl Component for BackupScheduler {
         spec.host = Some(HostAccess {
             program: schedule::CONTAINER_PROGRAM.to_owned(),
             mounts: vec![
-                mount(&places.program, schedule::CONTAINER_PROGRAM, false),
+                mount(&mounts.program, schedule::CONTAINER_PROGRAM, false),
                 mount(
-                    places.schedule_dir.path(),
+                    mounts.schedule_dir.path(),
                     schedule::CONTAINER_SCHEDULE_DIR,
                     true,
                 ),
-                mount(&places.backups_dir, schedule::CONTAINER_BACKUPS_DIR, true),
-                mount(&places.lock_file, schedule::CONTAINER_LOCK_FILE, true),
+                mount(&mounts.backups_dir, schedule::CONTAINER_BACKUPS_DIR, true),
+                mount(&mounts.lock_file, schedule::CONTAINER_LOCK_FILE, true),
             ],
             user,
             contents: self.digest(),
@@ -143,43 +143,43 @@ impl Component for BackupScheduler {
         spec.command = ["backup", "schedule", "--in-container"]
             .map(str::to_owned)
             .to_vec();
-        // A backup that is being made ends first.
+        // A running backup ends first.
         spec.stop_timeout = 30;
         Ok(spec)
     }
 
     fn prepare_host_paths(&self) -> Result<(), ComponentError> {
-        let places = &self.mounts;
+        let mounts = &self.mounts;
         let failed = |path: &std::path::Path| {
             let path = path.to_owned();
             move |source| ComponentError::HostPath { path, source }
         };
-        // The engine would not make them, or as root's.
+        // The engine would not create them, or would create them as root.
         std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
-            .create(&places.backups_dir)
-            .map_err(failed(&places.backups_dir))?;
+            .create(&mounts.backups_dir)
+            .map_err(failed(&mounts.backups_dir))?;
         OpenOptions::new()
             .append(true)
             .create(true)
-            .open(&places.lock_file)
-            .map_err(failed(&places.lock_file))?;
-        places
+            .open(&mounts.lock_file)
+            .map_err(failed(&mounts.lock_file))?;
+        mounts
             .schedule_dir
             .prepare(&self.spec)
             .map_err(|source| ComponentError::InvalidFile {
-                path: places.schedule_dir.path().to_owned(),
+                path: mounts.schedule_dir.path().to_owned(),
                 reason: source.to_string(),
             })
     }
 
-    /// That its process runs. Whether backups can be made is no condition for a stack to be
-    /// ready: that is what [`Component::complaint`] tells.
+    /// Checks that the process has started. A stack is ready even if no backup can be created:
+    /// [`Component::warning`] reports that.
     fn probe(&self, _ports: &HostPorts) -> ProbeFuture {
-        let folder = self.mounts.schedule_dir.clone();
+        let directory = self.mounts.schedule_dir.clone();
         Box::pin(async move {
-            if folder.has_started() {
+            if directory.has_started() {
                 Ok(())
             } else {
                 Err("the scheduler has not started yet".to_owned().into())

@@ -1,8 +1,8 @@
-//! One schema replaced by that of a prepared database, in one transaction.
+//! The replacement of one schema by the schema of a staged database, in one transaction.
 //!
-//! A dump of a schema has what is in the schema. What hangs on it and is elsewhere, a view, a
-//! foreign key, an extension's members, would go with it and not come back: such a schema is
-//! refused, and each of these things is named.
+//! A dump of a schema contains the objects in the schema. Objects elsewhere that depend on it, such
+//! as a view, a foreign key or the members of an extension, would be dropped and not restored: the
+//! schema is refused then, and each of these objects is named.
 
 use std::collections::BTreeSet;
 
@@ -15,11 +15,11 @@ use super::quote::{quote_identifier, quote_literal};
 use super::restore_target::RestoreTarget;
 use super::staged_database::{CONTAINER_TEMP_DIR, StagedDatabase, TEMP_FILE_PREFIX};
 
-/// What the server knows the change by.
+/// The application name of the session that replaces the schema.
 const APPLICATION_NAME: &str = "dm-restore";
 
-/// All objects that go with a schema, and are not in it. An object is in the schema if it is
-/// there by its name, or is a part of a table or an operator class that is.
+/// Selects all objects that depend on a schema and are not in it. An object is in the schema if its
+/// name is, or if it is a part of a table or an operator class in the schema.
 const DEPENDENTS_QUERY: &str = "
     WITH
     own (classid, objid) AS (
@@ -81,10 +81,10 @@ const DEPENDENTS_QUERY: &str = "
     SELECT DISTINCT pg_describe_object(classid, objid, objsubid) FROM dependents
      ORDER BY 1";
 
-/// Checks that nothing of another schema hangs on this one.
+/// Checks that no object outside a schema depends on it.
 ///
 /// # Errors
-/// [`BackupError::Dependents`] names each thing that does.
+/// Returns [`BackupError::Dependents`] with these objects if there are any.
 pub(super) async fn check_dependents(
     target: &RestoreTarget<'_>,
     schema: &str,
@@ -114,11 +114,11 @@ async fn find_dependents(
     let Some(oid) = oid else {
         return Ok(Vec::new());
     };
-    let found: Vec<Option<String>> = sqlx::query_scalar(DEPENDENTS_QUERY)
+    let dependents: Vec<Option<String>> = sqlx::query_scalar(DEPENDENTS_QUERY)
         .bind(oid)
         .fetch_all(session)
         .await?;
-    Ok(found
+    Ok(dependents
         .into_iter()
         .flatten()
         .collect::<BTreeSet<_>>()
@@ -126,56 +126,57 @@ async fn find_dependents(
         .collect())
 }
 
-/// Replaces one schema by that of a prepared database. No service may use it meanwhile.
+/// Replaces one schema by the schema of a staged database. No service may use it in the meantime.
 ///
 /// # Errors
-/// The server fails, something hangs on the schema, or a session keeps it: nothing has
-/// changed.
+/// Returns [`BackupError::Dependents`] if other objects depend on the schema,
+/// [`BackupError::LockTimeout`] if another session holds a lock, and [`BackupError::Command`] if
+/// pg_dump or psql fails. Nothing has changed then.
 pub(super) async fn replace_schema(
     target: &RestoreTarget<'_>,
-    prepared: &StagedDatabase,
+    staged: &StagedDatabase,
     schema: &str,
 ) -> Result<(), BackupError> {
-    // Again: it took a while to prepare.
+    // A second time: staging takes a while.
     check_dependents(target, schema).await?;
-    let name = |end: &str| format!("{TEMP_FILE_PREFIX}{}{end}", prepared.restore_id);
-    // As what a killed call has left is named, which the next one removes.
-    let (dumped, before, after) = (name(".sql"), name(".before.sql"), name(".after.sql"));
+    let name = |end: &str| format!("{TEMP_FILE_PREFIX}{}{end}", staged.restore_id);
+    // The next restore removes files of these names that a killed call has left.
+    let (dump_file, before, after) = (name(".sql"), name(".before.sql"), name(".after.sql"));
     let path = |name: &str| format!("{CONTAINER_TEMP_DIR}/{name}");
     let (selected, output) = (
         format!("--schema={}", quote_identifier(schema)),
-        format!("--file={}", path(&dumped)),
+        format!("--file={}", path(&dump_file)),
     );
     let dump = [
         "pg_dump",
         "--username",
         target.superuser,
         "--dbname",
-        &prepared.name,
+        &staged.name,
         &selected,
         &output,
     ];
     let files = [
         (before, drop_statements(schema)),
-        (after, final_statements(prepared, schema)),
+        (after, final_statements(staged, schema)),
     ];
-    let names = [&files[0].0, &dumped, &files[1].0].map(|name| path(name));
+    let names = [&files[0].0, &dump_file, &files[1].0].map(|name| path(name));
     let load = format!(
         "PGAPPNAME={APPLICATION_NAME} PGOPTIONS='-c lock_timeout={}' exec psql --no-psqlrc --quiet \
          --single-transaction --set=ON_ERROR_STOP=1 --output=/dev/null \
          --username \"$1\" --dbname \"$2\" --file \"$3\" --file \"$4\" --file \"$5\"",
-        // The server ends a wait that no watch ends.
+        // The server ends the wait if no lock watch runs any more.
         target.lock_timeout.saturating_mul(2).as_millis(),
     );
     let contents = files.map(|(name, text)| (name, FileContent::from_bytes(text.into_bytes())));
-    let replaced = async {
+    let replacing = async {
         target.container.run(&dump).await?;
         target
             .container
             .copy_files_into(contents.into(), CONTAINER_TEMP_DIR)
             .await?;
         let [first, second, third] = &names;
-        let call = [
+        let command = [
             "sh",
             "-c",
             &load,
@@ -187,10 +188,11 @@ pub(super) async fn replace_schema(
             third,
         ];
         let watch = LockWatch::for_application(&target.session_options(), APPLICATION_NAME);
-        let loaded = watch.run_until_lock_timeout(target.lock_timeout, target.container.run(&call));
+        let loaded =
+            watch.run_until_lock_timeout(target.lock_timeout, target.container.run(&command));
         loaded.await.map_err(BackupError::LockTimeout)?
     };
-    let replaced = replaced.await;
+    let replaced = replacing.await;
     let mut remove = vec!["rm", "-f"];
     remove.extend(names.iter().map(String::as_str));
     let removed = target.container.run(&remove).await;
@@ -199,14 +201,14 @@ pub(super) async fn replace_schema(
     Ok(())
 }
 
-/// What removes the schema; the dump makes it again.
+/// Returns the statements that drop the schema. The dump creates it again.
 fn drop_statements(schema: &str) -> String {
     let mut text = format!(
         "DROP SCHEMA IF EXISTS {} CASCADE;\n",
         quote_identifier(schema)
     );
     if schema == "public" {
-        // Every database has it, so that no dump makes it.
+        // Every database has this schema, so a dump does not create it.
         text.push_str(
             "CREATE SCHEMA public AUTHORIZATION pg_database_owner;
              GRANT USAGE ON SCHEMA public TO PUBLIC;\n",
@@ -215,25 +217,25 @@ fn drop_statements(schema: &str) -> String {
     text
 }
 
-/// What belongs to the same transaction: the rights of the roles that were made, and a note
-/// of what was restored.
-fn final_statements(prepared: &StagedDatabase, schema: &str) -> String {
+/// Returns the statements at the end of the same transaction: the privileges of the created roles,
+/// and the record of the restore.
+fn final_statements(staged: &StagedDatabase, schema: &str) -> String {
     let mut text = String::new();
-    for statement in &prepared.grant_statements {
+    for statement in &staged.grant_statements {
         text.push_str(statement);
         text.push_str(";\n");
     }
     text.push_str(&format!(
         "INSERT INTO dm_ops.restores (restore_id, backup_id, schema_name, finished_at)
          VALUES ({}, {}, {}, clock_timestamp());\n",
-        quote_literal(&prepared.restore_id),
-        quote_literal(&prepared.backup_id),
+        quote_literal(&staged.restore_id),
+        quote_literal(&staged.backup_id),
         quote_literal(schema),
     ));
     text
 }
 
-/// Has the planner know what was restored.
+/// Collects statistics of the restored tables for the planner.
 pub(super) async fn analyze(target: &RestoreTarget<'_>) -> Result<(), BackupError> {
     let mut session = target.connect().await?;
     sqlx::raw_sql(AssertSqlSafe("ANALYZE"))

@@ -1,4 +1,4 @@
-//! The servers that a backup is made of, and who may ask them everything.
+//! The servers that are backed up, and the logins of their administrators.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -19,28 +19,28 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use super::BackupError;
 use super::ldap::LdapDirectory;
 
-/// Who a server's administrator is.
+/// The login of the administrator of a server.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct AdminLogin {
     user: String,
     password: String,
 }
 
-/// What a backup of an instance is made with. It has passwords of administrators: where it is
-/// written, it is written for its owner alone.
+/// The settings that a backup of an instance requires. They contain passwords of administrators: a
+/// file with them must be readable by its owner only.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerAccess {
-    /// The project, as its containers say.
+    /// The project in the labels of the containers.
     pub project: String,
     /// The instance.
     pub instance: String,
-    /// The database's name.
+    /// The name of the database.
     pub(super) database: String,
-    /// The schemas that have an outbox.
+    /// The schemas with an outbox.
     pub(super) schemas: Vec<String>,
-    /// The roles that the configuration makes.
+    /// The roles of the configuration.
     pub(super) roles: BTreeSet<String>,
-    /// How long another session may hold a lock that is needed.
+    /// How long to wait for a lock that another session holds.
     pub(super) lock: Duration,
     realm: String,
     domain: String,
@@ -51,20 +51,20 @@ pub struct ServerAccess {
 }
 
 impl ServerAccess {
-    /// What the configuration of an instance says.
+    /// Returns the settings from the configuration of an instance.
     #[must_use]
     pub fn from_config(config: &Config, instance: &Instance) -> Self {
         let login = |user: &str, password: &str| AdminLogin {
             user: user.to_owned(),
             password: password.to_owned(),
         };
-        let stores = service_tables::from_config(config);
+        let tables = service_tables::from_config(config);
         Self {
             project: instance.project.clone(),
             instance: instance.name.clone(),
             database: config.postgres.database.to_string(),
             roles: DatabaseSetup::new(config, &instance.root).role_names(),
-            schemas: stores.into_iter().map(|store| store.schema).collect(),
+            schemas: tables.into_iter().map(|tables| tables.schema).collect(),
             lock: config.timeouts.lock.as_duration(),
             realm: config.keycloak.realm.to_string(),
             domain: config.openldap.domain.to_string(),
@@ -84,10 +84,10 @@ impl ServerAccess {
         }
     }
 
-    /// The database, as its superuser. Settings of the database or of the role must not end
-    /// a session that waits for a dump.
-    fn connect_options(&self, reach: ClientLocation<'_>) -> PgConnectOptions {
-        let (login, address) = (&self.postgres, postgres::server_address(reach));
+    /// Returns the connection options of the database, as its superuser. Settings of the database
+    /// or the role must not end a session that waits for a dump.
+    fn connect_options(&self, location: ClientLocation<'_>) -> PgConnectOptions {
+        let (login, address) = (&self.postgres, postgres::server_address(location));
         postgres::role_connect_options(&address, &login.user, &login.password, &self.database)
             .options([
                 ("statement_timeout", "0"),
@@ -96,28 +96,28 @@ impl ServerAccess {
             ])
     }
 
-    /// The database's superuser.
+    /// Returns the name of the superuser.
     pub(super) fn superuser(&self) -> &str {
         &self.postgres.user
     }
 
-    fn directory(&self, reach: ClientLocation<'_>) -> LdapDirectory {
+    fn directory(&self, location: ClientLocation<'_>) -> LdapDirectory {
         LdapDirectory {
-            url: openldap::ldap_url(reach),
+            url: openldap::ldap_url(location),
             base_dn: openldap::base_dn(&self.domain),
             bind_dn: openldap::admin_dn(&self.domain),
             password: self.openldap_password.clone(),
         }
     }
 
-    fn management(&self, reach: ClientLocation<'_>) -> Result<ManagementClient, MessagingError> {
-        let (base, login) = (rabbitmq::management_url_from(reach), &self.rabbitmq);
-        Ok(ManagementClient::new(base, &login.user, &login.password)?)
+    fn management(&self, location: ClientLocation<'_>) -> Result<ManagementClient, MessagingError> {
+        let (url, login) = (rabbitmq::management_url_from(location), &self.rabbitmq);
+        Ok(ManagementClient::new(url, &login.user, &login.password)?)
     }
 
-    fn realm_admin<'a>(&'a self, base: &'a str) -> AdminClient<'a> {
+    fn realm_admin<'a>(&'a self, base_url: &'a str) -> AdminClient<'a> {
         AdminClient {
-            base_url: base,
+            base_url,
             realm: &self.realm,
             user: &self.keycloak.user,
             password: &self.keycloak.password,
@@ -126,57 +126,58 @@ impl ServerAccess {
 
     async fn connect_broker(
         &self,
-        reach: ClientLocation<'_>,
+        location: ClientLocation<'_>,
     ) -> Result<Connection, MessagingError> {
         let login = &self.rabbitmq;
-        broker::connect(&rabbitmq::amqp_uri(reach, &login.user, &login.password)).await
+        broker::connect(&rabbitmq::amqp_uri(location, &login.user, &login.password)).await
     }
 
-    /// The servers, with the dead letters in hand.
+    /// Connects to the servers and locks the dead letters.
     ///
     /// # Errors
-    /// The broker is away, or another command has the dead letters in hand.
+    /// Returns [`BackupError::Broker`] if RabbitMQ cannot be reached or another command holds the
+    /// lock of the dead letters.
     pub async fn connect(
         &self,
-        reach: ClientLocation<'_>,
+        location: ClientLocation<'_>,
     ) -> Result<ServerConnections<'_>, BackupError> {
-        let broker = self.connect_broker(reach).await?;
+        let broker = self.connect_broker(location).await?;
         broker::acquire_dead_letter_lock(&broker).await?;
         Ok(ServerConnections {
             access: self,
-            options: self.connect_options(reach),
+            options: self.connect_options(location),
             direct_options: None,
             broker,
-            management: self.management(reach)?,
-            directory: self.directory(reach),
-            keycloak_url: keycloak::base_url_from(reach),
+            management: self.management(location)?,
+            directory: self.directory(location),
+            keycloak_url: keycloak::base_url_from(location),
         })
     }
 
-    /// Asks each server whether it answers its administrator.
+    /// Checks that the administrator can log in to each server.
     ///
     /// # Errors
-    /// One does not.
-    pub async fn check_connections(&self, reach: ClientLocation<'_>) -> Result<(), BackupError> {
+    /// If a server cannot be reached or refuses the login.
+    pub async fn check_connections(&self, location: ClientLocation<'_>) -> Result<(), BackupError> {
         let database = async {
-            let session = self.connect_options(reach).connect().await?;
+            let session = self.connect_options(location).connect().await?;
             session.close().await.map_err(BackupError::from)
         };
         let broker = async {
-            let connection = self.connect_broker(reach).await?;
-            let closed = connection.close(200, "it answers".into()).await;
+            let connection = self.connect_broker(location).await?;
+            let closed = connection.close(200, "done".into()).await;
             closed.map_err(MessagingError::from)?;
             Ok(())
         };
-        let directory = self.directory(reach);
-        let keycloak = keycloak::base_url_from(reach);
+        let directory = self.directory(location);
+        let keycloak = keycloak::base_url_from(location);
         let realm = self.realm_admin(&keycloak);
         tokio::try_join!(
             database,
             broker,
             async {
                 Ok(self
-                    .management(reach)?
+                    .management(location)?
                     .export_definitions()
                     .await
                     .map(drop)
@@ -189,25 +190,25 @@ impl ServerAccess {
     }
 }
 
-/// The servers of an instance that runs.
+/// The servers of a running instance.
 pub struct ServerConnections<'a> {
     pub(super) access: &'a ServerAccess,
-    /// The database, as its superuser.
+    /// The connection options of the database, as its superuser.
     pub(super) options: PgConnectOptions,
-    /// A shorter way to it, where there may be one.
+    /// The connection options that bypass the port proxy of the engine, if there are any.
     pub(super) direct_options: Option<PgConnectOptions>,
-    /// The broker, with the dead letters in hand.
+    /// The connection to the broker, which holds the lock of the dead letters.
     pub(super) broker: Connection,
-    /// The broker's interface.
+    /// The client of the management API of the broker.
     pub(super) management: ManagementClient,
-    /// The directory.
+    /// The LDAP directory.
     pub(super) directory: LdapDirectory,
     keycloak_url: String,
 }
 
 impl ServerConnections<'_> {
-    /// The same with a shorter way to the database: past the engine's proxy of a published
-    /// port, which copies every byte twice more.
+    /// Sets the address of the database container, which bypasses the port proxy of the engine: the
+    /// proxy copies every byte twice more.
     #[must_use]
     pub fn with_direct_address(mut self, host: Option<std::net::IpAddr>) -> Self {
         self.direct_options = host.map(|host| {
@@ -217,7 +218,7 @@ impl ServerConnections<'_> {
         self
     }
 
-    /// The realm, as Keycloak's administrator.
+    /// Returns a client of the realm, as the administrator of Keycloak.
     pub(super) fn realm_admin(&self) -> AdminClient<'_> {
         self.access.realm_admin(&self.keycloak_url)
     }

@@ -1,4 +1,4 @@
-//! Commands in a server's container, and files in and out of it.
+//! Commands in the container of a server, and files that are copied into it.
 
 use std::io;
 
@@ -9,28 +9,29 @@ use tokio_util::io::{ReaderStream, SyncIoBridge};
 use super::BackupError;
 use super::encryption::FileContent;
 
-/// How much of what a command says last is told.
+/// How many bytes of the end of the error output of a command an error includes.
 const MAX_STDERR_BYTES: usize = 1_000;
 
-/// A server's container.
+/// The container of a server.
 #[derive(Debug, Clone, Copy)]
 pub struct ServerContainer<'a> {
     /// The engine.
     pub engine: &'a Engine,
-    /// The container.
+    /// The name of the container.
     pub container: &'a str,
 }
 
 impl ServerContainer<'_> {
-    /// Runs a command to its end, and answers what it wrote.
+    /// Runs a command, waits for its end, and returns its standard output.
     ///
     /// # Errors
-    /// [`BackupError::Command`] where it fails.
+    /// Returns [`BackupError::Command`] if the command fails, and [`BackupError::Engine`] if the
+    /// engine cannot run it.
     pub(super) async fn run(&self, command: &[&str]) -> Result<Vec<u8>, BackupError> {
         self.run_as(None, command).await
     }
 
-    /// As [`Server::run`], by this user of the container where it is not its own.
+    /// Runs a command like [`Self::run`], as a user of the container or as its default user.
     pub(super) async fn run_as(
         &self,
         user: Option<&str>,
@@ -42,27 +43,28 @@ impl ServerContainer<'_> {
             ..ExecSpec::default()
         };
         let mut running = self.engine.exec(self.container, &spec).await?;
-        let (mut out, mut told) = (Vec::new(), Vec::new());
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         while let Some(chunk) = running.next_chunk().await? {
             match chunk {
-                OutputChunk::Stdout(bytes) => out.extend_from_slice(&bytes),
-                OutputChunk::Stderr(bytes) => told.extend_from_slice(&bytes),
+                OutputChunk::Stdout(bytes) => stdout.extend_from_slice(&bytes),
+                OutputChunk::Stderr(bytes) => stderr.extend_from_slice(&bytes),
             }
         }
         if self.engine.exec_exit_code(&running).await? == 0 {
-            return Ok(out);
+            return Ok(stdout);
         }
-        let start = told.len().saturating_sub(MAX_STDERR_BYTES);
+        let start = stderr.len().saturating_sub(MAX_STDERR_BYTES);
         Err(BackupError::Command {
             command: command.first().copied().unwrap_or_default().to_owned(),
-            stderr: String::from_utf8_lossy(&told[start..]).trim().to_owned(),
+            stderr: String::from_utf8_lossy(&stderr[start..]).trim().to_owned(),
         })
     }
 
-    /// Copies files below a folder of the container.
+    /// Copies files to a directory of the container.
     ///
     /// # Errors
-    /// One can't be read, or the container's disk is full.
+    /// Returns [`BackupError::File`] if a file cannot be read, and [`BackupError::Engine`] if the
+    /// engine cannot write it.
     pub(super) async fn copy_files_into(
         &self,
         files: Vec<(String, FileContent)>,
@@ -80,13 +82,13 @@ impl ServerContainer<'_> {
             archive.into_inner()?;
             Ok(())
         });
-        let put = self
+        let copied = self
             .engine
             .import_path(self.container, to, ReaderStream::new(read))
             .await;
         let packed = packing.await.map_err(io::Error::other).flatten();
         packed.map_err(BackupError::file("read", "the backup"))?;
-        put?;
+        copied?;
         Ok(())
     }
 }

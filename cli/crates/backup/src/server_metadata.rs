@@ -1,5 +1,5 @@
-//! What a database has from its server and no dump of it holds: roles, its own settings and
-//! rights, its collation, its comment, the extensions that it needs.
+//! Properties of a database that are not in its dump: roles, settings and privileges of the
+//! database, its collation, its comment, and the extensions that it requires.
 
 use std::collections::BTreeSet;
 
@@ -10,10 +10,10 @@ use super::BackupError;
 use super::quote::{quote_identifier, quote_literal, set_clause};
 use super::roles::{DatabaseRoles, MissingRoles};
 
-/// The file of a set that has it.
+/// The file in a backup.
 pub(super) const FILE_NAME: &str = "server.json";
 
-/// What a database has from its server.
+/// Properties of a database that are not in its dump.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ServerMetadata {
     pub(super) roles: DatabaseRoles,
@@ -21,11 +21,11 @@ pub(super) struct ServerMetadata {
     settings: Vec<DatabaseSetting>,
     rights: Vec<DatabaseGrant>,
     extensions: Vec<Extension>,
-    /// The tablespaces that something of it is in, but the customary one.
+    /// The tablespaces that the database uses, except the default one.
     tablespaces: Vec<String>,
 }
 
-/// The database itself.
+/// The properties of the database itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, FromRow)]
 struct DatabaseProperties {
     owner: String,
@@ -48,10 +48,10 @@ struct DatabaseSetting {
     values: Vec<String>,
 }
 
-/// A right on the database.
+/// A privilege on the database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, FromRow)]
 struct DatabaseGrant {
-    /// Who has it; everybody where there is no name.
+    /// The role with the privilege, or `None` for `PUBLIC`.
     grantee: Option<String>,
     privilege: String,
     grantable: bool,
@@ -65,8 +65,7 @@ struct Extension {
 }
 
 impl ServerMetadata {
-    /// That of the session's database, as the session sees it. `own` are the roles of the
-    /// configuration.
+    /// Reads the metadata of the database of a session, in its snapshot.
     pub(super) async fn read(
         session: &mut PgConnection,
         configured_roles: &BTreeSet<String>,
@@ -130,22 +129,23 @@ impl ServerMetadata {
         })
     }
 
-    /// Checks that the session's server has what can't be made.
+    /// Checks that the server has the extensions, which a restore cannot create.
     ///
     /// # Errors
-    /// [`BackupError::NoExtension`] for extensions that it lacks.
+    /// Returns [`BackupError::MissingExtensions`] if the server lacks extensions.
     pub(super) async fn check_extensions(
         &self,
         session: &mut PgConnection,
     ) -> Result<(), BackupError> {
-        let there: BTreeSet<String> =
+        let available: BTreeSet<String> =
             sqlx::query_scalar("SELECT name::text FROM pg_available_extensions")
                 .fetch_all(session)
                 .await?
                 .into_iter()
                 .collect();
-        let needed = self.extensions.iter().map(|it| &it.name);
-        let missing: Vec<String> = needed.filter(|it| !there.contains(*it)).cloned().collect();
+        let required = self.extensions.iter().map(|extension| &extension.name);
+        let missing = required.filter(|name| !available.contains(*name));
+        let missing: Vec<String> = missing.cloned().collect();
         if missing.is_empty() {
             Ok(())
         } else {
@@ -153,58 +153,63 @@ impl ServerMetadata {
         }
     }
 
-    /// The tablespaces that the session's server lacks.
+    /// Returns the tablespaces that the server lacks.
     pub(super) async fn missing_tablespaces(
         &self,
         session: &mut PgConnection,
     ) -> Result<Vec<String>, BackupError> {
-        let there: BTreeSet<String> = sqlx::query_scalar("SELECT spcname::text FROM pg_tablespace")
-            .fetch_all(session)
-            .await?
-            .into_iter()
-            .collect();
-        let needed = self.tablespaces.iter().chain([&self.database.tablespace]);
-        let missing: BTreeSet<&String> = needed.filter(|it| !there.contains(*it)).collect();
+        let available: BTreeSet<String> =
+            sqlx::query_scalar("SELECT spcname::text FROM pg_tablespace")
+                .fetch_all(session)
+                .await?
+                .into_iter()
+                .collect();
+        let required = self.tablespaces.iter().chain([&self.database.tablespace]);
+        let missing = required.filter(|name| !available.contains(*name));
+        let missing: BTreeSet<&String> = missing.collect();
         Ok(missing.into_iter().cloned().collect())
     }
 
-    /// How many sessions may be in the database, unless it is closed.
+    /// Returns the connection limit of the database.
     pub(super) const fn connection_limit(&self) -> i32 {
         self.database.connection_limit
     }
 
-    /// What makes the empty database. Only a superuser is let in before it is opened.
+    /// Returns the statement that creates the empty database. Until the restore is finished, only a
+    /// superuser can connect to it.
     pub(super) fn create_statement(&self, name: &str, missing_tablespaces: &[String]) -> String {
-        let it = &self.database;
+        let database = &self.database;
         let mut text = format!(
             "CREATE DATABASE {} TEMPLATE template0 OWNER {} ENCODING {} LOCALE_PROVIDER {}
                  LC_COLLATE {} LC_CTYPE {} CONNECTION LIMIT 0",
             quote_identifier(name),
-            quote_identifier(&it.owner),
-            quote_literal(&it.encoding),
-            it.provider,
-            quote_literal(&it.collate),
-            quote_literal(&it.ctype),
+            quote_identifier(&database.owner),
+            quote_literal(&database.encoding),
+            database.provider,
+            quote_literal(&database.collate),
+            quote_literal(&database.ctype),
         );
-        if let Some(locale) = &it.locale {
-            let word = if it.provider == "icu" {
+        if let Some(locale) = &database.locale {
+            let keyword = if database.provider == "icu" {
                 "ICU_LOCALE"
             } else {
                 "BUILTIN_LOCALE"
             };
-            text.push_str(&format!(" {word} {}", quote_literal(locale)));
+            text.push_str(&format!(" {keyword} {}", quote_literal(locale)));
         }
-        if let Some(rules) = &it.icu_rules {
+        if let Some(rules) = &database.icu_rules {
             text.push_str(&format!(" ICU_RULES {}", quote_literal(rules)));
         }
-        if !missing_tablespaces.contains(&it.tablespace) {
-            text.push_str(&format!(" TABLESPACE {}", quote_identifier(&it.tablespace)));
+        if !missing_tablespaces.contains(&database.tablespace) {
+            text.push_str(&format!(
+                " TABLESPACE {}",
+                quote_identifier(&database.tablespace)
+            ));
         }
         text
     }
 
-    /// Gives a database its settings, rights and comment. Answers what the server does not
-    /// take.
+    /// Applies settings, privileges and comment to a database. Returns the refusals of the server.
     pub(super) async fn apply(
         &self,
         session: &mut PgConnection,
@@ -218,8 +223,8 @@ impl ServerMetadata {
             {
                 Ok(_) => {}
                 Err(sqlx::Error::Database(error)) => {
-                    let what = statement.replace(&quote_identifier(name), "the database");
-                    refused.push(format!("{what}: {}", error.message()));
+                    let statement = statement.replace(&quote_identifier(name), "the database");
+                    refused.push(format!("{statement}: {}", error.message()));
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -230,19 +235,19 @@ impl ServerMetadata {
     fn property_statements(&self, name: &str) -> Vec<String> {
         let name = quote_identifier(name);
         let mut statements = Vec::new();
-        for right in &self.rights {
-            let to = right
+        for grant in &self.rights {
+            let to = grant
                 .grantee
                 .as_deref()
                 .map_or("PUBLIC".to_owned(), quote_identifier);
-            let option = if right.grantable {
+            let option = if grant.grantable {
                 " WITH GRANT OPTION"
             } else {
                 ""
             };
             statements.push(format!(
                 "GRANT {} ON DATABASE {name} TO {to}{option}",
-                right.privilege
+                grant.privilege
             ));
         }
         if let Some(comment) = &self.database.comment {
@@ -251,22 +256,22 @@ impl ServerMetadata {
                 quote_literal(comment)
             ));
         }
-        // Last: they hold for sessions that come later.
-        for setting_of in &self.settings {
-            for set in setting_of.values.iter().filter_map(|pair| set_clause(pair)) {
-                statements.push(match &setting_of.role {
+        // Settings come last, because they apply to later sessions.
+        for setting in &self.settings {
+            for clause in setting.values.iter().filter_map(|pair| set_clause(pair)) {
+                statements.push(match &setting.role {
                     Some(role) => {
                         let role = quote_identifier(role);
-                        format!("ALTER ROLE {role} IN DATABASE {name} {set}")
+                        format!("ALTER ROLE {role} IN DATABASE {name} {clause}")
                     }
-                    None => format!("ALTER DATABASE {name} {set}"),
+                    None => format!("ALTER DATABASE {name} {clause}"),
                 });
             }
         }
         statements
     }
 
-    /// Makes the roles that the session's server lacks, without any right.
+    /// Creates the roles that the server lacks, without privileges.
     pub(super) async fn create_missing_roles(
         &self,
         session: &mut PgConnection,
@@ -280,7 +285,7 @@ impl ServerMetadata {
 mod tests {
     use super::*;
 
-    fn side() -> ServerMetadata {
+    fn metadata() -> ServerMetadata {
         ServerMetadata {
             roles: DatabaseRoles::default(),
             database: DatabaseProperties {
@@ -316,19 +321,22 @@ mod tests {
     }
 
     #[test]
-    fn a_database_is_made_as_it_was_and_closed() {
-        let made = side().create_statement("d", &[]);
-        assert!(made.contains("CONNECTION LIMIT 0"), "{made}");
-        assert!(made.contains("ICU_LOCALE 'en-US'"), "{made}");
-        assert!(made.ends_with("TABLESPACE \"fast\""), "{made}");
-        let elsewhere = side().create_statement("d", &["fast".to_owned()]);
-        assert!(!elsewhere.contains("TABLESPACE"), "{elsewhere}");
+    fn create_statement_keeps_the_locale_and_refuses_connections() {
+        let statement = metadata().create_statement("d", &[]);
+        assert!(statement.contains("CONNECTION LIMIT 0"), "{statement}");
+        assert!(statement.contains("ICU_LOCALE 'en-US'"), "{statement}");
+        assert!(statement.ends_with("TABLESPACE \"fast\""), "{statement}");
+        let without_tablespace = metadata().create_statement("d", &["fast".to_owned()]);
+        assert!(
+            !without_tablespace.contains("TABLESPACE"),
+            "{without_tablespace}"
+        );
     }
 
     #[test]
-    fn settings_rights_and_comment_are_said_again() {
+    fn property_statements_restore_grants_comment_and_settings() {
         assert_eq!(
-            side().property_statements("d"),
+            metadata().property_statements("d"),
             [
                 "GRANT TEMPORARY ON DATABASE \"d\" TO PUBLIC",
                 "COMMENT ON DATABASE \"d\" IS 'it''s ours'",

@@ -1,9 +1,9 @@
-//! A set's database, made beside the one that is served.
+//! The database of a backup, prepared beside the one in use.
 //!
-//! What is served is not touched until all of the other one is there, counted, migrated, and
-//! has from the server what it needs. Only a superuser is let into it before the restore is
-//! finished ([`super::rest::finish`]): a service that runs outside the stack, and that
-//! nothing here can stop, finds the old database or none.
+//! The database in use is not changed until the staged one is complete: counted, migrated, and with
+//! its roles and settings. Only a superuser can connect to it before the restore is finished
+//! ([`super::post_swap`]): a service that runs outside the stack, which `dm` cannot stop, reaches
+//! the old database or none.
 
 use std::collections::BTreeSet;
 
@@ -17,62 +17,67 @@ use super::restore_target::RestoreTarget;
 use super::server_metadata::{self, ServerMetadata};
 use super::{BackupError, OpenBackup, RestoreScope, disk_space, roles, row_counts};
 
-/// What a database is called that was in its place.
+/// The prefix of the name of a replaced database.
 pub(super) const REPLACED_PREFIX: &str = "dm_replaced_";
-/// Where a set's files are put in the container.
+/// The directory in the container to which the files of a backup are copied.
 pub(super) const CONTAINER_TEMP_DIR: &str = "/tmp";
-/// What its files are called there, before an id.
+/// The prefix of the names of these files, before an id.
 pub(super) const TEMP_FILE_PREFIX: &str = "dm-restore-";
-/// Where Keycloak notes how far it has brought its tables.
+/// The table in which Keycloak records the version of its tables.
 const KEYCLOAK_MIGRATION_TABLE: &str = "keycloak.migration_model";
 
-/// A database that is all there, and not in its place.
+/// A complete database that has not been swapped with the one in use.
 #[derive(Debug)]
 pub struct StagedDatabase {
-    /// What it is called.
+    /// The name of the database.
     pub(super) name: String,
-    /// Which restore it is of.
+    /// The id of the restore.
     pub(super) restore_id: String,
-    /// The backup that it is from.
+    /// The id of the backup.
     pub(super) backup_id: String,
-    /// What gives the roles that were made for it their rights, once it is in its place.
+    /// The statements that grant the created roles their privileges, run with the swap.
     pub(super) grant_statements: Vec<String>,
-    /// What a user should know.
+    /// Notes for the user.
     pub(super) notes: Vec<String>,
-    /// What is not as it was in the backup.
+    /// Differences from the backup.
     pub(super) warnings: Vec<String>,
 }
 
-/// Makes a set's database beside the one that is served, with whatever the migrations have
-/// added since, and checks that it can take its place.
+/// Prepares the database of a backup beside the one in use, applies newer migrations, and checks
+/// that it can replace the one in use.
 ///
 /// # Errors
-/// [`BackupError::Version`], [`BackupError::NoExtension`], [`BackupError::NoSpace`],
-/// [`BackupError::Counts`], or the server fails: nothing has changed.
+/// Returns [`BackupError::ServerTooOld`], [`BackupError::MissingExtensions`],
+/// [`BackupError::InsufficientSpace`] or [`BackupError::RowCountMismatch`] if the backup does not
+/// fit the stack, and another [`BackupError`] if the server fails. Nothing has changed then.
 pub async fn stage_database(
     target: &RestoreTarget<'_>,
     opened: &OpenBackup<'_>,
-    extent: RestoreScope<'_>,
+    scope: RestoreScope<'_>,
 ) -> Result<StagedDatabase, BackupError> {
     let manifest = &opened.backup.manifest;
     drop_leftover_databases(target).await?;
     let mut server = target.connect_to("postgres").await?;
     check_server_version(&mut server, opened).await?;
-    let side = read_server_metadata(opened)?;
-    side.check_extensions(&mut server).await?;
+    let metadata = read_server_metadata(opened)?;
+    metadata.check_extensions(&mut server).await?;
     disk_space::check_free_space(target, manifest.postgres.bytes).await?;
-    let own = target.setup.role_names();
-    let missing = side.create_missing_roles(&mut server, &own).await?;
-    let tablespaces = side.missing_tablespaces(&mut server).await?;
-    let restore = uuid::Uuid::new_v4().simple().to_string();
-    let name = format!("{STAGED_DATABASE_PREFIX}{restore}");
-    sqlx::raw_sql(AssertSqlSafe(side.create_statement(&name, &tablespaces)))
-        .execute(&mut server)
+    let configured_roles = target.setup.role_names();
+    let missing = metadata
+        .create_missing_roles(&mut server, &configured_roles)
         .await?;
-    load_dump(target, opened, &name, &restore, !tablespaces.is_empty()).await?;
+    let tablespaces = metadata.missing_tablespaces(&mut server).await?;
+    let restore_id = uuid::Uuid::new_v4().simple().to_string();
+    let name = format!("{STAGED_DATABASE_PREFIX}{restore_id}");
+    sqlx::raw_sql(AssertSqlSafe(
+        metadata.create_statement(&name, &tablespaces),
+    ))
+    .execute(&mut server)
+    .await?;
+    load_dump(target, opened, &name, &restore_id, !tablespaces.is_empty()).await?;
     verify_content(target, opened, &name).await?;
-    // Rights on the database itself are in no dump, and the set may be older than some of
-    // the migrations.
+    // A dump does not contain privileges on the database itself, and the backup may be older than
+    // some migrations.
     target
         .setup
         .migrate_into(&target.session_options(), &name)
@@ -84,12 +89,12 @@ pub async fn stage_database(
             tablespaces.join(", ")
         ));
     }
-    warnings.extend(side.apply(&mut server, &name).await?);
+    warnings.extend(metadata.apply(&mut server, &name).await?);
     server.close().await?;
-    if extent == RestoreScope::Full {
+    if scope == RestoreScope::Full {
         let mut session = target.connect_to(&name).await?;
         sqlx::query("INSERT INTO dm_ops.restores (restore_id, backup_id) VALUES ($1, $2)")
-            .bind(&restore)
+            .bind(&restore_id)
             .bind(&manifest.id)
             .execute(&mut session)
             .await?;
@@ -97,7 +102,7 @@ pub async fn stage_database(
     }
     Ok(StagedDatabase {
         name,
-        restore_id: restore,
+        restore_id,
         backup_id: manifest.id.clone(),
         notes: missing.notes(),
         grant_statements: missing.grant_statements,
@@ -105,7 +110,7 @@ pub async fn stage_database(
     })
 }
 
-/// What the set's database had from its server.
+/// Reads the metadata of the database from a backup.
 pub(super) fn read_server_metadata(opened: &OpenBackup<'_>) -> Result<ServerMetadata, BackupError> {
     let path = opened.backup.path.join(server_metadata::FILE_NAME);
     serde_json::from_reader(opened.open_file(server_metadata::FILE_NAME)?)
@@ -113,7 +118,7 @@ pub(super) fn read_server_metadata(opened: &OpenBackup<'_>) -> Result<ServerMeta
         .map_err(BackupError::file("read", path))
 }
 
-/// Refuses a set of a newer server.
+/// Refuses a backup of a newer server.
 async fn check_server_version(
     server: &mut PgConnection,
     opened: &OpenBackup<'_>,
@@ -123,8 +128,8 @@ async fn check_server_version(
         sqlx::query_scalar("SELECT (current_setting('server_version_num')::integer / 10000)::text")
             .fetch_one(server)
             .await?;
-    let older = |one: &str, other: &str| one.parse::<u32>().ok() < other.parse::<u32>().ok();
-    if older(&major, manifest.postgres.major_version()) {
+    let is_lower = |one: &str, other: &str| one.parse::<u32>().ok() < other.parse::<u32>().ok();
+    if is_lower(&major, manifest.postgres.major_version()) {
         return Err(BackupError::ServerTooOld {
             id: manifest.id.clone(),
             server: "PostgreSQL",
@@ -135,24 +140,24 @@ async fn check_server_version(
     Ok(())
 }
 
-/// Loads the set's dump into its database.
+/// Loads the dump of the backup into the staged database.
 async fn load_dump(
     target: &RestoreTarget<'_>,
     opened: &OpenBackup<'_>,
     name: &str,
-    restore: &str,
+    restore_id: &str,
     without_tablespaces: bool,
 ) -> Result<(), BackupError> {
-    let folder = format!("{TEMP_FILE_PREFIX}{restore}");
+    let directory = format!("{TEMP_FILE_PREFIX}{restore_id}");
     let files = opened.read_directory("postgres")?;
     let files = files
         .into_iter()
-        .map(|(name, content)| (format!("{folder}/{name}"), content));
+        .map(|(name, content)| (format!("{directory}/{name}"), content));
     target
         .container
         .copy_files_into(files.collect(), CONTAINER_TEMP_DIR)
         .await?;
-    let folder = format!("{CONTAINER_TEMP_DIR}/{folder}");
+    let directory = format!("{CONTAINER_TEMP_DIR}/{directory}");
     let mut command = vec![
         "pg_restore",
         "--exit-on-error",
@@ -166,16 +171,15 @@ async fn load_dump(
     if without_tablespaces {
         command.push("--no-tablespaces");
     }
-    command.push(&folder);
+    command.push(&directory);
     let restored = target.container.run(&command).await;
-    let removed = target.container.run(&["rm", "-rf", &folder]).await;
+    let removed = target.container.run(&["rm", "-rf", &directory]).await;
     restored?;
     removed?;
     Ok(())
 }
 
-/// Refuses a database with other rows than were saved, or whose realm a newer Keycloak has
-/// changed.
+/// Refuses a database with other row counts than the backup, or with tables of a newer Keycloak.
 async fn verify_content(
     target: &RestoreTarget<'_>,
     opened: &OpenBackup<'_>,
@@ -183,46 +187,51 @@ async fn verify_content(
 ) -> Result<(), BackupError> {
     let manifest = &opened.backup.manifest;
     let mut session = target.connect_to(name).await?;
-    let found = row_counts::count_rows_in_session(&mut session).await?;
-    if found != manifest.postgres.rows {
+    let restored = row_counts::count_rows_in_session(&mut session).await?;
+    if restored != manifest.postgres.rows {
         let saved = &manifest.postgres.rows;
-        let tables: BTreeSet<&String> = found.keys().chain(saved.keys()).collect();
+        let tables: BTreeSet<&String> = restored.keys().chain(saved.keys()).collect();
         let count = |rows: Option<&i64>| rows.map_or("no".to_owned(), i64::to_string);
-        let other = tables.into_iter().filter_map(|table| {
-            let (found, saved) = (found.get(table), saved.get(table));
-            (found != saved)
-                .then(|| format!("{table}: {} rows instead of {}", count(found), count(saved)))
+        let differences = tables.into_iter().filter_map(|table| {
+            let (restored, saved) = (restored.get(table), saved.get(table));
+            (restored != saved).then(|| {
+                format!(
+                    "{table}: {} rows instead of {}",
+                    count(restored),
+                    count(saved)
+                )
+            })
         });
-        return Err(BackupError::RowCountMismatch(other.collect()));
+        return Err(BackupError::RowCountMismatch(differences.collect()));
     }
-    let of = keycloak_schema_version(&mut session).await?;
+    let backup_version = keycloak_schema_version(&mut session).await?;
     session.close().await?;
     let mut session = target.connect().await?;
-    let served = keycloak_schema_version(&mut session).await?;
+    let schema_version = keycloak_schema_version(&mut session).await?;
     session.close().await?;
-    let runs = served.or_else(|| target.keycloak_version.map(str::to_owned));
-    if let (Some(of), Some(runs)) = (of, runs)
-        && is_older(&runs, &of)
+    let running_version = schema_version.or_else(|| target.keycloak_version.map(str::to_owned));
+    if let (Some(backup_version), Some(running_version)) = (backup_version, running_version)
+        && is_older(&running_version, &backup_version)
     {
         return Err(BackupError::ServerTooOld {
             id: manifest.id.clone(),
             server: "Keycloak",
-            backup_version: of,
-            running_version: runs,
+            backup_version,
+            running_version,
         });
     }
     Ok(())
 }
 
-/// Which version of Keycloak has brought its tables to where they are; an older one does not
-/// start on them. Nothing where it never ran.
+/// Returns the version of Keycloak that last migrated its tables. An older Keycloak does not start
+/// with them. Returns `None` if Keycloak has never run.
 async fn keycloak_schema_version(
     session: &mut PgConnection,
 ) -> Result<Option<String>, BackupError> {
-    let found = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
+    let exists = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
         .bind(KEYCLOAK_MIGRATION_TABLE)
         .fetch_one(&mut *session);
-    if !found.await? {
+    if !exists.await? {
         return Ok(None);
     }
     let statement =
@@ -232,24 +241,23 @@ async fn keycloak_schema_version(
         .await?)
 }
 
-/// Whether a version comes before another one, as far as both say.
+/// Whether a version is older than another one, compared by the numbers that both have.
 fn is_older(one: &str, other: &str) -> bool {
     let numbers = version_numbers(one).into_iter().zip(version_numbers(other));
     let mut differing = numbers.skip_while(|(one, other)| one == other);
     differing.next().is_some_and(|(one, other)| one < other)
 }
 
-/// The numbers of a version, most important first.
+/// Returns the numbers of a version, most significant first.
 fn version_numbers(version: &str) -> Vec<u32> {
     let parts = version.split('.');
     parts.map_while(|part| part.parse().ok()).collect()
 }
 
-/// Removes what is in no place: the database that was replaced, and what a killed restore has
-/// left.
+/// Removes the replaced database and the leftovers of killed restores.
 ///
 /// # Errors
-/// The server fails.
+/// If the database cannot be reached or the container cannot run a command.
 pub async fn drop_leftover_databases(target: &RestoreTarget<'_>) -> Result<(), BackupError> {
     let mut server = target.connect_to("postgres").await?;
     let names: Vec<String> = sqlx::query_scalar(
@@ -270,20 +278,20 @@ pub async fn drop_leftover_databases(target: &RestoreTarget<'_>) -> Result<(), B
     }
     roles::drop_leftover_roles(&mut server).await?;
     server.close().await?;
-    let sweep = format!("rm -rf {CONTAINER_TEMP_DIR}/{TEMP_FILE_PREFIX}*");
-    target.container.run(&["sh", "-c", &sweep]).await?;
+    let remove = format!("rm -rf {CONTAINER_TEMP_DIR}/{TEMP_FILE_PREFIX}*");
+    target.container.run(&["sh", "-c", &remove]).await?;
     Ok(())
 }
 
-/// The set whose restore has brought the database back, and not yet the rest.
+/// Returns the id of the backup whose restore has swapped the database and has not been completed.
 ///
 /// # Errors
-/// The server fails.
+/// If the database cannot be reached.
 pub async fn unfinished_restore(options: &PgConnectOptions) -> Result<Option<String>, BackupError> {
     let mut session = options.connect().await?;
-    let found = dm_components::database_setup::unfinished_restore(&mut session).await?;
+    let backup_id = dm_components::database_setup::unfinished_restore(&mut session).await?;
     session.close().await?;
-    Ok(found)
+    Ok(backup_id)
 }
 
 #[cfg(test)]
@@ -291,9 +299,9 @@ mod tests {
     use super::is_older;
 
     #[test]
-    fn versions_are_compared_by_their_numbers() {
+    fn is_older_compares_the_numbers_of_versions() {
         assert!(is_older("26.7.3", "26.10.0"));
-        assert!(!is_older("26.7", "26.7.1"), "an image's tag says no more");
+        assert!(!is_older("26.7", "26.7.1"), "an image tag may omit numbers");
         assert!(!is_older("26.7.3", "26.7.3.Final"));
         assert!(is_older("25", "26.7.3"));
         assert!(!is_older("latest", "26.7.3"));

@@ -6,10 +6,17 @@ use serde::{Deserialize, Serialize};
 use super::case::{DataCase, EventsCase, ServicesCase, UpCase};
 
 /// The default number of rounds.
-const DEFAULT_RUNS: u32 = 5;
+const DEFAULT_ROUNDS: u32 = 5;
 
-/// Measure, as ratios in one run.
+/// Run benchmarks.
+///
+/// The program that measures, dm-bench, is compiled on first use. Figures are ratios of two
+/// measurements in one round, wherever two things can be compared.
 #[derive(Debug, Clone, Args)]
+#[command(after_long_help = "\
+Examples:
+  dm bench up
+  dm bench services --markdown")]
 pub struct Arguments {
     /// What to measure.
     #[command(subcommand)]
@@ -19,35 +26,54 @@ pub struct Arguments {
 /// Cases that are measured together.
 #[derive(Debug, Clone, Subcommand, Serialize, Deserialize)]
 pub enum SuiteArguments {
-    /// Measure how long a start takes, beside the same stack under docker-compose.
+    /// Measure starts, beside the same stack under docker-compose.
+    ///
+    /// Each round runs every case once, in a scratch instance that is removed afterwards. Ratios
+    /// are of two measurements in one round.
+    #[command(after_long_help = "\
+Examples:
+  dm bench up
+  dm bench up --case golden,help --rounds 3
+  dm bench up --markdown")]
     Up(UpArguments),
-    /// Measure the services: gateway, relay, orders, memory, and the time until ready.
+    /// Measure services: gateway, relay, orders, memory, readiness.
     ///
-    /// On a scratch stack, which is removed in the end. Ratios are of two measurements in
-    /// one round. Stock results are not held back.
+    /// Starts a scratch instance with STOCK_RESULT_PACE_MS=0 and removes it afterwards. Ratios are
+    /// of two measurements in one round.
+    #[command(after_long_help = "\
+Examples:
+  dm bench services
+  dm bench services --case orders --rounds 10")]
     Services(StackArguments<ServicesCase>),
-    /// Measure what dm does with events: dead letters listed and sent back, a million events
-    /// looked at and accounted for, and how soon everything goes on after a server is back.
+    /// Measure dead letters, replay runs, large outboxes, recovery.
     ///
-    /// On a scratch stack, which is removed in the end. Ratios are of two measurements in
-    /// one round.
+    /// Starts a scratch instance and removes it afterwards. Ratios are of two measurements in one
+    /// round.
+    #[command(after_long_help = "\
+Examples:
+  dm bench events
+  dm bench events --case replay,dead-letters --rounds 3")]
     Events(StackArguments<EventsCase>),
-    /// Measure what dm does with data: a large past seeded beside psql's copy of the same rows,
-    /// a backup beside pg_dump, the schemas read, and a reset beside a fresh start.
+    /// Measure seeds, backups, schema snapshots, resets.
     ///
-    /// On a scratch stack, which is removed in the end. Ratios are of two measurements in
-    /// one round.
+    /// Starts a scratch instance and removes it afterwards. Seeds are compared with psql's COPY,
+    /// backups with pg_dump and pg_restore, resets with fresh starts. Ratios are of two
+    /// measurements in one round.
+    #[command(after_long_help = "\
+Examples:
+  dm bench data
+  dm bench data --case backup --json")]
     Data(StackArguments<DataCase>),
 }
 
 /// What every suite takes.
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
 pub struct RoundArguments {
-    /// How many rounds; each measures everything once.
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_RUNS,
+    /// Number of rounds. Each round measures every case once.
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_ROUNDS,
           value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub runs: u32,
-    /// Print the figures as Markdown, for a page.
+    pub rounds: u32,
+    /// Print the figures as a Markdown table.
     #[arg(long, conflicts_with = "json")]
     pub markdown: bool,
 }
@@ -55,30 +81,30 @@ pub struct RoundArguments {
 /// What `dm bench up` takes.
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
 pub struct UpArguments {
-    /// Only these cases.
+    /// Measure only these cases, separated by commas. Repeatable.
     #[arg(long = "case", value_enum, value_name = "NAME", value_delimiter = ',')]
     pub cases: Vec<UpCase>,
-    /// How often, and what is printed.
+    /// The number of rounds, and the format of the result.
     #[command(flatten)]
     pub rounds: RoundArguments,
-    /// Keep the compose files that were generated.
+    /// Keep the generated compose files.
     #[arg(long)]
-    pub keep: bool,
-    /// Install docker-compose, where it is missing, without asking.
+    pub keep_files: bool,
+    /// Install docker-compose without asking if it is missing.
     #[arg(long, short)]
     pub yes: bool,
 }
 
-/// What a suite takes that measures on a running stack.
+/// What a suite takes that measures a running stack.
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
 pub struct StackArguments<C: ValueEnum + Send + Sync + 'static> {
-    /// Only these cases.
+    /// Measure only these cases, separated by commas. Repeatable.
     #[arg(long = "case", value_enum, value_name = "NAME", value_delimiter = ',')]
     pub cases: Vec<C>,
-    /// How often, and what is printed.
+    /// The number of rounds, and the format of the result.
     #[command(flatten)]
     pub rounds: RoundArguments,
-    /// The password of the people who sign in.
+    /// Password of the users who sign in.
     #[arg(
         long,
         env = "DM_TOKEN_PASSWORD",

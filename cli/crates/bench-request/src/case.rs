@@ -1,16 +1,16 @@
-//! What the suites measure, by the names of `--case`.
+//! The cases of the suites, which `--case` names.
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-/// What `dm bench up` measures, in this order.
+/// The cases of `dm bench up`, in the order in which they are measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 pub enum UpCase {
     /// `dm up` on a fresh instance, with golden images.
     Golden,
-    /// `dm up --no-golden` on a fresh instance, images present.
+    /// `dm up --no-golden` on a fresh instance, with all images present.
     First,
-    /// `dm up` with everything running already.
+    /// `dm up` on a running stack.
     Noop,
     /// `dm status` of a running stack.
     Status,
@@ -22,53 +22,53 @@ pub enum UpCase {
     Down,
 }
 
-/// What `dm bench services` measures, in this order.
+/// The cases of `dm bench services`, in the order in which they are measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 pub enum ServicesCase {
-    /// How long a service takes from the start of its container until it is ready.
+    /// Time from the start of a service's container until the service is ready.
     Ready,
-    /// Calls through the gateway beside calls of the service itself.
+    /// Requests through the gateway, beside requests to the service itself.
     Gateway,
-    /// From an order to its reservation, at 50 orders a second.
+    /// Time from an order to its reservation, at 50 orders per second.
     Orders,
-    /// From a commit to a consumer, at 200 events a second.
+    /// Time from a commit to a consumer, at 200 events per second.
     Relay,
-    // Disks are busy for a while after it.
-    /// Events a second through an outbox, beside a bare publisher.
+    // The last one that writes, because the disk stays busy for a while.
+    /// Events per second through an outbox, beside a bare publisher.
     Throughput,
-    /// The memory of the seven services, after all of that.
+    /// Memory of the seven services after the other cases.
     Memory,
 }
 
-/// What `dm bench events` measures, in this order.
+/// The cases of `dm bench events`, in the order in which they are measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 pub enum EventsCase {
-    /// Ten thousand dead letters sent back, beside a bare loop.
+    /// A replay run of 10,000 dead letters, beside a bare loop.
     Replay,
-    /// A hundred thousand dead letters listed.
-    Letters,
-    /// From a server that is back until an order is through.
+    /// A list of 100,000 dead letters.
+    DeadLetters,
+    /// Time from the return of a killed server to a reserved order.
     Recovery,
-    /// A million published events listed, and accounted for.
-    Million,
-    /// The relay with a million published events in its table, beside itself without.
-    Among,
+    /// `dm outbox ls` and `dm reconcile` with 1,000,000 published events.
+    LargeTables,
+    /// The relay with 1,000,000 published events in its table, beside the relay without them.
+    LargeOutbox,
 }
 
-/// What `dm bench data` measures, in this order.
+/// The cases of `dm bench data`, in the order in which they are measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 pub enum DataCase {
-    /// A large past seeded, beside psql's copy of the same rows.
+    /// `dm seed --scale large`, beside a COPY of the same rows by psql.
     Seed,
-    /// The schemas of the running stack, read and compared.
+    /// `dm schema diff` of the running stack.
     Schema,
-    /// A large stack saved and brought back, beside `pg_dump` and `pg_restore`.
+    /// A backup and a restore of a large stack, beside `pg_dump` and `pg_restore`.
     Backup,
-    /// A stack begun anew, beside a fresh one.
+    /// `dm reset` with all services, beside a fresh start.
     Reset,
 }
 
-/// The cases that were named, or all where none was, once each and in the order in which they
+/// Returns the named cases, or all cases if `named` is empty: each once, in the order in which they
 /// are measured.
 #[must_use]
 pub fn selected_cases<C: ValueEnum + PartialEq>(named: &[C]) -> Vec<C> {
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_case_is_measured_once_and_in_its_place() {
+    fn selected_cases_are_unique_and_ordered() {
         let named = [UpCase::Help, UpCase::Golden, UpCase::Help];
         assert_eq!(selected_cases(&named), [UpCase::Golden, UpCase::Help]);
         assert_eq!(selected_cases::<DataCase>(&[]), DataCase::value_variants());

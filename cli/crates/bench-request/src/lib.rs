@@ -1,8 +1,7 @@
-//! What is asked of the benchmarks: the arguments of `dm bench`, and how they are handed to the
-//! program that measures.
+//! The request from `dm bench` to the program that measures: the arguments, and their encoding.
 //!
-//! `dm` parses the command line, and so knows every suite and case for `--help` and for
-//! completions. It depends on nothing that measures.
+//! `dm` parses the command line, so that `--help` and completions list every suite and case. It
+//! does not depend on the code that measures.
 
 mod arguments;
 mod case;
@@ -20,64 +19,63 @@ use thiserror::Error;
 pub use arguments::{Arguments, RoundArguments, StackArguments, SuiteArguments, UpArguments};
 pub use case::{DataCase, EventsCase, ServicesCase, UpCase, selected_cases};
 
-/// What `dm bench` asks of the program that measures.
+/// The request from `dm bench` to the program that measures.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct BenchRequest {
-    /// What is measured.
+    /// The measured program.
     pub dm: DmProgram,
-    /// The project, and what `--set` gave.
+    /// The project, and the values of `--set`.
     pub selection: InstanceSelection,
-    /// How to write.
+    /// The flags of the output.
     pub flags: OutputFlags,
-    /// What to measure.
+    /// The suite.
     pub suite: SuiteArguments,
 }
 
 /// The program `dm`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DmProgram {
-    /// Where it is.
+    /// The path.
     pub path: PathBuf,
-    /// Its version.
+    /// The version.
     pub version: String,
-    /// How it was compiled: `debug` or `release`. The program that measures may be compiled
-    /// otherwise.
+    /// The build profile: `debug` or `release`. The program that measures may have another one.
     pub profile: String,
 }
 
 impl BenchRequest {
-    /// The request as name and value of a variable: any user of the machine sees an argument
-    /// list, and there are passwords in it.
+    /// Returns the request as the name and value of an environment variable. An argument list would
+    /// be visible to every user of the machine, and the request contains a password.
     ///
     /// # Errors
-    /// A path that is not UTF-8.
+    /// If a path is not UTF-8.
     pub fn to_env_var(&self) -> Result<(&'static str, String)> {
         let text = serde_json::to_string(self).map_err(RequestError::Write)?;
         Ok((BENCH_REQUEST_VARIABLE, text))
     }
 
-    /// The request that this process was started with.
+    /// Reads the request with which this process was started.
     ///
     /// # Errors
-    /// The variable is missing or is not a request: `dm bench` did not start the program.
+    /// If the variable is missing or invalid: `dm bench` did not start the program.
     pub fn from_env() -> Result<Self> {
         let text = std::env::var(BENCH_REQUEST_VARIABLE).map_err(|_| RequestError::Missing)?;
         Ok(serde_json::from_str(&text).map_err(RequestError::Read)?)
     }
 }
 
-/// A request that does not arrive.
+/// The error of a request that could not be transferred.
 #[derive(Debug, Error)]
 enum RequestError {
-    /// The program was started by something else.
+    /// The variable is not set.
     #[error(
         "could not read {BENCH_REQUEST_VARIABLE}: the variable is not set, because `dm bench` did not start this program"
     )]
     Missing,
-    /// The variable is not what `dm bench` writes.
+    /// The variable is invalid.
     #[error("could not read {BENCH_REQUEST_VARIABLE}, the variable that `dm bench` sets")]
     Read(#[source] serde_json::Error),
-    /// It can't be written as JSON.
+    /// The request could not be written as JSON.
     #[error("could not write the request for dm-bench")]
     Write(#[source] serde_json::Error),
 }

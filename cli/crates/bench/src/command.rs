@@ -1,5 +1,4 @@
-//! Programs as a person runs them: whole processes, timed from the start to the
-//! end.
+//! Runs commands as whole processes, timed from start to end.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -13,15 +12,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::BenchError;
 
-/// How many of a failed run's lines are worth keeping.
+/// The number of output lines in the error of a failed run.
 const LOG_LINES: usize = 20;
 
 /// A finished run.
 #[derive(Debug)]
 pub(crate) struct CommandRun {
-    /// From before the process was made until it had ended.
+    /// The time from before the start of the process until its end.
     pub(crate) duration: Duration,
-    /// What it wrote to its standard error.
+    /// The standard error.
     pub(crate) stderr: String,
 }
 
@@ -30,9 +29,9 @@ pub(crate) struct CommandRun {
 pub(crate) struct DmCommand {
     /// The program.
     pub(crate) program: PathBuf,
-    /// The project's folder.
+    /// The project directory.
     pub(crate) root: PathBuf,
-    /// What `--set` is given.
+    /// The values of `--set`.
     pub(crate) overrides: Vec<String>,
 }
 
@@ -66,32 +65,31 @@ impl DmCommand {
     }
 }
 
-/// The events that a run with `--progress json` wrote.
+/// Parses the events of a run with `--progress json`.
 pub(crate) fn parse_events(run: &CommandRun) -> Vec<RunEvent> {
-    // Notes and warnings stand between the events.
+    // Other lines are notes and warnings.
     run.stderr
         .lines()
         .filter_map(|line| serde_json::from_str(line).ok())
         .collect()
 }
 
-/// Runs a command to its end. At an interrupt it gets one too, and its end is
-/// waited for.
+/// Runs a command to its end. At an interrupt, sends SIGINT to it and waits for its end.
 pub(crate) async fn run_command(
     mut command: Command,
     interrupt: &CancellationToken,
 ) -> Result<CommandRun, BenchError> {
-    let shown = command_line(&command);
+    let command_line = format_command_line(&command);
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        // A terminal's interrupt goes to a whole group: in that of its own it gets
-        // one from here, and not a second one that makes it stop at once.
+        // A terminal sends SIGINT to a whole process group. In a group of its own the
+        // command gets only the signal below, and no second one that stops it at once.
         .process_group(0)
         .kill_on_drop(true);
     let failed = |source| BenchError::Spawn {
-        program: shown.clone(),
+        program: command_line.clone(),
         source,
     };
     let began = Instant::now();
@@ -106,7 +104,7 @@ pub(crate) async fn run_command(
         output = &mut ended => output,
         () = interrupt.cancelled() => {
             if let Some(pid) = pid {
-                // It may have ended.
+                // The process may have exited already.
                 let _ = kill_process(pid, Signal::INT);
             }
             let _ = ended.await;
@@ -124,7 +122,7 @@ pub(crate) async fn run_command(
     let failures = parse_events(&run)
         .into_iter()
         .filter_map(|event| match event {
-            RunEvent::Failed(failure) => Some(format!("{}: {}", failure.name, failure.what)),
+            RunEvent::Failed(failure) => Some(format!("{}: {}", failure.name, failure.message)),
             _ => None,
         });
     let lines: Vec<String> = run
@@ -135,14 +133,14 @@ pub(crate) async fn run_command(
         .chain(failures)
         .collect();
     Err(BenchError::CommandFailed {
-        command: shown,
+        command: command_line,
         status: output.status.to_string(),
         log: lines[lines.len().saturating_sub(LOG_LINES)..].to_vec(),
     })
 }
 
-/// The command as one would type it.
-fn command_line(command: &Command) -> String {
+/// Formats a command line for messages.
+fn format_command_line(command: &Command) -> String {
     let command = command.as_std();
     let program = PathBuf::from(command.get_program());
     let name = program.file_name().unwrap_or_default().to_string_lossy();

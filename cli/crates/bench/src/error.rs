@@ -1,4 +1,4 @@
-//! Why there are no figures.
+//! Errors of benchmarks.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use dm_engine::EngineError;
 use dm_images::ImageError;
 use thiserror::Error;
 
-/// A bench that could not measure.
+/// The error of a bench.
 #[derive(Debug, Error)]
 pub(crate) enum BenchError {
     /// A program could not be started.
@@ -19,25 +19,25 @@ pub(crate) enum BenchError {
     Spawn {
         /// The program.
         program: String,
-        /// Why not.
+        /// The cause.
         source: std::io::Error,
     },
-    /// A run failed, so that its time means nothing.
+    /// A measured command failed.
     #[error("`{command}` failed ({status})")]
     CommandFailed {
-        /// What was run.
+        /// The command line.
         command: String,
-        /// How it ended.
+        /// The exit status.
         status: String,
-        /// The last lines that it wrote, oldest first.
+        /// The last lines of its output, oldest first.
         log: Vec<String>,
     },
-    /// A container of the comparison ended or never became healthy.
+    /// A container of docker-compose exited or did not become healthy.
     #[error("could not start {service} with docker-compose: {status}")]
     ComposeUnhealthy {
         /// The service.
         service: String,
-        /// What became of it.
+        /// The status of the container.
         status: String,
     },
     /// A generated file could not be written.
@@ -45,47 +45,47 @@ pub(crate) enum BenchError {
     WriteFile {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: std::io::Error,
     },
     /// There was no free port.
     #[error("could not get a free port on 127.0.0.1: {0}")]
     NoFreePort(std::io::Error),
-    /// A request was not answered as it has to be.
+    /// A request failed.
     #[error("{request} failed: {reason}")]
     RequestFailed {
         /// The request.
         request: String,
-        /// What became of it.
+        /// The reason.
         reason: String,
     },
-    /// Something did not happen in time, so that its time means nothing.
+    /// An expected effect did not occur in time.
     #[error("timed out after {} s: {reason}", timeout.as_secs())]
     Timeout {
-        /// What there was instead.
+        /// The state that was found instead.
         reason: String,
-        /// How long it was waited for.
+        /// The timeout that elapsed.
         timeout: Duration,
     },
-    /// The database refused.
+    /// A query failed.
     #[error("could not query PostgreSQL")]
     Sql(#[from] sqlx::Error),
-    /// The broker refused.
+    /// RabbitMQ returned an error.
     #[error("could not communicate with RabbitMQ")]
     Broker(#[from] lapin::Error),
-    /// It was interrupted.
+    /// The bench was interrupted.
     #[error("interrupted; the scratch stacks were removed")]
     Interrupted,
-    /// The engine refused.
+    /// The engine returned an error.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// A component can't be configured.
+    /// A component could not be configured.
     #[error(transparent)]
     Component(#[from] ComponentError),
-    /// The migrations can't be read.
+    /// The migrations could not be read.
     #[error(transparent)]
     Database(#[from] DatabaseError),
-    /// An image can't be had.
+    /// An image could not be found.
     #[error(transparent)]
     Image(#[from] ImageError),
 }
@@ -135,7 +135,7 @@ impl UserError for BenchError {
                 .chain([format!("run the command yourself: {command}")])
                 .collect(),
             Self::ComposeUnhealthy { .. } => {
-                vec!["keep the compose file to run it yourself: dm bench up --keep".into()]
+                vec!["keep the compose file to run it yourself: dm bench up --keep-files".into()]
             }
             Self::Spawn { .. }
             | Self::WriteFile { .. }

@@ -1,17 +1,18 @@
-//! Measures the stack, beside the same stack under docker-compose, and its services.
+//! Benchmarks of the stack, compared with the same stack under docker-compose, and of its
+//! services.
 //!
-//! Everything is paired: each round runs every subject once, one after the
-//! other on the same machine, so that what slows one down slows down the
-//! others too, and the figures that count are ratios within a round.
+//! Measurements are paired: each round runs every subject once, one after the
+//! other on the same machine, so that a disturbance affects all of them, and
+//! the relevant metrics are ratios within a round.
 //!
 //! ```text
-//! rounds      a suite measured in rounds, whatever it measures
-//! figure      what there is to measure: its unit and its target
-//! report      what came out; statistics: what samples come to; machine: where
-//! render      the report as a table and as Markdown
-//! starts      the suite `up`: starts, beside the same stack under docker-compose
-//! stack       the suites `services`, `events` and `data`: on a stack that runs
-//! program     programs run as a person runs them
+//! rounds      measures a suite in rounds
+//! metric      the metrics, with their units and thresholds
+//! report      the report; statistics: summaries of samples; machine: the environment
+//! render      renders the report as a table and as Markdown
+//! startup     the suite `up`: starts, compared with docker-compose
+//! stack       the suites `services`, `events` and `data`, on a running stack
+//! command     runs commands as whole processes
 //! ```
 
 mod command;
@@ -41,23 +42,23 @@ use report::BenchReport;
 use stack::{StackCase, StackSuite};
 use startup::StartupSuite;
 
-/// The instance whose lock a bench holds; the scratch instances' names begin with it.
+/// The instance whose lock a bench holds, and the prefix of the names of scratch instances.
 const BENCH_INSTANCE: &str = "bench";
 
-/// What is measured, and on what.
+/// The session, the project, the engine and the program of a bench.
 struct BenchContext {
-    /// Where is reported and asked, and what interrupts.
+    /// The frontend, the options and the interrupt token.
     session: Session,
-    /// The project, with the instance [`INSTANCE`].
+    /// The project, with the instance [`BENCH_INSTANCE`].
     project: Project,
     /// The engine.
     engine: Engine,
-    /// The program that is measured.
+    /// The measured program.
     dm: DmProgram,
 }
 
 impl BenchContext {
-    /// The bench on an engine, which is installed and started first where there is consent.
+    /// Connects to the engine. With consent, installs and starts it first.
     async fn open(session: Session, project: Project, dm: DmProgram, yes: bool) -> Result<Self> {
         let consent = session.consent(yes);
         let engine = session.engine_or_start(&project, &consent).await?;
@@ -69,7 +70,7 @@ impl BenchContext {
         })
     }
 
-    /// `dm` on a scratch instance, with what `--set` is given.
+    /// Returns the command `dm` with values for `--set`.
     fn dm_command(&self, overrides: Vec<String>) -> DmCommand {
         DmCommand {
             program: self.dm.path.clone(),
@@ -78,23 +79,22 @@ impl BenchContext {
         }
     }
 
-    /// What `--set` gives to the runs of `dm`: what it gave to this call, and nothing that is
-    /// done behind the back of what is measured.
+    /// Returns the values of `--set` for measured runs of `dm`: those of this call, and settings
+    /// that turn background work off.
     fn overrides(&self) -> Vec<String> {
         let mut overrides = self.session.overrides().to_vec();
-        // Golden images are made where they are measured.
+        // The suites prepare golden images themselves.
         overrides.push("golden.prepare=off".to_owned());
-        // A backup in between would be measured, too.
+        // A scheduled backup would be measured, too.
         overrides.push("backup.every=off".to_owned());
         overrides
     }
 }
 
-/// Measures what is asked for, and prints the report. Whatever happens, the scratch stacks are
-/// removed at the end.
+/// Measures a suite and prints the report. The scratch stacks are always removed at the end.
 ///
 /// # Errors
-/// A run that fails, or an interrupt: figures of a part would mislead.
+/// If a run fails, or at an interrupt: a partial report would mislead.
 pub async fn run(
     request: BenchRequest,
     printer: &Printer,
@@ -102,11 +102,11 @@ pub async fn run(
 ) -> Result<ExitStatus> {
     let frontend = Arc::new(ConsoleFrontend::new(printer.clone()));
     let session = Session::new(request.selection, frontend, interrupt);
-    let named = session.instance().to_owned();
+    let requested_instance = session.instance().to_owned();
     let (report, markdown) = match measure_suite(session, request.dm, request.suite).await {
-        Ok(measured) => measured,
-        Err(error) if named == instance::DEFAULT_INSTANCE => return Err(error),
-        Err(error) => return Err(error.for_instance(&named)),
+        Ok(result) => result,
+        Err(error) if requested_instance == instance::DEFAULT_INSTANCE => return Err(error),
+        Err(error) => return Err(error.for_instance(&requested_instance)),
     };
     if markdown {
         printer.write_stdout(&render::render_markdown(&report))?;
@@ -118,7 +118,7 @@ pub async fn run(
     Ok(ExitStatus::Success)
 }
 
-/// Measures a suite. Answers the report, and whether it is wanted as Markdown.
+/// Measures a suite. Returns the report, and whether Markdown was requested.
 async fn measure_suite(
     session: Session,
     dm: DmProgram,
@@ -130,10 +130,10 @@ async fn measure_suite(
         SuiteArguments::Up(arguments) => {
             let cases = selected_cases(&arguments.cases);
             let compose = startup::find_or_install_compose(&session, &cases, arguments.yes).await?;
-            let bench = BenchContext::open(session, project, dm, arguments.yes).await?;
-            let suite = StartupSuite::new(&bench, cases, compose).await?;
-            let report = rounds::run_suite(&bench, &suite, arguments.rounds.runs).await;
-            suite.close(arguments.keep);
+            let context = BenchContext::open(session, project, dm, arguments.yes).await?;
+            let suite = StartupSuite::new(&context, cases, compose).await?;
+            let report = rounds::run_suite(&context, &suite, arguments.rounds.rounds).await;
+            suite.close(arguments.keep_files);
             Ok((report?, arguments.rounds.markdown))
         }
         SuiteArguments::Services(arguments) => {
@@ -155,9 +155,9 @@ async fn measure_on_stack<C: StackCase>(
     suite: &'static str,
     arguments: StackArguments<C>,
 ) -> Result<(BenchReport, bool)> {
-    let bench = BenchContext::open(session, project, dm, arguments.yes).await?;
+    let context = BenchContext::open(session, project, dm, arguments.yes).await?;
     let cases = selected_cases(&arguments.cases);
-    let suite = StackSuite::new(&bench, suite, cases, arguments.password);
-    let report = rounds::run_suite(&bench, &suite, arguments.rounds.runs).await?;
+    let suite = StackSuite::new(&context, suite, cases, arguments.password);
+    let report = rounds::run_suite(&context, &suite, arguments.rounds.rounds).await?;
     Ok((report, arguments.rounds.markdown))
 }

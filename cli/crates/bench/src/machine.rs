@@ -1,48 +1,48 @@
-//! Where figures were measured: without it they say nothing.
+//! The machine on which metrics were measured.
 
 use dm_engine::Engine;
 use dm_host::resources;
 use serde::Serialize;
 
-/// Facts of the machine and of what ran on it.
+/// The hardware and the load of a machine, and the versions of its engine and docker-compose.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct MachineInfo {
-    /// Processors that a process may use.
-    pub(crate) processors: usize,
-    /// What the processors call themselves.
-    pub(crate) processor: Option<String>,
-    /// Memory in bytes.
-    pub(crate) memory: Option<u64>,
-    /// The load average of the last minute at the beginning: what others did.
-    pub(crate) load: Option<f64>,
+    /// The number of processors that a process may use.
+    pub(crate) cpu_count: usize,
+    /// The model name of the processors.
+    pub(crate) cpu_model: Option<String>,
+    /// The memory in bytes.
+    pub(crate) memory_bytes: Option<u64>,
+    /// The load average of the last minute before the measurement.
+    pub(crate) load_average_1m: Option<f64>,
     /// The engine and its version, e.g. `Docker 20.10.24`.
     pub(crate) engine: String,
-    /// Its storage driver.
-    pub(crate) storage: Option<String>,
-    /// The version of docker-compose, where it ran.
-    pub(crate) compose: Option<String>,
+    /// The storage driver of the engine.
+    pub(crate) storage_driver: Option<String>,
+    /// The version of docker-compose, if it was measured.
+    pub(crate) compose_version: Option<String>,
 }
 
 impl MachineInfo {
-    /// This machine with its engine.
-    pub(crate) async fn detect(engine: &Engine, compose: Option<String>) -> Self {
+    /// Detects this machine and its engine.
+    pub(crate) async fn detect(engine: &Engine, compose_version: Option<String>) -> Self {
         let version = engine.version();
         Self {
-            processors: std::thread::available_parallelism().map_or(1, usize::from),
-            processor: std::fs::read_to_string("/proc/cpuinfo")
+            cpu_count: std::thread::available_parallelism().map_or(1, usize::from),
+            cpu_model: std::fs::read_to_string("/proc/cpuinfo")
                 .ok()
                 .and_then(|text| processor_model(&text)),
-            memory: resources::read_memory_info().map(|memory| memory.total),
-            load: std::fs::read_to_string("/proc/loadavg")
+            memory_bytes: resources::read_memory_info().map(|memory| memory.total),
+            load_average_1m: std::fs::read_to_string("/proc/loadavg")
                 .ok()
                 .and_then(|text| text.split(' ').next()?.parse().ok()),
             engine: format!("{} {}", version.kind, version.engine),
-            storage: engine
+            storage_driver: engine
                 .info()
                 .await
                 .ok()
-                .map(|facts| facts.storage_driver.clone()),
-            compose,
+                .map(|info| info.storage_driver.clone()),
+            compose_version,
         }
     }
 }

@@ -1,4 +1,5 @@
-//! `dm-bench`: what `dm bench` becomes. It is handed a request, and ends with its exit code.
+//! `dm-bench`, the program that `dm bench` executes. It reads a request from the environment and
+//! exits with the exit status of the command.
 
 use std::process::ExitCode;
 

@@ -1,26 +1,26 @@
-//! What there is to measure: each figure with its unit, and what it should be.
+//! The metrics, with their units and thresholds.
 
 use serde::Serialize;
 
-/// A figure that comes out of a case, in the order in which figures are shown.
+/// A metric, in the order in which metrics are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Metric {
     /// The time of `dm up` on a fresh instance, with golden images.
     GoldenTime,
-    /// That time, of docker-compose's with the customary checks in the same round.
-    GoldenOfCustomary,
-    /// The same with the tuned checks.
-    GoldenOfTuned,
+    /// The ratio of that time to docker-compose with the customary checks, in the same round.
+    GoldenToCustomaryRatio,
+    /// The ratio of that time to docker-compose with the tuned checks, in the same round.
+    GoldenToTunedRatio,
     /// The memory of all containers after a golden start.
     GoldenMemory,
     /// The time of `dm up --no-golden` on a fresh instance.
     FirstTime,
-    /// That time, of docker-compose's with the customary checks in the same round.
-    FirstOfCustomary,
+    /// The ratio of that time to docker-compose with the customary checks, in the same round.
+    FirstToCustomaryRatio,
     /// The memory of all containers after a first start.
     FirstMemory,
-    /// The time of `dm up` with everything running already.
+    /// The time of `dm up` on a running stack.
     NoopTime,
     /// The time of `dm status`.
     StatusTime,
@@ -28,71 +28,72 @@ pub(crate) enum Metric {
     HelpTime,
     /// The time of `dm reset`.
     ResetTime,
-    /// That time, of a golden start's in the same round.
-    ResetOfGolden,
+    /// The ratio of that time to a golden start, in the same round.
+    ResetToGoldenRatio,
     /// The time of `dm down --volumes`.
     DownTime,
     /// The time until the stack is healthy under docker-compose, with the customary checks.
-    CustomaryTime,
-    /// The memory of all its containers then.
-    CustomaryMemory,
+    ComposeCustomaryTime,
+    /// The memory of all containers under docker-compose, with the customary checks.
+    ComposeCustomaryMemory,
     /// The time until the stack is healthy under docker-compose, with the tuned checks.
-    TunedTime,
-    /// The memory of all its containers then.
-    TunedMemory,
-    /// The slowest service's time until ready.
-    Ready,
-    /// Requests a second through the gateway, of those without it.
-    GatewayRate,
-    /// What the gateway adds to the median of one call after the other.
-    GatewayDelay,
-    /// The 99th percentile from an order's answer to its reservation.
-    OrderSlowest,
-    /// The median from commit to consumer.
-    RelayMedian,
-    /// The 99th percentile of that.
-    RelaySlowest,
-    /// Events a second by the relay, of a bare publisher's.
-    RelayRate,
+    ComposeTunedTime,
+    /// The memory of all containers under docker-compose, with the tuned checks.
+    ComposeTunedMemory,
+    /// The time until the slowest service is ready.
+    SlowestServiceReadyTime,
+    /// The ratio of requests per second through the gateway to direct requests.
+    GatewayThroughputRatio,
+    /// The latency that the gateway adds to the median of sequential requests.
+    GatewayAddedLatency,
+    /// The 99th percentile of the time from the response to an order until its reservation.
+    OrderReservationP99,
+    /// The median of the time from commit to consumer.
+    RelayLatencyP50,
+    /// The 99th percentile of the time from commit to consumer.
+    RelayLatencyP99,
+    /// The ratio of events per second of the relay to those of a bare publisher.
+    RelayThroughputRatio,
     /// The memory of all services.
     ServicesMemory,
-    /// Dead letters a second sent back, of a bare loop's.
-    ReplayRate,
-    /// The same with the look that finds them.
-    ReplayWhole,
-    /// The time of `dm dlq ls` over 100,000 letters.
-    LettersTime,
-    /// The same where the queue has to be read.
-    LettersRead,
-    /// That time, of what a bare look takes.
-    LettersLook,
-    /// The most memory that it takes.
-    LettersMemory,
-    /// From a broker that is back until an order is reserved.
+    /// The ratio of replayed dead letters per second to those of a bare loop.
+    ReplayThroughputRatio,
+    /// The same ratio, with the time of the selection of the letters.
+    ReplayWithSelectionRatio,
+    /// The time of `dm dlq ls` of 100,000 letters with records.
+    DeadLettersFromRecords,
+    /// The time of `dm dlq ls` of 100,000 letters that it reads from the queue.
+    DeadLettersRead,
+    /// The ratio of that time to a bare consumer.
+    DeadLettersReadRatio,
+    /// The peak memory of that command.
+    DeadLettersMemory,
+    /// The time from the return of the broker until an order is reserved.
     BrokerRecovery,
-    /// From a database that is back until an order is reserved.
+    /// The time from the return of the database until an order is reserved.
     DatabaseRecovery,
     /// The time of `dm outbox ls` on a million rows.
     OutboxList,
     /// The time of `dm reconcile` over a million events.
     Reconcile,
-    /// The relay's rate among a million published rows, of that without them.
-    RelayAmong,
-    /// The rate of a seed, of psql's copying the same rows.
-    SeedRate,
-    /// The most memory that it takes.
+    /// The ratio of the rate of the relay with a million published rows to the rate without them.
+    RelayLargeOutbox,
+    /// The ratio of the rate of a seed to a COPY of the same rows by psql.
+    SeedThroughputRatio,
+    /// The peak memory of a seed.
     SeedMemory,
-    /// The time in which all schemas are read and compared.
+    /// The time of `dm schema diff`.
     SchemaTime,
-    /// The time of a backup, of that of `pg_dump` alone.
-    BackupTime,
-    /// The time until a backup's database is there, of that of `pg_restore` alone.
-    RestoreTime,
-    /// The time of a reset with all services, of that of a golden start.
-    ResetWithServices,
+    /// The ratio of the time of a backup to that of `pg_dump`.
+    BackupTimeRatio,
+    /// The ratio of the time in which the database of a backup is restored to that of
+    /// `pg_restore`.
+    RestoreTimeRatio,
+    /// The ratio of the time of a reset with all services to that of a golden start.
+    ResetWithServicesRatio,
 }
 
-/// What a figure counts.
+/// The unit of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum MetricUnit {
@@ -100,22 +101,22 @@ pub(crate) enum MetricUnit {
     Seconds,
     /// Bytes.
     Bytes,
-    /// One measurement as a share of another one in the same round.
+    /// The ratio of two measurements in the same round.
     Ratio,
 }
 
-/// What the median of a figure should be.
+/// The threshold for the median of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Threshold {
-    /// This or more.
+    /// At least this value.
     AtLeast(f64),
-    /// This or less.
+    /// At most this value.
     AtMost(f64),
 }
 
 impl Threshold {
-    /// Whether a value is as it should be.
+    /// Reports whether a value meets the threshold.
     pub(crate) fn is_met(self, value: f64) -> bool {
         match self {
             Self::AtLeast(limit) => value >= limit,
@@ -124,11 +125,11 @@ impl Threshold {
     }
 }
 
-/// A megabyte.
+/// Bytes of a megabyte.
 const MEGABYTE: f64 = 1e6;
 
 impl MetricUnit {
-    /// A value with its unit.
+    /// Formats a value with its unit.
     pub(crate) fn format_value(self, value: f64) -> String {
         match self {
             Self::Ratio => format!("{value:.2}"),
@@ -141,79 +142,79 @@ impl MetricUnit {
 }
 
 impl Metric {
-    /// What it is, in a few words.
+    /// Returns the label.
     pub(crate) const fn description(self) -> &'static str {
         match self {
             Self::GoldenTime => "golden: dm up, fresh, golden images",
-            Self::GoldenOfCustomary => "golden: of compose, 10 s checks",
-            Self::GoldenOfTuned => "golden: of compose, 1 s checks",
+            Self::GoldenToCustomaryRatio => "golden: ratio to compose, 10 s checks",
+            Self::GoldenToTunedRatio => "golden: ratio to compose, 1 s checks",
             Self::GoldenMemory => "golden: memory of all containers",
             Self::FirstTime => "first: dm up, fresh, no golden images",
-            Self::FirstOfCustomary => "first: of compose, 10 s checks",
+            Self::FirstToCustomaryRatio => "first: ratio to compose, 10 s checks",
             Self::FirstMemory => "first: memory of all containers",
             Self::NoopTime => "noop: dm up, everything running",
             Self::StatusTime => "status: dm status",
             Self::HelpTime => "help: dm --help",
             Self::ResetTime => "reset: dm reset",
-            Self::ResetOfGolden => "reset: of a golden start",
+            Self::ResetToGoldenRatio => "reset: ratio to a golden start",
             Self::DownTime => "down: dm down --volumes",
-            Self::CustomaryTime => "compose, 10 s checks: up, all healthy",
-            Self::CustomaryMemory => "compose, 10 s checks: memory",
-            Self::TunedTime => "compose, 1 s checks: up, all healthy",
-            Self::TunedMemory => "compose, 1 s checks: memory",
-            Self::Ready => "slowest service: ready",
-            Self::GatewayRate => "gateway: requests/s, of a direct call's",
-            Self::GatewayDelay => "gateway: more at the median",
-            Self::OrderSlowest => "order: placed to RESERVED, p99",
-            Self::RelayMedian => "relay: commit to consumer, p50",
-            Self::RelaySlowest => "relay: commit to consumer, p99",
-            Self::RelayRate => "relay: events/s, of a bare publisher's",
+            Self::ComposeCustomaryTime => "compose, 10 s checks: time until healthy",
+            Self::ComposeCustomaryMemory => "compose, 10 s checks: memory",
+            Self::ComposeTunedTime => "compose, 1 s checks: time until healthy",
+            Self::ComposeTunedMemory => "compose, 1 s checks: memory",
+            Self::SlowestServiceReadyTime => "slowest service: time until ready",
+            Self::GatewayThroughputRatio => "gateway: requests/s, ratio to direct requests",
+            Self::GatewayAddedLatency => "gateway: added latency, p50",
+            Self::OrderReservationP99 => "order: placed to RESERVED, p99",
+            Self::RelayLatencyP50 => "relay: commit to consumer, p50",
+            Self::RelayLatencyP99 => "relay: commit to consumer, p99",
+            Self::RelayThroughputRatio => "relay: events/s, ratio to a bare publisher",
             Self::ServicesMemory => "seven services: memory",
-            Self::ReplayRate => "dlq replay of 10,000: letters/s, of a bare loop's",
-            Self::ReplayWhole => "the same, with the look for them",
-            Self::LettersTime => "dlq ls over 100,000, from records",
-            Self::LettersRead => "dlq ls over 100,000, read",
-            Self::LettersLook => "dlq ls over 100,000, read: of a bare look's",
-            Self::LettersMemory => "dlq ls over 100,000, read: memory",
-            Self::BrokerRecovery => "broker back to order reserved",
-            Self::DatabaseRecovery => "database back to order reserved",
-            Self::OutboxList => "outbox ls on 1,000,000",
-            Self::Reconcile => "reconcile over 1,000,000",
-            Self::RelayAmong => "relay among 1,000,000 published: events/s, of those alone",
-            Self::SeedRate => "seed of 100,000 orders: rows/s, of psql's copy",
+            Self::ReplayThroughputRatio => "dlq replay of 10,000: letters/s, ratio to a bare loop",
+            Self::ReplayWithSelectionRatio => "dlq replay of 10,000: the same, with the selection",
+            Self::DeadLettersFromRecords => "dlq ls of 100,000, from records: time",
+            Self::DeadLettersRead => "dlq ls of 100,000, read: time",
+            Self::DeadLettersReadRatio => "dlq ls of 100,000, read: ratio to a bare consumer",
+            Self::DeadLettersMemory => "dlq ls of 100,000, read: memory",
+            Self::BrokerRecovery => "broker available to order reserved",
+            Self::DatabaseRecovery => "database available to order reserved",
+            Self::OutboxList => "outbox ls with 1,000,000 events",
+            Self::Reconcile => "reconcile with 1,000,000 events",
+            Self::RelayLargeOutbox => "relay with 1,000,000 published: events/s, ratio to without",
+            Self::SeedThroughputRatio => "seed of 100,000 orders: rows/s, ratio to COPY by psql",
             Self::SeedMemory => "seed of 100,000 orders: memory",
-            Self::SchemaTime => "schemas of everything, read and compared",
-            Self::BackupTime => "backup of 100,000 orders: time, of pg_dump's",
-            Self::RestoreTime => "its database brought back: time, of pg_restore's",
-            Self::ResetWithServices => {
-                "reset of a stack with all services: time, of a golden start's"
+            Self::SchemaTime => "schema diff: time",
+            Self::BackupTimeRatio => "backup of 100,000 orders: time, ratio to pg_dump",
+            Self::RestoreTimeRatio => "restore of its database: time, ratio to pg_restore",
+            Self::ResetWithServicesRatio => {
+                "reset with all services: time, ratio to a golden start"
             }
         }
     }
 
-    /// What it counts.
+    /// Returns the unit.
     pub(crate) const fn unit(self) -> MetricUnit {
         match self {
-            Self::GoldenOfCustomary
-            | Self::GoldenOfTuned
-            | Self::FirstOfCustomary
-            | Self::ResetOfGolden
-            | Self::GatewayRate
-            | Self::RelayRate
-            | Self::ReplayRate
-            | Self::ReplayWhole
-            | Self::LettersLook
-            | Self::RelayAmong
-            | Self::SeedRate
-            | Self::BackupTime
-            | Self::RestoreTime
-            | Self::ResetWithServices => MetricUnit::Ratio,
+            Self::GoldenToCustomaryRatio
+            | Self::GoldenToTunedRatio
+            | Self::FirstToCustomaryRatio
+            | Self::ResetToGoldenRatio
+            | Self::GatewayThroughputRatio
+            | Self::RelayThroughputRatio
+            | Self::ReplayThroughputRatio
+            | Self::ReplayWithSelectionRatio
+            | Self::DeadLettersReadRatio
+            | Self::RelayLargeOutbox
+            | Self::SeedThroughputRatio
+            | Self::BackupTimeRatio
+            | Self::RestoreTimeRatio
+            | Self::ResetWithServicesRatio => MetricUnit::Ratio,
             Self::GoldenMemory
             | Self::FirstMemory
-            | Self::CustomaryMemory
-            | Self::TunedMemory
+            | Self::ComposeCustomaryMemory
+            | Self::ComposeTunedMemory
             | Self::ServicesMemory
-            | Self::LettersMemory
+            | Self::DeadLettersMemory
             | Self::SeedMemory => MetricUnit::Bytes,
             Self::GoldenTime
             | Self::FirstTime
@@ -222,15 +223,15 @@ impl Metric {
             | Self::HelpTime
             | Self::ResetTime
             | Self::DownTime
-            | Self::CustomaryTime
-            | Self::TunedTime
-            | Self::Ready
-            | Self::GatewayDelay
-            | Self::OrderSlowest
-            | Self::RelayMedian
-            | Self::RelaySlowest
-            | Self::LettersTime
-            | Self::LettersRead
+            | Self::ComposeCustomaryTime
+            | Self::ComposeTunedTime
+            | Self::SlowestServiceReadyTime
+            | Self::GatewayAddedLatency
+            | Self::OrderReservationP99
+            | Self::RelayLatencyP50
+            | Self::RelayLatencyP99
+            | Self::DeadLettersFromRecords
+            | Self::DeadLettersRead
             | Self::BrokerRecovery
             | Self::DatabaseRecovery
             | Self::OutboxList
@@ -239,7 +240,7 @@ impl Metric {
         }
     }
 
-    /// What it should be; nothing where it is measured for information, or for a ratio.
+    /// Returns the threshold, or `None` if the metric is informational or part of a ratio.
     pub(crate) const fn threshold(self) -> Option<Threshold> {
         Some(match self {
             Self::GoldenTime
@@ -248,54 +249,54 @@ impl Metric {
             | Self::FirstMemory
             | Self::ResetTime
             | Self::DownTime
-            | Self::CustomaryTime
-            | Self::CustomaryMemory
-            | Self::TunedTime
-            | Self::TunedMemory => return None,
-            Self::GoldenOfCustomary => Threshold::AtMost(0.25),
-            Self::GoldenOfTuned => Threshold::AtMost(0.35),
-            Self::FirstOfCustomary => Threshold::AtMost(0.6),
+            | Self::ComposeCustomaryTime
+            | Self::ComposeCustomaryMemory
+            | Self::ComposeTunedTime
+            | Self::ComposeTunedMemory => return None,
+            Self::GoldenToCustomaryRatio => Threshold::AtMost(0.25),
+            Self::GoldenToTunedRatio => Threshold::AtMost(0.35),
+            Self::FirstToCustomaryRatio => Threshold::AtMost(0.6),
             Self::NoopTime => Threshold::AtMost(0.4),
             Self::StatusTime => Threshold::AtMost(0.15),
             Self::HelpTime => Threshold::AtMost(0.015),
-            Self::ResetOfGolden => Threshold::AtMost(0.5),
-            Self::Ready => Threshold::AtMost(1.0),
-            Self::GatewayRate => Threshold::AtLeast(0.6),
-            Self::GatewayDelay => Threshold::AtMost(0.001_5),
-            Self::OrderSlowest => Threshold::AtMost(0.1),
-            Self::RelayMedian => Threshold::AtMost(0.005),
-            Self::RelaySlowest => Threshold::AtMost(0.025),
-            Self::RelayRate => Threshold::AtLeast(0.8),
+            Self::ResetToGoldenRatio => Threshold::AtMost(0.5),
+            Self::SlowestServiceReadyTime => Threshold::AtMost(1.0),
+            Self::GatewayThroughputRatio => Threshold::AtLeast(0.6),
+            Self::GatewayAddedLatency => Threshold::AtMost(0.001_5),
+            Self::OrderReservationP99 => Threshold::AtMost(0.1),
+            Self::RelayLatencyP50 => Threshold::AtMost(0.005),
+            Self::RelayLatencyP99 => Threshold::AtMost(0.025),
+            Self::RelayThroughputRatio => Threshold::AtLeast(0.8),
             Self::ServicesMemory => Threshold::AtMost(150.0 * MEGABYTE),
-            Self::ReplayRate | Self::ReplayWhole => Threshold::AtLeast(0.8),
-            Self::LettersTime => Threshold::AtMost(1.0),
-            Self::LettersRead => Threshold::AtMost(20.0),
-            Self::LettersLook => Threshold::AtMost(1.25),
-            Self::LettersMemory => Threshold::AtMost(100.0 * MEGABYTE),
+            Self::ReplayThroughputRatio | Self::ReplayWithSelectionRatio => Threshold::AtLeast(0.8),
+            Self::DeadLettersFromRecords => Threshold::AtMost(1.0),
+            Self::DeadLettersRead => Threshold::AtMost(20.0),
+            Self::DeadLettersReadRatio => Threshold::AtMost(1.25),
+            Self::DeadLettersMemory => Threshold::AtMost(100.0 * MEGABYTE),
             Self::BrokerRecovery | Self::DatabaseRecovery => Threshold::AtMost(5.0),
             Self::OutboxList => Threshold::AtMost(0.2),
             Self::Reconcile => Threshold::AtMost(20.0),
-            Self::RelayAmong => Threshold::AtLeast(0.9),
-            Self::SeedRate => Threshold::AtLeast(0.8),
+            Self::RelayLargeOutbox => Threshold::AtLeast(0.9),
+            Self::SeedThroughputRatio => Threshold::AtLeast(0.8),
             Self::SeedMemory => Threshold::AtMost(500.0 * MEGABYTE),
             Self::SchemaTime => Threshold::AtMost(1.5),
-            Self::BackupTime => Threshold::AtMost(1.1),
-            Self::RestoreTime => Threshold::AtMost(1.15),
-            Self::ResetWithServices => Threshold::AtMost(0.5),
+            Self::BackupTimeRatio => Threshold::AtMost(1.1),
+            Self::RestoreTimeRatio => Threshold::AtMost(1.15),
+            Self::ResetWithServicesRatio => Threshold::AtMost(0.5),
         })
     }
 
-    /// The time that it depends on: where that goes says why a target is missed.
+    /// Returns the time on which a ratio depends. Its breakdown explains a missed target.
     pub(crate) const fn underlying_time(self) -> Self {
         match self {
-            Self::GoldenOfCustomary | Self::GoldenOfTuned => Self::GoldenTime,
-            Self::FirstOfCustomary => Self::FirstTime,
-            Self::ResetOfGolden => Self::ResetTime,
+            Self::GoldenToCustomaryRatio | Self::GoldenToTunedRatio => Self::GoldenTime,
+            Self::FirstToCustomaryRatio => Self::FirstTime,
+            Self::ResetToGoldenRatio => Self::ResetTime,
             other => other,
         }
     }
 
-    /// A value with its unit.
+    /// Formats a value with its unit.
     pub(crate) fn format_value(self, value: f64) -> String {
         self.unit().format_value(value)
     }
@@ -306,7 +307,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_target_is_met_at_its_limit_and_missed_beyond() {
+    fn threshold_includes_its_limit() {
         assert!(Threshold::AtMost(0.25).is_met(0.25));
         assert!(!Threshold::AtMost(0.25).is_met(0.251));
         assert!(Threshold::AtLeast(0.8).is_met(0.8));
@@ -314,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_shown_as_finely_as_they_matter() {
+    fn format_value_chooses_the_precision_by_magnitude() {
         let seconds = [0.004_21, 0.25, 36.1].map(|value| MetricUnit::Seconds.format_value(value));
         assert_eq!(seconds, ["4.2 ms", "250 ms", "36.10 s"]);
         assert_eq!(MetricUnit::Bytes.format_value(1.2e9), "1200 MB");

@@ -1,4 +1,4 @@
-//! The report for a person: a table, and where the time of starts goes.
+//! The report for a person: a table, and where the time of up_report goes.
 
 use std::fmt::Write as _;
 
@@ -10,27 +10,27 @@ use dm_terminal::text;
 use super::metric::{Metric, MetricUnit, Threshold};
 use super::report::{BenchReport, MetricResult, TimeBreakdown};
 
-/// Shares below this are not worth a phrase.
+/// The minimum duration of a shown phase, in seconds.
 const MIN_SHOWN_PHASE: f64 = 0.005;
 
-/// The report on a terminal: the table, the misses, and starts in parts.
+/// Renders the report for a terminal: the table, missed targets, and breakdowns of up_report.
 pub(crate) fn render(report: &BenchReport, canvas: &Canvas) -> String {
     let mut table = Table::new(vec![
-        Column::new("figure").min_width(20),
+        Column::new("metric").min_width(20),
         Column::new("median (min–max)").min_width(16),
         Column::new("target").min_width(6),
         Column::new("met").min_width(3),
     ]);
-    for measured in &report.figures {
-        let met = match measured.met {
+    for result in &report.metrics {
+        let met = match result.met {
             Some(true) => Cell::new("yes").with_role(StyleRole::Success),
             Some(false) => Cell::new("no").with_role(StyleRole::Error),
             None => Cell::default(),
         };
         table.add_row(vec![
-            Cell::new(measured.description),
-            Cell::new(format_range(measured)),
-            Cell::new(format_threshold(measured)).with_role(StyleRole::Muted),
+            Cell::new(result.description),
+            Cell::new(format_range(result)),
+            Cell::new(format_threshold(result)).with_role(StyleRole::Muted),
             met,
         ]);
     }
@@ -43,7 +43,7 @@ pub(crate) fn render(report: &BenchReport, canvas: &Canvas) -> String {
     for breakdown in shown_breakdowns(report) {
         let title = format!(
             "{}: {} in total, {} of it outside the run",
-            breakdown.figure.description(),
+            breakdown.metric.description(),
             format_seconds(breakdown.process_seconds),
             format_seconds(breakdown.overhead_seconds)
         );
@@ -56,13 +56,13 @@ pub(crate) fn render(report: &BenchReport, canvas: &Canvas) -> String {
     parts.join("\n\n")
 }
 
-/// The report as Markdown, for `docs/performance.md`.
+/// Renders the report as Markdown, for `docs/performance.md`.
 pub(crate) fn render_markdown(report: &BenchReport) -> String {
     let mut page =
-        String::from("| Figure | Median (min–max) | Target | Met |\n|---|---|---|---|\n");
-    // Writing to a string can't fail.
-    for measured in &report.figures {
-        let met = match measured.met {
+        String::from("| Metric | Median (min–max) | Target | Met |\n|---|---|---|---|\n");
+    // Writing to a string does not fail.
+    for result in &report.metrics {
+        let met = match result.met {
             Some(true) => "yes",
             Some(false) => "**no**",
             None => "",
@@ -70,9 +70,9 @@ pub(crate) fn render_markdown(report: &BenchReport) -> String {
         let _ = writeln!(
             page,
             "| {} | {} | {} | {met} |",
-            measured.description,
-            format_range(measured),
-            format_threshold(measured),
+            result.description,
+            format_range(result),
+            format_threshold(result),
         );
     }
     let _ = writeln!(page, "\n{}", describe_environment(report));
@@ -85,9 +85,9 @@ pub(crate) fn render_markdown(report: &BenchReport) -> String {
     page.trim_end().to_owned()
 }
 
-fn format_range(measured: &MetricResult) -> String {
-    let show = |value| measured.unit.format_value(value);
-    let summary = measured.summary;
+fn format_range(result: &MetricResult) -> String {
+    let show = |value| result.unit.format_value(value);
+    let summary = result.summary;
     format!(
         "{} ({}–{})",
         show(summary.median),
@@ -96,9 +96,9 @@ fn format_range(measured: &MetricResult) -> String {
     )
 }
 
-fn format_threshold(measured: &MetricResult) -> String {
-    let show = |limit| measured.unit.format_value(limit);
-    match measured.target {
+fn format_threshold(result: &MetricResult) -> String {
+    let show = |limit| result.unit.format_value(limit);
+    match result.target {
         Some(Threshold::AtLeast(limit)) => format!("≥ {}", show(limit)),
         Some(Threshold::AtMost(limit)) => format!("≤ {}", show(limit)),
         None => String::new(),
@@ -109,45 +109,48 @@ fn format_seconds(seconds: f64) -> String {
     MetricUnit::Seconds.format_value(seconds)
 }
 
-/// Where and when it was measured, and what ran there.
+/// Describes the time, the machine and the versions of a measurement.
 fn describe_environment(report: &BenchReport) -> String {
     let machine = &report.machine;
-    let mut facts = vec![match &machine.processor {
-        Some(processor) => format!("{} × {processor}", machine.processors),
-        None => format!("{} processors", machine.processors),
+    let mut details = vec![match &machine.cpu_model {
+        Some(model) => format!("{} × {model}", machine.cpu_count),
+        None => format!("{} processors", machine.cpu_count),
     }];
-    if let Some(memory) = machine.memory {
-        facts.push(format!("{} memory", text::format_bytes(memory)));
+    if let Some(memory) = machine.memory_bytes {
+        details.push(format!("{} memory", text::format_bytes(memory)));
     }
-    facts.push(machine.engine.clone());
-    facts.extend(machine.storage.clone());
-    facts.extend(machine.compose.clone());
-    facts.push(format!("dm {} ({} build)", report.dm, report.profile));
-    if let Some(load) = machine.load {
-        facts.push(format!("load {load} at the start"));
+    details.push(machine.engine.clone());
+    details.extend(machine.storage_driver.clone());
+    details.extend(machine.compose_version.clone());
+    details.push(format!(
+        "dm {} ({} build)",
+        report.dm_version, report.profile
+    ));
+    if let Some(load) = machine.load_average_1m {
+        details.push(format!("load {load} at the start"));
     }
     format!(
         "{}, ratios within a round, {}: {}.",
-        text::pluralize(report.runs as usize, "round"),
-        report.began,
-        facts.join(", ")
+        text::pluralize(report.rounds as usize, "round"),
+        report.began_at,
+        details.join(", ")
     )
 }
 
-/// Each figure that missed its target, and what it is bound by.
+/// Describes each missed target and its bottleneck.
 fn describe_misses(report: &BenchReport) -> Vec<String> {
     report
-        .figures
+        .metrics
         .iter()
-        .filter(|measured| measured.is_missed())
-        .map(|measured| {
-            let what = measured.description;
+        .filter(|result| result.is_missed())
+        .map(|result| {
+            let description = result.description;
             match report
-                .breakdown(measured.figure)
+                .breakdown(result.metric)
                 .and_then(describe_bottleneck)
             {
-                Some(bound) => format!("Missed: {what}. {bound}"),
-                None => format!("Missed: {what}."),
+                Some(bottleneck) => format!("Missed: {description}. {bottleneck}"),
+                None => format!("Missed: {description}."),
             }
         })
         .collect()
@@ -155,61 +158,61 @@ fn describe_misses(report: &BenchReport) -> Vec<String> {
 
 fn describe_bottleneck(breakdown: &TimeBreakdown) -> Option<String> {
     let bottleneck = breakdown.bottleneck();
-    let took = bottleneck
+    let seconds = bottleneck
         .as_ref()
-        .map_or(0.0, |it| it.duration.as_secs_f64());
-    if breakdown.overhead_seconds >= took {
+        .map_or(0.0, |bottleneck| bottleneck.duration.as_secs_f64());
+    if breakdown.overhead_seconds >= seconds {
         return Some(format!(
             "Its bottleneck is outside the run: {} of {} to start the program, read the \
-             configuration, find the engine and show the stack.",
+             configuration, find the engine and print the stack.",
             format_seconds(breakdown.overhead_seconds),
             format_seconds(breakdown.process_seconds)
         ));
     }
-    bottleneck.map(|it| {
+    bottleneck.map(|bottleneck| {
         format!(
             "Its bottleneck is {} {}: {} of {} ({:.0} %).",
-            it.node,
-            it.phase,
-            format_seconds(took),
+            bottleneck.node,
+            bottleneck.phase,
+            format_seconds(seconds),
             format_seconds(breakdown.process_seconds),
-            100.0 * took / breakdown.process_seconds.max(f64::EPSILON)
+            100.0 * seconds / breakdown.process_seconds.max(f64::EPSILON)
         )
     })
 }
 
-/// The breakdowns that are worth showing: of the golden start, and of what missed.
+/// Returns the shown breakdowns: of the golden start, and of missed targets.
 fn shown_breakdowns(report: &BenchReport) -> impl Iterator<Item = &TimeBreakdown> {
     let is_missed = |time: Metric| {
-        let mut figures = report.figures.iter();
-        figures.any(|measured| measured.is_missed() && measured.figure.underlying_time() == time)
+        let mut metrics = report.metrics.iter();
+        metrics.any(|result| result.is_missed() && result.metric.underlying_time() == time)
     };
     report.breakdowns.iter().filter(move |breakdown| {
-        breakdown.figure == Metric::GoldenTime || is_missed(breakdown.figure)
+        breakdown.metric == Metric::GoldenTime || is_missed(breakdown.metric)
     })
 }
 
 fn render_markdown_chain(breakdown: &TimeBreakdown) -> String {
     let mut page = format!(
-        "Where the {} of `{}` went (round {}, the median), the last link first:\n\n\
-         | Link | Free to begin | Took | Of it |\n|---|---|---|---|\n",
+        "The {} of `{}` by link (round {}, the median), the last link first:\n\n\
+         | Link | Runnable at | Duration | Phases |\n|---|---|---|---|\n",
         format_seconds(breakdown.process_seconds),
-        breakdown.figure.description(),
+        breakdown.metric.description(),
         breakdown.round
     );
     for link in &breakdown.timings.critical_chain.links {
         let phases: Vec<String> = link
             .phases
             .iter()
-            .filter(|(_, took)| took.as_secs_f64() >= MIN_SHOWN_PHASE)
-            .map(|(doing, took)| format!("{doing} {}", format_seconds(took.as_secs_f64())))
+            .filter(|(_, duration)| duration.as_secs_f64() >= MIN_SHOWN_PHASE)
+            .map(|(phase, duration)| format!("{phase} {}", format_seconds(duration.as_secs_f64())))
             .collect();
         let _ = writeln!(
             page,
             "| {} | {} | {} | {} |",
             link.node,
-            format_seconds(link.began.as_secs_f64()),
-            format_seconds(link.ready.saturating_sub(link.began).as_secs_f64()),
+            format_seconds(link.started.as_secs_f64()),
+            format_seconds(link.ready.saturating_sub(link.started).as_secs_f64()),
             phases.join(", ")
         );
     }
@@ -232,7 +235,7 @@ mod tests {
     use crate::machine::MachineInfo;
     use crate::statistics::MetricSample;
 
-    fn start() -> Vec<RunEvent> {
+    fn start_events() -> Vec<RunEvent> {
         let at = Duration::from_millis;
         let node = |name: &str, after: &[&str]| Node {
             name: name.into(),
@@ -242,7 +245,7 @@ mod tests {
         let state = |name: &str, state, moment| RunEvent::Node {
             name: name.into(),
             state,
-            at: at(moment),
+            elapsed: at(moment),
         };
         vec![
             RunEvent::Started {
@@ -252,104 +255,111 @@ mod tests {
             },
             state("postgres", NodeState::Creating, 20),
             state("postgres", NodeState::Starting { probe: None }, 500),
-            state("postgres", NodeState::Ready { kept: false }, 900),
+            state("postgres", NodeState::Ready { unchanged: false }, 900),
             state("keycloak", NodeState::Creating, 900),
             state("keycloak", NodeState::Starting { probe: None }, 1400),
-            state("keycloak", NodeState::Ready { kept: false }, 7400),
+            state("keycloak", NodeState::Ready { unchanged: false }, 7400),
             RunEvent::Finished {
                 ok: true,
-                at: at(7450),
+                elapsed: at(7450),
             },
         ]
     }
 
-    fn measured(figure: Metric, values: &[f64]) -> MetricResult {
+    fn result(metric: Metric, values: &[f64]) -> MetricResult {
         let samples = (1..).zip(values);
         let samples = samples.map(|(round, &value)| MetricSample { round, value });
-        MetricResult::new(figure, samples.collect()).unwrap()
+        MetricResult::new(metric, samples.collect()).unwrap()
     }
 
-    fn report(suite: &'static str, figures: Vec<MetricResult>) -> BenchReport {
+    fn report(suite: &'static str, metrics: Vec<MetricResult>) -> BenchReport {
         BenchReport {
             suite,
-            dm: "0.1.0".into(),
+            dm_version: "0.1.0".into(),
             profile: "release".into(),
-            began: "2026-11-24T12:00:00Z".into(),
+            began_at: "2026-11-24T12:00:00Z".into(),
             machine: MachineInfo {
-                processors: 2,
-                processor: Some("Scranton 9000".into()),
-                memory: Some(8_000_000_000),
-                load: Some(0.5),
+                cpu_count: 2,
+                cpu_model: Some("Scranton 9000".into()),
+                memory_bytes: Some(8_000_000_000),
+                load_average_1m: Some(0.5),
                 engine: "Docker 20.10.24".into(),
-                storage: Some("overlay2".into()),
-                compose: None,
+                storage_driver: Some("overlay2".into()),
+                compose_version: None,
             },
-            runs: 3,
-            figures,
+            rounds: 3,
+            metrics,
             breakdowns: Vec::new(),
         }
     }
 
-    fn starts() -> BenchReport {
+    fn up_report() -> BenchReport {
         let mut report = report(
             "up",
             vec![
-                measured(Metric::GoldenTime, &[7.7, 7.9, 7.4]),
-                measured(Metric::GoldenOfCustomary, &[0.21, 0.2, 0.22]),
-                measured(Metric::GoldenOfTuned, &[0.37, 0.385, 0.38]),
-                measured(Metric::GoldenMemory, &[9e8, 9.1e8]),
-                measured(Metric::NoopTime, &[0.21, 0.2, 0.35]),
-                measured(Metric::HelpTime, &[0.02, 0.018, 0.03]),
-                measured(Metric::DownTime, &[1.5, 1.25, 2.0]),
-                measured(Metric::CustomaryTime, &[36.1, 40.0, 33.0]),
-                measured(Metric::CustomaryMemory, &[1.2e9]),
+                result(Metric::GoldenTime, &[7.7, 7.9, 7.4]),
+                result(Metric::GoldenToCustomaryRatio, &[0.21, 0.2, 0.22]),
+                result(Metric::GoldenToTunedRatio, &[0.37, 0.385, 0.38]),
+                result(Metric::GoldenMemory, &[9e8, 9.1e8]),
+                result(Metric::NoopTime, &[0.21, 0.2, 0.35]),
+                result(Metric::HelpTime, &[0.02, 0.018, 0.03]),
+                result(Metric::DownTime, &[1.5, 1.25, 2.0]),
+                result(Metric::ComposeCustomaryTime, &[36.1, 40.0, 33.0]),
+                result(Metric::ComposeCustomaryMemory, &[1.2e9]),
             ],
         );
-        report.machine.compose = Some("docker-compose 1.29.2".into());
-        let took = Duration::from_millis(7700);
-        report.breakdowns = TimeBreakdown::from_events(Metric::GoldenTime, 1, took, &start())
-            .into_iter()
-            .collect();
+        report.machine.compose_version = Some("docker-compose 1.29.2".into());
+        let duration = Duration::from_millis(7700);
+        report.breakdowns =
+            TimeBreakdown::from_events(Metric::GoldenTime, 1, duration, &start_events())
+                .into_iter()
+                .collect();
         report
     }
 
-    fn services() -> BenchReport {
-        let figures = vec![
-            measured(Metric::GatewayRate, &[0.5, 0.7, 0.66]),
-            measured(Metric::OrderSlowest, &[0.12]),
-            measured(Metric::RelayMedian, &[0.002_2, 0.001_7, 0.002_5]),
+    fn services_report() -> BenchReport {
+        let metrics = vec![
+            result(Metric::GatewayThroughputRatio, &[0.5, 0.7, 0.66]),
+            result(Metric::OrderReservationP99, &[0.12]),
+            result(Metric::RelayLatencyP50, &[0.002_2, 0.001_7, 0.002_5]),
         ];
-        report("services", figures)
+        report("services", metrics)
     }
 
     #[test]
-    fn figures_at_each_width() {
-        insta::assert_snapshot!("up_80", render(&starts(), &terminal_canvas(80)));
-        insta::assert_snapshot!("up_pipe", render(&starts(), &pipe_canvas()));
-        insta::assert_snapshot!("services_80", render(&services(), &terminal_canvas(80)));
+    fn render_fits_every_width() {
+        insta::assert_snapshot!("up_80", render(&up_report(), &terminal_canvas(80)));
+        insta::assert_snapshot!("up_pipe", render(&up_report(), &pipe_canvas()));
+        insta::assert_snapshot!(
+            "services_80",
+            render(&services_report(), &terminal_canvas(80))
+        );
         for width in [50, 80, 200] {
-            assert_fits(&render(&starts(), &coloured_canvas(width)), width);
-            assert_fits(&render(&services(), &coloured_canvas(width)), width);
+            assert_fits(&render(&up_report(), &coloured_canvas(width)), width);
+            assert_fits(&render(&services_report(), &coloured_canvas(width)), width);
         }
     }
 
     #[test]
-    fn figures_as_markdown() {
-        insta::assert_snapshot!("up_markdown", render_markdown(&starts()));
-        insta::assert_snapshot!("services_markdown", render_markdown(&services()));
+    fn render_markdown_shows_all_results() {
+        insta::assert_snapshot!("up_markdown", render_markdown(&up_report()));
+        insta::assert_snapshot!("services_markdown", render_markdown(&services_report()));
     }
 
     #[test]
-    fn figures_as_json() {
+    fn report_has_the_json_document_format() {
         let document =
-            dm_terminal::json::format_document(&dm_core::document::BENCH, &services()).unwrap();
+            dm_terminal::json::format_document(&dm_core::document::BENCH, &services_report())
+                .unwrap();
         insta::assert_snapshot!("services_json", document);
     }
 
     #[test]
-    fn what_is_around_the_run_can_be_what_bounds_it() {
-        let took = Duration::from_secs(20);
-        let breakdown = TimeBreakdown::from_events(Metric::GoldenTime, 1, took, &start()).unwrap();
+    fn bottleneck_can_be_outside_the_run() {
+        let duration = Duration::from_secs(20);
+        let events = start_events();
+        let breakdown =
+            TimeBreakdown::from_events(Metric::GoldenTime, 1, duration, &events).unwrap();
         let sentence = describe_bottleneck(&breakdown).unwrap();
         assert!(
             sentence.contains("outside the run: 12.55 s of 20.00 s"),

@@ -1,4 +1,4 @@
-//! What a bench found: all samples, what they come to, and where the time of starts went.
+//! The report of a bench: samples, summaries, and breakdowns of the time of starts.
 
 use std::time::Duration;
 
@@ -10,85 +10,83 @@ use super::machine::MachineInfo;
 use super::metric::{Metric, MetricUnit, Threshold};
 use super::statistics::{MetricSample, SampleSummary};
 
-/// Everything that was measured.
+/// The report of a suite.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct BenchReport {
-    /// The suite, as it is called on the command line.
+    /// The name of the suite on the command line.
     pub(crate) suite: &'static str,
     /// The version of `dm`.
-    pub(crate) dm: String,
-    /// How it was compiled: `debug` or `release`.
+    pub(crate) dm_version: String,
+    /// The build profile of `dm`: `debug` or `release`.
     pub(crate) profile: String,
-    /// When it began, RFC 3339.
-    pub(crate) began: String,
-    /// Where.
+    /// The time of the beginning, in RFC 3339 format.
+    pub(crate) began_at: String,
+    /// The machine.
     pub(crate) machine: MachineInfo,
-    /// How many rounds.
-    pub(crate) runs: u32,
-    /// The figures.
-    pub(crate) figures: Vec<MetricResult>,
-    /// Where the time of runs of `dm` went, of those that told events: one for each figure.
+    /// The number of rounds.
+    pub(crate) rounds: u32,
+    /// The results.
+    pub(crate) metrics: Vec<MetricResult>,
+    /// The breakdown of one run of `dm` for each metric whose runs reported events.
     pub(crate) breakdowns: Vec<TimeBreakdown>,
 }
 
-/// What was measured of one figure.
+/// The result of one metric.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct MetricResult {
-    /// The figure.
-    pub(crate) figure: Metric,
-    /// What it is, in a few words.
+    /// The metric.
+    pub(crate) metric: Metric,
+    /// The label of the metric.
     pub(crate) description: &'static str,
-    /// What its values count.
+    /// The unit of the values.
     pub(crate) unit: MetricUnit,
     /// All samples, in the order in which they were taken.
     pub(crate) samples: Vec<MetricSample>,
-    /// What they come to.
+    /// The summary of the samples.
     pub(crate) summary: SampleSummary,
-    /// What the median should be, where it should be anything.
+    /// The threshold for the median, if any.
     pub(crate) target: Option<Threshold>,
-    /// Whether it is.
+    /// Whether the median meets the threshold, if any.
     pub(crate) met: Option<bool>,
 }
 
-/// Where the time of a run went.
+/// The breakdown of the time of a run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct TimeBreakdown {
-    /// The figure that the run is a sample of.
-    pub(crate) figure: Metric,
+    /// The metric of which the run is a sample.
+    pub(crate) metric: Metric,
     /// The round of the run.
     pub(crate) round: u32,
-    /// From the start of the process to its end.
-    #[serde(rename = "process_seconds")]
+    /// The time from the start of the process to its end.
     pub(crate) process_seconds: f64,
-    /// Of that, what is not the run itself: starting the program, reading the
-    /// configuration, finding the engine, and showing the stack at the end.
-    #[serde(rename = "around_seconds")]
+    /// The part of that time outside the run: starting the program, reading the
+    /// configuration, finding the engine, and printing the stack at the end.
     pub(crate) overhead_seconds: f64,
-    /// The chain that the run waited for, and what each node did when.
+    /// The critical chain, and the phases of each node.
     #[serde(flatten)]
     pub(crate) timings: Timings,
 }
 
-/// The part of the critical chain that takes the most.
+/// The longest phase of the critical chain.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Bottleneck {
     /// The node.
     pub(crate) node: String,
-    /// What it does.
+    /// The phase.
     pub(crate) phase: String,
-    /// How long.
+    /// The duration of the phase.
     pub(crate) duration: Duration,
 }
 
 impl MetricResult {
-    /// A figure by its samples; nothing where there are none.
-    pub(crate) fn new(figure: Metric, samples: Vec<MetricSample>) -> Option<Self> {
+    /// Summarizes the samples of a metric. Returns `None` if there are none.
+    pub(crate) fn new(metric: Metric, samples: Vec<MetricSample>) -> Option<Self> {
         let summary = SampleSummary::from_values(samples.iter().map(|sample| sample.value))?;
-        let target = figure.threshold();
+        let target = metric.threshold();
         Some(Self {
-            figure,
-            description: figure.description(),
-            unit: figure.unit(),
+            metric,
+            description: metric.description(),
+            unit: metric.unit(),
             samples,
             summary,
             target,
@@ -96,26 +94,26 @@ impl MetricResult {
         })
     }
 
-    /// True where it has a target and misses it.
+    /// Reports whether the metric has a target and misses it.
     pub(crate) fn is_missed(&self) -> bool {
         self.met == Some(false)
     }
 }
 
 impl TimeBreakdown {
-    /// The breakdown of a run from its events.
+    /// Computes the breakdown of a run from its events.
     pub(crate) fn from_events(
-        figure: Metric,
+        metric: Metric,
         round: u32,
         process: Duration,
         events: &[RunEvent],
     ) -> Option<Self> {
         let run = events.iter().rev().find_map(|event| match event {
-            RunEvent::Finished { at, .. } => Some(*at),
+            RunEvent::Finished { elapsed, .. } => Some(*elapsed),
             _ => None,
         })?;
         Some(Self {
-            figure,
+            metric,
             round,
             process_seconds: process.as_secs_f64(),
             overhead_seconds: process.saturating_sub(run).as_secs_f64(),
@@ -123,17 +121,17 @@ impl TimeBreakdown {
         })
     }
 
-    /// What to make faster first.
+    /// Returns the longest phase of the critical chain.
     pub(crate) fn bottleneck(&self) -> Option<Bottleneck> {
         self.timings
             .critical_chain
             .links
             .iter()
             .flat_map(|link| {
-                link.phases.iter().map(|(doing, took)| Bottleneck {
+                link.phases.iter().map(|(phase, duration)| Bottleneck {
                     node: link.node.clone(),
-                    phase: doing.clone(),
-                    duration: *took,
+                    phase: phase.clone(),
+                    duration: *duration,
                 })
             })
             .max_by_key(|bottleneck| bottleneck.duration)
@@ -141,11 +139,11 @@ impl TimeBreakdown {
 }
 
 impl BenchReport {
-    /// Where the time of a figure went, or of the one that it depends on.
-    pub(crate) fn breakdown(&self, figure: Metric) -> Option<&TimeBreakdown> {
+    /// Returns the breakdown of a metric, or of the time on which it depends.
+    pub(crate) fn breakdown(&self, metric: Metric) -> Option<&TimeBreakdown> {
         self.breakdowns
             .iter()
-            .find(|breakdown| breakdown.figure == figure.underlying_time())
+            .find(|breakdown| breakdown.metric == metric.underlying_time())
     }
 }
 
@@ -156,19 +154,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_median_decides() {
-        let measured = |values: &[f64]| {
+    fn met_depends_on_the_median() {
+        let result = |values: &[f64]| {
             let samples = (1..).zip(values);
             let samples = samples.map(|(round, &value)| MetricSample { round, value });
-            MetricResult::new(Metric::GatewayRate, samples.collect())
+            MetricResult::new(Metric::GatewayThroughputRatio, samples.collect())
         };
-        assert_eq!(measured(&[0.5, 0.7, 0.66]).unwrap().met, Some(true));
-        assert_eq!(measured(&[0.5, 0.7, 0.55]).unwrap().met, Some(false));
-        assert_eq!(measured(&[]), None);
+        assert_eq!(result(&[0.5, 0.7, 0.66]).unwrap().met, Some(true));
+        assert_eq!(result(&[0.5, 0.7, 0.55]).unwrap().met, Some(false));
+        assert_eq!(result(&[]), None);
     }
 
     #[test]
-    fn the_longest_phase_of_the_chain_is_the_bottleneck() {
+    fn bottleneck_is_the_longest_phase_of_the_chain() {
         let at = Duration::from_millis;
         let node = |name: &str, after: &[&str]| Node {
             name: name.into(),
@@ -178,7 +176,7 @@ mod tests {
         let state = |name: &str, state, moment| RunEvent::Node {
             name: name.into(),
             state,
-            at: at(moment),
+            elapsed: at(moment),
         };
         let events = [
             RunEvent::Started {
@@ -187,13 +185,13 @@ mod tests {
                 nodes: vec![node("postgres", &[]), node("keycloak", &["postgres"])],
             },
             state("postgres", NodeState::Creating, 0),
-            state("postgres", NodeState::Ready { kept: false }, 900),
+            state("postgres", NodeState::Ready { unchanged: false }, 900),
             state("keycloak", NodeState::Creating, 900),
             state("keycloak", NodeState::Starting { probe: None }, 1400),
-            state("keycloak", NodeState::Ready { kept: false }, 6400),
+            state("keycloak", NodeState::Ready { unchanged: false }, 6400),
             RunEvent::Finished {
                 ok: true,
-                at: at(6450),
+                elapsed: at(6450),
             },
         ];
         let breakdown =

@@ -1,4 +1,4 @@
-//! A suite measured in rounds: every subject once, one after the other.
+//! Measures a suite in rounds. Each round measures every case once, one after the other.
 
 use std::collections::BTreeMap;
 
@@ -12,72 +12,71 @@ use super::metric::Metric;
 use super::report::{BenchReport, MetricResult, TimeBreakdown};
 use super::statistics::{MetricSample, SampleSummary};
 
-/// Cases that are measured together.
+/// A set of cases that are measured together.
 pub(crate) trait BenchSuite {
-    /// What measuring needs, once everything is prepared.
+    /// The prepared environment of the measurements.
     type Fixture;
 
-    /// Its name on the command line.
+    /// Returns the name on the command line.
     fn name(&self) -> &'static str;
 
-    /// The version of docker-compose, where it is compared with that.
+    /// Returns the version of docker-compose, if the suite compares with it.
     fn compose_version(&self) -> Option<String> {
         None
     }
 
-    /// Does what has to be done once and is not measured.
+    /// Prepares the environment once. This is not measured.
     async fn prepare(&self) -> Result<Self::Fixture>;
 
-    /// Measures each case, as a round has them.
-    async fn measure(&self, prepared: &Self::Fixture, round: &mut BenchRound<'_>) -> Result<()>;
+    /// Measures each case once.
+    async fn measure(&self, fixture: &Self::Fixture, round: &mut BenchRound<'_>) -> Result<()>;
 
-    /// Removes every scratch stack, whether this bench made it or another one left it, and
-    /// whether or not it was interrupted.
+    /// Removes every scratch stack, including those of earlier benches, and also after an
+    /// interrupt.
     async fn remove_stacks(&self) -> Result<()>;
 }
 
-/// A round, and what has been measured in it.
+/// A round, with its measurements.
 pub(crate) struct BenchRound<'a> {
     number: u32,
-    runs: u32,
+    rounds: u32,
     frontend: &'a dyn Frontend,
     values: Vec<(Metric, f64)>,
     breakdowns: Vec<TimeBreakdown>,
 }
 
-/// Measures a suite in `runs` rounds. Whatever happens, its scratch stacks are removed at the
-/// end.
+/// Measures a suite in `rounds` rounds. Its scratch stacks are always removed at the end.
 pub(crate) async fn run_suite<S: BenchSuite>(
-    bench: &BenchContext,
+    context: &BenchContext,
     suite: &S,
-    runs: u32,
+    rounds: u32,
 ) -> Result<BenchReport> {
-    // What a killed bench may have left.
+    // A killed bench may have left stacks.
     suite.remove_stacks().await?;
-    let machine = MachineInfo::detect(&bench.engine, suite.compose_version()).await;
-    let began = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-    let measured = measure_rounds(bench, suite, runs).await;
+    let machine = MachineInfo::detect(&context.engine, suite.compose_version()).await;
+    let began_at = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    let measured = measure_rounds(context, suite, rounds).await;
     let removed = suite.remove_stacks().await;
     let measurements = measured?;
     removed?;
-    let figures: Vec<MetricResult> = measurements
+    let metrics: Vec<MetricResult> = measurements
         .samples
         .into_iter()
-        .filter_map(|(figure, samples)| MetricResult::new(figure, samples))
+        .filter_map(|(metric, samples)| MetricResult::new(metric, samples))
         .collect();
     Ok(BenchReport {
         suite: suite.name(),
-        dm: bench.dm.version.clone(),
-        profile: bench.dm.profile.clone(),
-        began,
+        dm_version: context.dm.version.clone(),
+        profile: context.dm.profile.clone(),
+        began_at,
         machine,
-        runs,
-        breakdowns: select_median_breakdowns(&figures, &measurements.breakdowns),
-        figures,
+        rounds,
+        breakdowns: select_median_breakdowns(&metrics, &measurements.breakdowns),
+        metrics,
     })
 }
 
-/// What has been measured in all rounds so far.
+/// The measurements of all rounds.
 #[derive(Debug, Default)]
 struct Measurements {
     samples: BTreeMap<Metric, Vec<MetricSample>>,
@@ -85,17 +84,17 @@ struct Measurements {
 }
 
 async fn measure_rounds<S: BenchSuite>(
-    bench: &BenchContext,
+    context: &BenchContext,
     suite: &S,
-    runs: u32,
+    rounds: u32,
 ) -> Result<Measurements> {
-    let prepared = suite.prepare().await?;
+    let fixture = suite.prepare().await?;
     let mut measurements = Measurements::default();
-    for number in 1..=runs {
-        let mut round = BenchRound::new(number, runs, bench.session.frontend.as_ref());
-        suite.measure(&prepared, &mut round).await?;
-        for (figure, value) in round.values {
-            let samples = measurements.samples.entry(figure).or_default();
+    for number in 1..=rounds {
+        let mut round = BenchRound::new(number, rounds, context.session.frontend.as_ref());
+        suite.measure(&fixture, &mut round).await?;
+        for (metric, value) in round.values {
+            let samples = measurements.samples.entry(metric).or_default();
             samples.push(MetricSample {
                 round: number,
                 value,
@@ -106,20 +105,20 @@ async fn measure_rounds<S: BenchSuite>(
     Ok(measurements)
 }
 
-/// Of each figure the breakdown of the run in the middle; of an even number of runs, of the one
-/// nearest to the median.
+/// Selects for each metric the breakdown of the run that is nearest to the median.
 fn select_median_breakdowns(
-    figures: &[MetricResult],
+    metrics: &[MetricResult],
     breakdowns: &[TimeBreakdown],
 ) -> Vec<TimeBreakdown> {
-    figures
+    metrics
         .iter()
-        .filter_map(|measured| {
-            let distance =
-                |it: &&TimeBreakdown| (it.process_seconds - measured.summary.median).abs();
+        .filter_map(|result| {
+            let distance = |breakdown: &&TimeBreakdown| {
+                (breakdown.process_seconds - result.summary.median).abs()
+            };
             breakdowns
                 .iter()
-                .filter(|breakdown| breakdown.figure == measured.figure)
+                .filter(|breakdown| breakdown.metric == result.metric)
                 .min_by(|a, b| distance(a).total_cmp(&distance(b)))
                 .cloned()
         })
@@ -127,59 +126,61 @@ fn select_median_breakdowns(
 }
 
 impl<'a> BenchRound<'a> {
-    fn new(number: u32, runs: u32, frontend: &'a dyn Frontend) -> Self {
+    fn new(number: u32, rounds: u32, frontend: &'a dyn Frontend) -> Self {
         Self {
             number,
-            runs,
+            rounds,
             frontend,
             values: Vec::new(),
             breakdowns: Vec::new(),
         }
     }
 
-    /// Adds what a case has measured, and reports it: of a figure that was measured several
-    /// times, the median.
+    /// Adds the values of a case, and reports them. If a metric was measured several times,
+    /// reports the median.
     pub(crate) fn record(&mut self, values: Vec<(Metric, f64)>) {
-        let mut by_figure: BTreeMap<Metric, Vec<f64>> = BTreeMap::new();
-        for (figure, value) in &values {
-            by_figure.entry(*figure).or_default().push(*value);
+        let mut by_metric: BTreeMap<Metric, Vec<f64>> = BTreeMap::new();
+        for (metric, value) in &values {
+            by_metric.entry(*metric).or_default().push(*value);
         }
-        let shown: Vec<String> = by_figure
+        let values_text: Vec<String> = by_metric
             .into_iter()
-            .filter_map(|(figure, values)| {
+            .filter_map(|(metric, values)| {
                 let median = SampleSummary::from_values(values)?.median;
                 Some(format!(
                     "{} {}",
-                    figure.description(),
-                    figure.format_value(median)
+                    metric.description(),
+                    metric.format_value(median)
                 ))
             })
             .collect();
-        if !shown.is_empty() {
-            let (number, runs) = (self.number, self.runs);
-            let shown = shown.join("; ");
+        if !values_text.is_empty() {
+            let (number, rounds) = (self.number, self.rounds);
+            let values_text = values_text.join("; ");
             self.frontend
-                .note(&format!("round {number}/{runs}: {shown}"));
+                .note(&format!("round {number}/{rounds}: {values_text}"));
         }
         self.values.extend(values);
     }
 
-    /// Keeps where the time of a run went, which is a sample of a figure; nothing where the run
-    /// told no events.
-    pub(crate) fn record_breakdown(&mut self, figure: Metric, run: &CommandRun) {
+    /// Records the breakdown of a run, which is a sample of a metric, if the run reported events.
+    pub(crate) fn record_breakdown(&mut self, metric: Metric, run: &CommandRun) {
         let events = command::parse_events(run);
-        let breakdown = TimeBreakdown::from_events(figure, self.number, run.duration, &events);
+        let breakdown = TimeBreakdown::from_events(metric, self.number, run.duration, &events);
         self.breakdowns.extend(breakdown);
     }
 
-    /// One figure of this round, as shares of another one; nothing where either is missing.
-    pub(crate) fn ratios(&self, ours: Metric, theirs: Metric) -> Vec<f64> {
-        let of = |wanted: Metric| {
+    /// Returns the ratios of one metric to another one in this round, or none if either is
+    /// missing.
+    pub(crate) fn ratios(&self, metric: Metric, baseline: Metric) -> Vec<f64> {
+        let values_of = |selected: Metric| {
             let values = self.values.iter();
-            values.filter_map(move |(figure, value)| (*figure == wanted).then_some(*value))
+            values.filter_map(move |(metric, value)| (*metric == selected).then_some(*value))
         };
-        match of(theirs).next() {
-            Some(theirs) if theirs > 0.0 => of(ours).map(|ours| ours / theirs).collect(),
+        match values_of(baseline).next() {
+            Some(baseline) if baseline > 0.0 => {
+                values_of(metric).map(|value| value / baseline).collect()
+            }
             _ => Vec::new(),
         }
     }
@@ -198,7 +199,7 @@ mod tests {
 
     use super::*;
 
-    /// A frontend that shows nothing.
+    /// A frontend that discards all output.
     struct NoFrontend;
 
     impl Frontend for NoFrontend {
@@ -224,24 +225,27 @@ mod tests {
     }
 
     #[test]
-    fn a_ratio_is_of_two_measurements_in_one_round() {
+    fn ratios_divide_two_metrics_of_one_round() {
         let mut round = BenchRound::new(1, 1, &NoFrontend);
         round.record(vec![
             (Metric::GoldenTime, 8.0),
-            (Metric::CustomaryTime, 32.0),
+            (Metric::ComposeCustomaryTime, 32.0),
         ]);
-        let ratios = |ours, theirs| round.ratios(ours, theirs);
-        assert_eq!(ratios(Metric::GoldenTime, Metric::CustomaryTime), [0.25]);
-        assert!(ratios(Metric::GoldenTime, Metric::TunedTime).is_empty());
-        assert!(ratios(Metric::FirstTime, Metric::CustomaryTime).is_empty());
+        let ratios = |metric, baseline| round.ratios(metric, baseline);
+        assert_eq!(
+            ratios(Metric::GoldenTime, Metric::ComposeCustomaryTime),
+            [0.25]
+        );
+        assert!(ratios(Metric::GoldenTime, Metric::ComposeTunedTime).is_empty());
+        assert!(ratios(Metric::FirstTime, Metric::ComposeCustomaryTime).is_empty());
     }
 
     #[test]
-    fn the_run_nearest_to_the_median_is_broken_down() {
-        let breakdown = |round, process| TimeBreakdown {
-            figure: Metric::NoopTime,
+    fn select_median_breakdowns_returns_the_run_nearest_to_the_median() {
+        let breakdown = |round, process_seconds| TimeBreakdown {
+            metric: Metric::NoopTime,
             round,
-            process_seconds: process,
+            process_seconds,
             overhead_seconds: 0.0,
             timings: Timings {
                 critical_chain: CriticalChain {
@@ -256,9 +260,9 @@ mod tests {
             round: run.round,
             value: run.process_seconds,
         });
-        let figures = [MetricResult::new(Metric::NoopTime, samples.collect()).unwrap()];
+        let metrics = [MetricResult::new(Metric::NoopTime, samples.collect()).unwrap()];
         assert_eq!(
-            select_median_breakdowns(&figures, &runs),
+            select_median_breakdowns(&metrics, &runs),
             [breakdown(3, 2.2)]
         );
     }

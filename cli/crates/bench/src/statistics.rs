@@ -5,25 +5,25 @@ use serde::Serialize;
 /// One measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(crate) struct MetricSample {
-    /// The round that it belongs to, from 1.
+    /// The round, from 1.
     pub(crate) round: u32,
-    /// In the unit of its figure.
+    /// The value in the unit of the metric.
     pub(crate) value: f64,
 }
 
-/// What the samples come to.
+/// The median and the range of samples.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(crate) struct SampleSummary {
-    /// The middle one, or the mean of the two in the middle.
+    /// The median: of an even number of values, the mean of the two middle ones.
     pub(crate) median: f64,
-    /// The smallest.
+    /// The smallest value.
     pub(crate) min: f64,
-    /// The largest.
+    /// The largest value.
     pub(crate) max: f64,
 }
 
 impl SampleSummary {
-    /// The summary of some values; none of no values.
+    /// Summarizes values. Returns `None` if there are none.
     pub(crate) fn from_values(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
@@ -38,18 +38,18 @@ impl SampleSummary {
     }
 }
 
-/// The percentile of some values, from 0 to 100; 0 of no values.
-pub(crate) fn percentile(values: &mut [f64], hundredths: f64) -> f64 {
+/// Returns a percentile of values, from 0 to 100, or 0 if there are none.
+pub(crate) fn percentile(values: &mut [f64], percent: f64) -> f64 {
     values.sort_by(f64::total_cmp);
     let last = values.len().saturating_sub(1);
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         clippy::cast_precision_loss,
-        reason = "a place in a list, between 0 and its length"
+        reason = "an index of a list, between 0 and its length"
     )]
-    let place = ((last as f64) * hundredths / 100.0).ceil() as usize;
-    values.get(place).copied().unwrap_or_default()
+    let index = ((last as f64) * percent / 100.0).ceil() as usize;
+    values.get(index).copied().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn percentiles_are_values_that_were_measured() {
+    fn percentile_returns_a_measured_value() {
         let mut values: Vec<f64> = (1..=100).rev().map(f64::from).collect();
         assert_eq!(percentile(&mut values, 0.0), 1.0);
         assert_eq!(percentile(&mut values, 50.0), 51.0);
@@ -70,7 +70,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn half_lie_on_either_side(values in prop::collection::vec(0.0_f64..1e6, 1..40)) {
+        fn median_divides_the_values_into_halves(values in prop::collection::vec(0.0_f64..1e6, 1..40)) {
             let summary = SampleSummary::from_values(values.iter().copied()).unwrap();
             let below = values.iter().filter(|value| **value < summary.median).count();
             let above = values.iter().filter(|value| **value > summary.median).count();

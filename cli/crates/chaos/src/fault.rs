@@ -1,4 +1,4 @@
-//! A fault: how it is done and undone.
+//! A fault: injection and recovery.
 
 use std::time::Duration;
 
@@ -12,76 +12,75 @@ use dm_messaging::poison;
 use lapin::Connection;
 use tokio_util::sync::CancellationToken;
 
-/// What is broken.
+/// A fault to inject.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// A component is killed as by a crash, and started again after a while where one is
-    /// given.
+    /// Kills a component with SIGKILL, and starts it after `duration` if one is given.
     Kill {
         /// The component.
         component: String,
-        /// For how long.
+        /// The time until the restart. `None` for no restart.
         duration: Option<Duration>,
     },
-    /// A component stands still for a while, with its connections open.
+    /// Pauses a component for a while. Its connections stay open.
     Pause {
         /// The component.
         component: String,
-        /// For how long.
+        /// The duration of the fault.
         duration: Duration,
     },
-    /// A component is off the network for a while: its connections stay half open.
+    /// Disconnects a component from the network for a while. Its connections stay half open.
     Cut {
         /// The component.
         component: String,
-        /// For how long.
+        /// The duration of the fault.
         duration: Duration,
     },
-    /// A component is stopped as by an operator, and started again.
+    /// Stops a component gracefully, and starts it again.
     Restart {
         /// The component.
         component: String,
     },
-    /// Every connection with the broker is ended at once.
+    /// Closes every connection to the broker.
     Disconnect,
-    /// A message that no consumer can handle is put into a work queue.
+    /// Publishes a message that no consumer can process to a work queue.
     Poison {
         /// The queue.
         queue: String,
     },
 }
 
-/// What became of it.
+/// The result of a fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FaultOutcome {
-    /// It is as it was before.
+    /// The component runs as before.
     Reverted,
-    /// It stays so until somebody brings it up.
+    /// The fault persists until the component is started.
     NotReverted,
-    /// So many connections were ended.
+    /// The number of connections that were closed.
     ConnectionsClosed(usize),
-    /// The message with this id is in the queue.
+    /// The id of the message that was published.
     PoisonPublished(String),
 }
 
-/// What a fault is done to.
+/// The resources for injecting a fault.
 pub struct ChaosContext<'a> {
     /// The engine.
     pub engine: &'a Engine,
     /// The instance.
     pub instance: &'a Instance,
-    /// How long a component may take to stop.
+    /// The timeout for stopping a component.
     pub stop_timeout: Duration,
-    /// The broker, where a fault needs it.
+    /// The connection to the broker, if a fault needs it.
     pub broker: Option<&'a Connection>,
-    /// The broker's management.
+    /// The management API of the broker.
     pub management: &'a ManagementClient,
-    /// Ends what lasts for a while, early.
+    /// Ends the duration of a fault early.
     pub interrupt: &'a CancellationToken,
 }
 
 impl Fault {
-    /// The component that has to run for it.
+    /// Returns the component that must be running.
     #[must_use]
     pub fn component(&self) -> Option<&str> {
         match self {
@@ -93,45 +92,45 @@ impl Fault {
         }
     }
 
-    /// Does it and, where it lasts for a while, undoes it. An interrupt ends that while;
-    /// it is undone all the same.
+    /// Injects the fault and, if it has a duration, reverts it afterwards. An interrupt ends
+    /// the duration; the fault is still reverted.
     ///
     /// # Errors
-    /// The engine or the broker refuses.
+    /// If the engine or the broker returns an error.
     pub async fn inject(&self, context: &ChaosContext<'_>) -> Result<FaultOutcome> {
         let engine = context.engine;
         match self {
             Self::Kill {
                 component,
-                duration: time,
+                duration,
             } => {
                 let container = context.instance.container_name(component);
                 engine.kill_container(&container, "SIGKILL").await?;
-                let Some(time) = time else {
+                let Some(duration) = duration else {
                     return Ok(FaultOutcome::NotReverted);
                 };
-                context.sleep_unless_interrupted(*time).await;
+                context.sleep_unless_interrupted(*duration).await;
                 engine.start_container(&container).await?;
                 Ok(FaultOutcome::Reverted)
             }
             Self::Pause {
                 component,
-                duration: time,
+                duration,
             } => {
                 let container = context.instance.container_name(component);
                 engine.pause_container(&container).await?;
-                context.sleep_unless_interrupted(*time).await;
+                context.sleep_unless_interrupted(*duration).await;
                 engine.unpause_container(&container).await?;
                 Ok(FaultOutcome::Reverted)
             }
             Self::Cut {
                 component,
-                duration: time,
+                duration,
             } => {
                 let container = context.instance.container_name(component);
                 let network = context.instance.network_name();
                 engine.disconnect_network(&container, &network).await?;
-                context.sleep_unless_interrupted(*time).await;
+                context.sleep_unless_interrupted(*duration).await;
                 engine
                     .connect_network(&container, &network, component)
                     .await?;
@@ -165,10 +164,10 @@ impl Fault {
 }
 
 impl ChaosContext<'_> {
-    async fn sleep_unless_interrupted(&self, time: Duration) {
+    async fn sleep_unless_interrupted(&self, duration: Duration) {
         tokio::select! {
             () = self.interrupt.cancelled() => {}
-            () = tokio::time::sleep(time) => {}
+            () = tokio::time::sleep(duration) => {}
         }
     }
 }
@@ -182,30 +181,30 @@ impl std::fmt::Display for Fault {
             } => write!(f, "{component} is killed"),
             Self::Kill {
                 component,
-                duration: Some(time),
+                duration: Some(duration),
             } => write!(
                 f,
                 "{component} is killed for {}",
-                format_exact_duration(*time)
+                format_exact_duration(*duration)
             ),
             Self::Pause {
                 component,
-                duration: time,
+                duration,
             } => {
                 write!(
                     f,
                     "{component} is paused for {}",
-                    format_exact_duration(*time)
+                    format_exact_duration(*duration)
                 )
             }
             Self::Cut {
                 component,
-                duration: time,
+                duration,
             } => {
                 write!(
                     f,
                     "{component} is disconnected from the network for {}",
-                    format_exact_duration(*time)
+                    format_exact_duration(*duration)
                 )
             }
             Self::Restart { component } => write!(f, "{component} is restarted"),

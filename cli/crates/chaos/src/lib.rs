@@ -1,8 +1,8 @@
-//! What can be broken on purpose, one thing or several in a row.
+//! Fault injection: single faults and scenarios.
 //!
 //! ```text
-//! fault      one of them, and how it is done and undone
-//! scenario   several of them, from a file
+//! fault      a fault: injection and recovery
+//! scenario   a sequence of faults from a file
 //! ```
 
 mod fault;

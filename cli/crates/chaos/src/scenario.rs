@@ -1,4 +1,4 @@
-//! Faults in a row, from a file.
+//! A sequence of faults from a file.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,43 +11,43 @@ use thiserror::Error;
 
 use super::Fault;
 
-/// How long a fault lasts unless it says so.
+/// The duration of a fault without `for`.
 const DEFAULT_FAULT_DURATION: Duration = Duration::from_secs(5);
 
-/// A fault, and how long to wait before it.
+/// A fault, and the delay before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScenarioStep {
-    /// How long after the step before it.
+    /// The delay after the previous step.
     pub delay: Duration,
     /// The fault.
     pub fault: Fault,
 }
 
-/// Faults in a row.
+/// A sequence of faults.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scenario {
     /// The steps.
     pub steps: Vec<ScenarioStep>,
 }
 
-/// Why a file is no scenario.
+/// The errors of loading a scenario.
 #[derive(Debug, Error)]
 pub enum ScenarioError {
-    /// It can't be read.
+    /// The file cannot be read.
     #[error("could not read {}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// It is something else.
-    #[error("could not read scenario {}: {what}", path.display())]
+    /// The file is not a valid scenario.
+    #[error("could not read scenario {}: {reason}", path.display())]
     Invalid {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
-        what: String,
+        /// The reason.
+        reason: String,
     },
 }
 
@@ -71,7 +71,7 @@ impl UserError for ScenarioError {
     }
 }
 
-/// Up to an hour.
+/// A duration of up to one hour.
 type StepDuration = BoundedDuration<0, 3_600_000>;
 
 #[derive(Debug, Deserialize)]
@@ -84,7 +84,7 @@ struct ScenarioFile {
 #[serde(deny_unknown_fields)]
 struct StepEntry {
     fault: FaultName,
-    /// The component, or the queue.
+    /// The component or the queue.
     target: Option<String>,
     after: Option<StepDuration>,
     #[serde(rename = "for")]
@@ -103,26 +103,26 @@ enum FaultName {
 }
 
 impl Scenario {
-    /// Reads a scenario.
+    /// Loads a scenario.
     ///
     /// # Errors
-    /// It can't be read, or is none.
+    /// Returns [`ScenarioError`] if the file cannot be read or is not a valid scenario.
     pub fn load(path: &Path) -> Result<Self, ScenarioError> {
         let text = std::fs::read_to_string(path).map_err(|source| ScenarioError::Read {
             path: path.to_owned(),
             source,
         })?;
-        Self::parse(&text).map_err(|what| ScenarioError::Invalid {
+        Self::parse(&text).map_err(|reason| ScenarioError::Invalid {
             path: path.to_owned(),
-            what,
+            reason,
         })
     }
 
     fn parse(text: &str) -> Result<Self, String> {
-        let text: ScenarioFile = toml::from_str(text).map_err(|error| error.to_string())?;
-        let steps = text.step.into_iter().enumerate().map(|(at, step)| {
+        let file: ScenarioFile = toml::from_str(text).map_err(|error| error.to_string())?;
+        let steps = file.step.into_iter().enumerate().map(|(index, step)| {
             step.into_step()
-                .map_err(|what| format!("step {}: {what}", at + 1))
+                .map_err(|reason| format!("step {}: {reason}", index + 1))
         });
         Ok(Self {
             steps: steps.collect::<Result<_, _>>()?,
@@ -132,11 +132,11 @@ impl Scenario {
 
 impl StepEntry {
     fn into_step(self) -> Result<ScenarioStep, String> {
-        let lasts = matches!(
+        let has_duration = matches!(
             self.fault,
             FaultName::Kill | FaultName::Pause | FaultName::Cut
         );
-        if self.duration.is_some() && !lasts {
+        if self.duration.is_some() && !has_duration {
             return Err("this fault has no duration: remove `for`".into());
         }
         if self.target.is_some() && self.fault == FaultName::Disconnect {
@@ -147,20 +147,20 @@ impl StepEntry {
                 .clone()
                 .ok_or("`target` is missing: set it to a component or a queue")
         };
-        let time = self.duration.map(|time| time.as_duration());
-        let while_it_lasts = time.unwrap_or(DEFAULT_FAULT_DURATION);
+        let duration = self.duration.map(|duration| duration.as_duration());
+        let duration_or_default = duration.unwrap_or(DEFAULT_FAULT_DURATION);
         let fault = match self.fault {
             FaultName::Kill => Fault::Kill {
                 component: target()?,
-                duration: time,
+                duration,
             },
             FaultName::Pause => Fault::Pause {
                 component: target()?,
-                duration: while_it_lasts,
+                duration: duration_or_default,
             },
             FaultName::Cut => Fault::Cut {
                 component: target()?,
-                duration: while_it_lasts,
+                duration: duration_or_default,
             },
             FaultName::Restart => Fault::Restart {
                 component: target()?,
@@ -171,7 +171,7 @@ impl StepEntry {
         Ok(ScenarioStep {
             delay: self
                 .after
-                .map(|time| time.as_duration())
+                .map(|delay| delay.as_duration())
                 .unwrap_or_default(),
             fault,
         })
@@ -183,14 +183,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_example_is_a_scenario() {
+    fn example_file_is_a_valid_scenario() {
         let example = include_str!("../../../../fixtures/demo/broker-outage.toml");
         let scenario = Scenario::parse(example).unwrap();
         assert!(scenario.steps.len() > 2);
     }
 
     #[test]
-    fn a_step_says_what_when_and_for_how_long() {
+    fn step_has_fault_delay_and_duration() {
         let text = r#"
             [[step]]
             fault = "kill"
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn invalid_step_is_reported_with_its_reason() {
         for (step, part) in [
             (r#"fault = "explode""#, "explode"),
             (r#"fault = "kill""#, "step 1: `target`"),

@@ -1,17 +1,17 @@
-//! Where the stack's servers are reached: from this machine, or from their own network.
+//! The addresses of the stack's servers: on this machine or on the stack's network.
 
 use super::{HostPorts, host_port};
 
-/// From where a server is reached.
+/// The location of a client, which determines a server's address.
 #[derive(Debug, Clone, Copy)]
 pub enum ClientLocation<'a> {
-    /// From this machine, by the port that the server publishes.
+    /// On this machine: the client uses the server's published port.
     Host(&'a HostPorts),
-    /// From a container on the stack's network, by the server's name.
+    /// In a container on the stack's network: the client uses the server's name.
     StackNetwork,
 }
 
-/// Where a server listens.
+/// The address of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerAddress {
     /// The host.
@@ -21,9 +21,9 @@ pub struct ServerAddress {
 }
 
 impl ClientLocation<'_> {
-    /// Where a component listens. `host` is this machine as the component's own protocol
-    /// should call it, `published` the name of the port in allocations, and `port` the port
-    /// in the container.
+    /// Returns the address of a component. `host` is the name of this machine in the component's
+    /// protocol, `published` the name of the port in allocations, and `port` the port in the
+    /// container.
     pub(super) fn server_address(
         self,
         component: &str,
@@ -55,14 +55,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_has_another_address_on_its_network() {
+    fn server_address_depends_on_the_client_location() {
         let ports = HostPorts::from([("keycloak".to_owned(), 18080)]);
-        let at = |reach: ClientLocation<'_>| {
-            reach
+        let address = |location: ClientLocation<'_>| {
+            location
                 .server_address("keycloak", "localhost", "keycloak", 8080)
                 .to_string()
         };
-        assert_eq!(at(ClientLocation::Host(&ports)), "localhost:18080");
-        assert_eq!(at(ClientLocation::StackNetwork), "keycloak:8080");
+        assert_eq!(address(ClientLocation::Host(&ports)), "localhost:18080");
+        assert_eq!(address(ClientLocation::StackNetwork), "keycloak:8080");
     }
 }

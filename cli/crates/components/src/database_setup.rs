@@ -1,8 +1,8 @@
-//! The job that gives the database its roles, schemas and tables.
+//! The job that creates the roles, schemas and tables of the database.
 //!
-//! A role a service with rights on its own schema alone, and an owner a schema,
-//! under which migrations run and which no service can become. Everything is
-//! idempotent: the job may be killed anywhere and simply runs again.
+//! Each service has a role with rights only on its own schema. Each schema has an
+//! owner, under which migrations run and which no service can become. All steps are
+//! idempotent: the job may be killed at any point and is run again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -27,40 +27,41 @@ pub const NAME: &str = node_names::DATABASE;
 /// The schema of `dm` itself.
 pub const OPS_SCHEMA: &str = "dm_ops";
 
-/// What a database is called that a restore makes beside the one that is served.
+/// The prefix of the staged database that a restore creates beside the one in use.
 pub const STAGED_DATABASE_PREFIX: &str = "dm_restoring_";
 
-/// The folder of the numbered migrations, one folder a schema below it.
+/// The directory of the numbered migrations, with one directory per schema below it.
 const MIGRATIONS_DIR: &str = "migrations";
 
-/// The folder below it of what the schema of every service has: outbox and inbox.
+/// The directory below it with the tables of every service's schema: outbox and inbox.
 const EVENT_MIGRATIONS_DIR: &str = "events";
 
 /// A schema with its owner and the role that uses it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct SchemaSpec {
     name: String,
-    /// Owns the schema and all in it; can't log in unless it is the user.
+    /// Owns the schema and all objects in it; cannot log in unless it is the user.
     owner: String,
-    /// Logs in and may read and write rows; none for the schema of `dm` itself.
+    /// The role that logs in and may read and write rows, with its password; `None` for the schema
+    /// of `dm` itself.
     user: Option<(String, String)>,
-    /// Whether it is a service's, and so has an outbox and an inbox.
+    /// Whether it belongs to a service, and thus has an outbox and an inbox.
     has_events: bool,
 }
 
-/// Numbered migrations of a schema.
+/// A set of numbered migrations of a schema.
 #[derive(Debug, PartialEq, Eq)]
 struct MigrationSet {
-    /// Their folder below that of all migrations.
+    /// Their directory below that of all migrations.
     directory: String,
-    /// The schema's table that records which of them were applied.
+    /// The schema's table that records the applied ones.
     tracking_table: &'static str,
 }
 
 impl SchemaSpec {
-    /// The migrations that make the schema's tables, in the order in which they are applied.
-    /// What all services share is numbered and recorded by itself: a migration that is added
-    /// to it takes no number of a service's own.
+    /// Returns the migrations that create the schema's tables, in the order of application.
+    /// The shared migrations of all services are numbered and recorded separately: a new one
+    /// takes no number of a service's own migrations.
     fn migrations(&self) -> Vec<MigrationSet> {
         let events = self.has_events.then(|| MigrationSet {
             directory: EVENT_MIGRATIONS_DIR.into(),
@@ -74,7 +75,7 @@ impl SchemaSpec {
     }
 }
 
-/// What the database should hold.
+/// The desired roles, schemas and tables of the database.
 #[derive(Debug, Clone)]
 pub struct DatabaseSetup {
     config: dm_config::PostgresConfig,
@@ -84,19 +85,19 @@ pub struct DatabaseSetup {
     digest_key: DigestKey,
 }
 
-/// What becomes of the roles, which are those of the whole server.
+/// Whether to set the passwords of the roles, which belong to the whole server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum RolePasswords {
-    /// They get the passwords of the configuration.
+    /// Set the passwords of the configuration.
     Apply,
-    /// They stay as they are: it is about another database of a server that is in use.
+    /// Do not change them: the job prepares another database of a server in use.
     LeaveUnchanged,
 }
 
-/// Why the database could not be set up.
+/// The reason why the database could not be set up.
 #[derive(Debug, Error)]
 pub enum DatabaseError {
-    /// The server refused or went away.
+    /// A connection or a statement failed.
     #[error("could not set up the database: {0}")]
     Sql(#[from] sqlx::Error),
     /// A migration could not be read or applied.
@@ -104,38 +105,38 @@ pub enum DatabaseError {
     Migrate {
         /// The schema.
         schema: String,
-        /// The migrations' folder below that of all migrations.
+        /// The migrations' directory below that of all migrations.
         directory: String,
-        /// Why.
+        /// The cause.
         source: MigrateError,
     },
     /// Another session holds a lock.
     #[error("could not set up the database")]
     LockTimeout(#[source] LockWait),
-    /// The time allowed ran out.
+    /// The time limit was exceeded.
     #[error("could not set up the database within the time limit")]
     TimedOut(#[source] Option<LockWait>),
     /// The run was interrupted.
     #[error("interrupted")]
     Interrupted,
-    /// A restore has brought the database back, and not yet the rest of the stack.
+    /// A restore has replaced the database, and not yet the rest of the stack.
     #[error("the restore of backup `{0}` has not been completed")]
     UnfinishedRestore(String),
-    /// The folder of migrations can't be read.
+    /// A directory of migrations cannot be read.
     #[error("could not read {}: {source}", path.display())]
     MigrationsDirectory {
-        /// The folder.
+        /// The directory.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
 }
 
 impl From<AbortReason> for DatabaseError {
-    fn from(ended: AbortReason) -> Self {
-        match ended {
-            AbortReason::LockTimeout(blocked) => Self::LockTimeout(blocked),
-            AbortReason::DeadlineExceeded(blocked) => Self::TimedOut(blocked),
+    fn from(reason: AbortReason) -> Self {
+        match reason {
+            AbortReason::LockTimeout(wait) => Self::LockTimeout(wait),
+            AbortReason::DeadlineExceeded(wait) => Self::TimedOut(wait),
             AbortReason::Interrupted => Self::Interrupted,
         }
     }
@@ -166,13 +167,11 @@ impl UserError for DatabaseError {
     fn suggestions(&self) -> Vec<String> {
         match self {
             Self::Sql(_) => vec!["dm logs postgres".into()],
-            Self::Migrate {
-                directory: folder, ..
-            } => vec![
-                format!("correct {MIGRATIONS_DIR}/{folder}, then: dm up"),
+            Self::Migrate { directory, .. } => vec![
+                format!("correct {MIGRATIONS_DIR}/{directory}, then: dm up"),
                 "or discard the existing data: dm reset".into(),
             ],
-            Self::LockTimeout(blocked) | Self::TimedOut(Some(blocked)) => blocked.suggestions(),
+            Self::LockTimeout(wait) | Self::TimedOut(Some(wait)) => wait.suggestions(),
             Self::TimedOut(None) => {
                 vec!["dm up --wait-timeout 10m".into(), "dm logs postgres".into()]
             }
@@ -186,18 +185,18 @@ impl UserError for DatabaseError {
     }
 }
 
-/// The backup whose restore was cut short when the database was back, and not yet the rest
-/// of the stack.
+/// Returns the backup whose restore was interrupted after it had replaced the database, and
+/// before the rest of the stack.
 ///
 /// # Errors
-/// The server fails.
+/// If the query fails.
 pub async fn unfinished_restore(
     connection: &mut PgConnection,
 ) -> Result<Option<String>, sqlx::Error> {
-    let known: bool = sqlx::query_scalar("SELECT to_regclass('dm_ops.restores') IS NOT NULL")
+    let exists: bool = sqlx::query_scalar("SELECT to_regclass('dm_ops.restores') IS NOT NULL")
         .fetch_one(&mut *connection)
         .await?;
-    if !known {
+    if !exists {
         return Ok(None);
     }
     sqlx::query_scalar("SELECT backup_id FROM dm_ops.restores WHERE finished_at IS NULL ORDER BY restored_at DESC LIMIT 1")
@@ -205,8 +204,8 @@ pub async fn unfinished_restore(
         .await
 }
 
-/// Removes what restores that were killed have made beside the database. None is running: a
-/// restore has the instance's lock.
+/// Drops the staged databases of killed restores. No restore is running, because it holds the
+/// instance's lock.
 async fn drop_staged_databases(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     let staged: Vec<String> =
         sqlx::query_scalar("SELECT datname::text FROM pg_database WHERE starts_with(datname, $1)")
@@ -223,19 +222,19 @@ async fn drop_staged_databases(connection: &mut PgConnection) -> Result<(), sqlx
     Ok(())
 }
 
-/// The database role of a service.
+/// Returns the database role of a service.
 #[must_use]
 pub fn service_role(service: &str) -> String {
     format!("{}_service", service.replace('-', "_"))
 }
 
-/// The role that owns a schema.
+/// Returns the role that owns a schema.
 #[must_use]
 pub(crate) fn owner_role(schema: &str) -> String {
     format!("{schema}_owner")
 }
 
-/// The role that uses each schema, by schema.
+/// Returns the role that uses each schema, by schema.
 #[must_use]
 pub fn schema_users(config: &Config) -> BTreeMap<String, String> {
     DatabaseSetup::new(config, Path::new(""))
@@ -249,7 +248,7 @@ pub fn schema_users(config: &Config) -> BTreeMap<String, String> {
 }
 
 impl DatabaseSetup {
-    /// The database of a configuration.
+    /// Creates the setup of a configuration.
     #[must_use]
     pub fn new(config: &Config, root: &Path) -> Self {
         let services = config
@@ -270,8 +269,8 @@ impl DatabaseSetup {
                     has_events: true,
                 })
             });
-        let own = [
-            // Keycloak makes and changes its own tables.
+        let others = [
+            // Keycloak creates and migrates its own tables.
             SchemaSpec {
                 name: keycloak::DATABASE_ROLE.into(),
                 owner: keycloak::DATABASE_ROLE.into(),
@@ -294,24 +293,24 @@ impl DatabaseSetup {
         ];
         Self {
             config: config.postgres.clone(),
-            schemas: services.chain(own).collect(),
+            schemas: services.chain(others).collect(),
             migrations_dir: root.join(MIGRATIONS_DIR),
             keycloak_secrets: keycloak::stored_secrets::StoredSecrets::new(config),
             digest_key: DigestKey::default(),
         }
     }
 
-    /// The same, whose digests are keyed: they stand in the database, beside what they are of.
+    /// Sets the key of its digests, which are stored in the database beside their inputs.
     #[must_use]
     pub fn with_digest_key(mut self, key: DigestKey) -> Self {
         self.digest_key = key;
         self
     }
 
-    /// All that the job would do, as text. It holds secrets.
+    /// Returns all changes of the job as text. It contains secrets.
     ///
     /// # Errors
-    /// [`DatabaseError::Folder`] where a migration can't be read.
+    /// Returns [`DatabaseError::MigrationsDirectory`] if a migration cannot be read.
     pub fn digest_input(&self) -> Result<Vec<u8>, DatabaseError> {
         let mut text =
             self.roles_and_schemas_sql(self.config.database.as_str(), RolePasswords::Apply);
@@ -324,12 +323,12 @@ impl DatabaseSetup {
         Ok(text)
     }
 
-    /// Sets up the database unless it is set up already, within these limits. True where it
-    /// was.
+    /// Sets up the database within these limits, unless it is set up already. Returns true if
+    /// nothing had to be done.
     ///
     /// # Errors
-    /// [`DatabaseError`] where the server or a migration fails, another session holds a lock,
-    /// or the time is over.
+    /// Returns [`DatabaseError`] if a statement or a migration fails, another session holds a
+    /// lock, or the time limit is exceeded.
     pub async fn apply(
         &self,
         ports: &HostPorts,
@@ -341,8 +340,8 @@ impl DatabaseSetup {
             .run(limits, self.set_up(&watch.connect_options()))
             .await
         {
-            Ok(applied) => applied,
-            Err(ended) => Err(ended.into()),
+            Ok(result) => result,
+            Err(reason) => Err(reason.into()),
         }
     }
 
@@ -360,7 +359,7 @@ impl DatabaseSetup {
             connection.close().await?;
             return Ok(true);
         }
-        // Held by the session: a second run waits, and a killed one lets go.
+        // A session lock: a second run waits, and a killed one releases it.
         connection
             .execute("SELECT pg_advisory_lock(hashtext('dm database'))")
             .await?;
@@ -389,8 +388,8 @@ impl DatabaseSetup {
         Ok(false)
     }
 
-    /// A digest of what the job does and of the passwords that the roles have, as the server
-    /// keeps them: a password that was changed by hand is not the one of the configuration.
+    /// Computes the digest of the job's input and of the roles' passwords as the server stores
+    /// them: a password that was changed by hand differs from the configured one.
     async fn digest(
         &self,
         text: &[u8],
@@ -401,7 +400,7 @@ impl DatabaseSetup {
             .iter()
             .filter_map(|schema| schema.user.as_ref());
         let roles: Vec<&str> = users.map(|(role, _)| role.as_str()).collect();
-        let kept: String = sqlx::query_scalar(
+        let stored_passwords: String = sqlx::query_scalar(
             "SELECT coalesce(string_agg(rolname || ' ' || coalesce(rolpassword, ''), E'\\n'
                                         ORDER BY rolname), '')
              FROM pg_authid WHERE rolname = ANY($1)",
@@ -409,13 +408,15 @@ impl DatabaseSetup {
         .bind(&roles)
         .fetch_one(connection)
         .await?;
-        Ok(self.digest_key.digest(&[text, kept.as_bytes()].concat()))
+        Ok(self
+            .digest_key
+            .digest(&[text, stored_passwords.as_bytes()].concat()))
     }
 
-    /// Makes in an empty database of the same server what a fresh one would have.
+    /// Sets up an empty database of the same server like a fresh one.
     ///
     /// # Errors
-    /// [`DatabaseError`] where the server or a migration fails.
+    /// Returns [`DatabaseError`] if a statement or a migration fails.
     pub async fn migrate_into(
         &self,
         server: &PgConnectOptions,
@@ -433,41 +434,45 @@ impl DatabaseSetup {
         Ok(())
     }
 
-    /// The roles that the configuration makes: superuser, owners and users.
+    /// Returns the roles of the configuration: superuser, owners and users.
     #[must_use]
     pub fn role_names(&self) -> BTreeSet<String> {
-        let users = self.schemas.iter().filter_map(|it| it.user.as_ref());
+        let users = self
+            .schemas
+            .iter()
+            .filter_map(|schema| schema.user.as_ref());
         let users = users.map(|(user, _)| user.clone());
-        let owners = self.schemas.iter().map(|it| it.owner.clone());
+        let owners = self.schemas.iter().map(|schema| schema.owner.clone());
         let superuser = [self.config.user.to_string()];
         users.chain(owners).chain(superuser).collect()
     }
 
-    /// The schemas that migrations make, `dm`'s own among them.
+    /// Returns the schemas that have migrations, including that of `dm`.
     #[must_use]
     pub fn migrated_schemas(&self) -> Vec<String> {
-        let migrated = |schema: &&SchemaSpec| !self.existing_migration_sets(schema).is_empty();
-        let schemas = self.schemas.iter().filter(migrated);
+        let has_migrations =
+            |schema: &&SchemaSpec| !self.existing_migration_sets(schema).is_empty();
+        let schemas = self.schemas.iter().filter(has_migrations);
         schemas.map(|schema| schema.name.clone()).collect()
     }
 
-    /// The schema's migrations, as far as there are any.
+    /// Returns the schema's migrations whose directory exists.
     fn existing_migration_sets(&self, schema: &SchemaSpec) -> Vec<MigrationSet> {
         let mut sets = schema.migrations();
         sets.retain(|set| self.migrations_dir.join(&set.directory).is_dir());
         sets
     }
 
-    /// Prepares the data directory for its golden image: without the realm's keys, which
-    /// every instance makes for itself, and as small as it gets. Keycloak has stopped.
+    /// Prepares the data directory for its golden image: removes the realm's keys, which
+    /// every instance creates for itself, and minimizes its size. Keycloak must be stopped.
     ///
     /// # Errors
-    /// [`DatabaseError::Sql`] where the server refuses.
+    /// Returns [`DatabaseError::Sql`] if a statement fails.
     pub async fn prepare_golden(&self, ports: &HostPorts) -> Result<(), DatabaseError> {
         let options = postgres::superuser_connect_options(&self.config, ports);
         let mut connection = PgConnection::connect_with(&options).await?;
         keycloak::stored_secrets::remove_realm_keys(&mut connection).await?;
-        // Two calls: a vacuum can't share an implicit transaction.
+        // Two calls: VACUUM cannot run in an implicit transaction with another statement.
         connection.execute("VACUUM (FREEZE, ANALYZE)").await?;
         connection.execute("CHECKPOINT").await?;
         connection.close().await?;
@@ -509,23 +514,19 @@ impl DatabaseSetup {
         else {
             return Ok(());
         };
-        // A service compares what was applied; to say so is not its business.
+        // A service reads the record of applied migrations; it must not change it.
         let user = quote_identifier(user);
-        for MigrationSet {
-            tracking_table: record,
-            ..
-        } in &sets
-        {
+        for MigrationSet { tracking_table, .. } in &sets {
             connection
                 .execute(AssertSqlSafe(format!(
-                    "REVOKE INSERT, UPDATE, DELETE ON {name}.{record} FROM {user}"
+                    "REVOKE INSERT, UPDATE, DELETE ON {name}.{tracking_table} FROM {user}"
                 )))
                 .await?;
         }
         Ok(())
     }
 
-    /// Applies what is missing of the migrations, as the session's role.
+    /// Applies the missing migrations, as the session's role.
     async fn run_migrations(
         &self,
         set: &MigrationSet,
@@ -537,11 +538,11 @@ impl DatabaseSetup {
             directory: set.directory.clone(),
             source,
         };
-        let folder = self.migrations_dir.join(&set.directory);
-        let mut migrator = Migrator::new(folder.as_path()).await.map_err(failed)?;
-        // Beside the tables that it speaks of, so that a dump of the schema has both.
+        let directory = self.migrations_dir.join(&set.directory);
+        let mut migrator = Migrator::new(directory.as_path()).await.map_err(failed)?;
+        // In the schema of the migrated tables, so that a dump of the schema contains both.
         migrator.dangerous_set_table_name(format!("{schema}.{}", set.tracking_table));
-        // The session's own lock is held already.
+        // The session already holds its own lock.
         migrator.set_locking(false);
         migrator
             .run_direct(None, connection, false)
@@ -549,11 +550,11 @@ impl DatabaseSetup {
             .map_err(failed)
     }
 
-    /// All that [`Database::apply`] would do to an empty database, as one script
-    /// for `psql`; without the record of applied migrations.
+    /// Returns all changes of [`DatabaseSetup::apply`] to an empty database as one script
+    /// for `psql`, without the record of applied migrations.
     ///
     /// # Errors
-    /// [`DatabaseError::Folder`] where a migration can't be read.
+    /// Returns [`DatabaseError::MigrationsDirectory`] if a migration cannot be read.
     pub fn init_script(&self) -> Result<String, DatabaseError> {
         let mut sql =
             self.roles_and_schemas_sql(self.config.database.as_str(), RolePasswords::Apply);
@@ -565,7 +566,7 @@ impl DatabaseSetup {
                 quote_identifier(&schema.owner),
                 quote_identifier(&schema.name),
             );
-            // Writing to a string can't fail.
+            // Writing to a string cannot fail.
             let _ = writeln!(
                 sql,
                 "SET ROLE {owner}; SET search_path = {name};\n{}\nRESET ROLE; RESET search_path;",
@@ -575,12 +576,12 @@ impl DatabaseSetup {
         Ok(sql)
     }
 
-    /// The SQL that makes roles and schemas and gives each its rights.
+    /// Returns the SQL that creates roles and schemas and grants their rights.
     fn roles_and_schemas_sql(&self, database: &str, roles: RolePasswords) -> String {
         let mut sql = String::new();
         let database = quote_identifier(database);
         let mut line = |text: std::fmt::Arguments<'_>| {
-            // Writing to a string can't fail.
+            // Writing to a string cannot fail.
             let _ = writeln!(sql, "{text}");
         };
         line(format_args!(
@@ -634,18 +635,18 @@ impl DatabaseSetup {
         sql
     }
 
-    /// The migrations of every schema, in the order in which they are applied.
+    /// Reads the migrations of every schema, in the order of application.
     fn migration_files(&self) -> Result<Vec<MigrationFile<'_>>, DatabaseError> {
         let mut all = Vec::new();
         for schema in &self.schemas {
             for set in self.existing_migration_sets(schema) {
-                let folder = self.migrations_dir.join(&set.directory);
+                let directory = self.migrations_dir.join(&set.directory);
                 let failed = |source| DatabaseError::MigrationsDirectory {
-                    path: folder.clone(),
+                    path: directory.clone(),
                     source,
                 };
                 let mut files = Vec::new();
-                for entry in std::fs::read_dir(&folder).map_err(failed)? {
+                for entry in std::fs::read_dir(&directory).map_err(failed)? {
                     let path = entry.map_err(failed)?.path();
                     let name = path.file_name().unwrap_or_default().to_string_lossy();
                     files.push(MigrationFile {
@@ -654,7 +655,7 @@ impl DatabaseSetup {
                         contents: std::fs::read(&path).map_err(failed)?,
                     });
                 }
-                files.sort_by(|one, other| one.name.cmp(&other.name));
+                files.sort_by(|a, b| a.name.cmp(&b.name));
                 all.extend(files);
             }
         }
@@ -665,12 +666,12 @@ impl DatabaseSetup {
 /// A migration of a schema.
 struct MigrationFile<'a> {
     schema: &'a SchemaSpec,
-    /// Its path below the folder of all migrations.
+    /// Its path below the directory of all migrations.
     name: String,
     contents: Vec<u8>,
 }
 
-/// The digest that was applied last, or `None` on a database without any.
+/// Returns the digest that was applied last, or `None` for a new database.
 async fn applied_digest(connection: &mut PgConnection) -> Result<Option<String>, sqlx::Error> {
     let exists: bool =
         sqlx::query_scalar("SELECT to_regclass('dm_ops.database_setup') IS NOT NULL")
@@ -684,7 +685,7 @@ async fn applied_digest(connection: &mut PgConnection) -> Result<Option<String>,
         .await
 }
 
-/// `CREATE ROLE` has no `IF NOT EXISTS`.
+/// Returns the SQL that creates a role: `CREATE ROLE` has no `IF NOT EXISTS`.
 fn create_role_if_missing_sql(role: &str) -> String {
     format!(
         "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {}) \
@@ -699,7 +700,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_service_has_outbox_and_inbox_before_its_own_tables() {
+    fn event_migrations_precede_those_of_the_service() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
         let options = dm_config::LoadOptions {
             project_dir: Some(root.clone()),
@@ -708,24 +709,24 @@ mod tests {
         let config = Config::load(&options, []).unwrap().config;
         let database = DatabaseSetup::new(&config, &root);
         let files = database.migration_files().unwrap();
-        let of = |schema: &str| -> Vec<&str> {
+        let names = |schema: &str| -> Vec<&str> {
             let files = files.iter().filter(|file| file.schema.name == schema);
             files.map(|file| file.name.as_str()).collect()
         };
         assert_eq!(
-            of("inventory"),
+            names("inventory"),
             [
                 "events/0001_events.sql",
                 "inventory/0002_warehouse.sql",
                 "inventory/0003_stock.sql"
             ]
         );
-        assert_eq!(of(OPS_SCHEMA)[0], "dm_ops/0001_database_setup.sql");
-        assert!(of(keycloak::DATABASE_ROLE).is_empty());
+        assert_eq!(names(OPS_SCHEMA)[0], "dm_ops/0001_database_setup.sql");
+        assert!(names(keycloak::DATABASE_ROLE).is_empty());
     }
 
     #[test]
-    fn roles_are_named_by_their_owners() {
+    fn role_names_contain_service_or_schema() {
         assert_eq!(service_role("order"), "order_service");
         assert_eq!(owner_role("orders"), "orders_owner");
     }

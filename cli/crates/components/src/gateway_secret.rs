@@ -1,7 +1,7 @@
-//! The secret that an instance's gateway shows to its services.
+//! The secret with which an instance's gateway authenticates to its services.
 //!
-//! Made when the instance is brought up first, and kept in a file of the state directory
-//! that this user alone can read. `dm down --volumes` removes it.
+//! It is created when the instance is brought up first, and kept in a file of the state
+//! directory that only this user can read. `dm down --volumes` removes it.
 
 use std::fs::{self, DirBuilder};
 use std::io::{self, Write as _};
@@ -12,24 +12,25 @@ use dm_core::instance::Instance;
 use dm_host::state::StateError;
 use uuid::Uuid;
 
-/// The folder of the state directory.
+/// The directory of the secrets in the state directory.
 const SECRETS_DIR: &str = "gateway-secrets";
 
-/// The file of an instance's secret.
+/// Returns the path of an instance's secret.
 #[must_use]
-pub(crate) fn secret_path(state: &Path, instance: &Instance) -> PathBuf {
+pub(crate) fn secret_path(state_dir: &Path, instance: &Instance) -> PathBuf {
     let name = format!("{}.{}", instance.project, instance.name);
-    state.join(SECRETS_DIR).join(name)
+    state_dir.join(SECRETS_DIR).join(name)
 }
 
-/// The secret of an instance, made if there is none. Of two calls at once one makes it.
+/// Returns the secret of an instance, and creates it if it does not exist. Of several
+/// concurrent calls one creates it.
 ///
 /// # Errors
-/// [`StateError::Io`] where the file can't be read or written.
-pub fn load_or_create(state: &Path, instance: &Instance) -> Result<String, StateError> {
-    let path = secret_path(state, instance);
-    let failed = |doing, source| StateError::Io {
-        operation: doing,
+/// Returns [`StateError::Io`] if the file cannot be read or written.
+pub fn load_or_create(state_dir: &Path, instance: &Instance) -> Result<String, StateError> {
+    let path = secret_path(state_dir, instance);
+    let failed = |operation, source| StateError::Io {
+        operation,
         path: path.clone(),
         source,
     };
@@ -44,12 +45,12 @@ pub fn load_or_create(state: &Path, instance: &Instance) -> Result<String, State
     Ok(text.trim().to_owned())
 }
 
-/// Removes the secret of an instance; fine where there is none.
+/// Removes the secret of an instance, if it exists.
 ///
 /// # Errors
-/// [`StateError::Io`] where the file can't be removed.
-pub fn remove(state: &Path, instance: &Instance) -> Result<(), StateError> {
-    let path = secret_path(state, instance);
+/// Returns [`StateError::Io`] if the file cannot be removed.
+pub fn remove(state_dir: &Path, instance: &Instance) -> Result<(), StateError> {
+    let path = secret_path(state_dir, instance);
     match fs::remove_file(&path) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => Err(StateError::Io {
             operation: "remove",
@@ -62,16 +63,16 @@ pub fn remove(state: &Path, instance: &Instance) -> Result<(), StateError> {
 
 /// Writes a new secret in one step, unless another process was first.
 fn create(path: &Path) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(path);
+    let directory = path.parent().unwrap_or(path);
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
-        .create(folder)?;
-    // An empty one was cut short by a crash of the machine.
-    if fs::metadata(path).is_ok_and(|facts| facts.len() == 0) {
+        .create(directory)?;
+    // An empty file is left by a crash of the machine.
+    if fs::metadata(path).is_ok_and(|metadata| metadata.len() == 0) {
         fs::remove_file(path)?;
     }
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
     let secret = [Uuid::new_v4(), Uuid::new_v4()].map(|id| id.simple().to_string());
     writeln!(file, "{}", secret.concat())?;
     file.as_file().sync_all()?;
@@ -92,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn each_instance_has_one_that_only_its_user_reads() {
+    fn each_instance_has_a_secret_readable_only_by_its_user() {
         let state = tempfile::tempdir().unwrap();
         let secret = |name| load_or_create(state.path(), &instance(name)).unwrap();
         let first = secret("default");
@@ -106,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_crash_left_empty_is_made_anew() {
+    fn empty_secret_is_created_again() {
         let state = tempfile::tempdir().unwrap();
         let first = load_or_create(state.path(), &instance("default")).unwrap();
         fs::write(secret_path(state.path(), &instance("default")), "").unwrap();
@@ -122,12 +123,15 @@ mod tests {
     }
 
     #[test]
-    fn of_many_at_once_one_makes_it() {
+    fn concurrent_calls_return_the_same_secret() {
         let state = tempfile::tempdir().unwrap();
         let secrets: Vec<String> = std::thread::scope(|scope| {
-            let one = || load_or_create(state.path(), &instance("default")).unwrap();
-            let threads: Vec<_> = (0..8).map(|_| scope.spawn(one)).collect();
-            threads.into_iter().map(|it| it.join().unwrap()).collect()
+            let load = || load_or_create(state.path(), &instance("default")).unwrap();
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(load)).collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .collect()
         });
         assert!(secrets.iter().all(|secret| *secret == secrets[0]));
     }

@@ -1,5 +1,5 @@
-//! The parts of the stack. Each says how it is configured, how it is known to be
-//! ready, and how it is reached.
+//! The components of the stack. Each defines its container, its readiness probe and its
+//! addresses.
 
 pub mod client_location;
 pub mod database_setup;
@@ -33,21 +33,21 @@ use thiserror::Error;
 
 use self::prebuilt_schema::PrebuiltSchema;
 
-/// The host's ports of an instance by name, e.g. `postgres` → 5432.
+/// The host ports of an instance by name, e.g. `postgres` → 5432.
 pub type HostPorts = BTreeMap<String, u16>;
 
-/// One question to a component: is it ready?
+/// One readiness probe of a component.
 pub type ProbeFuture = Pin<Box<dyn Future<Output = Result<(), ProbeError>> + Send>>;
 
-/// The work that makes a component as new. The error is why it can't be done.
+/// The reset of a component to its initial state. The error is the reason for a failure.
 pub type ResetFuture = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
-/// Why a component is not ready.
+/// The reason why a component is not ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProbeError {
-    /// It is not ready yet; this is what it answered.
+    /// It is not ready yet; the text is the result of the probe.
     NotReady(String),
-    /// It answers, and waiting is no use.
+    /// It is misconfigured: waiting does not help.
     Misconfigured(Misconfiguration),
 }
 
@@ -61,25 +61,25 @@ impl std::fmt::Display for ProbeError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::NotReady(answer) => f.write_str(answer),
-            Self::Misconfigured(refused) => f.write_str(&refused.problem),
+            Self::Misconfigured(misconfiguration) => f.write_str(&misconfiguration.problem),
         }
     }
 }
 
-/// What is wrong with a component, in the words of the configuration.
+/// A misconfiguration of a component.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Misconfiguration {
-    /// What it refuses, and which key that comes from.
+    /// The problem, with the key of the configuration.
     pub problem: String,
-    /// What to do next.
+    /// The next steps.
     pub suggestions: Vec<String>,
 }
 
-/// A command in a component's container that has it take the password of the configuration
-/// in place of the one of its first start.
+/// A command in a component's container that replaces the password of its first start by the
+/// configured one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PasswordReset {
-    /// The command. It holds no secret.
+    /// The command. It contains no secret.
     pub command: Vec<String>,
     /// Its standard input.
     pub stdin: String,
@@ -92,55 +92,55 @@ pub struct PortSpec {
     pub name: &'static str,
     /// The port inside the container.
     pub container_port: u16,
-    /// The port on the host that `dm.toml` asks for.
+    /// The host port that `dm.toml` requests.
     pub host_port: u16,
 }
 
-/// Where a component is to be set up.
+/// The instance, ports and directories for which a component is configured.
 #[derive(Debug, Clone, Copy)]
 pub struct InstanceLayout<'a> {
     /// The instance.
     pub instance: &'a Instance,
-    /// The host's ports of the instance.
+    /// The host ports of the instance.
     pub ports: &'a HostPorts,
-    /// The project's folder, which paths in `dm.toml` are relative to.
+    /// The project's directory. Paths in `dm.toml` are relative to it.
     pub root: &'a Path,
-    /// Where `dm` keeps what it must remember.
+    /// The directory in which `dm` keeps its state.
     pub state_dir: &'a Path,
 }
 
-/// A component that can't be configured.
+/// An error in the configuration of a component.
 #[derive(Debug, Error)]
 pub enum ComponentError {
-    /// One of its files can't be read.
+    /// One of its files cannot be read.
     #[error("could not read {} (`{key}` in dm.toml)", path.display())]
     UnreadableFile {
         /// The file.
         path: PathBuf,
-        /// The key that names it.
+        /// The key that contains its path.
         key: &'static str,
-        /// Why not.
+        /// The cause.
         #[source]
         source: Arc<std::io::Error>,
     },
-    /// Something that its container has of this machine can't be made.
+    /// A host path of its container cannot be created.
     #[error("could not create {}", path.display())]
     HostPath {
-        /// The file or folder.
+        /// The file or directory.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },
-    /// One of its files isn't what it should be.
+    /// One of its files is invalid.
     #[error("could not use {}: {reason}", path.display())]
     InvalidFile {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
-    /// What `dm` keeps for it can't be read or written.
+    /// Its state in the state directory cannot be read or written.
     #[error(transparent)]
     State(#[from] StateError),
 }
@@ -178,165 +178,160 @@ impl UserError for ComponentError {
     }
 }
 
-/// What a component's golden image holds.
+/// The location of a component's data in its container and its golden image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GoldenData {
-    /// The data of its volume after a first start, at this path. The engine fills
-    /// a new volume from the image's content there.
+    /// The data of its volume after a first start, at this path in both. The engine
+    /// fills a new volume from the image's content.
     InPlace(&'static str),
-    /// The same, kept in a folder of its own: the image's entrypoint copies it
-    /// into a new volume, since it does so quicker than the engine.
+    /// The same data in a separate directory of the image: the image's entrypoint
+    /// copies it into a new volume faster than the engine does.
     Copied {
-        /// Where the data is in a container that has run.
+        /// The directory of the data in a container that has run.
         data_path: &'static str,
-        /// The folder in the golden image that it goes to.
+        /// The directory of the data in the golden image.
         image_path: &'static str,
     },
 }
 
 impl GoldenData {
-    /// The path in the container.
+    /// Returns the path of the data in the container.
     #[must_use]
     pub const fn data_path(self) -> &'static str {
         match self {
             Self::InPlace(path) => path,
-            Self::Copied {
-                data_path: data, ..
-            } => data,
+            Self::Copied { data_path, .. } => data_path,
         }
     }
 
-    /// The folder in the golden image that it goes to.
+    /// Returns the directory in the golden image to which the data is copied.
     #[must_use]
     pub fn image_path(self) -> &'static str {
         match self {
             Self::InPlace(path) => path.rsplit_once('/').map_or("", |(parent, _)| parent),
-            Self::Copied {
-                image_path: kept, ..
-            } => kept,
+            Self::Copied { image_path, .. } => image_path,
         }
     }
 }
 
-/// How a component becomes what it is after a first start.
+/// How a component returns to the state after its first start.
 pub enum ResetStrategy {
-    /// While it runs: its own data, and what it has read of others', which is about to be
-    /// replaced.
+    /// While it runs: this future resets its own data, and its caches of other components'
+    /// data, which is about to be replaced.
     WhileRunning(ResetFuture),
-    /// At its next start, once this command has said so. It is one of the image's own, where
-    /// that has golden data.
+    /// At its next start, after this command has requested it. The command is part of an image
+    /// with golden data.
     AtNextStart(&'static [&'static str]),
 }
 
-/// The work that gives a component that is ready what of its configuration can change while
-/// it runs.
+/// Applies the settings of a ready component that can change while it runs.
 pub(crate) type ReconfigureFuture =
     Pin<Box<dyn Future<Output = Result<(), Box<dyn UserError>>> + Send>>;
 
-/// A container of the stack that stays up.
+/// A long-running container of the stack.
 pub trait Component: Debug + Send + Sync {
-    /// Its name: in the network, in commands and in tables.
+    /// Returns its name: in the network, in commands and in tables.
     fn name(&self) -> &'static str;
 
-    /// What its image is called.
+    /// Returns the name of its image.
     fn image_name(&self) -> &'static str {
         self.name()
     }
 
-    /// Whether the rest of the stack is of use without it: where it does not start, that is
-    /// no failure of the stack.
+    /// Returns whether the stack is usable without it. If it does not start, the stack does
+    /// not fail.
     fn is_optional(&self) -> bool {
         false
     }
 
-    /// What must be ready before it can start.
+    /// Returns the nodes that must be ready before it can start.
     fn start_dependencies(&self) -> &'static [&'static str] {
         &[]
     }
 
-    /// What it needs to be of any use, though it starts without: whoever asks for
-    /// it alone gets these, too.
+    /// Returns the components that it needs to be useful, although it starts without
+    /// them. They are selected together with it.
     fn runtime_dependencies(&self) -> &'static [&'static str] {
         &[]
     }
 
-    /// The ports that it publishes.
+    /// Returns the ports that it publishes.
     fn ports(&self) -> Vec<PortSpec>;
 
-    /// What its container should be; the caller sets the image.
+    /// Returns the specification of its container. The caller sets the image.
     ///
     /// # Errors
-    /// [`ComponentError`] where a fixture is missing or broken.
+    /// Returns [`ComponentError`] if a fixture is missing or invalid.
     fn container_spec(&self, layout: &InstanceLayout<'_>) -> Result<ContainerSpec, ComponentError>;
 
-    /// Makes what its container has of this machine, before that is started.
+    /// Creates the host paths of its container before it is started.
     ///
     /// # Errors
-    /// [`ComponentError::Place`] where that can't be made.
+    /// Returns [`ComponentError::HostPath`] if a path cannot be created.
     fn prepare_host_paths(&self) -> Result<(), ComponentError> {
         Ok(())
     }
 
-    /// Asks the component by its own protocol whether it is ready.
+    /// Probes over the component's own protocol whether it is ready.
     fn probe(&self, ports: &HostPorts) -> ProbeFuture;
 
-    /// What it says is wrong though it is ready.
+    /// Returns a problem that the component reports although it is ready.
     fn warning(&self) -> Option<String> {
         None
     }
 
-    /// How a person or a program reaches it from the host.
+    /// Returns its addresses on the host.
     fn addresses(&self, ports: &HostPorts) -> Vec<String>;
 
-    /// The page that `dm open` shows, if it has one.
+    /// Returns the page that `dm open` shows, if it has one.
     fn page_url(&self, _ports: &HostPorts) -> Option<String> {
         None
     }
 
-    /// What its golden image holds, and where in the container that is; `None` for
-    /// a component that keeps nothing.
+    /// Returns the location of the data for its golden image; `None` for a component
+    /// without data.
     fn golden_data(&self) -> Option<GoldenData> {
         None
     }
 
-    /// The database schema that can be filled from its image before its first
-    /// start, where it has one.
+    /// Returns the database schema that is filled from its image before its first
+    /// start, if it has one.
     fn prebuilt_schema(&self, _ports: &HostPorts) -> Option<PrebuiltSchema> {
         None
     }
 
-    /// What is done to it once it is ready, whenever it is brought up; it must cost nothing
-    /// where there is nothing to change.
+    /// Returns the work that follows each time it becomes ready. It must cost nothing if
+    /// nothing has changed.
     fn reconfigure(&self, _ports: &HostPorts) -> Option<ReconfigureFuture> {
         None
     }
 
-    /// How it becomes what it is after a first start without being made again; `None` for a
-    /// component that has to be.
+    /// Returns how it is reset to the state after its first start; `None` for a component whose
+    /// container has to be created again.
     fn reset_strategy(&self, _ports: &HostPorts) -> Option<ResetStrategy> {
         None
     }
 
-    /// How it is made to take the password of the configuration where it refuses that.
+    /// Returns the command that sets the configured password, if the component rejects that.
     fn password_reset(&self) -> Option<PasswordReset> {
         None
     }
 
-    /// What its last log lines say is wrong, where they say it of the configuration.
+    /// Returns the misconfiguration that its last log lines report, if any.
     fn diagnose_log(&self, _log: &[String]) -> Option<Misconfiguration> {
         None
     }
 
-    /// A line of its log as a person wants to read it.
+    /// Formats a line of its log for a person.
     fn format_log_line(&self, line: String) -> String {
         line
     }
 
-    /// The time it is given to become ready, where not the run's.
+    /// Returns the time in which it has to become ready, if it differs from that of the run.
     fn wait_timeout(&self) -> Option<Duration>;
 }
 
-/// The infrastructure components, in the order in which they are shown.
+/// Returns the infrastructure components, in display order.
 #[must_use]
 pub fn infrastructure_components(config: &Config, root: &Path) -> Vec<Arc<dyn Component>> {
     vec![
@@ -347,7 +342,7 @@ pub fn infrastructure_components(config: &Config, root: &Path) -> Vec<Arc<dyn Co
     ]
 }
 
-/// The infrastructure and the services, in the order in which they are shown.
+/// Returns the infrastructure components and the services, in display order.
 #[must_use]
 pub fn all_components(config: &Config, root: &Path) -> Vec<Arc<dyn Component>> {
     let mut components = infrastructure_components(config, root);
@@ -357,16 +352,17 @@ pub fn all_components(config: &Config, root: &Path) -> Vec<Arc<dyn Component>> {
     components
 }
 
-/// A client for what runs on this machine, which is never anything but plain HTTP.
+/// Returns a client builder for servers on this machine, which only use plain HTTP.
 ///
-/// Without certificates: otherwise every new client reads and parses all that
-/// the system trusts, some hundred files, and a probe makes a client ten times
-/// a second while the components want the processor for themselves.
+/// Without certificates: otherwise every new client reads and parses all trusted
+/// certificates of the system, some hundred files, and a probe creates a client ten
+/// times a second while the components need the processor.
 pub fn http_client() -> reqwest::ClientBuilder {
     reqwest::Client::builder().no_proxy().tls_certs_only([])
 }
 
-/// The last cause of an error: `connection refused` says more than `error sending request`.
+/// Returns the last cause of an error: `connection refused` is more useful than
+/// `error sending request`.
 fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(next) = cause.source() {
@@ -375,7 +371,7 @@ fn root_cause(error: &dyn std::error::Error) -> String {
     cause.to_string()
 }
 
-/// The specification that all components share: names, network, volume, ports.
+/// Returns the specification that all components share: names, network, volume, ports.
 #[must_use]
 pub fn base_container_spec(
     component: &dyn Component,
@@ -396,10 +392,10 @@ pub fn base_container_spec(
         ports: component
             .ports()
             .into_iter()
-            .map(|wish| PublishedPort {
-                name: wish.name.to_owned(),
-                container: wish.container_port,
-                host: host_port(layout.ports, wish.name),
+            .map(|port| PublishedPort {
+                name: port.name.to_owned(),
+                container: port.container_port,
+                host: host_port(layout.ports, port.name),
             })
             .collect(),
         network: layout.instance.network_name(),
@@ -412,13 +408,13 @@ pub fn base_container_spec(
     }
 }
 
-/// The allocated port; 0, which nothing listens on, where there is none.
+/// Returns the allocated port, or 0, on which nothing listens.
 fn host_port(ports: &HostPorts, name: &str) -> u16 {
     ports.get(name).copied().unwrap_or_default()
 }
 
-/// The address of a component's pages on the host, as browsers and issuers write it:
-/// without the port that `http` has by itself.
+/// Returns the address of a component's pages on the host, as browsers and issuers write it:
+/// without the default port of `http`.
 fn http_origin(host: &str, port: u16) -> String {
     match port {
         80 => format!("http://{host}"),

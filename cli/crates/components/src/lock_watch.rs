@@ -1,9 +1,9 @@
-//! Work in the database that waits for locks a bounded time, and then names the sessions that
-//! hold them.
+//! Database work that waits for locks only for a limited time, and then names the sessions
+//! that hold them.
 //!
-//! PostgreSQL lets a statement wait for a lock as long as it takes and says nothing meanwhile.
-//! So a second session watches the first one. It knows it by its `application_name`, which is
-//! also how a dump in the database's container is known.
+//! PostgreSQL lets a statement wait for a lock without limit and without a message.
+//! Therefore a second session watches the first one. It identifies it by its
+//! `application_name`, also in the case of a dump in the database's container.
 
 use std::fmt;
 use std::time::Duration;
@@ -15,13 +15,13 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// How often waiting sessions are looked for.
+/// The interval at which waiting sessions are queried.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// How long the server may take to end a session.
 const TERMINATE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How much of a statement is shown.
+/// The number of characters of a statement that are shown.
 const MAX_STATEMENT_CHARS: usize = 120;
-/// How many sessions are named.
+/// The number of sessions that are named.
 const MAX_LISTED_SESSIONS: usize = 3;
 
 /// A session that holds a lock.
@@ -31,13 +31,13 @@ pub struct BlockingSession {
     pub pid: i32,
     /// Its role.
     pub user: String,
-    /// What it calls itself.
+    /// Its application name.
     pub application: String,
-    /// What it does, e.g. `idle in transaction`.
+    /// Its state, e.g. `idle in transaction`.
     pub state: String,
-    /// For how long it has been doing that, in seconds.
+    /// How long it has been in this state, in seconds.
     pub state_seconds: i64,
-    /// What it runs, or ran last.
+    /// Its current or last statement.
     pub statement: String,
     /// Whether it waits for a lock itself.
     pub is_waiting: bool,
@@ -69,27 +69,27 @@ impl fmt::Display for BlockingSession {
     }
 }
 
-/// A text on one line, of bounded length, without a password that it sets.
+/// Shortens a statement to one line of limited length, without a password that it sets.
 fn summarize_statement(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
     let is_password = |word: &&str| word.eq_ignore_ascii_case("password");
-    let told = match words.iter().position(is_password) {
-        Some(place) => format!("{} ***", words[..=place].join(" ")),
+    let summary = match words.iter().position(is_password) {
+        Some(index) => format!("{} ***", words[..=index].join(" ")),
         None => words.join(" "),
     };
-    match told.char_indices().nth(MAX_STATEMENT_CHARS) {
-        Some((end, _)) => format!("{}…", &told[..end]),
-        None => told,
+    match summary.char_indices().nth(MAX_STATEMENT_CHARS) {
+        Some((end, _)) => format!("{}…", &summary[..end]),
+        None => summary,
     }
 }
 
-/// Work waited for a lock, and another session held it all the time.
+/// A wait for a lock that another session held all the time.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Error)]
 #[error("{} for a lock that another session holds: {}", format_waited(*waited), format_holders(holders))]
 pub struct LockWait {
-    /// How long it waited.
+    /// The duration of the wait.
     pub waited: Duration,
-    /// Who holds it; those that wait for none themselves come first.
+    /// The sessions that hold the lock; those that wait for no lock themselves come first.
     pub holders: Vec<BlockingSession>,
 }
 
@@ -114,54 +114,54 @@ fn format_holders(holders: &[BlockingSession]) -> String {
 }
 
 impl LockWait {
-    /// What to do about it.
+    /// Returns the next steps.
     #[must_use]
     pub fn suggestions(&self) -> Vec<String> {
-        let first = self.holders.iter().find(|it| it.pid != 0);
-        let end = first.map(|holder| {
+        let session = self.holders.iter().find(|holder| holder.pid != 0);
+        let terminate = session.map(|holder| {
             format!(
                 "end the session: dm psql -c \"select pg_terminate_backend({})\"",
                 holder.pid
             )
         });
         let wait = "or wait until the session has ended, and run the command again".to_owned();
-        end.into_iter().chain([wait]).collect()
+        terminate.into_iter().chain([wait]).collect()
     }
 }
 
-/// Why watched work was ended before it was done.
+/// The reason why watched work was aborted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AbortReason {
     /// It waited too long for a lock.
     LockTimeout(LockWait),
-    /// Its time was over. Where it was waiting for a lock then, this is who holds it.
+    /// Its deadline passed. The wait is that for a lock at this time, if any.
     DeadlineExceeded(Option<LockWait>),
     /// It was interrupted.
     Interrupted,
 }
 
-/// How long work may take.
+/// The limits of watched work.
 #[derive(Debug, Clone)]
 pub struct WorkLimits {
-    /// How long it may wait for one lock.
+    /// How long to wait for one lock.
     pub lock_timeout: Duration,
-    /// When all of it has to be done, if it has to.
+    /// When all of the work has to be done, if it is limited.
     pub deadline: Option<Instant>,
-    /// Ends it.
+    /// Aborts the work.
     pub interrupt: CancellationToken,
 }
 
-/// Watches the sessions of one name.
+/// Watches the sessions with one application name.
 #[derive(Debug, Clone)]
 pub struct LockWatch {
-    /// The database's server.
+    /// The connection options of the server.
     connect_options: PgConnectOptions,
-    /// The name of the sessions that are watched.
+    /// The application name of the watched sessions.
     application_name: String,
 }
 
 impl LockWatch {
-    /// A watch over sessions that no other call has, for work called so.
+    /// Creates a watch with a unique application name, which contains the name of the work.
     #[must_use]
     pub fn new(options: &PgConnectOptions, work: &str) -> Self {
         let id = Uuid::new_v4().simple().to_string();
@@ -171,7 +171,7 @@ impl LockWatch {
         }
     }
 
-    /// A watch over all sessions that call themselves this.
+    /// Creates a watch over all sessions with this application name.
     #[must_use]
     pub fn for_application(options: &PgConnectOptions, application: &str) -> Self {
         Self {
@@ -180,13 +180,13 @@ impl LockWatch {
         }
     }
 
-    /// What the watched sessions have to call themselves.
+    /// Returns the application name of the watched sessions.
     #[must_use]
     pub fn application_name(&self) -> &str {
         &self.application_name
     }
 
-    /// How a watched session connects.
+    /// Returns the connection options of a watched session.
     #[must_use]
     pub fn connect_options(&self) -> PgConnectOptions {
         self.connect_options
@@ -194,40 +194,43 @@ impl LockWatch {
             .application_name(&self.application_name)
     }
 
-    /// Does work whose sessions are watched. Where it is ended early, its sessions end in the
-    /// server, too: a statement that waits for a lock does not notice that its client went.
+    /// Runs work whose sessions are watched. If it is aborted, its sessions are terminated in
+    /// the server: a statement that waits for a lock does not notice that its client is gone.
     ///
     /// # Errors
-    /// [`Ended`], where it was ended early.
+    /// Returns the [`AbortReason`] if the work was aborted.
     pub async fn run<T>(
         &self,
         limits: &WorkLimits,
         work: impl Future<Output = T>,
     ) -> Result<T, AbortReason> {
-        let late = async {
+        let deadline = async {
             match limits.deadline {
-                Some(until) => tokio::time::sleep_until(until).await,
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
                 None => std::future::pending().await,
             }
         };
-        let ended = tokio::select! {
-            done = work => return Ok(done),
-            blocked = self.wait_for_lock_timeout(limits.lock_timeout) => AbortReason::LockTimeout(blocked),
-            () = late => {
-                let now = timeout(TERMINATE_TIMEOUT, self.current_lock_wait()).await.ok().flatten();
-                AbortReason::DeadlineExceeded(now)
+        let reason = tokio::select! {
+            result = work => return Ok(result),
+            wait = self.wait_for_lock_timeout(limits.lock_timeout) => {
+                AbortReason::LockTimeout(wait)
+            }
+            () = deadline => {
+                let wait = timeout(TERMINATE_TIMEOUT, self.current_lock_wait()).await;
+                AbortReason::DeadlineExceeded(wait.ok().flatten())
             }
             () = limits.interrupt.cancelled() => AbortReason::Interrupted,
         };
         self.terminate_sessions().await;
-        Err(ended)
+        Err(reason)
     }
 
-    /// As [`Watch::over`], of work that may take any time and ends in ways of its own: it is
-    /// ended where another session holds a lock that it needs for longer than `lock`.
+    /// Like [`LockWatch::run`], for work without a deadline that handles interrupts on its own:
+    /// it is aborted if another session holds a lock that it needs for longer than
+    /// `lock_timeout`.
     ///
     /// # Errors
-    /// [`Blocked`].
+    /// Returns the [`LockWait`] if the work was aborted.
     pub async fn run_until_lock_timeout<T>(
         &self,
         lock_timeout: Duration,
@@ -239,18 +242,18 @@ impl LockWatch {
             interrupt: CancellationToken::new(),
         };
         match self.run(&limits, work).await {
-            Ok(done) => Ok(done),
-            Err(
-                AbortReason::LockTimeout(blocked) | AbortReason::DeadlineExceeded(Some(blocked)),
-            ) => Err(blocked),
+            Ok(result) => Ok(result),
+            Err(AbortReason::LockTimeout(wait) | AbortReason::DeadlineExceeded(Some(wait))) => {
+                Err(wait)
+            }
             Err(AbortReason::DeadlineExceeded(None) | AbortReason::Interrupted) => {
                 Err(LockWait::default())
             }
         }
     }
 
-    /// Returns once a session has waited so long for one lock. A server that can't be asked
-    /// is not this one's affair: the work itself finds out.
+    /// Returns once a session has waited for one lock for as long as `timeout`. Errors of the
+    /// query are ignored: the work itself notices a server that does not respond.
     async fn wait_for_lock_timeout(&self, timeout: Duration) -> LockWait {
         let mut session: Option<PgConnection> = None;
         let mut since: Option<(i32, Instant)> = None;
@@ -259,32 +262,32 @@ impl LockWatch {
             if session.is_none() {
                 session = self.connect_options.connect().await.ok();
             }
-            let Some(open) = session.as_mut() else {
+            let Some(connection) = session.as_mut() else {
                 continue;
             };
-            let Ok(found) = find_lock_wait(open, &self.application_name).await else {
+            let Ok(lock_wait) = find_lock_wait(connection, &self.application_name).await else {
                 session = None;
                 continue;
             };
-            let Some((pid, holders)) = found else {
+            let Some((pid, holders)) = lock_wait else {
                 since = None;
                 continue;
             };
-            let began = match since {
-                Some((same, began)) if same == pid => began,
+            let started_at = match since {
+                Some((last_pid, started_at)) if last_pid == pid => started_at,
                 _ => Instant::now(),
             };
-            since = Some((pid, began));
-            if began.elapsed() >= timeout {
+            since = Some((pid, started_at));
+            if started_at.elapsed() >= timeout {
                 return LockWait {
-                    waited: began.elapsed(),
+                    waited: started_at.elapsed(),
                     holders,
                 };
             }
         }
     }
 
-    /// Who holds what the work waits for at this moment.
+    /// Returns the sessions that hold the lock for which the work waits at this moment.
     async fn current_lock_wait(&self) -> Option<LockWait> {
         let mut session = self.connect_options.connect().await.ok()?;
         let (_, holders) = find_lock_wait(&mut session, &self.application_name)
@@ -296,9 +299,9 @@ impl LockWatch {
         })
     }
 
-    /// Ends the watched sessions in the server.
+    /// Terminates the watched sessions in the server.
     pub(crate) async fn terminate_sessions(&self) {
-        let end = async {
+        let terminate = async {
             let mut session = self.connect_options.connect().await?;
             sqlx::query(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -308,13 +311,13 @@ impl LockWatch {
             .execute(&mut session)
             .await
         };
-        // Where the server does not answer, its sessions end with it.
-        let _ = timeout(TERMINATE_TIMEOUT, end).await;
+        // If the server does not respond, its sessions end with it.
+        let _ = timeout(TERMINATE_TIMEOUT, terminate).await;
     }
 }
 
-/// The session of this name that waits for a lock, and who holds it; nothing where none waits,
-/// or only for another one of that name.
+/// Returns the session of this application that waits for a lock, and the sessions that hold
+/// it. Waits for other sessions of the same application do not count.
 async fn find_lock_wait(
     session: &mut PgConnection,
     application: &str,
@@ -342,14 +345,16 @@ async fn find_lock_wait(
         return Ok(None);
     };
     let holders = rows.into_iter().filter(|row| row.0 == first).map(
-        |(_, pid, user, application, state, seconds, statement, waits)| BlockingSession {
-            pid,
-            user,
-            application,
-            state,
-            state_seconds: seconds,
-            statement,
-            is_waiting: waits,
+        |(_, pid, user, application, state, state_seconds, statement, is_waiting)| {
+            BlockingSession {
+                pid,
+                user,
+                application,
+                state,
+                state_seconds,
+                statement,
+                is_waiting,
+            }
         },
     );
     Ok(Some((first, holders.collect())))
@@ -372,18 +377,18 @@ mod tests {
     }
 
     #[test]
-    fn who_holds_a_lock_is_named_with_what_to_do() {
-        let blocked = LockWait {
+    fn lock_wait_names_the_holder_and_next_steps() {
+        let lock_wait = LockWait {
             waited: Duration::from_secs(10),
             holders: vec![holder(4711)],
         };
         assert_eq!(
-            blocked.to_string(),
+            lock_wait.to_string(),
             "waited 10 s for a lock that another session holds: session 4711 of role dunder \
              (psql), idle in transaction for 2 min 3 s, statement: lock table orders.orders"
         );
         assert_eq!(
-            blocked.suggestions()[0],
+            lock_wait.suggestions()[0],
             "end the session: dm psql -c \"select pg_terminate_backend(4711)\""
         );
         let prepared = LockWait {
@@ -398,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn a_statement_is_shown_in_part_and_without_its_password() {
+    fn statement_is_truncated_and_its_password_masked() {
         assert_eq!(
             summarize_statement("ALTER ROLE x\nPASSWORD 'geheim'"),
             "ALTER ROLE x PASSWORD ***"

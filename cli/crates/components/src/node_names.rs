@@ -1,4 +1,4 @@
-//! Names by which parts of the stack wait for others that they know nothing else of.
+//! The names of nodes on which components depend without importing their modules.
 
 /// The job that sets up the database.
 pub(crate) const DATABASE: &str = "database";

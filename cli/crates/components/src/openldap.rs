@@ -1,4 +1,4 @@
-//! OpenLDAP: the people and groups of Dunder Mifflin.
+//! OpenLDAP: the users and groups of Dunder Mifflin.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,15 +18,15 @@ use super::{
 /// The component's name.
 pub const NAME: &str = "openldap";
 
-/// Where it listens in its container.
+/// The port in its container.
 const PORT: u16 = 389;
 
 const DATA_DIR: &str = "/var/lib/ldap";
 
-/// The person whose entry proves that the tree is loaded: the contract's probe.
+/// The user whose entry proves that the tree is loaded: the contract's probe.
 const PROBE_USER: &str = "jhalpert";
 
-/// LDAP's code for a password that is not the entry's.
+/// LDAP's result code for a wrong password.
 const INVALID_CREDENTIALS: u32 = 49;
 
 /// OpenLDAP.
@@ -36,7 +36,7 @@ pub struct OpenLdap {
 }
 
 impl OpenLdap {
-    /// OpenLDAP as configured.
+    /// Creates the component from the configuration.
     #[must_use]
     pub(crate) fn new(config: &Config) -> Self {
         Self {
@@ -45,7 +45,7 @@ impl OpenLdap {
     }
 }
 
-/// The distinguished name of a domain: `dundermifflin.com` → `dc=dundermifflin,dc=com`.
+/// Returns the distinguished name of a domain: `dundermifflin.com` → `dc=dundermifflin,dc=com`.
 #[must_use]
 pub fn base_dn(domain: &str) -> String {
     domain
@@ -55,16 +55,16 @@ pub fn base_dn(domain: &str) -> String {
         .join(",")
 }
 
-/// Where the directory is asked.
+/// Returns the URL of the directory.
 #[must_use]
-pub fn ldap_url(reach: ClientLocation<'_>) -> String {
+pub fn ldap_url(location: ClientLocation<'_>) -> String {
     format!(
         "ldap://{}",
-        reach.server_address(NAME, "127.0.0.1", NAME, PORT)
+        location.server_address(NAME, "127.0.0.1", NAME, PORT)
     )
 }
 
-/// The distinguished name of the administrator.
+/// Returns the distinguished name of the administrator.
 #[must_use]
 pub fn admin_dn(domain: &str) -> String {
     format!("cn=admin,{}", base_dn(domain))
@@ -93,7 +93,7 @@ impl Component for OpenLdap {
             ("LDAP_DOMAIN".into(), self.config.domain.to_string()),
         ]);
         spec.files = ldif_files(layout, self.config.ldif.as_path())?;
-        // Read by the entrypoint, which is root.
+        // The entrypoint reads them as root.
         for (name, secret) in [
             ("LDAP_ADMIN_PASSWORD", &self.config.admin_password),
             ("LDAP_CONFIG_PASSWORD", &self.config.config_password),
@@ -116,7 +116,7 @@ impl Component for OpenLdap {
         );
         let password = self.config.admin_password.reveal().to_owned();
         Box::pin(async move {
-            let found = async {
+            let count = async {
                 let settings = LdapConnSettings::new().set_conn_timeout(Duration::from_secs(2));
                 let (connection, mut ldap) = LdapConnAsync::with_settings(settings, &url).await?;
                 ldap3::drive!(connection);
@@ -129,7 +129,7 @@ impl Component for OpenLdap {
                 ldap.unbind().await?;
                 Ok::<_, LdapError>(entries.into_iter().map(SearchEntry::construct).count())
             };
-            match found.await {
+            match count.await {
                 Ok(0) => Err(format!("the directory has no user {PROBE_USER} yet").into()),
                 Ok(_) => Ok(()),
                 Err(LdapError::LdapResult { result }) if result.rc == INVALID_CREDENTIALS => {
@@ -149,11 +149,13 @@ impl Component for OpenLdap {
     }
 
     fn wait_timeout(&self) -> Option<Duration> {
-        self.config.wait_timeout.map(|wait| wait.as_duration())
+        self.config
+            .wait_timeout
+            .map(|timeout| timeout.as_duration())
     }
 }
 
-/// A directory that does not let its administrator in.
+/// Returns the misconfiguration of a directory that rejects its administrator's password.
 fn bind_misconfiguration(admin: &str) -> Misconfiguration {
     Misconfiguration {
         problem: format!("OpenLDAP rejects the password of {admin} (openldap.admin_password)"),
@@ -161,21 +163,21 @@ fn bind_misconfiguration(admin: &str) -> Misconfiguration {
     }
 }
 
-/// The `.ldif` files of the folder, by name, as the image wants them.
+/// Reads the `.ldif` files of a directory, sorted by name, for the paths of the image.
 fn ldif_files(
     layout: &InstanceLayout<'_>,
-    folder: &Path,
+    directory: &Path,
 ) -> Result<Vec<ContainerFile>, ComponentError> {
     let key = "openldap.ldif";
-    let folder = layout.root.join(folder);
+    let directory = layout.root.join(directory);
     let unreadable = |path: &Path, error| ComponentError::UnreadableFile {
         path: path.to_owned(),
         key,
         source: Arc::new(error),
     };
-    let failed = |error| unreadable(&folder, error);
+    let failed = |error| unreadable(&directory, error);
     let mut paths: Vec<PathBuf> = Vec::new();
-    for entry in std::fs::read_dir(&folder).map_err(failed)? {
+    for entry in std::fs::read_dir(&directory).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
         if path
             .extension()
@@ -186,7 +188,7 @@ fn ldif_files(
     }
     if paths.is_empty() {
         return Err(ComponentError::InvalidFile {
-            path: folder,
+            path: directory,
             reason: "the directory has no .ldif file".into(),
         });
     }
@@ -210,7 +212,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_domain_is_a_distinguished_name() {
+    fn base_dn_has_a_component_per_label() {
         assert_eq!(base_dn("dundermifflin.com"), "dc=dundermifflin,dc=com");
         assert_eq!(
             admin_dn("dundermifflin.com"),

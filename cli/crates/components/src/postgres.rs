@@ -1,4 +1,4 @@
-//! PostgreSQL: the one database of the stack.
+//! PostgreSQL: the database server of the stack.
 
 use std::time::Duration;
 
@@ -18,24 +18,24 @@ use super::{
 /// The component's name.
 pub const NAME: &str = "postgres";
 
-/// Where it listens in its container.
+/// The port in its container.
 pub const PORT: u16 = 5432;
 
-/// Not the official image's own path: that one is declared as a volume there,
-/// and what a derived image puts into a declared volume is lost.
+/// Not the path of the official image, which declares it as a volume: the content
+/// of a declared volume is lost in a derived image.
 const DATA_DIR: &str = "/var/lib/postgresql/pgdata";
 
-/// Who the server is in its container, in the official image (Debian) and the built one.
+/// The user id of the server in its container, in the official image (Debian) and ours.
 const UID: u32 = 999;
 
-/// Where the image's entrypoint looks for a cluster to begin with.
+/// The directory from which the image's entrypoint copies an initial cluster.
 const GOLDEN_DATA_DIR: &str = "/var/lib/dm-golden";
 
-/// Lays a copy of that ready for the next start.
+/// Prepares a copy of the initial cluster for the next start.
 const RESET_COMMAND: &[&str] = &["docker-entrypoint.sh", "begin-anew"];
 
-/// What is set before whatever the configuration sets. Of a session that asks for it the
-/// server notes how many rows its statements gave, as backups do; of others nothing.
+/// The settings that precede those of the configuration. The server counts the rows of the
+/// statements of a session that enables it, as backups do, and of no other session.
 const REQUIRED_SETTINGS: [(&str, &str); 3] = [
     ("shared_preload_libraries", "pg_stat_statements"),
     ("pg_stat_statements.track", "none"),
@@ -49,7 +49,7 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// PostgreSQL as configured.
+    /// Creates the component from the configuration.
     #[must_use]
     pub(crate) fn new(config: &Config) -> Self {
         Self {
@@ -58,18 +58,17 @@ impl Postgres {
     }
 }
 
-/// Keeps statements that hold passwords out of the server's log, and strings in them as they
-/// are.
+/// Keeps statements with passwords out of the server's log, and backslashes in strings literal.
 pub(crate) const DISABLE_STATEMENT_LOG: &str = "SET log_statement = 'none'; SET log_min_duration_statement = -1; \
      SET log_min_error_statement = 'panic'; SET standard_conforming_strings = on";
 
-/// Whether a server answers and does not let the role in.
+/// Returns whether the server responds and rejects the role or its password.
 fn is_authentication_failure(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code());
     matches!(code.as_deref(), Some("28P01" | "28000"))
 }
 
-/// A server that does not let its superuser in.
+/// Returns the misconfiguration of a server that rejects its superuser's password.
 fn authentication_misconfiguration(user: &str, answer: &str) -> Misconfiguration {
     Misconfiguration {
         problem: format!(
@@ -84,7 +83,7 @@ fn authentication_misconfiguration(user: &str, answer: &str) -> Misconfiguration
     }
 }
 
-/// How the host reaches the stack's database as its superuser.
+/// Returns the connection options of the superuser on the host.
 #[must_use]
 pub fn superuser_connect_options(
     config: &dm_config::PostgresConfig,
@@ -98,13 +97,13 @@ pub fn superuser_connect_options(
     )
 }
 
-/// Where the server listens.
+/// Returns the address of the server.
 #[must_use]
-pub fn server_address(reach: ClientLocation<'_>) -> ServerAddress {
-    reach.server_address(NAME, "127.0.0.1", NAME, PORT)
+pub fn server_address(location: ClientLocation<'_>) -> ServerAddress {
+    location.server_address(NAME, "127.0.0.1", NAME, PORT)
 }
 
-/// How a database is reached by this role.
+/// Returns the connection options of a role in a database.
 #[must_use]
 pub fn role_connect_options(
     address: &ServerAddress,
@@ -145,11 +144,11 @@ impl Component for Postgres {
         ]);
         let password = self.config.password.to_postgres_password();
         spec.add_secret_file("POSTGRES_PASSWORD", UID, &password);
-        let own = REQUIRED_SETTINGS.map(|(key, value)| format!("{key}={value}"));
+        let required = REQUIRED_SETTINGS.map(|(key, value)| format!("{key}={value}"));
         let settings = self.config.settings.iter();
         let settings = settings.map(|(key, value)| format!("{key}={value}"));
         spec.command = vec!["postgres".into()];
-        for setting in own.into_iter().chain(settings) {
+        for setting in required.into_iter().chain(settings) {
             spec.command.extend(["-c".into(), setting]);
         }
         spec.mounts.push(VolumeMount {
@@ -157,7 +156,7 @@ impl Component for Postgres {
             path: DATA_DIR.into(),
         });
         spec.memory = self.config.memory.map(|size| size.bytes());
-        // The engine's 64 MB are too little for parallel queries.
+        // The engine's default of 64 MB is too small for parallel queries.
         spec.shm_size = Some(256 << 20);
         // A smart shutdown would wait for clients; the image's signal asks for a
         // fast one, which only has to write a checkpoint.
@@ -166,18 +165,18 @@ impl Component for Postgres {
     }
 
     fn probe(&self, ports: &HostPorts) -> ProbeFuture {
-        // Over TCP and with a query: during the first initialisation a server
-        // answers on the socket alone, and the engine's port proxy accepts
-        // connections before there is any server.
+        // Over TCP and with a query: during the first initialisation the server
+        // responds only on the socket, and the engine's port proxy accepts
+        // connections before the server runs.
         let options = superuser_connect_options(&self.config, ports);
         let user = self.config.user.to_string();
         Box::pin(async move {
-            let answer = async {
+            let query = async {
                 let mut connection = PgConnection::connect_with(&options).await?;
                 sqlx::query("SELECT 1").execute(&mut connection).await?;
                 connection.close().await
             };
-            answer.await.map_err(|error: sqlx::Error| {
+            query.await.map_err(|error: sqlx::Error| {
                 if is_authentication_failure(&error) {
                     ProbeError::Misconfigured(authentication_misconfiguration(
                         &user,
@@ -191,8 +190,8 @@ impl Component for Postgres {
     }
 
     fn password_reset(&self) -> Option<PasswordReset> {
-        // The socket in the container trusts whoever reaches it. Without the server's log:
-        // with `log_statement` it would have the password.
+        // Connections to the socket in the container are trusted. The log is disabled: with
+        // `log_statement` it would contain the password.
         let (user, database) = (&self.config.user, &self.config.database);
         let (role, password) = (
             quote_identifier(user.as_str()),
@@ -228,6 +227,8 @@ impl Component for Postgres {
     }
 
     fn wait_timeout(&self) -> Option<Duration> {
-        self.config.wait_timeout.map(|wait| wait.as_duration())
+        self.config
+            .wait_timeout
+            .map(|timeout| timeout.as_duration())
     }
 }

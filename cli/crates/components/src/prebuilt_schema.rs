@@ -1,11 +1,10 @@
-//! Tables that a component would make by itself, recorded.
+//! Prebuilt tables of a component, which would otherwise create them on its own.
 //!
-//! A program that migrates an empty database step by step through all of its
-//! history ends every time with the same tables. Its image may hold them as a
-//! script; then the schema is filled from that before the first start. The script
-//! comes out of the very image that is started, so it never belongs to another
-//! version, and it holds the program's own record of migrations, from where the
-//! program goes on.
+//! A program that migrates an empty database through all of its history always
+//! ends with the same tables. Its image may contain them as a script, which then
+//! fills the schema before the first start. The script comes from the image that
+//! is started, so it never belongs to another version. It contains the program's
+//! own record of migrations, from which the program continues.
 
 use dm_core::error::{ExitStatus, UserError};
 use dm_core::error_code::ErrorCode;
@@ -16,34 +15,34 @@ use thiserror::Error;
 /// A schema that can be filled from a script in a component's image.
 #[derive(Debug, Clone)]
 pub struct PrebuiltSchema {
-    /// The script's path in the image. Where there is none, nothing is filled.
+    /// The script's path in the image. Without the file the schema is not filled.
     pub script: &'static str,
     /// The schema.
     pub schema: &'static str,
-    /// How to connect as the schema's owner.
+    /// The connection options of the schema's owner.
     pub owner_options: PgConnectOptions,
 }
 
-/// A schema that could not be filled.
+/// An error of filling a schema.
 #[derive(Debug, Error)]
 pub enum PrebuiltSchemaError {
-    /// The server refused or went away.
+    /// A connection or a statement failed.
     #[error("could not create the tables of schema `{schema}` with {script} of the image")]
     Sql {
         /// The schema.
         schema: &'static str,
         /// The script's path in the image.
         script: &'static str,
-        /// Why not.
+        /// The cause.
         #[source]
         source: sqlx::Error,
     },
-    /// The script is no text.
+    /// The script is not UTF-8 text.
     #[error("could not read {script} of the image as text")]
     InvalidScript {
         /// The script's path in the image.
         script: &'static str,
-        /// Why not.
+        /// The cause.
         #[source]
         source: std::string::FromUtf8Error,
     },
@@ -70,31 +69,31 @@ impl UserError for PrebuiltSchemaError {
 }
 
 impl PrebuiltSchema {
-    /// True where the schema has no table at all. Anything else is the program's
-    /// own, however far it came, and left to it.
+    /// Returns true if the schema has no tables. Existing tables belong to the
+    /// program, which continues its own migration.
     ///
     /// # Errors
-    /// [`RecordedError::Sql`] where the server refuses.
+    /// Returns [`PrebuiltSchemaError::Sql`] if the connection or the query fails.
     pub async fn is_empty(&self) -> Result<bool, PrebuiltSchemaError> {
-        let ask = async {
+        let query = async {
             let mut connection = PgConnection::connect_with(&self.owner_options).await?;
-            let empty = sqlx::query_scalar(
+            let is_empty = sqlx::query_scalar(
                 "SELECT NOT EXISTS (SELECT FROM pg_tables WHERE schemaname = $1)",
             )
             .bind(self.schema)
             .fetch_one(&mut connection)
             .await?;
             connection.close().await?;
-            Ok(empty)
+            Ok(is_empty)
         };
-        ask.await.map_err(|source| self.sql_error(source))
+        query.await.map_err(|source| self.sql_error(source))
     }
 
     /// Fills the schema, as its owner and in one transaction: killed at any
     /// moment it leaves all of it or nothing.
     ///
     /// # Errors
-    /// [`RecordedError`] where the script is none or the server refuses it.
+    /// Returns [`PrebuiltSchemaError`] if the script is not UTF-8 or the server rejects it.
     pub async fn load_script(&self, script: Vec<u8>) -> Result<(), PrebuiltSchemaError> {
         let script =
             String::from_utf8(script).map_err(|source| PrebuiltSchemaError::InvalidScript {

@@ -1,11 +1,11 @@
-//! Quoting in SQL that no statement can prepare.
+//! Quoting for SQL statements that cannot be prepared.
 
-/// A quoted SQL identifier.
+/// Quotes an SQL identifier.
 pub(crate) fn quote_identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// A quoted SQL string.
+/// Quotes an SQL string.
 pub(crate) fn quote_literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
@@ -15,7 +15,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quoting_leaves_no_way_out() {
+    fn quotes_in_names_and_texts_are_doubled() {
         assert_eq!(quote_identifier(r#"a"b"#), r#""a""b""#);
         assert_eq!(quote_literal("a'b"), "'a''b'");
     }

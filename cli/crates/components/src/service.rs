@@ -1,4 +1,4 @@
-//! The seven services: our own containers, which all look alike.
+//! The seven services: the project's own containers, which are configured alike.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::{
     rabbitmq, root_cause, service_log,
 };
 
-/// The name of the one that browsers and phones talk to.
+/// The name of the service for browsers and phones.
 pub const GATEWAY: &str = "gateway";
 
 /// A service.
@@ -22,13 +22,13 @@ pub const GATEWAY: &str = "gateway";
 pub struct ServiceComponent {
     name: &'static str,
     config: dm_config::ServiceConfig,
-    /// Beside what `dm.toml` says of this service: what it says of others.
+    /// The environment that depends on other components.
     environment: Vec<(String, String)>,
-    /// What it is handed over as files, by the variable that would hold it.
+    /// The secrets that it receives as files, by the corresponding variable.
     secrets: Vec<(&'static str, String)>,
 }
 
-/// The services of a configuration, in the order in which they are shown.
+/// Returns the services of a configuration, in display order.
 pub(super) fn service_components(config: &Config) -> impl Iterator<Item = ServiceComponent> {
     config
         .services
@@ -47,8 +47,8 @@ pub(super) fn service_components(config: &Config) -> impl Iterator<Item = Servic
         })
 }
 
-/// What a service proves with who it is: to its schema and the broker, or, the gateway, to
-/// Keycloak.
+/// Returns the secrets with which a service authenticates to its schema and the broker, or the
+/// gateway to Keycloak.
 fn service_secrets(
     config: &Config,
     name: &str,
@@ -60,12 +60,15 @@ fn service_secrets(
     }
     let database = service.database_password.as_ref();
     let broker = service.broker_password.as_ref();
-    let database = database.map(|it| ("POSTGRES_PASSWORD", it.to_postgres_password().into_owned()));
-    let broker = broker.map(|it| ("RABBITMQ_DEFAULT_PASS", it.reveal().to_owned()));
+    let database = database.map(|password| {
+        let password = password.to_postgres_password().into_owned();
+        ("POSTGRES_PASSWORD", password)
+    });
+    let broker = broker.map(|password| ("RABBITMQ_DEFAULT_PASS", password.reveal().to_owned()));
     database.into_iter().chain(broker).collect()
 }
 
-/// How a service reaches its schema and the broker.
+/// Returns the variables with which a service connects to its schema and the broker.
 fn service_environment(config: &Config, name: &str) -> Vec<(String, String)> {
     [
         ("POSTGRES_HOST", postgres::NAME.to_owned()),
@@ -81,7 +84,7 @@ fn service_environment(config: &Config, name: &str) -> Vec<(String, String)> {
     .into()
 }
 
-/// How the gateway reaches the others.
+/// Returns the variables with which the gateway connects to the other services and Keycloak.
 fn gateway_environment(config: &Config) -> Vec<(String, String)> {
     let services = config
         .services
@@ -107,7 +110,7 @@ fn gateway_environment(config: &Config) -> Vec<(String, String)> {
     .collect()
 }
 
-/// What a service answers when it is asked how it is.
+/// The response of a service's health check.
 #[derive(Debug, Deserialize)]
 struct HealthResponse {
     #[serde(default)]
@@ -125,7 +128,7 @@ impl Component for ServiceComponent {
     }
 
     fn start_dependencies(&self) -> &'static [&'static str] {
-        // The gateway looks for the others when it is asked for something.
+        // The gateway connects to the others with the first request.
         if self.name == GATEWAY {
             &[]
         } else {
@@ -171,8 +174,8 @@ impl Component for ServiceComponent {
             // The container's own network, whose ports are published on the loopback address.
             ("SERVER_ADDRESS".into(), "0.0.0.0".into()),
         ]);
-        // A peer that vanishes while something is on its way to it, such as the database of
-        // another machine, is given up after some 13 s and not after a quarter of an hour.
+        // A peer that vanishes with data in flight to it, e.g. a database on another machine,
+        // is given up after some 13 s and not after a quarter of an hour.
         spec.sysctls
             .insert("net.ipv4.tcp_retries2".into(), "5".into());
         if self.name == GATEWAY {
@@ -216,7 +219,7 @@ impl Component for ServiceComponent {
                 .map(|health| health.components)
                 .unwrap_or_default()
                 .into_iter()
-                .filter(|(_, part)| part.status != "UP")
+                .filter(|(_, component)| component.status != "UP")
                 .map(|(name, _)| name)
                 .collect();
             Err(ProbeError::NotReady(if down.is_empty() {
@@ -245,11 +248,13 @@ impl Component for ServiceComponent {
     }
 
     fn wait_timeout(&self) -> Option<Duration> {
-        self.config.wait_timeout.map(|wait| wait.as_duration())
+        self.config
+            .wait_timeout
+            .map(|timeout| timeout.as_duration())
     }
 }
 
-/// The address of a service on the host.
+/// Returns the address of a service on the host.
 ///
 /// `localhost` for the gateway, since cookies and the realm's redirect addresses
 /// belong to that name.

@@ -1,5 +1,5 @@
-//! Configuration before it has types: a tree in which every value knows its
-//! place. Layers are read into trees, and trees are laid over one another.
+//! The untyped configuration: a tree of values with their spans. Each layer is read into a
+//! tree, and the trees are merged.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +11,12 @@ use super::source::{SourceId, ValueSpan};
 /// The keys from the root to a value.
 pub(super) type KeyPath = Vec<String>;
 
-/// A value and its place.
+/// A value and its span.
 #[derive(Debug, Clone)]
 pub(super) struct ConfigNode {
     /// The value.
     pub value: ConfigValue,
-    /// Its place.
+    /// Its span in the source.
     pub span: ValueSpan,
 }
 
@@ -25,24 +25,24 @@ pub(super) struct ConfigNode {
 pub(super) enum ConfigValue {
     /// Keys and values.
     Table(BTreeMap<String, ConfigNode>),
-    /// Values in a row.
+    /// A list of values.
     Array(Vec<ConfigNode>),
     /// A string of a file.
     String(String),
-    /// A string from outside, which may stand for a number or a boolean.
+    /// A string from a variable or a flag, which may represent a number or a boolean.
     Untyped(String),
     /// A whole number.
     Integer(i64),
     /// A number with a fraction.
     Float(f64),
-    /// True or false.
+    /// A boolean.
     Boolean(bool),
-    /// Something that no key takes, by its description.
+    /// The description of a value that no key accepts.
     Unsupported(&'static str),
 }
 
 impl ConfigNode {
-    /// The tree of a parsed TOML document, which is source `source`.
+    /// Creates the tree of a parsed TOML document with the source id `source`.
     pub(crate) fn from_toml(source: SourceId, document: Spanned<DeTable<'_>>) -> Self {
         let span = document.span();
         Self {
@@ -55,20 +55,20 @@ impl ConfigNode {
         }
     }
 
-    /// The tree in which nothing but `path` is set, to `word`. Every table on
-    /// the way has the same place.
-    pub(crate) fn from_untyped(path: &[String], word: String, place: &ValueSpan) -> Self {
+    /// Creates a tree in which only `path` is set, to `text`. All tables on the path have the
+    /// same span.
+    pub(crate) fn from_untyped(path: &[String], text: String, span: &ValueSpan) -> Self {
         let leaf = Self {
-            value: ConfigValue::Untyped(word),
-            span: place.clone(),
+            value: ConfigValue::Untyped(text),
+            span: span.clone(),
         };
         path.iter().rev().fold(leaf, |inner, key| Self {
             value: ConfigValue::Table(BTreeMap::from([(key.clone(), inner)])),
-            span: place.clone(),
+            span: span.clone(),
         })
     }
 
-    /// The value at `path`.
+    /// Returns the value at `path`.
     pub(crate) fn get<S: AsRef<str>>(&self, path: &[S]) -> Option<&Self> {
         path.iter().try_fold(self, |node, key| match &node.value {
             ConfigValue::Table(entries) => entries.get(key.as_ref()),
@@ -77,8 +77,8 @@ impl ConfigNode {
         })
     }
 
-    /// Takes out the value at `path`, or the array that it is in. True where
-    /// there was one.
+    /// Removes the value at `path`, or the array that contains it. Returns whether there was
+    /// one.
     pub(crate) fn remove(&mut self, path: &[String]) -> bool {
         let Some((key, rest)) = path.split_first() else {
             return false;
@@ -86,45 +86,45 @@ impl ConfigNode {
         let ConfigValue::Table(entries) = &mut self.value else {
             return false;
         };
-        let inside_table = |node: &Self| matches!(node.value, ConfigValue::Table(_));
+        let is_table = |node: &Self| matches!(node.value, ConfigValue::Table(_));
         match entries.get_mut(key) {
-            Some(inner) if !rest.is_empty() && inside_table(inner) => inner.remove(rest),
+            Some(inner) if !rest.is_empty() && is_table(inner) => inner.remove(rest),
             Some(_) => entries.remove(key).is_some(),
             None => false,
         }
     }
 
-    /// Lays `over` on top: what it sets wins, and tables are joined. True where
-    /// it hides a value of another source than `base`.
-    pub(crate) fn merge(&mut self, over: &Self, base: SourceId) -> bool {
-        match (&mut self.value, &over.value) {
-            (ConfigValue::Table(below), ConfigValue::Table(above)) => {
-                let mut hides = false;
-                for (key, node) in above {
-                    match below.get_mut(key) {
-                        Some(existing) => hides |= existing.merge(node, base),
+    /// Merges `upper` into this tree: its values win, and tables are merged. Returns whether it
+    /// overrides a value of a source other than `base`.
+    pub(crate) fn merge(&mut self, upper: &Self, base: SourceId) -> bool {
+        match (&mut self.value, &upper.value) {
+            (ConfigValue::Table(entries), ConfigValue::Table(upper_entries)) => {
+                let mut overrides = false;
+                for (key, node) in upper_entries {
+                    match entries.get_mut(key) {
+                        Some(existing) => overrides |= existing.merge(node, base),
                         None => {
-                            below.insert(key.clone(), node.clone());
+                            entries.insert(key.clone(), node.clone());
                         }
                     }
                 }
-                self.span = over.span.clone();
-                hides
+                self.span = upper.span.clone();
+                overrides
             }
-            // A value in place of a table hides all that is in it.
+            // A value that replaces a table overrides all its values.
             (ConfigValue::Table(_), _) => {
-                *self = over.clone();
+                *self = upper.clone();
                 true
             }
             _ => {
-                let hides = self.span.source != base;
-                *self = over.clone();
-                hides
+                let overrides = self.span.source != base;
+                *self = upper.clone();
+                overrides
             }
         }
     }
 
-    /// Calls `visit` with every value that is no table, and its path.
+    /// Calls `visit` with every value that is not a table, and its path.
     pub(crate) fn for_each_leaf<'a>(&'a self, visit: &mut impl FnMut(&KeyPath, &'a Self)) {
         self.visit_leaves(&mut KeyPath::new(), visit);
     }
@@ -144,7 +144,7 @@ impl ConfigNode {
 }
 
 impl ConfigValue {
-    /// What a person calls such a value.
+    /// Returns the name of the type for messages.
     pub(crate) fn type_description(&self) -> &'static str {
         match self {
             Self::Table(_) => "a table",
@@ -157,7 +157,7 @@ impl ConfigValue {
         }
     }
 
-    /// The value as JSON has it.
+    /// Converts the value to JSON.
     pub(crate) fn to_json(&self) -> serde_json::Value {
         match self {
             Self::Table(entries) => entries
@@ -219,15 +219,15 @@ fn node_from_toml(
     }
 }
 
-/// A path as a person writes it: `postgres.port`, with quotes where a key has
-/// other than letters, digits, dashes and underscores.
+/// Formats a path: `postgres.port`. A key with characters other than letters, digits, dashes
+/// and underscores is quoted.
 pub(super) fn format_key_path<S: AsRef<str>>(path: &[S]) -> String {
-    let bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    let is_bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
     let keys: Vec<String> = path
         .iter()
         .map(AsRef::as_ref)
         .map(|key| {
-            if !key.is_empty() && key.chars().all(bare) {
+            if !key.is_empty() && key.chars().all(is_bare) {
                 key.to_owned()
             } else {
                 format!("{key:?}")

@@ -1,7 +1,7 @@
-//! From a tree to types, by serde: `serde_path_to_error` says at which path a failure is,
-//! `serde_ignored` which keys no type has, and the tree where in the sources that is. The
-//! deserializer below them is for what those of formats don't do: a failure keeps its kind,
-//! and strings from outside stand for numbers and booleans where those are wanted.
+//! Deserialization of a tree with serde: `serde_path_to_error` provides the path of an error,
+//! `serde_ignored` the keys that no type has, and the tree their spans in the sources. The
+//! deserializer below does what those of formats do not: an error keeps its kind, and strings
+//! from variables and flags are parsed as numbers and booleans if those are expected.
 
 use std::collections::BTreeMap;
 
@@ -12,62 +12,61 @@ use serde_path_to_error::Segment;
 use super::config_tree::{ConfigNode, ConfigValue, KeyPath};
 use super::source::ValueSpan;
 
-/// Why a tree is not a configuration.
+/// An error of a tree that is not a valid configuration.
 #[derive(Debug, Clone)]
 pub(super) struct DeserializeError {
-    /// What is wrong.
+    /// The kind of error.
     pub kind: DeserializeErrorKind,
-    /// The keys from the root to the value that is wrong.
+    /// The keys from the root to the invalid value.
     pub path: KeyPath,
-    /// Where that is written.
+    /// The span of the value in its source.
     pub span: ValueSpan,
 }
 
-/// What can be wrong with a value.
+/// The kind of a [`DeserializeError`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum DeserializeErrorKind {
     /// The table has no such key.
     UnknownKey,
-    /// No choice is called that.
+    /// The value is not one of the choices.
     UnknownVariant {
-        /// What it says.
+        /// The value.
         found: String,
         /// The choices.
         choices: &'static [&'static str],
     },
-    /// A key must be there and isn't.
+    /// A required key is missing.
     Missing {
         /// The key.
         key: &'static str,
     },
-    /// A value of another type.
+    /// The value has the wrong type.
     WrongType {
-        /// What a person calls the wanted type.
+        /// The name of the expected type.
         expected: String,
-        /// What a person calls the type that is there.
+        /// The name of the actual type.
         found: &'static str,
-        /// The value with its quotes taken off or put on, where that is all
-        /// that is wrong.
+        /// The value with quotes added or removed, if that makes it valid.
         suggestion: Option<String>,
     },
-    /// A value of the right type that isn't valid.
+    /// The value has the right type but is not valid.
     Invalid {
-        /// Why not.
+        /// The reason, as a lower-case fragment.
         reason: String,
-        /// What to write instead.
+        /// The valid alternative.
         help: Option<String>,
     },
-    /// A name that can't be one in its table.
+    /// The key is not valid in its table.
     InvalidKey {
-        /// Why not.
+        /// The reason, as a lower-case fragment.
         reason: String,
-        /// What to write instead.
+        /// The valid alternative.
         help: Option<String>,
     },
 }
 
 impl DeserializeErrorKind {
-    /// The same, of a key.
+    /// Converts the error of a value into that of a key.
     fn into_key_error(self) -> Self {
         match self {
             Self::Invalid { reason, help } => Self::InvalidKey { reason, help },
@@ -111,12 +110,9 @@ impl de::Error for DeserializeErrorKind {
         }
     }
 
-    fn unknown_variant(found: &str, known: &'static [&'static str]) -> Self {
+    fn unknown_variant(found: &str, choices: &'static [&'static str]) -> Self {
         let found = found.to_owned();
-        Self::UnknownVariant {
-            found,
-            choices: known,
-        }
+        Self::UnknownVariant { found, choices }
     }
 
     fn missing_field(key: &'static str) -> Self {
@@ -124,7 +120,7 @@ impl de::Error for DeserializeErrorKind {
     }
 }
 
-/// serde's name of a type in a person's words.
+/// Converts serde's name of a type into the name for messages.
 fn describe_type(expected: &str) -> String {
     match expected {
         "a map" => "a table".to_owned(),
@@ -135,30 +131,31 @@ fn describe_type(expected: &str) -> String {
     }
 }
 
-/// Reads a `T` from `tree`. Keys that it does not have are added to `unknown`.
+/// Deserializes a `T` from `tree`. Keys that it does not have are added to `unknown`.
 pub(super) fn deserialize<'de, T: de::Deserialize<'de>>(
     tree: &'de ConfigNode,
     unknown: &mut BTreeMap<KeyPath, ValueSpan>,
 ) -> Result<T, Box<DeserializeError>> {
-    let place = |path: &KeyPath| tree.get(path).map_or(&tree.span, |node| &node.span).clone();
-    let mut note = |ignored: serde_ignored::Path<'_>| {
+    let span_at = |path: &KeyPath| tree.get(path).map_or(&tree.span, |node| &node.span).clone();
+    let mut record_unknown = |ignored: serde_ignored::Path<'_>| {
         let path = ignored_key_path(&ignored);
-        let place = place(&path);
-        unknown.insert(path, place);
+        let span = span_at(&path);
+        unknown.insert(path, span);
     };
-    let reader = serde_ignored::Deserializer::new(NodeDeserializer(tree), &mut note);
-    serde_path_to_error::deserialize(reader).map_err(|error| {
+    let deserializer =
+        serde_ignored::Deserializer::new(NodeDeserializer(tree), &mut record_unknown);
+    serde_path_to_error::deserialize(deserializer).map_err(|error| {
         let path: KeyPath = error.path().iter().filter_map(segment_key).collect();
         Box::new(DeserializeError {
-            span: place(&path),
+            span: span_at(&path),
             path,
             kind: error.into_inner(),
         })
     })
 }
 
-/// The key or the index that a segment stands for. Choices have none: their place is that of
-/// their value.
+/// Returns the key or the index of a segment. Choices have none: their span is that of their
+/// value.
 fn segment_key(segment: &Segment) -> Option<String> {
     match segment {
         Segment::Map { key } => Some(key.clone()),
@@ -182,13 +179,13 @@ fn ignored_key_path(path: &serde_ignored::Path<'_>) -> KeyPath {
     path
 }
 
-/// A node, ready to be read.
+/// Deserializes a node.
 #[derive(Clone, Copy)]
 struct NodeDeserializer<'de>(&'de ConfigNode);
 
 impl NodeDeserializer<'_> {
     fn wrong_type<T>(self, expected: &str) -> Result<T, DeserializeErrorKind> {
-        let instead = match &self.0.value {
+        let suggestion = match &self.0.value {
             ConfigValue::String(text) if expected == "a whole number" => {
                 text.parse::<i64>().ok().map(|number| number.to_string())
             }
@@ -199,22 +196,22 @@ impl NodeDeserializer<'_> {
         Err(DeserializeErrorKind::WrongType {
             expected: expected.to_owned(),
             found: match &self.0.value {
-                // Everything from outside is a string: that is no news.
+                // Every value of a variable or a flag is a string, so its type says nothing.
                 ConfigValue::Untyped(_) => "not one",
                 value => value.type_description(),
             },
-            suggestion: instead,
+            suggestion,
         })
     }
 
-    /// The value that a word from outside stands for.
+    /// Parses the string of a variable or a flag.
     fn parse_untyped<T: std::str::FromStr>(
         self,
         expected: &str,
     ) -> Result<T, DeserializeErrorKind> {
         match &self.0.value {
-            ConfigValue::Untyped(word) => {
-                word.trim().parse().or_else(|_| self.wrong_type(expected))
+            ConfigValue::Untyped(text) => {
+                text.trim().parse().or_else(|_| self.wrong_type(expected))
             }
             _ => self.wrong_type(expected),
         }
@@ -229,7 +226,7 @@ impl<'de> IntoDeserializer<'de, DeserializeErrorKind> for NodeDeserializer<'de> 
     }
 }
 
-/// All whole numbers are read as the one kind that TOML has.
+/// Reads all whole numbers as `i64`, the only integer type of TOML.
 macro_rules! deserialize_as_i64 {
     ($($method:ident)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeserializeErrorKind> {
@@ -310,8 +307,8 @@ impl<'de> de::Deserializer<'de> for NodeDeserializer<'de> {
         visitor: V,
     ) -> Result<V::Value, DeserializeErrorKind> {
         match &self.0.value {
-            // How a variable or a flag takes back what a file sets.
-            ConfigValue::Untyped(word) if word.is_empty() => visitor.visit_none(),
+            // An empty variable or flag unsets the key of a file.
+            ConfigValue::Untyped(text) if text.is_empty() => visitor.visit_none(),
             _ => visitor.visit_some(self),
         }
     }
@@ -362,7 +359,7 @@ impl<'de> de::Deserializer<'de> for NodeDeserializer<'de> {
         unit unit_struct seq tuple tuple_struct identifier
     }
 
-    /// The value of an unknown key: the key is what is wrong, whatever the value is.
+    /// Accepts the value of an unknown key, because the error is the key.
     fn deserialize_ignored_any<V: Visitor<'de>>(
         self,
         visitor: V,
@@ -371,7 +368,8 @@ impl<'de> de::Deserializer<'de> for NodeDeserializer<'de> {
     }
 }
 
-/// The entries of a table. A key that can't be read is wrong itself, and not its value.
+/// Deserializes the entries of a table. An error of a key is an error of the key itself, not of
+/// its value.
 struct TableAccess<'de> {
     entries: std::collections::btree_map::Iter<'de, String, ConfigNode>,
     value: Option<&'de ConfigNode>,
@@ -398,7 +396,7 @@ impl<'de> de::MapAccess<'de> for TableAccess<'de> {
     ) -> Result<S::Value, DeserializeErrorKind> {
         match self.value.take() {
             Some(value) => seed.deserialize(NodeDeserializer(value)),
-            None => Err(de::Error::custom("a value was asked for before its key")),
+            None => Err(de::Error::custom("a value was requested before its key")),
         }
     }
 }
@@ -415,40 +413,40 @@ mod tests {
         count: Option<u16>,
     }
 
-    fn read(key: &str, word: &str) -> (Result<Sample, Box<DeserializeError>>, Vec<KeyPath>) {
-        let place = ValueSpan {
+    fn read(key: &str, text: &str) -> (Result<Sample, Box<DeserializeError>>, Vec<KeyPath>) {
+        let span = ValueSpan {
             source: 0,
             key: 0..1,
             value: 1..2,
         };
-        let tree = ConfigNode::from_untyped(&[key.to_owned()], word.to_owned(), &place);
+        let tree = ConfigNode::from_untyped(&[key.to_owned()], text.to_owned(), &span);
         let mut unknown = BTreeMap::new();
-        let read = deserialize(&tree, &mut unknown);
-        (read, unknown.into_keys().collect())
+        let result = deserialize(&tree, &mut unknown);
+        (result, unknown.into_keys().collect())
     }
 
     #[test]
-    fn words_stand_for_booleans_and_numbers() {
-        let read = |key, word| read(key, word).0.unwrap();
+    fn untyped_strings_are_parsed_as_booleans_and_numbers() {
+        let read = |key, text| read(key, text).0.unwrap();
         assert_eq!(read("switch", "true").switch, Some(true));
         assert_eq!(read("count", "7").count, Some(7));
         assert_eq!(read("count", "").count, None);
     }
 
     #[test]
-    fn faults_have_their_kind_and_place() {
-        let fault = read("switch", "maybe").0.unwrap_err();
-        assert!(matches!(fault.kind, DeserializeErrorKind::WrongType { .. }));
-        assert_eq!(fault.path, ["switch"]);
-        let fault = read("count", "70000").0.unwrap_err();
-        assert!(matches!(fault.kind, DeserializeErrorKind::Invalid { .. }));
-        assert_eq!(fault.path, ["count"]);
+    fn deserialize_errors_have_kind_and_path() {
+        let error = read("switch", "maybe").0.unwrap_err();
+        assert!(matches!(error.kind, DeserializeErrorKind::WrongType { .. }));
+        assert_eq!(error.path, ["switch"]);
+        let error = read("count", "70000").0.unwrap_err();
+        assert!(matches!(error.kind, DeserializeErrorKind::Invalid { .. }));
+        assert_eq!(error.path, ["count"]);
     }
 
     #[test]
-    fn unknown_keys_are_noted_and_end_nothing() {
-        let (read, unknown) = read("counts", "7");
-        assert_eq!(read.unwrap().count, None);
+    fn unknown_keys_are_recorded_without_an_error() {
+        let (result, unknown) = read("counts", "7");
+        assert_eq!(result.unwrap().count, None);
         assert_eq!(unknown, [["counts"]]);
     }
 }

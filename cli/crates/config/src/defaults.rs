@@ -4,10 +4,10 @@ use super::config_tree::ConfigNode;
 use super::layers::{ConfigLayers, LayerContent};
 use super::source::SourceKind;
 
-/// Their text.
+/// The built-in defaults as TOML.
 pub(super) const DEFAULTS_TOML: &str = include_str!("defaults.toml");
 
-/// The built-in defaults as a tree.
+/// Returns the built-in defaults as a tree.
 pub(super) fn defaults_tree() -> ConfigNode {
     let mut layers = ConfigLayers::default();
     layers.push_toml(
@@ -17,7 +17,7 @@ pub(super) fn defaults_tree() -> ConfigNode {
     );
     match layers.layers.pop().map(|layer| layer.content) {
         Some(LayerContent::Tree(tree)) => tree,
-        // Compiled in, and parsed by every test.
+        // The text is part of the binary, and every test parses it.
         _ => unreachable!("the built-in defaults are not valid TOML"),
     }
 }

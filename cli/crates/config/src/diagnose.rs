@@ -1,5 +1,5 @@
-//! From what is wrong to what a person is told: the sentence, the place with
-//! its caret, and the nearest right name, all in the spelling of the layer.
+//! Conversion of errors to diagnostics: the message, the span with its caret, and a suggestion,
+//! all in the spelling of the layer.
 
 use std::cell::OnceCell;
 use std::ops::Range;
@@ -18,31 +18,31 @@ use super::mask_source::mask_source;
 use super::source::{SourceId, SourceKind, ValueSpan};
 use super::validate::Violation;
 
-/// The most keys that a help text lists.
+/// The maximum number of keys that a help text lists.
 const MAX_LISTED_KEYS: usize = 16;
 
-/// Makes problems of faults.
+/// Converts errors to diagnostics.
 pub(super) struct Diagnoser<'a> {
     layers: &'a ConfigLayers,
-    /// Every key there is; only made where something is wrong.
+    /// All keys; generated only if there is an error.
     keys: OnceCell<Vec<json_schema::ConfigKey>>,
 }
 
-/// What a key is called in a help text, and in full.
+/// A suggested key: its name in a help text and its path.
 struct Suggestion {
     display_name: String,
     path: KeyPath,
 }
 
 impl Suggestion {
-    /// The path of the table that the key is in.
+    /// Returns the path of the key's table.
     fn table(&self) -> &[String] {
         self.path.split_last().map_or(&[], |(_, table)| table)
     }
 }
 
 impl<'a> Diagnoser<'a> {
-    /// A reporter of what is wrong in `layers`.
+    /// Creates a diagnoser for errors in `layers`.
     pub(crate) fn new(layers: &'a ConfigLayers) -> Self {
         Self {
             layers,
@@ -50,15 +50,15 @@ impl<'a> Diagnoser<'a> {
         }
     }
 
-    /// The problems of the layers that can't be read.
+    /// Returns the diagnostics of the layers that cannot be read.
     pub(crate) fn diagnose_unreadable_layers(&self) -> Vec<ConfigDiagnostic> {
-        let mut problems = Vec::new();
+        let mut diagnostics = Vec::new();
         for layer in &self.layers.layers {
             let source = self.masked_source(layer.source);
             match &layer.content {
                 LayerContent::Tree(_) => {}
                 LayerContent::SyntaxErrors(errors) => {
-                    problems.extend(errors.iter().map(|(message, span)| ConfigDiagnostic {
+                    diagnostics.extend(errors.iter().map(|(message, span)| ConfigDiagnostic {
                         code: ErrorCode::ConfigSyntax,
                         message: format!("invalid TOML: {message}"),
                         help: None,
@@ -71,81 +71,73 @@ impl<'a> Diagnoser<'a> {
                 LayerContent::Unreadable {
                     message,
                     help,
-                    span: at,
-                } => problems.push(ConfigDiagnostic {
+                    span,
+                } => diagnostics.push(ConfigDiagnostic {
                     code: ErrorCode::ConfigUnreadable,
                     message: message.clone(),
                     help: Some(help.clone()),
                     key: None,
                     source: Some(source),
-                    labels: vec![(at.clone(), None)],
-                    position: Some((layer.source, at.start)),
+                    labels: vec![(span.clone(), None)],
+                    position: Some((layer.source, span.start)),
                 }),
             }
         }
-        problems
+        diagnostics
     }
 
-    /// The problem that `fault` is, and whether it is an error; else it is worth
-    /// a warning only.
-    pub(crate) fn diagnose_error(&self, fault: &DeserializeError) -> (ConfigDiagnostic, bool) {
-        let DeserializeError {
-            kind,
-            path,
-            span: place,
-        } = fault;
+    /// Returns the diagnostic of an error, and whether it is an error or only a warning.
+    pub(crate) fn diagnose_error(&self, error: &DeserializeError) -> (ConfigDiagnostic, bool) {
+        let DeserializeError { kind, path, span } = error;
         let caret = match kind {
-            DeserializeErrorKind::InvalidKey { .. } => &place.key,
-            _ => &place.value,
+            DeserializeErrorKind::InvalidKey { .. } => &span.key,
+            _ => &span.value,
         };
         let name = format_key_path(path);
         let (code, message, label, help) = match kind {
-            DeserializeErrorKind::UnknownKey => return self.diagnose_unknown_key(path, place),
-            DeserializeErrorKind::UnknownVariant {
-                found,
-                choices: known,
-            } => (
+            DeserializeErrorKind::UnknownKey => return self.diagnose_unknown_key(path, span),
+            DeserializeErrorKind::UnknownVariant { found, choices } => (
                 ErrorCode::ConfigInvalidValue,
                 format!("`{found}` is not a choice for {name}"),
-                closest_match(found, *known).map(|choice| format!("did you mean `{choice}`?")),
-                Some(format!("write {}", join_with_or(known))),
+                closest_match(found, *choices).map(|choice| format!("did you mean `{choice}`?")),
+                Some(format!("write {}", join_with_or(choices))),
             ),
             DeserializeErrorKind::Missing { key } => {
-                let mut full = path.clone();
-                full.push((*key).to_owned());
-                let message = format!("{} is missing", format_key_path(&full));
+                let mut missing_path = path.clone();
+                missing_path.push((*key).to_owned());
+                let message = format!("{} is missing", format_key_path(&missing_path));
                 let help = format!(
                     "{name} requires this key: set {}",
-                    self.spell_key(place.source, &full)
+                    self.spell_key(span.source, &missing_path)
                 );
-                let key_only = vec![(self.table_key_span(path, place), None)];
-                let mut problem = self.new_diagnostic(
-                    Some(place.source),
+                let labels = vec![(self.table_key_span(path, span), None)];
+                let mut diagnostic = self.new_diagnostic(
+                    Some(span.source),
                     ErrorCode::ConfigMissingKey,
                     message,
-                    key_only,
+                    labels,
                 );
-                problem.help = Some(help);
-                problem.key = Some(format_key_path(&full));
-                return (problem, true);
+                diagnostic.help = Some(help);
+                diagnostic.key = Some(format_key_path(&missing_path));
+                return (diagnostic, true);
             }
             DeserializeErrorKind::WrongType {
                 expected,
                 found,
-                suggestion: instead,
+                suggestion,
             } => {
-                // The value of a secret isn't repeated.
-                let secret = self.secret_paths().any(|key| key == path);
-                let instead = instead.as_ref().filter(|_| !secret);
-                let quotes = secret && expected == "a string";
-                let is_file = self.source_kind(place) == Some(SourceKind::File);
+                // The value of a secret is not repeated.
+                let is_secret = self.secret_paths().any(|key| key == path);
+                let suggestion = suggestion.as_ref().filter(|_| !is_secret);
+                let needs_quotes = is_secret && expected == "a string";
+                let is_file = self.source_kind(span) == Some(SourceKind::File);
                 (
                     ErrorCode::ConfigWrongType,
                     format!("{name} must be {expected}"),
                     Some(format!("this is {found}")),
-                    match instead {
-                        Some(instead) => Some(format!("write {instead}")),
-                        None if quotes => Some("put it in quotes".to_owned()),
+                    match suggestion {
+                        Some(suggestion) => Some(format!("write {suggestion}")),
+                        None if needs_quotes => Some("put it in quotes".to_owned()),
                         None if expected == "a table" && is_file => {
                             Some(format!("write [{name}] and its keys on the lines below"))
                         }
@@ -165,20 +157,20 @@ impl<'a> Diagnoser<'a> {
             ),
         };
         let labels = vec![(caret.clone(), label)];
-        let mut problem = self.new_diagnostic(Some(place.source), code, message, labels);
-        problem.help = help;
-        problem.key = Some(name);
-        (problem, true)
+        let mut diagnostic = self.new_diagnostic(Some(span.source), code, message, labels);
+        diagnostic.help = help;
+        diagnostic.key = Some(name);
+        (diagnostic, true)
     }
 
-    fn diagnose_unknown_key(&self, path: &KeyPath, place: &ValueSpan) -> (ConfigDiagnostic, bool) {
-        let kind = self.source_kind(place);
+    fn diagnose_unknown_key(&self, path: &KeyPath, span: &ValueSpan) -> (ConfigDiagnostic, bool) {
+        let kind = self.source_kind(span);
         let table = path.split_last().map_or(&[][..], |(_, table)| table);
         let known = self.child_keys(table);
         let suggestion = self.suggest_key(path, &known, kind);
         let key = path.last().map_or("", String::as_str);
-        let written = self.key_as_written(place);
-        let (message, certain) = match kind {
+        let written = self.key_as_written(span);
+        let (message, is_error) = match kind {
             Some(SourceKind::Variable) if written.contains("__") || suggestion.is_some() => {
                 (format!("unknown variable `{written}`"), true)
             }
@@ -204,31 +196,30 @@ impl<'a> Diagnoser<'a> {
                 format_key_path(suggestion.table())
             )),
             _ if known.len() <= MAX_LISTED_KEYS => {
-                let place = if table.is_empty() {
+                let scope = if table.is_empty() {
                     "the sections".to_owned()
                 } else {
                     format!("the keys of [{}]", format_key_path(table))
                 };
-                Some(format!("{place} are {}", known.join(", ")))
+                Some(format!("{scope} are {}", known.join(", ")))
             }
             _ => None,
         };
         let label =
             suggestion.map(|suggestion| format!("did you mean `{}`?", suggestion.display_name));
-        let mut problem = self.new_diagnostic(
-            Some(place.source),
+        let mut diagnostic = self.new_diagnostic(
+            Some(span.source),
             ErrorCode::ConfigUnknownKey,
             message,
-            vec![(place.key.clone(), label)],
+            vec![(span.key.clone(), label)],
         );
-        problem.help = help;
-        problem.key = Some(format_key_path(path));
-        (problem, certain)
+        diagnostic.help = help;
+        diagnostic.key = Some(format_key_path(path));
+        (diagnostic, is_error)
     }
 
-    /// The key that was meant by the unknown one at `path`: in a file one of the
-    /// same table, elsewhere one of all; and then one of the same name in
-    /// another table.
+    /// Returns the most similar key to the unknown one at `path`: in a file a key of the same
+    /// table, in a variable or a flag any key; otherwise a key of the same name in another table.
     fn suggest_key(
         &self,
         path: &KeyPath,
@@ -240,34 +231,34 @@ impl<'a> Diagnoser<'a> {
         let by_full_name = |spell: &dyn Fn(&KeyPath) -> String| {
             let names: Vec<String> = all.iter().map(|key| spell(&key.path)).collect();
             let written = spell(path);
-            let found = closest_match(&written, &names)?;
-            let index = names.iter().position(|name| name == found)?;
+            let closest = closest_match(&written, &names)?;
+            let index = names.iter().position(|name| name == closest)?;
             Some(Suggestion {
-                display_name: found.to_owned(),
+                display_name: closest.to_owned(),
                 path: all.get(index)?.path.clone(),
             })
         };
         match kind {
             Some(SourceKind::Variable) => return by_full_name(&|path| variable_name(path)),
             Some(SourceKind::Flag) => {
-                if let Some(found) = by_full_name(&|path| format_key_path(path)) {
-                    return Some(found);
+                if let Some(suggestion) = by_full_name(&|path| format_key_path(path)) {
+                    return Some(suggestion);
                 }
             }
             _ => {}
         }
-        if let Some(found) = closest_match(key, known) {
-            let mut full = path.clone();
-            full.pop();
-            full.push(found.to_owned());
-            let short = if kind == Some(SourceKind::Flag) {
-                format_key_path(&full)
+        if let Some(closest) = closest_match(key, known) {
+            let mut closest_path = path.clone();
+            closest_path.pop();
+            closest_path.push(closest.to_owned());
+            let display_name = if kind == Some(SourceKind::Flag) {
+                format_key_path(&closest_path)
             } else {
-                found.to_owned()
+                closest.to_owned()
             };
             return Some(Suggestion {
-                display_name: short,
-                path: full,
+                display_name,
+                path: closest_path,
             });
         }
         let all = all.iter().map(|key| &key.path);
@@ -281,51 +272,56 @@ impl<'a> Diagnoser<'a> {
         }
     }
 
-    /// The problem of two keys, or of one, that don't go with the rest. The key
-    /// of the highest layer, the last one in it, is the one to change.
+    /// Returns the diagnostic of a violation. It points to the key of the highest layer, and to
+    /// the last one in that layer.
     pub(crate) fn diagnose_violation(
         &self,
         tree: &ConfigNode,
-        conflict: &Violation,
+        violation: &Violation,
     ) -> ConfigDiagnostic {
-        let mut placed: Vec<(&KeyPath, &ValueSpan)> = conflict
+        let mut located_keys: Vec<(&KeyPath, &ValueSpan)> = violation
             .keys
             .iter()
             .filter_map(|path| Some((path, &tree.get(path)?.span)))
             .collect();
-        placed.sort_by_key(|(_, place)| (place.source, place.value.start));
-        let Some((blamed, others)) = placed.split_last() else {
-            return self.new_diagnostic(None, conflict.code, conflict.message.clone(), Vec::new());
+        located_keys.sort_by_key(|(_, span)| (span.source, span.value.start));
+        let Some((primary, others)) = located_keys.split_last() else {
+            return self.new_diagnostic(
+                None,
+                violation.code,
+                violation.message.clone(),
+                Vec::new(),
+            );
         };
-        let (path, place) = *blamed;
-        let mut labels = vec![(place.value.clone(), None)];
-        let mut elsewhere = Vec::new();
-        for (other, at) in others {
-            if at.source == place.source {
+        let (path, span) = *primary;
+        let mut labels = vec![(span.value.clone(), None)];
+        let mut help = vec![violation.help.clone()];
+        for (other_path, other_span) in others {
+            if other_span.source == span.source {
                 labels.push((
-                    at.value.clone(),
-                    Some(format!("{} is here", format_key_path(other))),
+                    other_span.value.clone(),
+                    Some(format!("{} is here", format_key_path(other_path))),
                 ));
-            } else if let Some(source) = self.layers.sources.get(at.source) {
+            } else if let Some(source) = self.layers.sources.get(other_span.source) {
                 let origin = match source.kind {
                     SourceKind::Defaults => "a built-in default".to_owned(),
-                    _ => format!("set by {}", source.origin_at(at.key.start)),
+                    _ => format!("set by {}", source.origin_at(other_span.key.start)),
                 };
-                elsewhere.push(format!("{} is {origin}", format_key_path(other)));
+                help.push(format!("{} is {origin}", format_key_path(other_path)));
             }
         }
-        let mut problem = self.new_diagnostic(
-            Some(place.source),
-            conflict.code,
-            conflict.message.clone(),
+        let mut diagnostic = self.new_diagnostic(
+            Some(span.source),
+            violation.code,
+            violation.message.clone(),
             labels,
         );
-        elsewhere.insert(0, conflict.help.clone());
-        problem.help = Some(elsewhere.join("; "));
-        problem.key = Some(format_key_path(path));
-        problem
+        diagnostic.help = Some(help.join("; "));
+        diagnostic.key = Some(format_key_path(path));
+        diagnostic
     }
 
+    /// Creates a diagnostic whose position is that of the first label.
     fn new_diagnostic(
         &self,
         source: Option<SourceId>,
@@ -345,7 +341,7 @@ impl<'a> Diagnoser<'a> {
         }
     }
 
-    /// The text of a source as it may be shown.
+    /// Returns the text of a source with its secrets masked.
     fn masked_source(&self, id: SourceId) -> NamedSource<Arc<str>> {
         let Some(source) = self.layers.sources.get(id) else {
             return NamedSource::new("", "".into());
@@ -363,11 +359,11 @@ impl<'a> Diagnoser<'a> {
         NamedSource::new(&source.name, text.into())
     }
 
-    fn source_kind(&self, place: &ValueSpan) -> Option<SourceKind> {
-        Some(self.layers.sources.get(place.source)?.kind)
+    fn source_kind(&self, span: &ValueSpan) -> Option<SourceKind> {
+        Some(self.layers.sources.get(span.source)?.kind)
     }
 
-    /// A key in the spelling of a source.
+    /// Returns a key in the spelling of a source.
     fn spell_key(&self, source: SourceId, path: &KeyPath) -> String {
         match self.layers.sources.get(source).map(|source| source.kind) {
             Some(SourceKind::Variable) => variable_name(path),
@@ -375,45 +371,45 @@ impl<'a> Diagnoser<'a> {
         }
     }
 
-    /// The key as it is written at `place`.
-    fn key_as_written(&self, place: &ValueSpan) -> &str {
+    /// Returns the key as it is written at `span`.
+    fn key_as_written(&self, span: &ValueSpan) -> &str {
         self.layers
             .sources
-            .get(place.source)
-            .and_then(|source| source.text.get(place.key.clone()))
+            .get(span.source)
+            .and_then(|source| source.text.get(span.key.clone()))
             .unwrap_or("")
     }
 
-    /// Where a table is named, for a problem of the table as a whole.
-    fn table_key_span(&self, path: &KeyPath, place: &ValueSpan) -> Range<usize> {
+    /// Returns the span of a table's key, for an error of the complete table.
+    fn table_key_span(&self, path: &KeyPath, span: &ValueSpan) -> Range<usize> {
         let in_layer = self
             .layers
             .layers
             .iter()
             .find_map(|layer| match &layer.content {
-                LayerContent::Tree(tree) if layer.source == place.source => tree.get(path),
+                LayerContent::Tree(tree) if layer.source == span.source => tree.get(path),
                 _ => None,
             });
-        in_layer.map_or_else(|| place.key.clone(), |node| node.span.key.clone())
+        in_layer.map_or_else(|| span.key.clone(), |node| node.span.key.clone())
     }
 
     fn all_keys(&self) -> &[json_schema::ConfigKey] {
         self.keys.get_or_init(json_schema::config_keys)
     }
 
-    /// The keys that hold secrets.
+    /// Returns the paths of the keys with secret values.
     fn secret_paths(&self) -> impl Iterator<Item = &KeyPath> {
-        let secret = self.all_keys().iter().filter(|key| key.is_secret());
-        secret.map(|key| &key.path)
+        let secret_keys = self.all_keys().iter().filter(|key| key.is_secret());
+        secret_keys.map(|key| &key.path)
     }
 
-    /// The keys and tables in a table, in the order of the types.
+    /// Returns the keys and tables in a table, in the order of the types.
     fn child_keys(&self, table: &[String]) -> Vec<&str> {
-        let below = self.all_keys().iter().filter_map(|key| {
+        let names = self.all_keys().iter().filter_map(|key| {
             let rest = key.path.strip_prefix(table)?;
             rest.first().map(String::as_str)
         });
-        let mut keys: Vec<&str> = below.collect();
+        let mut keys: Vec<&str> = names.collect();
         keys.dedup();
         keys
     }

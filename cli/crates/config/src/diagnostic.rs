@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, as a person is told.
+//! Errors of a configuration, as the user sees them.
 
 use std::fmt;
 use std::io;
@@ -11,7 +11,7 @@ use dm_core::error_code::ErrorCode;
 use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
 use thiserror::Error;
 
-/// One thing that is wrong with a configuration, and where.
+/// An error in a configuration, with its location.
 #[derive(Debug, Clone)]
 pub struct ConfigDiagnostic {
     pub(super) code: ErrorCode,
@@ -20,19 +20,19 @@ pub struct ConfigDiagnostic {
     pub(super) key: Option<String>,
     pub(super) source: Option<NamedSource<Arc<str>>>,
     pub(super) labels: Vec<(Range<usize>, Option<String>)>,
-    /// The index of the source, and the byte in it: what problems are sorted by.
+    /// The index of the source and the byte offset in it, by which diagnostics are sorted.
     pub(super) position: Option<(usize, usize)>,
 }
 
 impl ConfigDiagnostic {
-    /// The stable name of the kind of problem.
+    /// Returns the stable code of the error.
     #[must_use]
     #[cfg(test)]
     pub(crate) fn code(&self) -> ErrorCode {
         self.code
     }
 
-    /// The key that it is about, e.g. `postgres.port`.
+    /// Returns the key of the error, e.g. `postgres.port`.
     #[must_use]
     #[cfg(test)]
     pub(crate) fn key(&self) -> Option<&str> {
@@ -75,18 +75,18 @@ impl Diagnostic for ConfigDiagnostic {
     }
 }
 
-/// Everything that is wrong with a configuration; at least one problem.
+/// All errors of a configuration, at least one.
 #[derive(Debug, Clone)]
 pub struct ConfigDiagnostics(Vec<ConfigDiagnostic>);
 
 impl ConfigDiagnostics {
-    /// The problems, in order: those without a place first, then by source and
-    /// place.
-    pub(super) fn new(mut problems: Vec<ConfigDiagnostic>) -> Self {
-        problems.sort_by_key(|problem| problem.position);
-        Self(problems)
+    /// Sorts the diagnostics: first those without a position, then by source and position.
+    pub(super) fn new(mut diagnostics: Vec<ConfigDiagnostic>) -> Self {
+        diagnostics.sort_by_key(|diagnostic| diagnostic.position);
+        Self(diagnostics)
     }
 
+    /// Returns the diagnostic if there is exactly one.
     fn single(&self) -> Option<&ConfigDiagnostic> {
         match self.0.as_slice() {
             [only] => Some(only),
@@ -106,7 +106,7 @@ impl fmt::Display for ConfigDiagnostics {
 
 impl std::error::Error for ConfigDiagnostics {}
 
-/// A single problem is the diagnostic itself; several are related to a headline.
+/// A single error is shown as itself. Several are shown below a summary.
 impl Diagnostic for ConfigDiagnostics {
     fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
         match self.single() {
@@ -131,55 +131,58 @@ impl Diagnostic for ConfigDiagnostics {
         if self.0.len() < 2 {
             return None;
         }
-        let related = self.0.iter().map(|problem| problem as &dyn Diagnostic);
+        let related = self
+            .0
+            .iter()
+            .map(|diagnostic| diagnostic as &dyn Diagnostic);
         Some(Box::new(related))
     }
 }
 
-/// Why there is no configuration.
+/// An error of loading a configuration.
 #[derive(Debug, Error)]
 pub enum ConfigError {
-    /// No directory from `from` upwards holds a `dm.toml`.
+    /// No directory from `from` upwards contains a `dm.toml`.
     #[error("no dm.toml in {} or any directory above it", from.display())]
     ProjectNotFound {
-        /// Where the search began.
+        /// The directory in which the search began.
         from: PathBuf,
     },
-    /// The directory that was named holds no `dm.toml`.
+    /// The given directory does not contain a `dm.toml`.
     #[error("no dm.toml in {}", directory.display())]
     NotAProject {
         /// The directory.
         directory: PathBuf,
     },
-    /// A file is there and can't be read.
+    /// A file exists but cannot be read.
     #[error("could not read {}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
-    /// Something is wrong in a file, a variable or a flag.
+    /// A file, a variable or a flag is not valid.
     #[error(transparent)]
     Invalid(ConfigDiagnostics),
-    /// A key was asked for that there isn't.
+    /// The requested key does not exist.
     #[error("there is no key `{key}`")]
     UnknownKey {
         /// The key.
         key: String,
-        /// The nearest right one.
+        /// The most similar key.
         suggestion: Option<String>,
     },
 }
 
 impl ConfigError {
-    /// The problems that were found, where the configuration is invalid.
+    /// Returns the diagnostics, if the configuration is invalid.
     #[must_use]
     #[cfg(test)]
     pub(crate) fn diagnostics(&self) -> &[ConfigDiagnostic] {
         match self {
-            Self::Invalid(problems) => &problems.0,
+            Self::Invalid(diagnostics) => &diagnostics.0,
             _ => &[],
         }
     }
@@ -190,7 +193,7 @@ impl UserError for ConfigError {
         match self {
             Self::ProjectNotFound { .. } | Self::NotAProject { .. } => ErrorCode::ConfigNoProject,
             Self::Unreadable { .. } => ErrorCode::ConfigUnreadable,
-            Self::Invalid(problems) => problems
+            Self::Invalid(diagnostics) => diagnostics
                 .single()
                 .map_or(ErrorCode::ConfigInvalid, |only| only.code),
             Self::UnknownKey { .. } => ErrorCode::ConfigNoSuchKey,
@@ -215,11 +218,8 @@ impl UserError for ConfigError {
             Self::Invalid(_) => {
                 vec!["see docs/configuration.md for all keys".into()]
             }
-            Self::UnknownKey {
-                suggestion: nearest,
-                ..
-            } => match nearest {
-                Some(nearest) => vec![format!("dm config show {nearest}")],
+            Self::UnknownKey { suggestion, .. } => match suggestion {
+                Some(suggestion) => vec![format!("dm config show {suggestion}")],
                 None => vec!["dm config show".into()],
             },
         }
@@ -227,7 +227,7 @@ impl UserError for ConfigError {
 
     fn diagnostic(&self) -> Option<&dyn Diagnostic> {
         match self {
-            Self::Invalid(problems) => Some(problems),
+            Self::Invalid(diagnostics) => Some(diagnostics),
             _ => None,
         }
     }

@@ -1,4 +1,4 @@
-//! Every effective value and where it comes from.
+//! The effective values and their origins.
 
 use dm_core::mask::{self, MASK};
 use dm_core::suggest::closest_match;
@@ -11,53 +11,51 @@ use super::json_schema;
 use super::load::LoadedConfig;
 use super::source::ValueOrigin;
 
-/// One key with its effective value.
+/// A key with its effective value.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct EffectiveValue {
     /// The dotted key.
     pub key: String,
-    /// Its value; null where it has none. A secret is masked unless it was to be
-    /// revealed.
+    /// The value, or null if the key has none. A secret is masked unless it is revealed.
     pub value: Value,
-    /// Where the value comes from; null where there is none.
+    /// The origin of the value, or null if there is none.
     pub origin: Option<ValueOrigin>,
-    /// True for a secret.
+    /// Whether the value is a secret.
     pub secret: bool,
 }
 
 impl LoadedConfig {
-    /// All effective values in the order of the reference, or those of one key
-    /// or section. Secrets are masked unless `reveal` is set.
+    /// Returns the effective values of all keys in the order of the reference, or of one key or
+    /// section. Secrets are masked unless `reveal` is set.
     ///
     /// # Errors
-    ///
-    /// Where there is no such key or section.
+    /// Returns [`ConfigError::UnknownKey`] if there is no such key or section.
     pub fn effective_values(
         &self,
         key: Option<&str>,
         reveal: bool,
     ) -> Result<Vec<EffectiveValue>, ConfigError> {
         let mut entries = Vec::new();
-        for known in json_schema::config_keys() {
-            self.push_effective_values(&known, reveal, &mut entries);
+        for key in json_schema::config_keys() {
+            self.push_effective_values(&key, reveal, &mut entries);
         }
-        let Some(wanted) = key else {
+        let Some(requested) = key else {
             return Ok(entries);
         };
-        let below = format!("{wanted}.");
-        let (found, others): (Vec<_>, Vec<_>) = entries
+        let prefix = format!("{requested}.");
+        let (matching, others): (Vec<_>, Vec<_>) = entries
             .into_iter()
-            .partition(|entry| entry.key == wanted || entry.key.starts_with(&below));
-        if found.is_empty() {
+            .partition(|entry| entry.key == requested || entry.key.starts_with(&prefix));
+        if matching.is_empty() {
             return Err(ConfigError::UnknownKey {
-                suggestion: suggest_key(wanted, &others),
-                key: wanted.to_owned(),
+                suggestion: suggest_key(requested, &others),
+                key: requested.to_owned(),
             });
         }
-        Ok(found)
+        Ok(matching)
     }
 
-    /// Adds the value of `key`, or the values in the table that it is.
+    /// Adds the value of `key`, or its values if it is a table.
     fn push_effective_values(
         &self,
         key: &json_schema::ConfigKey,
@@ -76,9 +74,9 @@ impl LoadedConfig {
         };
         match &node.value {
             config_tree::ConfigValue::Table(inner) if !inner.is_empty() => {
-                node.for_each_leaf(&mut |below, leaf| {
-                    let full: KeyPath = path.iter().chain(below).cloned().collect();
-                    entries.push(self.effective_value(&full, leaf, key.is_secret(), reveal));
+                node.for_each_leaf(&mut |subpath, leaf| {
+                    let leaf_path: KeyPath = path.iter().chain(subpath).cloned().collect();
+                    entries.push(self.effective_value(&leaf_path, leaf, key.is_secret(), reveal));
                 });
             }
             _ => entries.push(self.effective_value(path, node, key.is_secret(), reveal)),
@@ -107,23 +105,28 @@ impl LoadedConfig {
     }
 }
 
-/// The key or section that was most likely meant by `wanted`.
-fn suggest_key(wanted: &str, entries: &[EffectiveValue]) -> Option<String> {
+/// Returns the key or section that is most similar to `requested`.
+fn suggest_key(requested: &str, entries: &[EffectiveValue]) -> Option<String> {
     let mut names: Vec<&str> = Vec::new();
     for entry in entries {
-        // A section is as good a name as a key.
-        names.extend(entry.key.match_indices('.').map(|(at, _)| &entry.key[..at]));
+        // The names of sections are candidates as well.
+        names.extend(
+            entry
+                .key
+                .match_indices('.')
+                .map(|(dot, _)| &entry.key[..dot]),
+        );
         names.push(&entry.key);
     }
-    let last_of_only = || {
-        let tail = format!(".{wanted}");
-        let mut same = names.iter().filter(|name| name.ends_with(&tail));
-        match (same.next(), same.next()) {
+    let only_with_suffix = || {
+        let suffix = format!(".{requested}");
+        let mut matching = names.iter().filter(|name| name.ends_with(&suffix));
+        match (matching.next(), matching.next()) {
             (Some(only), None) => Some(*only),
             _ => None,
         }
     };
-    closest_match(wanted, names.iter().copied())
-        .or_else(last_of_only)
+    closest_match(requested, names.iter().copied())
+        .or_else(only_with_suffix)
         .map(str::to_owned)
 }

@@ -7,17 +7,17 @@ use serde_json::{Map, Value, json};
 use super::config_tree::KeyPath;
 use super::model::Config;
 
-/// One key of the configuration.
+/// A key of the configuration.
 #[derive(Debug, Clone)]
 pub(super) struct ConfigKey {
-    /// From the root to it.
+    /// The path from the root.
     pub path: KeyPath,
     /// Its schema.
     pub schema: Map<String, Value>,
 }
 
-/// The JSON Schema of `dm.toml`, as `docs/dm.schema.json` holds it. Every key is
-/// optional, and its default is noted.
+/// Returns the JSON Schema of `dm.toml`, the content of `docs/dm.schema.json`. Every key is
+/// optional and has its default.
 #[must_use]
 pub fn json_schema() -> Value {
     let mut schema = generate_schema();
@@ -29,13 +29,13 @@ pub fn json_schema() -> Value {
     schema
 }
 
-/// The JSON Schema as text, indented, with a line feed at its end.
+/// Returns the JSON Schema as indented text with a trailing line feed.
 #[must_use]
 pub fn json_schema_text() -> String {
     format!("{:#}\n", json_schema())
 }
 
-/// All keys in the order of the types, those without a value included.
+/// Returns all keys in the order of the types, including those without a value.
 pub(super) fn config_keys() -> Vec<ConfigKey> {
     let mut keys = Vec::new();
     collect_keys(&generate_schema(), &mut KeyPath::new(), &mut keys);
@@ -43,20 +43,20 @@ pub(super) fn config_keys() -> Vec<ConfigKey> {
 }
 
 impl ConfigKey {
-    /// True where it holds a secret.
+    /// Returns whether the value is a secret.
     pub(crate) fn is_secret(&self) -> bool {
-        let is_set = |mark: Option<&Value>| mark == Some(&Value::Bool(true));
-        // The schema of an option may have that of its value as one of two.
+        let is_true = |flag: Option<&Value>| flag == Some(&Value::Bool(true));
+        // The schema of an option may contain that of its value as one of two alternatives.
         let choices = self.schema.get("anyOf").and_then(Value::as_array);
-        is_set(self.schema.get("writeOnly"))
+        is_true(self.schema.get("writeOnly"))
             || choices
                 .into_iter()
                 .flatten()
-                .any(|choice| is_set(choice.get("writeOnly")))
+                .any(|choice| is_true(choice.get("writeOnly")))
     }
 }
 
-/// What schemars makes of the types.
+/// Returns the schema that schemars generates from the types.
 fn generate_schema() -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.inline_subschemas = true;
@@ -74,8 +74,7 @@ fn generate_schema() -> Value {
     Value::Object(root)
 }
 
-/// The schema of a table's entries, if `schema` is one of a table with known
-/// keys.
+/// Returns the schemas of a table's keys, if `schema` is that of a table with known keys.
 fn properties(schema: &Value) -> Option<&Map<String, Value>> {
     schema.get("properties")?.as_object()
 }
@@ -97,7 +96,7 @@ fn collect_keys(schema: &Value, path: &mut KeyPath, keys: &mut Vec<ConfigKey>) {
     }
 }
 
-/// The schema of `T` in that of `Option<T>`, which allows null beside it.
+/// Returns the schema of `T` from that of `Option<T>`, which also allows null.
 fn unwrap_option_schema(schema: &Value) -> &Value {
     schema
         .get("anyOf")
@@ -106,8 +105,8 @@ fn unwrap_option_schema(schema: &Value) -> &Value {
         .unwrap_or(schema)
 }
 
-/// Makes the schema one of files: TOML has no null, no key is required, as the
-/// defaults have them all, and each has its default noted.
+/// Converts the schema of the types into one of files: without null, which TOML does not have,
+/// with the defaults, and without required keys, because the defaults contain them.
 fn complete_schema(schema: &mut Value, default: Option<&Value>) {
     strip_null(schema);
     join_description_lines(schema);
@@ -118,7 +117,7 @@ fn complete_schema(schema: &mut Value, default: Option<&Value>) {
         for (key, schema) in properties {
             complete_schema(schema, default.and_then(|default| default.get(key)));
         }
-        // Those of credentials are: they have no defaults.
+        // The keys of credentials stay required, because they have no defaults.
         if default.is_some() {
             entries.remove("required");
         }
@@ -130,7 +129,7 @@ fn complete_schema(schema: &mut Value, default: Option<&Value>) {
     }
 }
 
-/// Takes out what schemars adds for `None`.
+/// Removes the null that schemars adds for `None`.
 fn strip_null(schema: &mut Value) {
     let Some(entries) = schema.as_object_mut() else {
         return;
@@ -154,7 +153,7 @@ fn strip_null(schema: &mut Value) {
     }
 }
 
-/// Joins the lines of a doc comment: they are broken for the source's sake.
+/// Joins the lines of a doc comment, which are wrapped only in the source.
 fn join_description_lines(schema: &mut Value) {
     if let Some(Value::String(text)) = schema.get_mut("description") {
         *text = text.replace('\n', " ");

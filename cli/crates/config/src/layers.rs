@@ -1,4 +1,4 @@
-//! The layers of a configuration, lowest first, each read into a tree.
+//! The layers of a configuration, lowest first. Each is read into a tree.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -13,10 +13,10 @@ use super::config_tree::{ConfigNode, KeyPath};
 use super::diagnostic::ConfigError;
 use super::source::{ConfigSource, SourceId, SourceKind, ValueSpan};
 
-/// What every variable of `dm` begins with.
+/// The prefix of all variables of `dm`.
 pub(super) const VARIABLE_PREFIX: &str = "DM_";
 
-/// Variables that begin like a key's and are none: the name, and what it does.
+/// The variables with the prefix that do not set keys, with their descriptions.
 pub const NON_CONFIG_VARIABLES: [(&str, &str); 6] = [
     (
         "DM_PROJECT_DIR",
@@ -25,8 +25,8 @@ pub const NON_CONFIG_VARIABLES: [(&str, &str); 6] = [
     ("DM_INSTANCE", "the instance, like `--instance`"),
     (
         OVERRIDES_VARIABLE,
-        "what `--set` would be given, as a JSON array of texts: an argument list is seen by \
-         every user of the machine",
+        "values for `--set`, as a JSON array of strings; unlike an argument list, other users of \
+         the machine cannot read it",
     ),
     (
         "DM_ASSUME_YES",
@@ -34,33 +34,34 @@ pub const NON_CONFIG_VARIABLES: [(&str, &str); 6] = [
     ),
     (
         "DM_TOKEN_PASSWORD",
-        "the password of the users whom `dm token`, `dm smoke`, `dm ci`, `dm seed` and `dm bench` sign in, like `--password`",
+        "the password with which `dm token`, `dm smoke`, `dm ci`, `dm seed` and `dm bench` sign \
+         in users, like `--password`",
     ),
     (
         BENCH_REQUEST_VARIABLE,
-        "what `dm bench` asks of the program that measures, as JSON",
+        "the request of `dm bench` to the benchmark program, as JSON (set by `dm`)",
     ),
 ];
 
-/// The variable with what `dm bench` asks of the program that measures.
+/// The variable with the request of `dm bench` to the benchmark program.
 pub const BENCH_REQUEST_VARIABLE: &str = "DM_BENCH_REQUEST";
 
-/// The variable with what `--set` would be given.
+/// The variable with values for `--set`.
 pub(crate) const OVERRIDES_VARIABLE: &str = "DM_SET";
 
-/// A value that the command line gives to a key.
+/// A value of a key from the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigOverride {
     flag: String,
-    /// The dotted key, as it was written; none where `--set` came without one.
+    /// The dotted key as it was written. Empty if `--set` has none.
     key: String,
     value: String,
-    /// The two as they stand on the command line.
+    /// The option and its value as they are on the command line.
     argument: String,
 }
 
 impl ConfigOverride {
-    /// What `--set KEY=VALUE` means.
+    /// Parses the value of `--set KEY=VALUE`.
     #[must_use]
     pub fn from_set_option(pair: &str) -> Self {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -72,8 +73,7 @@ impl ConfigOverride {
         }
     }
 
-    /// What a flag of its own means, e.g. `--wait-timeout 60s` for
-    /// `timeouts.wait`.
+    /// Creates the override of a dedicated flag, e.g. `--wait-timeout 60s` for `timeouts.wait`.
     #[must_use]
     #[cfg(test)]
     pub(crate) fn from_flag(flag: &str, key: &str, value: impl std::fmt::Display) -> Self {
@@ -85,7 +85,7 @@ impl ConfigOverride {
         }
     }
 
-    /// The bytes of the key and of the value in what is written.
+    /// Returns the spans of the key and of the value in the argument.
     fn spans(&self) -> (Range<usize>, Range<usize>) {
         let end = self.argument.len();
         let value = end - self.value.len()..end;
@@ -98,37 +98,37 @@ impl ConfigOverride {
     }
 }
 
-/// One layer.
+/// A layer.
 #[derive(Debug, Clone)]
 pub(super) struct ConfigLayer {
-    /// Its source.
+    /// The source of the layer.
     pub source: SourceId,
-    /// What it holds.
+    /// The content of the layer.
     pub content: LayerContent,
 }
 
-/// What a layer holds.
+/// The content of a layer.
 #[derive(Debug, Clone)]
 pub(super) enum LayerContent {
-    /// Values.
+    /// The tree of values.
     Tree(ConfigNode),
-    /// A file that isn't TOML: what is wrong with it, and where.
+    /// The errors of a file that is not valid TOML, with their spans.
     SyntaxErrors(Vec<(String, Option<Range<usize>>)>),
-    /// Something else that can't be read at all, and why.
+    /// A source that cannot be read for another reason.
     Unreadable {
-        /// What is wrong.
+        /// The error.
         message: String,
-        /// What to write instead.
+        /// The valid alternative.
         help: String,
-        /// The bytes that are wrong.
+        /// The span of the error.
         span: Range<usize>,
     },
 }
 
-/// All layers but the defaults, with their sources.
+/// The layers with their sources.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ConfigLayers {
-    /// Where the values come from.
+    /// The sources of the values.
     pub sources: Vec<ConfigSource>,
     /// The layers, lowest first.
     pub layers: Vec<ConfigLayer>,
@@ -144,7 +144,7 @@ impl ConfigLayers {
         });
     }
 
-    /// Adds a TOML text.
+    /// Adds a layer from a TOML text.
     pub(crate) fn push_toml(&mut self, kind: SourceKind, name: String, text: String) {
         let text: Arc<str> = text.into();
         let source = ConfigSource {
@@ -164,7 +164,7 @@ impl ConfigLayers {
         });
     }
 
-    /// Adds the file at `path`, shown as `name`. False where there is none.
+    /// Adds the file at `path` with the display name `name`. Returns whether the file exists.
     pub(crate) fn push_file(&mut self, path: &FsPath, name: String) -> Result<bool, ConfigError> {
         let bytes = match std::fs::read(path) {
             Ok(bytes) => bytes,
@@ -179,7 +179,7 @@ impl ConfigLayers {
         match String::from_utf8(bytes) {
             Ok(text) => self.push_toml(SourceKind::File, name, text),
             Err(error) => {
-                let at = error.utf8_error().valid_up_to();
+                let offset = error.utf8_error().valid_up_to();
                 let source = ConfigSource {
                     kind: SourceKind::File,
                     name,
@@ -188,86 +188,90 @@ impl ConfigLayers {
                 self.push(source, |_| LayerContent::Unreadable {
                     message: "the file is not UTF-8".to_owned(),
                     help: "save it as UTF-8, the encoding of TOML".to_owned(),
-                    span: at..at + '\u{fffd}'.len_utf8(),
+                    span: offset..offset + '\u{fffd}'.len_utf8(),
                 });
             }
         }
         Ok(true)
     }
 
-    /// Adds each variable that begins with `DM_` and isn't one of
-    /// [`OTHER_VARIABLES`], in the order of their names.
+    /// Adds each variable with the prefix `DM_` that is not one of [`NON_CONFIG_VARIABLES`], in
+    /// the order of their names.
     pub(crate) fn push_variables(&mut self, variables: impl Iterator<Item = (OsString, OsString)>) {
-        let ours: BTreeMap<String, OsString> = variables
+        let config_variables: BTreeMap<String, OsString> = variables
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
             .filter(|(name, _)| name.starts_with(VARIABLE_PREFIX))
             .filter(|(name, _)| NON_CONFIG_VARIABLES.iter().all(|(other, _)| name != other))
             .collect();
-        for (name, value) in ours {
+        for (name, value) in config_variables {
             self.push_variable(&name, value);
         }
     }
 
     fn push_variable(&mut self, name: &str, value: OsString) {
-        let utf8 = value.to_str().is_some();
+        let is_utf8 = value.to_str().is_some();
         let value = value.to_string_lossy().into_owned();
         let text = format!("{name}={value}");
-        let at = name.len() + 1..text.len();
+        let value_span = name.len() + 1..text.len();
         let source = ConfigSource {
             kind: SourceKind::Variable,
             name: "environment".to_owned(),
             text: text.into(),
         };
         self.push(source, |id| {
-            if !utf8 {
+            if !is_utf8 {
                 return LayerContent::Unreadable {
                     message: format!("the value of {name} is not UTF-8"),
                     help: "set it to a text in UTF-8".to_owned(),
-                    span: at,
+                    span: value_span,
                 };
             }
-            let place = ValueSpan {
+            let span = ValueSpan {
                 source: id,
                 key: 0..name.len(),
-                value: at,
+                value: value_span,
             };
             LayerContent::Tree(ConfigNode::from_untyped(
                 &parse_variable_name(name),
                 value,
-                &place,
+                &span,
             ))
         });
     }
 
-    /// Adds what the command line gives, in its order.
-    pub(crate) fn push_override(&mut self, given: &ConfigOverride) {
-        let (key, value) = given.spans();
+    /// Adds a value from the command line.
+    pub(crate) fn push_override(&mut self, config_override: &ConfigOverride) {
+        let (key, value) = config_override.spans();
         let source = ConfigSource {
             kind: SourceKind::Flag,
             name: "command line".to_owned(),
-            text: given.argument.as_str().into(),
+            text: config_override.argument.as_str().into(),
         };
         self.push(source, |id| {
-            if given.flag == "--set" && !given.argument.contains('=') {
+            if config_override.flag == "--set" && !config_override.argument.contains('=') {
                 return LayerContent::Unreadable {
-                    message: "`--set` needs a key and a value".to_owned(),
+                    message: "`--set` requires a key and a value".to_owned(),
                     help: "for example --set postgres.port=5433".to_owned(),
                     span: key,
                 };
             }
-            let path: KeyPath = given.key.split('.').map(str::to_owned).collect();
-            let place = ValueSpan {
+            let path: KeyPath = config_override.key.split('.').map(str::to_owned).collect();
+            let span = ValueSpan {
                 source: id,
                 key,
                 value,
             };
-            LayerContent::Tree(ConfigNode::from_untyped(&path, given.value.clone(), &place))
+            LayerContent::Tree(ConfigNode::from_untyped(
+                &path,
+                config_override.value.clone(),
+                &span,
+            ))
         });
     }
 }
 
-/// The path of a variable: `DM_POSTGRES__PORT` is `postgres.port`. Only the name of a variable
-/// of a service stays as it is written: `DM_SERVICES__ORDER__ENVIRONMENT__RUST_LOG` is
+/// Returns the path of a variable: `DM_POSTGRES__PORT` is `postgres.port`. The names of a
+/// service's own variables keep their case: `DM_SERVICES__ORDER__ENVIRONMENT__RUST_LOG` is
 /// `services.order.environment.RUST_LOG`.
 fn parse_variable_name(name: &str) -> KeyPath {
     let name = name.strip_prefix(VARIABLE_PREFIX).unwrap_or(name);
@@ -283,7 +287,7 @@ fn parse_variable_name(name: &str) -> KeyPath {
     path
 }
 
-/// The variable of a path: `postgres.port` is `DM_POSTGRES__PORT`.
+/// Returns the variable of a path: `postgres.port` is `DM_POSTGRES__PORT`.
 pub(super) fn variable_name<S: AsRef<str>>(path: &[S]) -> String {
     let keys: Vec<String> = path.iter().map(|key| key.as_ref().to_uppercase()).collect();
     format!("{VARIABLE_PREFIX}{}", keys.join("__"))

@@ -1,15 +1,15 @@
-//! The configuration: `dm.toml` as types, its layers, and what is wrong with it.
+//! The configuration: `dm.toml` as types, its layers, and diagnostics of its errors.
 //!
 //! ```text
 //! defaults.toml, dm.toml, dm.local.toml, DM_*, flags   layers: texts to trees
-//!   → joined and deserialized, each by itself where    sift, de: faults with places
-//!     something is wrong; compared across keys         load, check
-//!   → Loaded, or every Problem with its caret          diagnose, problem
+//!   → merged and deserialized; after an error, each    merge, de: errors with spans
+//!     layer separately; validated across keys          load, validate
+//!   → LoadedConfig, or all diagnostics with carets     diagnose, diagnostic
 //! ```
 //!
-//! The types are in `model`, `components` and `services`; single values, with
-//! what makes them valid, in `values`. Their doc comments become the JSON Schema
-//! and the reference.
+//! The types are in `model`, `components`, `services` and `queue_policies`, the types of
+//! single values and their validation in `values`. Their doc comments become the JSON
+//! Schema and the reference.
 
 mod components;
 mod config_tree;

@@ -1,5 +1,5 @@
-//! Loading: find the project, read the layers, check each by itself and all of
-//! them together.
+//! Loading of a configuration: finds the project, reads the layers, and validates each layer and
+//! the merged configuration.
 
 use std::ffi::OsString;
 use std::path::{Path as FsPath, PathBuf};
@@ -14,42 +14,41 @@ use super::model::Config;
 use super::source::{SourceKind, ValueOrigin};
 use super::validate;
 
-/// The file that makes a directory a project.
+/// The configuration file. Its directory is the project.
 pub const CONFIG_FILE: &str = "dm.toml";
-/// The file beside it that overrides it on one machine; git ignores it.
+/// The file in the same directory that overrides [`CONFIG_FILE`] on one machine. Git ignores it.
 pub const LOCAL_CONFIG_FILE: &str = "dm.local.toml";
 /// The variable that names the project's directory.
 pub const PROJECT_DIR_VARIABLE: &str = "DM_PROJECT_DIR";
 
-/// What to load, other than the environment.
+/// The inputs of loading, except the environment.
 #[derive(Debug, Clone, Default)]
 pub struct LoadOptions {
-    /// The project's directory; without it `DM_PROJECT_DIR`, and then the
-    /// nearest directory from `current_dir` upwards that holds a `dm.toml`.
+    /// The project's directory. Defaults to `DM_PROJECT_DIR`, and then to the nearest directory
+    /// from `current_dir` upwards that contains a `dm.toml`.
     pub project_dir: Option<PathBuf>,
     /// The current directory.
     pub current_dir: PathBuf,
-    /// What flags set; later ones win.
+    /// The values that flags set. Later ones win.
     pub overrides: Vec<ConfigOverride>,
 }
 
-/// A configuration and where it comes from.
+/// A loaded configuration with the origins of its values.
 #[derive(Debug, Clone)]
 pub struct LoadedConfig {
     /// The effective configuration.
     pub config: Config,
     /// The project's directory, to which its paths are relative.
     pub root: PathBuf,
-    /// What is worth a warning, e.g. a `DM_` variable that `dm` doesn't know
-    /// and that resembles none of its own.
+    /// The warnings, e.g. about an unknown `DM_` variable that resembles no key.
     pub warnings: Vec<ConfigDiagnostic>,
     pub(super) tree: ConfigNode,
     layers: ConfigLayers,
 }
 
 impl LoadedConfig {
-    /// Where the effective value of `key` comes from, e.g. `postgres.port`.
-    /// None where it has no value.
+    /// Returns the origin of the effective value of `key`, e.g. `postgres.port`, or `None` if it
+    /// has no value.
     #[must_use]
     #[cfg(test)]
     pub(crate) fn origin(&self, key: &str) -> Option<ValueOrigin> {
@@ -57,17 +56,16 @@ impl LoadedConfig {
         self.tree.get(&path).and_then(|node| self.node_origin(node))
     }
 
-    /// Checks that the files and directories which the configuration names are
-    /// there. Loading doesn't, as most commands never open them.
+    /// Checks that the files and directories in the configuration exist. Loading does not check
+    /// this, because most commands do not open them.
     ///
     /// # Errors
-    ///
-    /// Where some are not: all of them.
+    /// Returns [`ConfigError::Invalid`] with a diagnostic for each one that is missing.
     pub fn check_files(&self) -> Result<(), ConfigError> {
-        let reporter = Diagnoser::new(&self.layers);
+        let diagnoser = Diagnoser::new(&self.layers);
         let missing: Vec<ConfigDiagnostic> = validate::find_missing_files(&self.config, &self.root)
             .iter()
-            .map(|missing| reporter.diagnose_violation(&self.tree, missing))
+            .map(|violation| diagnoser.diagnose_violation(&self.tree, violation))
             .collect();
         if missing.is_empty() {
             return Ok(());
@@ -82,14 +80,12 @@ impl LoadedConfig {
 }
 
 impl Config {
-    /// Loads the configuration: the built-in defaults, then `dm.toml`, then
-    /// `dm.local.toml`, then `DM_*` of `variables`, then the overrides, each
-    /// winning over those before it.
+    /// Loads the configuration from the built-in defaults, `dm.toml`, `dm.local.toml`, the `DM_*`
+    /// variables and the overrides. Each layer wins over those before it.
     ///
     /// # Errors
-    ///
-    /// Where there is no project, a file can't be read, or something in a layer
-    /// is wrong: then with all problems that could be found.
+    /// Returns [`ConfigError`] if there is no project, a file cannot be read, or a layer is not
+    /// valid. [`ConfigError::Invalid`] contains all errors that were found.
     pub fn load(
         options: &LoadOptions,
         variables: impl IntoIterator<Item = (OsString, OsString)>,
@@ -109,14 +105,14 @@ impl Config {
             } else {
                 path.display().to_string()
             };
-            let found = layers.push_file(&path, name)?;
-            if !found && file == CONFIG_FILE {
+            let exists = layers.push_file(&path, name)?;
+            if !exists && file == CONFIG_FILE {
                 return Err(ConfigError::NotAProject { directory: root });
             }
         }
         layers.push_variables(variables.into_iter());
-        for given in &options.overrides {
-            layers.push_override(given);
+        for config_override in &options.overrides {
+            layers.push_override(config_override);
         }
         resolve_layers(layers, root)
     }
@@ -145,7 +141,7 @@ fn find_project_root(
         })
 }
 
-/// The path without `.` parts: `--project-directory .` is the current directory.
+/// Removes `.` components: `--project-directory .` is the current directory.
 fn normalize_path(path: &FsPath) -> PathBuf {
     path.components().collect()
 }
@@ -154,31 +150,32 @@ fn resolve_layers(layers: ConfigLayers, root: PathBuf) -> Result<LoadedConfig, C
     let MergedLayers {
         tree,
         config,
-        errors: faults,
+        errors,
     } = merge_layers(&layers);
-    let reporter = Diagnoser::new(&layers);
-    let mut problems = reporter.diagnose_unreadable_layers();
+    let diagnoser = Diagnoser::new(&layers);
+    let mut diagnostics = diagnoser.diagnose_unreadable_layers();
     let mut warnings = Vec::new();
-    for fault in &faults {
-        match reporter.diagnose_error(fault) {
-            (problem, true) => problems.push(problem),
+    for error in &errors {
+        match diagnoser.diagnose_error(error) {
+            (diagnostic, true) => diagnostics.push(diagnostic),
             (warning, false) => warnings.push(warning),
         }
     }
     if let Some(config) = &config {
-        let conflicts = validate::find_violations(config)
+        let violations = validate::find_violations(config)
             .into_iter()
-            .filter(|conflict| !faults.iter().any(|fault| conflict.concerns(&fault.path)));
-        problems.extend(conflicts.map(|conflict| reporter.diagnose_violation(&tree, &conflict)));
+            .filter(|violation| !errors.iter().any(|error| violation.concerns(&error.path)));
+        diagnostics
+            .extend(violations.map(|violation| diagnoser.diagnose_violation(&tree, &violation)));
     }
     match config {
-        Some(config) if problems.is_empty() => Ok(LoadedConfig {
+        Some(config) if diagnostics.is_empty() => Ok(LoadedConfig {
             config,
             root,
             warnings,
             tree,
             layers,
         }),
-        _ => Err(ConfigError::Invalid(ConfigDiagnostics::new(problems))),
+        _ => Err(ConfigError::Invalid(ConfigDiagnostics::new(diagnostics))),
     }
 }

@@ -1,5 +1,5 @@
-//! Source texts as they may be shown: secrets replaced by asterisks, everything
-//! else in its place, so that the carets of a report still point right.
+//! Masking of source texts: secrets are replaced by asterisks, and all offsets stay the same, so
+//! that the carets of a diagnostic stay correct.
 
 use std::ops::Range;
 
@@ -9,16 +9,16 @@ use dm_core::suggest::closest_match;
 use super::config_tree::{ConfigNode, KeyPath};
 use super::source::{ConfigSource, SourceKind};
 
-/// True where a key or a variable of this name likely holds a secret. The types can't tell at
-/// unknown keys, and in files that can't be parsed.
+/// Returns whether a key or a variable with this name likely has a secret value. For unknown
+/// keys, and in files that cannot be parsed, the types do not determine this.
 fn resembles_secret_name(name: &str) -> bool {
     let name = name.to_lowercase();
-    let last = name.rsplit(['_', '.']).next().unwrap_or(&name);
-    is_secret_name(&name) || closest_match(last, &["password", "secret"]).is_some()
+    let last_word = name.rsplit(['_', '.']).next().unwrap_or(&name);
+    is_secret_name(&name) || closest_match(last_word, &["password", "secret"]).is_some()
 }
 
-/// The text of `source` with its secrets masked. `tree` is what was read from
-/// it, if it could be; `secrets` are the keys that hold secrets.
+/// Returns the text of `source` with its secrets masked. `tree` is the parsed source, if it is
+/// valid, and `secrets` are the paths of the keys with secret values.
 pub(super) fn mask_source(
     source: &ConfigSource,
     tree: Option<&ConfigNode>,
@@ -36,8 +36,8 @@ pub(super) fn mask_source(
             }
         }
         (_, Some(tree)) => tree.for_each_leaf(&mut |path, node| {
-            let telling = path.last().is_some_and(|key| resembles_secret_name(key));
-            if telling || secrets.iter().any(|secret| path.starts_with(secret)) {
+            let has_secret_name = path.last().is_some_and(|key| resembles_secret_name(key));
+            if has_secret_name || secrets.iter().any(|secret| path.starts_with(secret)) {
                 spans.push(node.span.value.clone());
             }
         }),
@@ -50,7 +50,7 @@ pub(super) fn mask_source(
         .fold(source.text.to_string(), |text, span| mask_span(text, &span))
 }
 
-/// The values of the lines whose key looks like one of a secret.
+/// Returns the spans of the values in the lines whose key resembles the name of a secret.
 fn secret_line_spans(text: &str) -> Vec<Range<usize>> {
     let mut start = 0;
     let mut spans = Vec::new();
@@ -58,25 +58,24 @@ fn secret_line_spans(text: &str) -> Vec<Range<usize>> {
         if let Some((key, value)) = line.split_once('=')
             && resembles_secret_name(key.trim())
         {
-            let from = start + key.len() + 1;
-            spans.push(from..from + value.len());
+            let value_start = start + key.len() + 1;
+            spans.push(value_start..value_start + value.len());
         }
         start += line.len();
     }
     spans
 }
 
-/// `text` with the bytes of `span` covered, but for quotes, spaces and ends of
-/// lines.
+/// Returns the text with the bytes of `span` masked, except quotes and whitespace.
 fn mask_span(text: String, span: &Range<usize>) -> String {
-    let mut covered = String::with_capacity(text.len());
-    for (at, c) in text.char_indices() {
-        if span.contains(&at) && !c.is_whitespace() && !matches!(c, '"' | '\'') {
-            // As many bytes as before: offsets must hold.
-            covered.extend(std::iter::repeat_n('*', c.len_utf8()));
+    let mut masked = String::with_capacity(text.len());
+    for (offset, c) in text.char_indices() {
+        if span.contains(&offset) && !c.is_whitespace() && !matches!(c, '"' | '\'') {
+            // The number of bytes stays the same, because offsets must stay valid.
+            masked.extend(std::iter::repeat_n('*', c.len_utf8()));
         } else {
-            covered.push(c);
+            masked.push(c);
         }
     }
-    covered
+    masked
 }

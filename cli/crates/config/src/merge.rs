@@ -1,5 +1,4 @@
-//! From layers to one configuration: joining them, and finding everything that
-//! is wrong in any of them.
+//! Merging of the layers into one configuration, with all errors of all layers.
 
 use std::collections::BTreeMap;
 
@@ -10,22 +9,22 @@ use super::layers::{ConfigLayers, LayerContent};
 use super::model::Config;
 use super::source::SourceId;
 
-/// Layers joined, whatever is wrong taken out of them.
+/// The merged layers, without their invalid values.
 pub(super) struct MergedLayers {
-    /// The joined tree of what is right.
+    /// The merged tree of the valid values.
     pub tree: ConfigNode,
-    /// What it says, unless a key is missing that has no default.
+    /// The configuration, unless a key without a default is missing.
     pub config: Option<Config>,
-    /// What is wrong.
+    /// The errors.
     pub errors: Vec<DeserializeError>,
 }
 
-/// Joins the layers and checks them.
+/// Merges the layers and validates them.
 ///
-/// Every layer must be right by itself, as a mistake is one even where a higher
-/// layer hides it. Where nothing is hidden and the whole is right, so are its
-/// parts, and reading once is enough; that is nearly always so, and `dm status`
-/// has no time to lose.
+/// Every layer must be valid by itself, because an error is reported even if a higher layer
+/// overrides it. If no layer overrides another and the merged tree is valid, each layer is
+/// valid, and deserializing once is enough. This is the common case, and `dm status` must be
+/// fast.
 pub(super) fn merge_layers(layers: &ConfigLayers) -> MergedLayers {
     let mut trees = layers
         .layers
@@ -40,14 +39,14 @@ pub(super) fn merge_layers(layers: &ConfigLayers) -> MergedLayers {
     let upper: Vec<(SourceId, &ConfigNode)> = trees.collect();
 
     let mut tree = base.clone();
-    let mut hides = false;
+    let mut overrides = false;
     for (_, layer) in &upper {
-        hides |= tree.merge(layer, base_source);
+        overrides |= tree.merge(layer, base_source);
     }
     let mut unknown = BTreeMap::new();
     let config = de::deserialize::<Config>(&tree, &mut unknown);
     match config {
-        Ok(config) if !hides && unknown.is_empty() => MergedLayers {
+        Ok(config) if !overrides && unknown.is_empty() => MergedLayers {
             tree,
             config: Some(config),
             errors: Vec::new(),
@@ -56,27 +55,26 @@ pub(super) fn merge_layers(layers: &ConfigLayers) -> MergedLayers {
     }
 }
 
-/// Checks each of the `upper` layers over the defaults, and joins what is right
-/// in them.
+/// Validates each of the `upper` layers over the defaults, and merges their valid values.
 fn merge_layer_by_layer(
     base_source: SourceId,
     base: &ConfigNode,
     upper: &[(SourceId, &ConfigNode)],
 ) -> MergedLayers {
-    let mut faults = Vec::new();
+    let mut errors = Vec::new();
     let mut tree = base.clone();
     for (_, layer) in upper {
-        let mut right = (*layer).clone();
-        remove_invalid_values(base_source, base, &mut right, &mut faults);
-        tree.merge(&right, base_source);
+        let mut valid = (*layer).clone();
+        remove_invalid_values(base_source, base, &mut valid, &mut errors);
+        tree.merge(&valid, base_source);
     }
-    // Unknown keys were taken out of every layer, and the defaults have none.
+    // Unknown keys were removed from every layer, and the defaults have none.
     let config = match de::deserialize::<Config>(&tree, &mut BTreeMap::new()) {
         Ok(config) => Some(config),
-        Err(fault) => {
-            // A key that is missing because its value was wrong is no news.
-            if !is_consequence_of(&fault, &faults) {
-                faults.push(*fault);
+        Err(error) => {
+            // A key that is missing because its value was invalid is already reported.
+            if !is_consequence_of(&error, &errors) {
+                errors.push(*error);
             }
             None
         }
@@ -84,18 +82,17 @@ fn merge_layer_by_layer(
     MergedLayers {
         tree,
         config,
-        errors: faults,
+        errors,
     }
 }
 
-/// Takes everything out of `layer` that is wrong. Serde stops at the first
-/// fault: that one is noted and taken out, and the rest is read again, until
-/// nothing is wrong.
+/// Removes all invalid values from `layer`. Serde stops at the first error: its value is
+/// removed, and the layer is deserialized again, until no error remains.
 fn remove_invalid_values(
     base_source: SourceId,
     base: &ConfigNode,
     layer: &mut ConfigNode,
-    faults: &mut Vec<DeserializeError>,
+    errors: &mut Vec<DeserializeError>,
 ) {
     let over_defaults = |layer: &ConfigNode| {
         let mut tree = base.clone();
@@ -103,36 +100,36 @@ fn remove_invalid_values(
         tree
     };
     let mut unknown = BTreeMap::new();
-    let mut alone = over_defaults(layer);
-    while let Err(fault) = de::deserialize::<Config>(&alone, &mut unknown) {
-        let goes_on = if matches!(fault.kind, DeserializeErrorKind::Missing { .. }) {
-            // What is missing may stand in another layer, so it counts only when
-            // all are joined; here it must only not end the search.
-            alone.remove(&fault.path)
+    let mut tree = over_defaults(layer);
+    while let Err(error) = de::deserialize::<Config>(&tree, &mut unknown) {
+        let removed = if matches!(error.kind, DeserializeErrorKind::Missing { .. }) {
+            // The key may be in another layer, so it is checked after merging. The table is
+            // removed here only to continue the search.
+            tree.remove(&error.path)
         } else {
-            let removed = layer.remove(&fault.path);
-            alone = over_defaults(layer);
-            faults.push(*fault);
+            let removed = layer.remove(&error.path);
+            tree = over_defaults(layer);
+            errors.push(*error);
             removed
         };
-        if !goes_on {
+        if !removed {
             break;
         }
     }
-    for (path, place) in unknown {
+    for (path, span) in unknown {
         layer.remove(&path);
-        faults.push(DeserializeError {
+        errors.push(DeserializeError {
             kind: DeserializeErrorKind::UnknownKey,
             path,
-            span: place,
+            span,
         });
     }
 }
 
-/// True where `fault` is only that a key is missing whose value was taken out.
-fn is_consequence_of(fault: &DeserializeError, others: &[DeserializeError]) -> bool {
-    matches!(fault.kind, DeserializeErrorKind::Missing { .. })
+/// Returns whether `error` is a missing key whose invalid value was removed.
+fn is_consequence_of(error: &DeserializeError, others: &[DeserializeError]) -> bool {
+    matches!(error.kind, DeserializeErrorKind::Missing { .. })
         && others
             .iter()
-            .any(|other| other.path.starts_with(&fault.path))
+            .any(|other| other.path.starts_with(&error.path))
 }

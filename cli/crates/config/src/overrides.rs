@@ -1,5 +1,5 @@
-//! What `--set` gives, as one call of `dm` hands it to another: by a variable, since any user
-//! of the machine sees an argument list.
+//! The overrides of `--set`, as one `dm` process passes them to another: in a variable, because
+//! any user of the machine can read an argument list.
 
 use dm_core::error::{ExitStatus, Result, UserError};
 use dm_core::error_code::ErrorCode;
@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::layers::OVERRIDES_VARIABLE;
 
-/// The variable is not what `dm` writes.
+/// The error if the variable does not have the format that `dm` writes.
 #[derive(Debug, Error)]
 #[error("could not read {OVERRIDES_VARIABLE}: the value is not a JSON array of strings")]
 struct InvalidOverridesVariable(#[source] serde_json::Error);
@@ -28,29 +28,29 @@ impl UserError for InvalidOverridesVariable {
     }
 }
 
-/// Hands overrides to a call of `dm`, as name and value of a variable.
+/// Returns the name and value of the variable that passes overrides to another `dm` process.
 #[must_use]
 pub fn to_variable(overrides: &[String]) -> (&'static str, String) {
     (OVERRIDES_VARIABLE, serde_json::json!(overrides).to_string())
 }
 
-/// The overrides that were handed over to this process, and then those of its command line.
+/// Returns the overrides of the variable, followed by those of the command line.
 ///
 /// # Errors
-/// The variable is unreadable.
-pub fn with_inherited(set: Vec<String>) -> Result<Vec<String>> {
+/// If the variable is not a JSON array of strings.
+pub fn with_inherited(command_line: Vec<String>) -> Result<Vec<String>> {
     let variable =
         std::env::var_os(OVERRIDES_VARIABLE).map(|text| text.to_string_lossy().into_owned());
-    merge_overrides(variable.as_deref(), set)
+    merge_overrides(variable.as_deref(), command_line)
 }
 
-fn merge_overrides(variable: Option<&str>, set: Vec<String>) -> Result<Vec<String>> {
+fn merge_overrides(variable: Option<&str>, command_line: Vec<String>) -> Result<Vec<String>> {
     let Some(text) = variable.filter(|text| !text.is_empty()) else {
-        return Ok(set);
+        return Ok(command_line);
     };
     let mut overrides: Vec<String> =
         serde_json::from_str(text).map_err(InvalidOverridesVariable)?;
-    overrides.extend(set);
+    overrides.extend(command_line);
     Ok(overrides)
 }
 
@@ -59,11 +59,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_handed_over_arrives_before_what_the_command_line_says() {
-        let given = vec!["postgres.password=a\"b\n$c".to_owned(), "x=1".to_owned()];
-        let (_, text) = to_variable(&given);
-        let found = merge_overrides(Some(&text), vec!["x=2".to_owned()]).unwrap();
-        assert_eq!(found, [given[0].as_str(), "x=1", "x=2"]);
+    fn inherited_overrides_precede_those_of_the_command_line() {
+        let inherited = vec!["postgres.password=a\"b\n$c".to_owned(), "x=1".to_owned()];
+        let (_, text) = to_variable(&inherited);
+        let overrides = merge_overrides(Some(&text), vec!["x=2".to_owned()]).unwrap();
+        assert_eq!(overrides, [inherited[0].as_str(), "x=1", "x=2"]);
         assert_eq!(
             merge_overrides(None, vec!["x=2".to_owned()]).unwrap(),
             ["x=2"]

@@ -116,16 +116,17 @@ impl QueuePolicies {
     /// Returns a warning for each setting that loses dead letters.
     #[must_use]
     pub fn data_loss_warnings(&self) -> Vec<String> {
-        let dead = &self.dead_letter;
+        let policy = &self.dead_letter;
         let mut warnings = Vec::new();
-        if let Some(ttl) = &dead.ttl {
+        if let Some(ttl) = &policy.ttl {
             warnings.push(format!(
                 "dead letters are dropped after {ttl} (rabbitmq.policies.dead_letter.ttl)"
             ));
         }
-        if let (Some(most), OverflowBehavior::DropHead) = (dead.max_length, dead.overflow) {
+        if let (Some(max_length), OverflowBehavior::DropHead) = (policy.max_length, policy.overflow)
+        {
             warnings.push(format!(
-                "the oldest dead letters are dropped if a queue has more than {most} \
+                "the oldest dead letters are dropped if a queue has more than {max_length} \
                  (rabbitmq.policies.dead_letter.overflow)"
             ));
         }

@@ -15,9 +15,9 @@ const INTRODUCTION: &str = include_str!("introduction.md");
 pub(crate) fn render_reference() -> String {
     let mut text = INTRODUCTION.to_owned();
     text.push_str("\n## Other variables\n\n| Variable | Description |\n|---|---|\n");
-    for (name, what) in NON_CONFIG_VARIABLES {
+    for (name, description) in NON_CONFIG_VARIABLES {
         // Writing to a String can't fail.
-        let _ = writeln!(text, "| `{name}` | {what} |");
+        let _ = writeln!(text, "| `{name}` | {description} |");
     }
     if let Some(sections) = json_schema().get("properties").and_then(Value::as_object) {
         for (name, section) in sections {
@@ -43,8 +43,8 @@ fn write_section(text: &mut String, path: &KeyPath, section: &Value) {
         text.push_str("\n| Key | Type | Default | Description |\n|---|---|---|---|\n");
     }
     for (key, schema) in keys {
-        let mut full = path.clone();
-        full.push(key.clone());
+        let mut subpath = path.clone();
+        subpath.push(key.clone());
         let _ = writeln!(
             text,
             "| `{key}` | {} | {} | {} |",
@@ -54,9 +54,9 @@ fn write_section(text: &mut String, path: &KeyPath, section: &Value) {
         );
     }
     for (key, schema) in properties.iter().filter(|(_, schema)| is_table(schema)) {
-        let mut full = path.clone();
-        full.push(key.clone());
-        write_section(text, &full, schema);
+        let mut subpath = path.clone();
+        subpath.push(key.clone());
+        write_section(text, &subpath, schema);
     }
 }
 

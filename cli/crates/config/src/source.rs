@@ -1,11 +1,11 @@
-//! Where values come from: files, variables, flags, and the built-in defaults.
+//! The sources of values: files, variables, flags, and the built-in defaults.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use serde::Serialize;
 
-/// What kind of thing a source is, which is also its rank: later ones win.
+/// The kind of a source. The order of the kinds is their precedence: later ones win.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum SourceKind {
     /// The built-in defaults.
@@ -18,25 +18,24 @@ pub(super) enum SourceKind {
     Flag,
 }
 
-/// A text that holds configuration.
+/// A text with configuration values.
 #[derive(Debug, Clone)]
 pub(super) struct ConfigSource {
     /// Its kind.
     pub kind: SourceKind,
-    /// What it is called in reports: a file's name, `environment`, `command line`.
+    /// The name in diagnostics: a file's name, `environment`, `command line`.
     pub name: String,
-    /// The text itself: a file's content, `DM_POSTGRES__PORT=5433`,
-    /// `--set postgres.port=5433`.
+    /// The text: a file's content, `DM_POSTGRES__PORT=5433`, `--set postgres.port=5433`.
     pub text: Arc<str>,
 }
 
-/// The index of a source in the list of all of them.
+/// The index of a source in the list of sources.
 pub(super) type SourceId = usize;
 
-/// Where in a source a value stands.
+/// The span of a value in a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ValueSpan {
-    /// In which source.
+    /// The source.
     pub source: SourceId,
     /// The bytes of the key.
     pub key: Range<usize>,
@@ -44,11 +43,11 @@ pub(super) struct ValueSpan {
     pub value: Range<usize>,
 }
 
-/// Where an effective value comes from.
+/// The origin of an effective value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "layer", rename_all = "kebab-case")]
 pub enum ValueOrigin {
-    /// It is built in.
+    /// The value is a built-in default.
     Default,
     /// A file sets it.
     File {
@@ -69,7 +68,7 @@ pub enum ValueOrigin {
     },
 }
 
-/// As in a table for people: `default`, `dm.toml:12`, `env DM_POSTGRES__PORT`,
+/// Formats the origin for a table: `default`, `dm.toml:12`, `env DM_POSTGRES__PORT`,
 /// `flag --set`.
 impl std::fmt::Display for ValueOrigin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -83,7 +82,7 @@ impl std::fmt::Display for ValueOrigin {
 }
 
 impl ConfigSource {
-    /// Where a value whose key stands at byte `offset` comes from.
+    /// Returns the origin of a value whose key is at byte `offset`.
     pub(crate) fn origin_at(&self, offset: usize) -> ValueOrigin {
         let before_separator = |separators: &[char]| {
             let end = self.text.find(separators).unwrap_or(self.text.len());
@@ -105,7 +104,7 @@ impl ConfigSource {
     }
 }
 
-/// The line, counted from 1, of byte `offset` of `text`.
+/// Returns the line of byte `offset` of `text`, counted from 1.
 pub(super) fn line_number(text: &str, offset: usize) -> usize {
     let before = text.as_bytes().iter().take(offset);
     1 + before.filter(|byte| **byte == b'\n').count()

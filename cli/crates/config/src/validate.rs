@@ -1,4 +1,4 @@
-//! What must hold between keys.
+//! Validation across keys.
 
 use std::collections::BTreeMap;
 use std::path::Path as FsPath;
@@ -12,22 +12,23 @@ use super::values::{CaCertificates, PortNumber, ProjectPath};
 /// Schemas that have an owner other than a service.
 const RESERVED_SCHEMAS: [(&str, &str); 4] = [
     ("keycloak", "belongs to Keycloak"),
-    ("dm_ops", "belongs to dm itself"),
+    ("dm_ops", "belongs to dm"),
     ("public", "is shared by all roles"),
     ("information_schema", "belongs to PostgreSQL"),
 ];
 
-/// Two keys whose values don't go together, or one whose value needs another.
+/// A violation of a rule across keys: the values of two keys are incompatible, or the value of one
+/// key requires another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Violation {
-    /// Its kind.
+    /// The error code.
     pub code: ErrorCode,
-    /// The keys, in the order of the types; whoever reports decides which of
-    /// them is to blame.
+    /// The keys, in the order of the types. The diagnoser decides to which of them the
+    /// diagnostic points.
     pub keys: Vec<KeyPath>,
-    /// What is wrong, as a lower-case fragment.
+    /// The error, as a lower-case fragment.
     pub message: String,
-    /// What to do.
+    /// The fix.
     pub help: String,
 }
 
@@ -38,36 +39,36 @@ impl Violation {
         message: impl Into<String>,
         help: impl Into<String>,
     ) -> Self {
-        let owned = |path: &&[&str]| path.iter().map(|key| (*key).to_owned()).collect();
+        let to_path = |path: &&[&str]| path.iter().map(|key| (*key).to_owned()).collect();
         Self {
             code,
-            keys: keys.iter().map(owned).collect(),
+            keys: keys.iter().map(to_path).collect(),
             message: message.into(),
             help: help.into(),
         }
     }
 
-    /// True where `path` is one of the keys, or a table that one is in.
+    /// Returns whether `path` is one of the keys, or a table that contains one.
     pub(crate) fn concerns(&self, path: &[String]) -> bool {
         self.keys.iter().any(|key| key.starts_with(path))
     }
 }
 
-/// Everything that doesn't go together in `config`.
+/// Returns all violations in `config`.
 pub(super) fn find_violations(config: &Config) -> Vec<Violation> {
-    let mut found = check_ports(config);
-    found.extend(check_schemas(config));
-    found.extend(check_heap(config));
-    found.extend(check_credentials(config));
-    found.extend(check_apt_mirror(config));
-    found
+    let mut violations = check_ports(config);
+    violations.extend(check_schemas(config));
+    violations.extend(check_heap(config));
+    violations.extend(check_credentials(config));
+    violations.extend(check_apt_mirror(config));
+    violations
 }
 
-/// The files and directories that `config` names and that are not in the project
+/// Returns a violation for each file or directory in `config` that does not exist in the project
 /// at `root`.
 pub(super) fn find_missing_files(config: &Config, root: &FsPath) -> Vec<Violation> {
     let definitions = &config.rabbitmq.definitions;
-    let mut named: Vec<(&[&str], &ProjectPath, bool)> = vec![
+    let mut paths: Vec<(&[&str], &ProjectPath, bool)> = vec![
         (&["rabbitmq", "definitions"], definitions, false),
         (&["openldap", "ldif"], &config.openldap.ldif, true),
         (
@@ -77,37 +78,37 @@ pub(super) fn find_missing_files(config: &Config, root: &FsPath) -> Vec<Violatio
         ),
     ];
     if let CaCertificates::Files(files) = &config.images.extra_ca_certificates {
-        named.extend(
+        paths.extend(
             files
                 .iter()
                 .map(|file| (&["images", "extra_ca_certificates"][..], file, false)),
         );
     }
-    let mut found = Vec::new();
-    for (key, path, directory) in named {
-        let full = path.in_project(root);
-        let there = if directory {
-            full.is_dir()
+    let mut violations = Vec::new();
+    for (key, path, is_directory) in paths {
+        let full_path = path.in_project(root);
+        let exists = if is_directory {
+            full_path.is_dir()
         } else {
-            full.is_file()
+            full_path.is_file()
         };
-        if !there {
-            let kind = if directory { "directory" } else { "file" };
-            found.push(Violation::new(
+        if !exists {
+            let kind = if is_directory { "directory" } else { "file" };
+            violations.push(Violation::new(
                 ErrorCode::ConfigFileMissing,
                 &[key],
                 format!(
                     "{} names a {kind} that does not exist: `{path}`",
                     format_key_path(key)
                 ),
-                format!("the full path is {}", full.display()),
+                format!("the full path is {}", full_path.display()),
             ));
         }
     }
-    found
+    violations
 }
 
-/// The ports on this host with their keys, in the order of the types.
+/// Returns the ports on this host with their keys, in the order of the types.
 fn configured_ports(config: &Config) -> Vec<(Vec<&'static str>, PortNumber)> {
     let mut ports = vec![
         (vec!["postgres", "port"], config.postgres.port),
@@ -126,10 +127,10 @@ fn configured_ports(config: &Config) -> Vec<(Vec<&'static str>, PortNumber)> {
 
 fn check_ports(config: &Config) -> Vec<Violation> {
     let mut owners: BTreeMap<PortNumber, Vec<&'static str>> = BTreeMap::new();
-    let mut found = Vec::new();
+    let mut violations = Vec::new();
     for (key, port) in configured_ports(config) {
         match owners.get(&port) {
-            Some(owner) => found.push(Violation::new(
+            Some(owner) => violations.push(Violation::new(
                 ErrorCode::ConfigPortTwice,
                 &[owner.as_slice(), key.as_slice()],
                 format!(
@@ -144,17 +145,17 @@ fn check_ports(config: &Config) -> Vec<Violation> {
             }
         }
     }
-    found
+    violations
 }
 
 fn check_schemas(config: &Config) -> Vec<Violation> {
     let mut owners: BTreeMap<&str, &'static str> = BTreeMap::new();
-    let mut found = Vec::new();
+    let mut violations = Vec::new();
     for (name, service) in config.services.all() {
         let schema_key = ["services", name, "schema"];
         let password_key = ["services", name, "database_password"];
         match (&service.schema, &service.database_password) {
-            (Some(schema), None) => found.push(Violation::new(
+            (Some(schema), None) => violations.push(Violation::new(
                 ErrorCode::ConfigMissingKey,
                 &[&schema_key],
                 format!("service {name} has schema `{schema}`, but no database_password"),
@@ -163,7 +164,7 @@ fn check_schemas(config: &Config) -> Vec<Violation> {
                     format_key_path(&password_key)
                 ),
             )),
-            (None, Some(_)) => found.push(Violation::new(
+            (None, Some(_)) => violations.push(Violation::new(
                 ErrorCode::ConfigMissingKey,
                 &[&password_key],
                 format!("service {name} has a database_password, but no schema"),
@@ -177,19 +178,19 @@ fn check_schemas(config: &Config) -> Vec<Violation> {
         let Some(schema) = &service.schema else {
             continue;
         };
-        let taken = RESERVED_SCHEMAS
+        let reserved = RESERVED_SCHEMAS
             .iter()
-            .find(|(taken, _)| *taken == schema.as_str());
-        if let Some((taken, whose)) = taken {
-            found.push(Violation::new(
+            .find(|(name, _)| *name == schema.as_str());
+        if let Some((reserved_name, owner)) = reserved {
+            violations.push(Violation::new(
                 ErrorCode::ConfigSchemaTaken,
                 &[&schema_key],
-                format!("schema `{taken}` {whose}"),
+                format!("schema `{reserved_name}` {owner}"),
                 "assign another schema to the service",
             ));
         }
         match owners.get(schema.as_str()) {
-            Some(owner) => found.push(Violation::new(
+            Some(owner) => violations.push(Violation::new(
                 ErrorCode::ConfigSchemaTwice,
                 &[&["services", owner, "schema"], &schema_key],
                 format!("schema `{schema}` is assigned to both {owner} and {name}"),
@@ -200,10 +201,10 @@ fn check_schemas(config: &Config) -> Vec<Violation> {
             }
         }
     }
-    found
+    violations
 }
 
-/// A login that no registry would get.
+/// Checks that the credentials are for a registry.
 fn check_credentials(config: &Config) -> Option<Violation> {
     let images = &config.images;
     let credentials = images.credentials.as_ref()?;
@@ -211,13 +212,14 @@ fn check_credentials(config: &Config) -> Option<Violation> {
         Violation::new(
             ErrorCode::ConfigMissingKey,
             &[&["images", "credentials"]],
-            "images.credentials names no registry",
+            "images.credentials has no registry",
             "set images.credentials.registry, e.g. to \"docker.io\", or images.mirror",
         )
     })
 }
 
-/// What builds are told stands in argument lists and in the images.
+/// Checks that the mirror has no credentials, because build arguments are visible in argument
+/// lists and in the images.
 fn check_apt_mirror(config: &Config) -> Option<Violation> {
     let mirror = url::Url::parse(config.images.apt_mirror.as_ref()?.as_str()).ok()?;
     (mirror.password().is_some() || !mirror.username().is_empty()).then(|| {
@@ -237,7 +239,7 @@ fn check_heap(config: &Config) -> Vec<Violation> {
             ErrorCode::ConfigHeapTooLarge,
             &[&["keycloak", "heap"], &["keycloak", "memory"]],
             format!(
-                "a Java heap of {} does not fit into the {memory} of memory of Keycloak",
+                "a Java heap of {} does not fit into the container memory of {memory}",
                 keycloak.heap
             ),
             "raise keycloak.memory or lower keycloak.heap; Java needs about 300 MiB in addition to its heap",

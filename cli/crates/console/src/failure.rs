@@ -10,17 +10,16 @@ use dm_terminal::error_report::render_next_steps;
 use dm_terminal::github_actions;
 use dm_terminal::text;
 
-/// How many of the last log lines are shown.
+/// The number of log lines that are shown.
 const MAX_LOG_LINES: usize = 20;
-/// How many rows of a terminal one log line may take.
+/// The terminal rows that one log line may occupy.
 const MAX_ROWS_PER_LINE: usize = 4;
-/// How much of a log line is shown in a pipe, in columns.
+/// The columns of a log line that are shown in a pipe.
 const MAX_LINE_WIDTH: usize = 4000;
 /// The columns of the labels.
 const LABEL_WIDTH: usize = 12;
 
-/// Tells of a component's failure, all that is known of it. In GitHub Actions an annotation is
-/// added.
+/// Prints a component's failure with all details, and annotations in GitHub Actions.
 pub(crate) fn print(failure: &NodeFailure, printer: &Printer) {
     printer.write_stderr(&render(failure, &printer.stderr_canvas()));
     for annotation in github_annotations(failure) {
@@ -28,14 +27,14 @@ pub(crate) fn print(failure: &NodeFailure, printer: &Printer) {
     }
 }
 
-/// Everything that is known of the failure, as text.
+/// Renders a failure with all details as text.
 #[must_use]
 pub fn render(failure: &NodeFailure, canvas: &Canvas) -> String {
     let head = format!(
         "{} {}: {}",
         canvas.paint(StyleRole::Error, &format!("{} failed", failure.name)),
-        format_args!("at {}", text::format_seconds(failure.at)),
-        text::sanitize(&failure.what, false),
+        format_args!("at {}", text::format_seconds(failure.elapsed)),
+        text::sanitize(&failure.message, false),
     );
     let sign = format!("{} ", canvas.paint_glyph(StyleRole::Error, Glyph::Failed));
     let mut lines = vec![canvas.wrap(&head, &sign, "  ")];
@@ -53,15 +52,15 @@ pub fn render(failure: &NodeFailure, canvas: &Canvas) -> String {
         lines.push(String::new());
         lines.extend(render_next_steps(&failure.next, canvas));
     }
-    // A blank line sets it apart from what follows.
+    // A blank line separates the report from the next output.
     lines.extend([String::new(), String::new()]);
     lines.join("\n")
 }
 
-/// Where the diagnostics bundle of the run lies.
+/// Renders the path of the diagnostics bundle.
 #[must_use]
 pub fn render_bundle_path(path: &Path, canvas: &Canvas) -> String {
-    // Whole on one line, so that it can be copied.
+    // On one line, so that it can be copied.
     format!(
         "  {} {}",
         canvas.paint(StyleRole::Muted, "diagnostics:"),
@@ -83,8 +82,8 @@ fn render_facts(failure: &NodeFailure, canvas: &Canvas) -> Vec<String> {
     if let Some(probe) = &failure.probe {
         facts.push(("last probe", text::sanitize(probe, false)));
     }
-    if !failure.blocks.is_empty() {
-        facts.push(("blocks", failure.blocks.join(", ")));
+    if !failure.blocked_nodes.is_empty() {
+        facts.push(("blocks", failure.blocked_nodes.join(", ")));
     }
     facts
         .into_iter()
@@ -95,7 +94,7 @@ fn render_facts(failure: &NodeFailure, canvas: &Canvas) -> Vec<String> {
         .collect()
 }
 
-/// An exit code with the signal that it tells of, where it does.
+/// Formats an exit code, with its signal if it stands for one.
 fn describe_exit_code(code: i64) -> String {
     let signal = match code {
         129 => "SIGHUP",
@@ -137,10 +136,10 @@ fn render_log(log: &[String], canvas: &Canvas) -> Vec<String> {
             ));
             continue;
         };
-        // The cause often stands at the end of a long line: break, don't cut.
+        // The cause is often at the end of a long line: it is wrapped, not truncated.
         let mut pieces = text::hard_wrap(line, limit.saturating_sub(4));
         if pieces.len() > MAX_ROWS_PER_LINE {
-            // Head and tail say the most.
+            // The head and the tail are the most useful parts.
             let tail = pieces.split_off(pieces.len() - 1);
             pieces.truncate(MAX_ROWS_PER_LINE - 2);
             pieces.push(ellipsis.to_owned());
@@ -155,8 +154,8 @@ fn render_log(log: &[String], canvas: &Canvas) -> Vec<String> {
     lines
 }
 
-/// The failure as workflow commands of GitHub Actions: one, or one for every error
-/// in the sources, beside the line that it is about.
+/// Returns the failure as workflow commands of GitHub Actions: one, or one for every
+/// compiler error, at its source location.
 #[must_use]
 pub(crate) fn github_annotations(failure: &NodeFailure) -> Vec<String> {
     let title = format!("dm: {} failed", failure.name);
@@ -165,11 +164,11 @@ pub(crate) fn github_annotations(failure: &NodeFailure) -> Vec<String> {
             .source_errors
             .iter()
             .map(|error| {
-                github_actions::error_annotation(&title, &error.message, error.place.as_ref())
+                github_actions::error_annotation(&title, &error.message, error.location.as_ref())
             })
             .collect();
     }
-    let mut message = failure.what.clone();
+    let mut message = failure.message.clone();
     if let Some(probe) = &failure.probe {
         message.push_str("\nlast probe: ");
         message.push_str(probe);
@@ -197,7 +196,7 @@ mod tests {
         log.push("::error::not ours\x1b[2J".into());
         NodeFailure {
             name: "keycloak".into(),
-            what: "the container exited before it was ready".into(),
+            message: "the container exited before it was ready".into(),
             state: Some("exited".into()),
             exit_code: Some(1),
             out_of_memory: false,
@@ -206,34 +205,34 @@ mod tests {
             ),
             log,
             source_errors: Vec::new(),
-            blocks: vec!["gateway".into(), "profile".into(), "order".into()],
+            blocked_nodes: vec!["gateway".into(), "profile".into(), "order".into()],
             next: vec![
                 "dm logs keycloak".into(),
                 "dm doctor --bundle".into(),
                 "if the machine is slow, allow more time with --wait-timeout or in dm.toml".into(),
             ],
-            at: Duration::from_millis(12_340),
+            elapsed: Duration::from_millis(12_340),
         }
     }
 
     fn killed() -> NodeFailure {
         NodeFailure {
             name: "rabbitmq".into(),
-            what: "the kernel killed it".into(),
+            message: "the kernel killed it".into(),
             state: None,
             exit_code: Some(137),
             out_of_memory: true,
             probe: None,
             log: vec![],
             source_errors: Vec::new(),
-            blocks: vec![],
+            blocked_nodes: vec![],
             next: vec![],
-            at: Duration::from_millis(900),
+            elapsed: Duration::from_millis(900),
         }
     }
 
     #[test]
-    fn a_failure_on_a_terminal() {
+    fn failure_on_a_terminal_fits_each_width() {
         insta::assert_snapshot!("failure_80", render(&keycloak(), &terminal_canvas(80)));
         insta::assert_snapshot!("failure_40", render(&keycloak(), &terminal_canvas(40)));
         insta::assert_snapshot!("failure_200", render(&keycloak(), &terminal_canvas(200)));
@@ -247,23 +246,23 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_in_a_pipe() {
+    fn failure_in_a_pipe_is_not_wrapped() {
         insta::assert_snapshot!("failure_pipe", render(&keycloak(), &pipe_canvas()));
     }
 
     #[test]
-    fn a_kill_for_want_of_memory() {
+    fn failure_out_of_memory_names_the_cause() {
         insta::assert_snapshot!("failure_memory", render(&killed(), &terminal_canvas(80)));
     }
 
     #[test]
-    fn a_signal_has_a_name() {
+    fn exit_code_of_a_signal_contains_its_name() {
         assert_eq!(describe_exit_code(139), "139 (SIGSEGV)");
         assert_eq!(describe_exit_code(3), "3");
     }
 
     #[test]
-    fn an_annotation_stays_on_one_line() {
+    fn annotation_is_one_line() {
         let annotations = github_annotations(&keycloak());
         let [annotation] = annotations.as_slice() else {
             panic!("{annotations:?}");
@@ -273,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn no_log_line_can_start_a_workflow_command() {
+    fn log_line_cannot_start_a_workflow_command() {
         for line in render(&keycloak(), &pipe_canvas()).lines() {
             assert!(!line.trim_start().starts_with("::"), "{line}");
         }

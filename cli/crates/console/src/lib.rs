@@ -1,15 +1,15 @@
-//! A program of this workspace on the terminal: how operations report and ask there, how a
-//! run is shown, and how the process ends.
+//! The console front end of this workspace's programs: reports and prompts of operations, the
+//! progress of a run, and the exit of the process.
 //!
 //! ```text
 //! process    the runtime, the interrupts and the exit code of a program
-//! progress   a run while it lasts, from its events
-//! failure    why a component failed
-//! timings    where the time of a run went
+//! progress   the progress of a run, from its events
+//! failure    the report of a failed component
+//! timings    the critical chain and the chart of a run
 //! ```
 //!
-//! It stands on operations and on the terminal, and knows no command: `dm` and the program of
-//! the benchmarks share it.
+//! It depends on `dm-operations` and `dm-terminal`, and on no command: `dm` and the benchmark
+//! program share it.
 
 pub mod failure;
 mod process;
@@ -29,12 +29,12 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 pub use process::run_process;
 
-/// The terminal as operations see it.
+/// The front end of operations on a terminal.
 #[derive(Debug)]
 pub struct ConsoleFrontend(Printer);
 
 impl ConsoleFrontend {
-    /// The terminal that this printer writes to.
+    /// Creates a front end that uses this printer.
     #[must_use]
     pub fn new(printer: Printer) -> Self {
         Self(printer)
@@ -62,9 +62,9 @@ impl Frontend for ConsoleFrontend {
         Ok(self.0.confirm(question)?)
     }
 
-    fn counter(&self, what: &'static str) -> Box<dyn Fn(u64, u64) + Send + Sync + '_> {
-        let counter = ProgressCounter::new(&self.0, what);
-        Box::new(move |done, of| counter.update(done, of))
+    fn counter(&self, label: &'static str) -> Box<dyn Fn(u64, u64) + Send + Sync + '_> {
+        let counter = ProgressCounter::new(&self.0, label);
+        Box::new(move |done, total| counter.update(done, total))
     }
 
     fn follow(

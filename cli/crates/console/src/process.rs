@@ -8,10 +8,10 @@ use dm_terminal::Printer;
 use tokio_util::sync::CancellationToken;
 
 /// Runs a command on a runtime of its own until it is done or interrupted, prints its error,
-/// and answers the exit code of the process.
+/// and returns the exit code of the process.
 ///
-/// The first interrupt cancels the token that the command gets: a `graceful` command winds
-/// down by itself. The next interrupt, or the first one for other commands, ends it.
+/// The first interrupt cancels the command's token: a `graceful` command then shuts down on
+/// its own. The next interrupt, or the first one for other commands, ends it.
 #[must_use]
 pub fn run_process(
     printer: &Printer,
@@ -21,19 +21,19 @@ pub fn run_process(
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
-    let exit = match runtime {
+    let status = match runtime {
         Ok(runtime) => {
-            let exit = runtime.block_on(run_until_interrupted(printer, graceful, command));
-            // A task that hangs in a system call must not hold up the exit.
+            let status = runtime.block_on(run_until_interrupted(printer, graceful, command));
+            // A task that hangs in a system call must not delay the exit.
             runtime.shutdown_background();
-            exit
+            status
         }
         Err(error) => {
             printer.warn(&format!("could not start the async runtime: {error}"));
             ExitStatus::Usage
         }
     };
-    ExitCode::from(exit.code())
+    ExitCode::from(status.code())
 }
 
 async fn run_until_interrupted(
@@ -44,7 +44,7 @@ async fn run_until_interrupted(
     let interrupts = Interrupts::listen(graceful);
     tokio::select! {
         result = command(interrupts.cancellation_token()) => match result {
-            Ok(exit) => exit,
+            Ok(status) => status,
             Err(error) => printer.print_error(&error),
         },
         () = interrupts.wait_for_forced() => ExitStatus::Interrupted,

@@ -1,4 +1,4 @@
-//! Where the time of a run went: the critical chain, and a chart.
+//! The timings of a run: the critical chain and a chart.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use dm_stack::timings::{ChainLink, CriticalChain, NodeSpan, Timings};
 use dm_terminal::canvas::{Canvas, Glyph, StyleRole};
 use dm_terminal::text;
 
-/// A wider chart is no easier to read.
+/// The maximum width: a wider chart is not easier to read.
 const MAX_WIDTH: usize = 120;
 /// The columns of a duration, e.g. `59.9s` or `1m 04s`.
 const DURATION_WIDTH: usize = 7;
 
-/// The critical chain as a tree, and below it the chart of all nodes.
+/// Renders the critical chain as a tree, and below it the chart of all nodes.
 #[must_use]
 pub fn render(timings: &Timings, canvas: &Canvas) -> String {
     let mut lines = render_chain(&timings.critical_chain, canvas);
@@ -44,37 +44,40 @@ fn render_chain(chain: &CriticalChain, canvas: &Canvas) -> Vec<String> {
         .map(|(depth, link)| (branch_prefix(depth, canvas) + &link.node, link))
         .collect();
     let room = canvas.width.saturating_sub(2 * DURATION_WIDTH + 3);
-    let names = rows
+    let name_width = rows
         .iter()
         .map(|(name, _)| text::display_width(name))
         .max()
         .unwrap_or(0)
         .min(room);
     for (name, link) in &rows {
-        let name = text::pad_right(&text::truncate(name, names, canvas.style), names);
-        let took = link.ready.saturating_sub(link.began);
-        let share = took.as_secs_f64() / chain.total.as_secs_f64().max(f64::EPSILON);
-        let took = text::pad_right(&format!("+{}", text::format_duration(took)), DURATION_WIDTH);
-        // What took the most is what to look at.
-        let took = if share >= 0.4 {
-            canvas.paint(StyleRole::Warning, &took)
+        let name = text::pad_right(&text::truncate(name, name_width, canvas.style), name_width);
+        let duration = link.ready.saturating_sub(link.started);
+        let share = duration.as_secs_f64() / chain.total.as_secs_f64().max(f64::EPSILON);
+        let duration = text::pad_right(
+            &format!("+{}", text::format_duration(duration)),
+            DURATION_WIDTH,
+        );
+        // Long links are highlighted.
+        let duration = if share >= 0.4 {
+            canvas.paint(StyleRole::Warning, &duration)
         } else {
-            took
+            duration
         };
-        let began = canvas.paint(
+        let start = canvas.paint(
             StyleRole::Muted,
             &text::pad_right(
-                &format!("@{}", text::format_duration(link.began)),
+                &format!("@{}", text::format_duration(link.started)),
                 DURATION_WIDTH,
             ),
         );
-        let head = format!("{name}  {began} {took}");
+        let head = format!("{name}  {start} {duration}");
         lines.push(append_phases(&head, &link.phases, canvas));
     }
     lines
 }
 
-/// Deep chains stay at a depth, so that the names keep their room.
+/// Returns the tree prefix of a link. Its depth is limited, so that the names have enough room.
 fn branch_prefix(depth: usize, canvas: &Canvas) -> String {
     match depth {
         0 => String::new(),
@@ -86,12 +89,12 @@ fn branch_prefix(depth: usize, canvas: &Canvas) -> String {
     }
 }
 
-/// The phases that tell something, as many as fit.
+/// Appends the phases of at least 50 ms, as many as fit.
 fn append_phases(head: &str, phases: &[(String, Duration)], canvas: &Canvas) -> String {
     let mut line = head.to_owned();
     let mut separator = "  ";
-    for (doing, length) in phases.iter().filter(|(_, length)| length.as_millis() >= 50) {
-        let more = format!("{separator}{doing} {}", text::format_duration(*length));
+    for (phase, length) in phases.iter().filter(|(_, length)| length.as_millis() >= 50) {
+        let more = format!("{separator}{phase} {}", text::format_duration(*length));
         if text::display_width(&line) + text::display_width(&more) > canvas.width.min(MAX_WIDTH) {
             break;
         }
@@ -101,7 +104,7 @@ fn append_phases(head: &str, phases: &[(String, Duration)], canvas: &Canvas) -> 
     line.trim_end().to_owned()
 }
 
-/// One bar a node, from when it began to work until it ended.
+/// Renders one bar per node, from its first work to its end.
 fn render_chart(timings: &Timings, canvas: &Canvas) -> Vec<String> {
     let total = timings
         .spans
@@ -111,15 +114,15 @@ fn render_chart(timings: &Timings, canvas: &Canvas) -> Vec<String> {
         .unwrap_or_default()
         .max(timings.critical_chain.total);
     let width = canvas.width.min(MAX_WIDTH);
-    let names = timings
+    let name_width = timings
         .spans
         .iter()
         .map(|span| text::display_width(&span.node))
         .max()
         .unwrap_or(0)
         .min(width / 3);
-    let room = width.saturating_sub(names + DURATION_WIDTH + 4).max(1);
-    let critical = |node: &str| {
+    let room = width.saturating_sub(name_width + DURATION_WIDTH + 4).max(1);
+    let is_critical = |node: &str| {
         timings
             .critical_chain
             .links
@@ -129,49 +132,52 @@ fn render_chart(timings: &Timings, canvas: &Canvas) -> Vec<String> {
     timings
         .spans
         .iter()
-        // What was there already has no bar to draw.
-        .filter(|span| span.ended > span.began)
+        // An unchanged node has no bar.
+        .filter(|span| span.ended > span.started)
         .map(|span| {
-            let name = text::pad_right(&text::truncate(&span.node, names, canvas.style), names);
+            let name = text::pad_right(
+                &text::truncate(&span.node, name_width, canvas.style),
+                name_width,
+            );
             let bar = render_bar(span, total, room, canvas);
-            let role = if critical(&span.node) {
+            let role = if is_critical(&span.node) {
                 StyleRole::Warning
             } else {
                 StyleRole::Active
             };
-            let took = text::pad_left(
-                &text::format_duration(span.ended - span.began),
+            let duration = text::pad_left(
+                &text::format_duration(span.ended - span.started),
                 DURATION_WIDTH,
             );
-            format!("{name}  {}  {took}", canvas.paint(role, &bar))
+            format!("{name}  {}  {duration}", canvas.paint(role, &bar))
         })
         .collect()
 }
 
-/// Preparation and running look different: images and containers that are
-/// made, and a component that starts.
+/// Renders the bar of a node. The preparation of images and containers has another glyph
+/// than the start of a component.
 fn render_bar(span: &NodeSpan, total: Duration, room: usize, canvas: &Canvas) -> String {
     let (total, columns) = (total.as_nanos().max(1), room as u128);
-    let column = |at: Duration| {
-        let rounded = (at.as_nanos() * columns + total / 2) / total;
+    let column = |elapsed: Duration| {
+        let rounded = (elapsed.as_nanos() * columns + total / 2) / total;
         usize::try_from(rounded).unwrap_or(room).min(room)
     };
-    let start = column(span.began).min(room - 1);
+    let start = column(span.started).min(room - 1);
     let mut bar = " ".repeat(start);
     let mut used = start;
-    let mut at = span.began;
-    for (doing, length) in &span.phases {
-        at += *length;
-        let until = column(at);
-        let glyph = match doing.as_str() {
+    let mut elapsed = span.started;
+    for (phase, length) in &span.phases {
+        elapsed += *length;
+        let end = column(elapsed);
+        let glyph = match phase.as_str() {
             "starting" => Glyph::ChartRun,
             _ => Glyph::ChartPrepare,
         };
-        bar.push_str(&canvas.style.glyph(glyph).repeat(until.saturating_sub(used)));
-        used = used.max(until);
+        bar.push_str(&canvas.style.glyph(glyph).repeat(end.saturating_sub(used)));
+        used = used.max(end);
     }
     if used == start {
-        // Too short to be seen, and yet it was there.
+        // Too short to be visible: shown as one column.
         bar.push_str(canvas.style.glyph(Glyph::ChartRun));
     }
     text::pad_right(&bar, room)
@@ -192,15 +198,15 @@ mod tests {
             kind: NodeKind::Service,
             after: after.iter().map(ToString::to_string).collect(),
         };
-        let change = |name: &str, state, millis| RunEvent::Node {
+        let node_event = |name: &str, state, millis| RunEvent::Node {
             name: name.into(),
             state,
-            at: Duration::from_millis(millis),
+            elapsed: Duration::from_millis(millis),
         };
-        let ready = NodeState::Ready { kept: false };
+        let ready = NodeState::Ready { unchanged: false };
         let starting = NodeState::Starting { probe: None };
         let migrating = NodeState::Working {
-            doing: "migrating".into(),
+            activity: "migrating".into(),
             detail: None,
             current: None,
             total: None,
@@ -220,29 +226,29 @@ mod tests {
                     node("gateway", &["keycloak", "rabbitmq"]),
                 ],
             },
-            change("image/postgres", NodeState::Ready { kept: true }, 30),
-            change("postgres", NodeState::Creating, 40),
-            change("rabbitmq", NodeState::Creating, 50),
-            change("openldap", NodeState::Creating, 60),
-            change("postgres", starting.clone(), 260),
-            change("openldap", starting.clone(), 300),
-            change("rabbitmq", starting.clone(), 310),
-            change("openldap", ready.clone(), 810),
-            change("postgres", ready.clone(), 1_100),
-            change("migrations", migrating, 1_110),
-            change("migrations", ready.clone(), 1_420),
-            change("keycloak", NodeState::Creating, 1_430),
-            change("keycloak", starting.clone(), 1_700),
-            change("rabbitmq", ready.clone(), 4_500),
-            change("keycloak", ready.clone(), 7_900),
-            change("gateway", starting, 8_000),
-            change("gateway", ready, 8_040),
+            node_event("image/postgres", NodeState::Ready { unchanged: true }, 30),
+            node_event("postgres", NodeState::Creating, 40),
+            node_event("rabbitmq", NodeState::Creating, 50),
+            node_event("openldap", NodeState::Creating, 60),
+            node_event("postgres", starting.clone(), 260),
+            node_event("openldap", starting.clone(), 300),
+            node_event("rabbitmq", starting.clone(), 310),
+            node_event("openldap", ready.clone(), 810),
+            node_event("postgres", ready.clone(), 1_100),
+            node_event("migrations", migrating, 1_110),
+            node_event("migrations", ready.clone(), 1_420),
+            node_event("keycloak", NodeState::Creating, 1_430),
+            node_event("keycloak", starting.clone(), 1_700),
+            node_event("rabbitmq", ready.clone(), 4_500),
+            node_event("keycloak", ready.clone(), 7_900),
+            node_event("gateway", starting, 8_000),
+            node_event("gateway", ready, 8_040),
         ];
         Timings::from_events(&events).unwrap()
     }
 
     #[test]
-    fn timings_at_each_width() {
+    fn timings_fit_each_width() {
         insta::assert_snapshot!("timings_40", render(&timings(), &terminal_canvas(40)));
         insta::assert_snapshot!("timings_80", render(&timings(), &terminal_canvas(80)));
         insta::assert_snapshot!("timings_200", render(&timings(), &terminal_canvas(200)));

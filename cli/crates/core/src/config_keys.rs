@@ -1,19 +1,19 @@
-//! The keys of `dm.toml` that hints and reports name.
+//! The keys of `dm.toml` to which hints and reports refer.
 
-/// The components that are not services: theirs are tables of their own.
+/// The components that are not services. Each has its own top-level table.
 const INFRASTRUCTURE_COMPONENTS: [&str; 4] = ["postgres", "rabbitmq", "openldap", "keycloak"];
 
-/// The key that sets a port. A component's own port goes by its name, a further one by
-/// `<component>-<what>`, e.g. `rabbitmq-management`.
+/// Returns the key that sets the port `name`: `<component>` for a component's main port,
+/// `<component>-<suffix>` for a further one, e.g. `rabbitmq-management`.
 #[must_use]
 pub fn port_key(name: &str) -> String {
     match name.split_once('-') {
-        Some((component, what)) => format!("{component}.{}_port", what.replace('-', "_")),
+        Some((component, suffix)) => format!("{component}.{}_port", suffix.replace('-', "_")),
         None => component_key(name, "port"),
     }
 }
 
-/// The key of a component's setting, e.g. `keycloak.memory`, `services.order.memory`.
+/// Returns the key of a component's setting, e.g. `keycloak.memory`, `services.order.memory`.
 #[must_use]
 pub fn component_key(component: &str, setting: &str) -> String {
     if INFRASTRUCTURE_COMPONENTS.contains(&component) {

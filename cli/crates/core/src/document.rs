@@ -19,7 +19,7 @@ pub struct DocumentSchema {
 }
 
 impl DocumentSchema {
-    /// A schema for tests of what writes documents.
+    /// Creates a schema for tests of code that writes documents.
     #[must_use]
     pub const fn for_test(id: &'static str) -> Self {
         Self {
@@ -42,7 +42,7 @@ impl DocumentSchema {
         self.commands
     }
 
-    /// Returns what the document contains, as a phrase in Markdown.
+    /// Returns a description of the content, as a phrase in Markdown.
     #[must_use]
     pub const fn content(&self) -> &'static str {
         self.content

@@ -1,8 +1,7 @@
-//! What every failure of `dm` has in common: a stable code, an exit code and
-//! the next thing to do.
+//! Errors of `dm`: each has a stable code, an exit code and suggestions.
 //!
-//! Each module has its own error enum and implements [`Coded`] for it; the
-//! commands pass them on as [`Error`], and `output` renders them.
+//! Each module has its own error enum and implements [`UserError`] for it. The
+//! commands return them as [`Error`], and `dm_terminal` renders them.
 
 use std::error::Error as StdError;
 
@@ -13,13 +12,13 @@ use crate::error_code::ErrorCode;
 /// The exit code of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExitStatus {
-    /// Everything was done.
+    /// The command succeeded.
     Success,
-    /// A check found something.
+    /// A check has findings.
     Findings,
     /// Wrong usage or configuration.
     Usage,
-    /// No engine, or the engine refused.
+    /// No engine was found, or the engine refused a call.
     Engine,
     /// A component failed.
     Component,
@@ -60,7 +59,7 @@ impl ExitStatus {
         (Self::OutputClosed, "the reader of stdout closed it"),
     ];
 
-    /// Returns the number that the process ends with.
+    /// Returns the number with which the process exits.
     #[must_use]
     pub const fn code(self) -> u8 {
         match self {
@@ -77,55 +76,55 @@ impl ExitStatus {
     }
 }
 
-/// A failure that a person can act on.
+/// An error that the user can act on.
 pub trait UserError: StdError + Send + Sync + 'static {
-    /// The stable name of the failure, for scripts and searches.
+    /// Returns the stable name of the error, for scripts and searches.
     fn code(&self) -> ErrorCode;
 
-    /// The exit code that the process ends with.
+    /// Returns the exit code of the process.
     fn exit_status(&self) -> ExitStatus;
 
-    /// What to do next: one or more lines, each a sentence or a command.
+    /// Returns the next steps: one per line, a sentence or a command.
     fn suggestions(&self) -> Vec<String> {
         Vec::new()
     }
 
-    /// Each thing that is wrong, where there are several.
+    /// Returns the individual problems, if there are several.
     fn details(&self) -> Vec<String> {
         Vec::new()
     }
 
-    /// The last lines that what failed has written, oldest first.
+    /// Returns the last lines of output of the failed program, oldest first.
     fn log_tail(&self) -> &[String] {
         &[]
     }
 
-    /// What a compiler found in the project's own sources, first one first.
+    /// Returns the compiler errors in the project's own sources, in the order of the output.
     fn compiler_errors(&self) -> &[CompilerError] {
         &[]
     }
 
-    /// The failure as a miette diagnostic, where it points into a source text.
+    /// Returns the error as a miette diagnostic, if it refers to a source text.
     fn diagnostic(&self) -> Option<&dyn miette::Diagnostic> {
         None
     }
 }
 
-/// An error that a compiler found in the project's own sources.
+/// A compiler error in the project's own sources.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CompilerError {
-    /// One sentence: what is wrong.
+    /// The problem, as one sentence.
     pub message: String,
-    /// Where, if it is about one place.
-    pub place: Option<SourceLocation>,
-    /// The whole of it as the compiler shows it, without colour.
+    /// The location, if there is exactly one.
+    pub location: Option<SourceLocation>,
+    /// The complete text as the compiler prints it, without colour.
     pub rendered: String,
 }
 
-/// A place in a source file.
+/// A location in a source file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceLocation {
-    /// The file, seen from the project's folder.
+    /// The file, relative to the project's directory.
     pub file: String,
     /// The line, from 1.
     pub line: u32,
@@ -133,87 +132,87 @@ pub struct SourceLocation {
     pub column: u32,
 }
 
-/// Any failure of a command.
+/// Any error of a command.
 #[derive(Debug)]
 pub struct Error {
     user_error: Box<dyn UserError>,
-    /// The instance that the command was called for, where it is not the default one.
+    /// The instance of the command, unless it is the default one.
     instance: Option<String>,
 }
 
-/// The result of a command or of anything that fails for several reasons.
+/// The result of an operation that can fail with errors of different types.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// The failure itself.
+    /// Returns the underlying error.
     #[must_use]
     pub fn user_error(&self) -> &dyn UserError {
         self.user_error.as_ref()
     }
 
-    /// The same failure of a command that was called for this instance: what to do next is
-    /// for that one, too. Typed as it stands, it must not reach another instance's data.
+    /// Sets the instance of the command. The suggestions then name it, so that a copied command
+    /// does not change another instance's data.
     #[must_use]
     pub fn for_instance(mut self, name: &str) -> Self {
         self.instance = Some(name.to_owned());
         self
     }
 
-    /// What to do next: commands, or sentences.
+    /// Returns the next steps: commands or sentences.
     #[must_use]
     pub fn suggestions(&self) -> Vec<String> {
-        let next = self.user_error.suggestions();
+        let suggestions = self.user_error.suggestions();
         match &self.instance {
-            Some(name) => suggestions_for_instance(next, name),
-            None => next,
+            Some(name) => suggestions_for_instance(suggestions, name),
+            None => suggestions,
         }
     }
 
-    /// The sentences of the cause chain, outermost first, without repetition.
+    /// Returns the texts of the cause chain, outermost first, without repetition.
     #[must_use]
     pub fn error_chain(&self) -> Vec<String> {
-        chain(self.user_error.as_ref())
+        error_chain(self.user_error.as_ref())
     }
 }
 
-/// Steps for an instance that is not the default one: their commands name it.
+/// Adds `--instance` to the `dm` commands in the suggestions.
 #[must_use]
-pub fn suggestions_for_instance(steps: Vec<String>, instance: &str) -> Vec<String> {
-    let steps = steps.iter();
-    steps
-        .map(|step| suggestion_for_instance(step, instance))
+pub fn suggestions_for_instance(suggestions: Vec<String>, instance: &str) -> Vec<String> {
+    suggestions
+        .iter()
+        .map(|suggestion| suggestion_for_instance(suggestion, instance))
         .collect()
 }
 
-/// A step whose command of `dm`, where it has one, names an instance.
+/// Adds `--instance` to the `dm` command in the suggestion, if it contains one.
 #[must_use]
-pub fn suggestion_for_instance(step: &str, name: &str) -> String {
-    if step.contains("--instance") {
-        return step.to_owned();
+pub fn suggestion_for_instance(suggestion: &str, name: &str) -> String {
+    if suggestion.contains("--instance") {
+        return suggestion.to_owned();
     }
-    for before in ["", ": "] {
-        let command = format!("{before}dm ");
-        let at = if before.is_empty() {
-            step.starts_with(&command).then_some(0)
+    for prefix in ["", ": "] {
+        let command = format!("{prefix}dm ");
+        let position = if prefix.is_empty() {
+            suggestion.starts_with(&command).then_some(0)
         } else {
-            step.find(&command)
+            suggestion.find(&command)
         };
-        if let Some(at) = at {
-            let end = at + command.len();
-            return format!("{}--instance {name} {}", &step[..end], &step[end..]);
+        if let Some(position) = position {
+            let (before, after) = suggestion.split_at(position + command.len());
+            return format!("{before}--instance {name} {after}");
         }
     }
-    step.to_owned()
+    suggestion.to_owned()
 }
 
-/// The sentences of an error's cause chain, outermost first, without repetition.
+/// Returns the texts of an error's cause chain, outermost first, without repetition.
 #[must_use]
-pub fn chain(error: &dyn UserError) -> Vec<String> {
+pub fn error_chain(error: &dyn UserError) -> Vec<String> {
     let mut lines = vec![error.to_string()];
     let mut cause = error.source();
     while let Some(error) = cause {
         let text = error.to_string();
-        // Wrappers often repeat their cause's text at their own end.
+        // Wrappers often end with their cause's text.
         if !lines.last().is_some_and(|last| last.ends_with(&text)) {
             lines.push(text);
         }
@@ -236,8 +235,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_step_is_for_the_instance_that_the_command_was_for() {
-        for (step, expected) in [
+    fn suggestion_for_instance_names_the_instance_in_dm_commands() {
+        for (suggestion, expected) in [
             ("dm status", "dm --instance review status"),
             (
                 "add to the data: dm seed --append",
@@ -247,7 +246,7 @@ mod tests {
             ("docker ps", "docker ps"),
             ("look at dm.toml", "look at dm.toml"),
         ] {
-            assert_eq!(suggestion_for_instance(step, "review"), expected);
+            assert_eq!(suggestion_for_instance(suggestion, "review"), expected);
         }
     }
 }

@@ -8,8 +8,8 @@ use serde::{Serialize, Serializer};
 /// documentation and [`ErrorCode::meaning`].
 macro_rules! error_codes {
     ($($name:ident = $text:literal: $meaning:literal,)+) => {
-        /// A stable name of the kind of an error, for scripts and searches. Several errors may
-        /// share one code.
+        /// A stable name for a kind of error, for scripts and searches. Several errors may share
+        /// one code.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum ErrorCode {
             $(#[doc = $meaning] $name,)+
@@ -19,7 +19,7 @@ macro_rules! error_codes {
             /// Every code, in alphabetical order.
             pub const ALL: &'static [Self] = &[$(Self::$name,)+];
 
-            /// The code as it is printed, e.g. `engine-not-found`.
+            /// Returns the code as it is printed, e.g. `engine-not-found`.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self {
@@ -27,7 +27,7 @@ macro_rules! error_codes {
                 }
             }
 
-            /// What the code means, as one sentence.
+            /// Returns the meaning of the code, as one sentence.
             #[must_use]
             pub const fn meaning(self) -> &'static str {
                 match self {
@@ -270,7 +270,7 @@ mod tests {
     fn codes_are_sorted_and_unique() {
         let codes: Vec<&str> = ErrorCode::ALL.iter().map(|code| code.as_str()).collect();
         for pair in codes.windows(2) {
-            assert!(pair[0] < pair[1], "{} stands before {}", pair[0], pair[1]);
+            assert!(pair[0] < pair[1], "{} is before {}", pair[0], pair[1]);
         }
         assert!(ErrorCode::ALL.is_sorted());
     }

@@ -1,4 +1,4 @@
-//! An instance of the stack: its names and labels in the engine.
+//! An instance of the stack, with its names and labels in the engine.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,21 +9,21 @@ use crate::error::{ExitStatus, UserError};
 use crate::error_code::ErrorCode;
 use crate::labels;
 
-/// The instance that is meant where none is named.
+/// The instance that commands use by default.
 pub const DEFAULT_INSTANCE: &str = "default";
 
 /// One running stack of a project: its own network, volumes, containers and ports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Instance {
-    /// The project, with a digest of its folder, e.g. `dunder-mifflin-1f3a9c`.
+    /// The project, with a digest of its directory, e.g. `dunder-mifflin-1f3a9c`.
     pub project: String,
     /// The instance's name.
     pub name: String,
-    /// The project's folder.
+    /// The project's directory.
     pub root: PathBuf,
 }
 
-/// A name that can't be an instance's.
+/// The error for an invalid instance name.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("`{name}` is not a valid instance name: {reason}")]
 pub struct InvalidInstanceName {
@@ -49,10 +49,10 @@ impl UserError for InvalidInstanceName {
 }
 
 impl Instance {
-    /// The instance `name` of a project.
+    /// Creates the instance `name` of a project.
     ///
     /// # Errors
-    /// [`InvalidName`] where the name would not do as part of a host name.
+    /// Returns [`InvalidInstanceName`] if the name cannot be part of a host name.
     pub fn new(
         project: impl Into<String>,
         name: impl Into<String>,
@@ -81,37 +81,37 @@ impl Instance {
         }
     }
 
-    /// True for the instance that has the ports of `dm.toml`.
+    /// Returns whether this is the default instance, which uses the ports of `dm.toml`.
     #[must_use]
     pub fn is_default(&self) -> bool {
         self.name == DEFAULT_INSTANCE
     }
 
-    /// The full name of a component's container.
+    /// Returns the full name of a component's container.
     #[must_use]
     pub fn container_name(&self, component: &str) -> String {
         format!("{}-{}-{component}", self.project, self.name)
     }
 
-    /// The full name of a component's volume.
+    /// Returns the full name of a component's volume.
     #[must_use]
     pub fn volume_name(&self, component: &str) -> String {
         format!("{}-{}-{component}-data", self.project, self.name)
     }
 
-    /// The name of the volume that is there while a reset is under way.
+    /// Returns the name of the volume that exists during a reset.
     #[must_use]
     pub fn reset_marker_volume(&self) -> String {
         self.volume_name("reset")
     }
 
-    /// The name of the network.
+    /// Returns the name of the network.
     #[must_use]
     pub fn network_name(&self) -> String {
         format!("{}-{}", self.project, self.name)
     }
 
-    /// The labels that every object of the instance carries.
+    /// Returns the labels of every object of the instance.
     #[must_use]
     pub fn labels(&self) -> BTreeMap<String, String> {
         BTreeMap::from([
@@ -121,7 +121,7 @@ impl Instance {
         ])
     }
 
-    /// The labels that find every object of the instance and nothing else.
+    /// Returns the labels that select exactly the objects of the instance.
     #[must_use]
     pub fn label_filter(&self) -> [(&str, &str); 2] {
         [
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_carry_project_and_instance() {
+    fn names_contain_project_and_instance() {
         let instance = Instance::new("dunder-mifflin-1f3a9c", "review-7", "/p").unwrap();
         assert_eq!(
             instance.container_name("postgres"),
@@ -147,9 +147,12 @@ mod tests {
     }
 
     #[test]
-    fn names_that_would_break_host_names_are_refused() {
-        for bad in ["", "A", "a_b", "-a", "a-", "a b", "ä", &"x".repeat(33)] {
-            assert!(Instance::new("p", bad, "/").is_err(), "{bad:?} was taken");
+    fn instance_name_that_is_no_dns_label_is_rejected() {
+        for name in ["", "A", "a_b", "-a", "a-", "a b", "ä", &"x".repeat(33)] {
+            assert!(
+                Instance::new("p", name, "/").is_err(),
+                "{name:?} was accepted"
+            );
         }
     }
 }

@@ -1,21 +1,21 @@
-//! The labels by which `dm` finds what is its own, and only that.
+//! The labels by which `dm` identifies its own containers, networks and volumes.
 
 use std::collections::HashMap;
 
-/// The project, with a digest of its folder: two clones don't share anything.
+/// The project, with a digest of its directory, so that two clones share nothing.
 pub const PROJECT: &str = "com.dundermifflin.dm.project";
 /// The instance of the project's stack.
 pub const INSTANCE: &str = "com.dundermifflin.dm.instance";
-/// The component that the object belongs to.
+/// The component to which the object belongs.
 pub const COMPONENT: &str = "com.dundermifflin.dm.component";
-/// The digest of the container's definition: when it differs, it is recreated.
+/// The digest of the container's definition. If it differs, the container is recreated.
 pub const CONFIG_DIGEST: &str = "com.dundermifflin.dm.config-digest";
-/// The project's folder, so that leftovers can be told from living projects.
+/// The project's directory, to distinguish leftovers from existing projects.
 pub const ROOT: &str = "com.dundermifflin.dm.root";
 /// The published ports, as `name=host` pairs separated by commas.
 pub const PORTS: &str = "com.dundermifflin.dm.ports";
 
-/// The value of `label` in a bollard label map.
+/// Returns the value of `label` in a bollard label map.
 pub fn value<'a>(labels: Option<&'a HashMap<String, String>>, label: &str) -> Option<&'a str> {
     labels
         .and_then(|labels| labels.get(label))

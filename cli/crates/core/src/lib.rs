@@ -1,6 +1,6 @@
-//! What every part of `dm` speaks of: failures with their exit codes, instances of the stack and
-//! the labels of what belongs to them, the keys of the configuration that hints name, and how
-//! secrets are masked.
+//! Shared types of `dm`: errors with their exit codes, instances of the stack and their labels,
+//! the schemas of JSON documents, the configuration keys to which hints refer, and the masking of
+//! secrets.
 
 pub mod config_keys;
 pub mod document;

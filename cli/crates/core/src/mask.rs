@@ -1,5 +1,5 @@
-//! Keeping secrets out of what is shown, kept and sent: one mask, one list of telling names, one
-//! [`Masker`] of texts. Where a pattern can't be had, everything is masked.
+//! Masking of secrets in texts that are shown, stored or sent: one mask, one pattern of secret
+//! names, and the [`Masker`]. If a pattern cannot be compiled, everything is masked.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -8,17 +8,17 @@ use std::sync::LazyLock;
 use regex::{Captures, Regex};
 use serde_json::Value;
 
-/// What stands where a secret was, whatever its length.
+/// The replacement for a secret of any length.
 pub const MASK: &str = "***";
 
-/// A known secret that is shorter is masked only where it stands alone: `dm` as
-/// a password must not blot out half of every word.
+/// A shorter known secret is masked only as a whole word: the password `dm` must not mask
+/// parts of other words.
 const MIN_DISTINCTIVE_LENGTH: usize = 8;
 
-/// Names whose values are secrets.
+/// Matches names whose values are secrets.
 const SECRET_NAME_PATTERN: &str = r"pass(?:word|wd|phrase)?|pwd|secret|token|credentials?|api[_-]?key|private[_-]?key|client[_-]?key";
 
-/// Texts that are secrets by their form, and what is kept of them: all of these, or none.
+/// Patterns of secrets with their replacements. `None` if one of them cannot be compiled.
 static SECRET_PATTERNS: LazyLock<Option<Vec<(Regex, &'static str)>>> = LazyLock::new(|| {
     [
         (
@@ -53,14 +53,14 @@ static SECRET_PATTERNS: LazyLock<Option<Vec<(Regex, &'static str)>>> = LazyLock:
         ),
     ]
     .into_iter()
-    .map(|(pattern, kept)| Some((Regex::new(&pattern).ok()?, kept)))
+    .map(|(pattern, replacement)| Some((Regex::new(&pattern).ok()?, replacement)))
     .collect()
 });
 
 static SECRET_NAME_REGEX: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(&format!("(?i)(?:{SECRET_NAME_PATTERN})")).ok());
 
-/// Replaces secrets: the known ones, and what looks like one.
+/// Replaces known secrets, and texts that look like secrets.
 #[derive(Debug, Clone, Default)]
 pub struct Masker {
     known_secrets: KnownSecrets,
@@ -70,18 +70,18 @@ pub struct Masker {
 /// The known secrets.
 #[derive(Debug, Clone, Default)]
 enum KnownSecrets {
-    /// There are none.
+    /// No secrets are known.
     #[default]
     Empty,
-    /// What matches is one.
+    /// Each match is a secret.
     Pattern(Regex),
-    /// There are some, and no pattern can be made of them: anything may be one.
+    /// The pattern of the secrets cannot be compiled, so that any text may be one.
     Uncompilable,
 }
 
 impl Masker {
-    /// A masker that knows these secrets, besides what it knows by form. Each
-    /// is also recognised as JSON and as URLs write it.
+    /// Creates a masker that also knows these secrets. Each is recognised in its JSON and URL
+    /// encodings, too.
     #[must_use]
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
         let mut forms: Vec<String> = secrets
@@ -99,30 +99,29 @@ impl Masker {
             })
             .collect();
         // A secret that begins with another one must be tried first.
-        forms.sort_by(|one, other| other.len().cmp(&one.len()).then_with(|| one.cmp(other)));
+        forms.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         forms.dedup();
         let alternatives: Vec<String> = forms.iter().map(|form| secret_pattern(form)).collect();
-        let known = if alternatives.is_empty() {
+        let known_secrets = if alternatives.is_empty() {
             KnownSecrets::Empty
         } else {
             Regex::new(&alternatives.join("|"))
                 .map_or(KnownSecrets::Uncompilable, KnownSecrets::Pattern)
         };
         Self {
-            known_secrets: known,
+            known_secrets,
             variables: BTreeSet::new(),
         }
     }
 
-    /// The same, which masks the values of these variables wherever they stand by themselves
-    /// as `NAME=value`.
+    /// Also masks the values of these variables in texts of the form `NAME=value`.
     #[must_use]
     pub fn with_variables<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
         self.variables.extend(names.into_iter().map(str::to_owned));
         self
     }
 
-    /// `text` without its secrets.
+    /// Returns the text with its secrets masked.
     #[must_use]
     pub fn mask_text(&self, text: &str) -> String {
         let Some(patterns) = SECRET_PATTERNS.as_ref() else {
@@ -134,11 +133,11 @@ impl Masker {
             KnownSecrets::Uncompilable => return MASK.to_owned(),
         };
         let mut masked = mask_url_passwords(&masked);
-        for (pattern, kept) in patterns {
+        for (pattern, template) in patterns {
             masked = pattern
-                .replace_all(&masked, |found: &Captures<'_>| {
+                .replace_all(&masked, |captures: &Captures<'_>| {
                     let mut replacement = String::new();
-                    found.expand(kept, &mut replacement);
+                    captures.expand(template, &mut replacement);
                     replacement
                 })
                 .into_owned();
@@ -146,8 +145,8 @@ impl Masker {
         masked
     }
 
-    /// As [`Masker::text`]; where the whole of `text` is a variable with a
-    /// telling name, its value goes to the last letter.
+    /// Masks like [`Masker::mask_text`]. If the text is a variable with a secret name, its
+    /// complete value is masked.
     fn mask_assignment(&self, text: &str) -> String {
         match text.split_once('=') {
             Some((name, _)) if self.variables.contains(name) => format!("{name}={MASK}"),
@@ -158,7 +157,7 @@ impl Masker {
         }
     }
 
-    /// Masks every string in `value`, and wholly those under a telling name.
+    /// Masks every string in `value`, and completely if its name is secret.
     pub fn mask_json(&self, value: &mut Value) {
         match value {
             Value::String(text) => *text = self.mask_assignment(text),
@@ -178,27 +177,29 @@ impl Masker {
     }
 }
 
-/// Whether the value of a variable may be a secret, to be masked wherever it is seen: not a
-/// number or one of the words that every log is full of.
+/// Returns whether the value of a variable may be a secret, to be masked wherever it occurs:
+/// not a number and not a word that is common in logs.
 #[must_use]
 pub fn may_be_secret_value(value: &str) -> bool {
-    const WORDS: [&str; 9] = [
+    const COMMON_WORDS: [&str; 9] = [
         "true", "false", "none", "trace", "debug", "info", "warn", "warning", "error",
     ];
     let word = value.trim().to_lowercase();
-    word.chars().count() > 3 && !WORDS.contains(&word.as_str()) && word.parse::<f64>().is_err()
+    word.chars().count() > 3
+        && !COMMON_WORDS.contains(&word.as_str())
+        && word.parse::<f64>().is_err()
 }
 
-/// Whether the value of a key or a variable of this name is likely a secret.
+/// Returns whether the value of a key or variable with this name is likely a secret.
 #[must_use]
 pub fn is_secret_name(name: &str) -> bool {
-    // Without the pattern, everything is.
+    // Without the pattern, every name is secret.
     SECRET_NAME_REGEX
         .as_ref()
-        .is_none_or(|telling| telling.is_match(name))
+        .is_none_or(|pattern| pattern.is_match(name))
 }
 
-/// `text` with the password of every URL in it masked.
+/// Returns the text with the password of every URL masked.
 #[must_use]
 pub fn mask_url_passwords(text: &str) -> String {
     let mut masked = text.to_owned();
@@ -208,13 +209,13 @@ pub fn mask_url_passwords(text: &str) -> String {
     masked
 }
 
-/// The bytes of the passwords in the URLs of a text, in their order. One that is not encoded
-/// as in a URL may have any sign but a space and a slash.
+/// Returns the byte ranges of the passwords in the URLs of a text, in their order. A password
+/// that is not URL-encoded may contain any character except whitespace and a slash.
 #[must_use]
 pub fn find_url_passwords(text: &str) -> Vec<Range<usize>> {
-    let spans = text.match_indices("://").filter_map(|(at, mark)| {
-        let begin = at + mark.len();
-        let is_end = |sign: char| sign.is_whitespace() || sign == '/';
+    let spans = text.match_indices("://").filter_map(|(start, separator)| {
+        let begin = start + separator.len();
+        let is_end = |c: char| c.is_whitespace() || c == '/';
         let authority = text[begin..].split(is_end).next()?;
         let (user_info, _) = authority.rsplit_once('@')?;
         let (user, _) = user_info.split_once(':')?;
@@ -228,16 +229,14 @@ fn secret_pattern(secret: &str) -> String {
     if secret.chars().count() >= MIN_DISTINCTIVE_LENGTH {
         return exact;
     }
-    // A boundary means something only next to a letter or digit.
-    let edge = |letter: Option<char>| {
-        letter.is_some_and(|letter| letter.is_alphanumeric() || letter == '_')
-    };
-    let begin = if edge(secret.chars().next()) {
+    // A word boundary exists only next to a word character.
+    let is_word_character = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+    let begin = if is_word_character(secret.chars().next()) {
         r"\b"
     } else {
         ""
     };
-    let end = if edge(secret.chars().last()) {
+    let end = if is_word_character(secret.chars().last()) {
         r"\b"
     } else {
         ""
@@ -252,7 +251,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_looks_like_a_secret_is_masked_and_the_rest_stays() {
+    fn mask_text_masks_only_texts_that_look_like_secrets() {
         let masker = Masker::default();
         let lines = [
             "POSTGRES_PASSWORD=geheim POSTGRES_USER=dm",
@@ -285,26 +284,26 @@ mod tests {
     }
 
     #[test]
-    fn every_pattern_is_one() {
+    fn all_secret_patterns_compile() {
         assert_eq!(SECRET_PATTERNS.as_ref().map(Vec::len), Some(7));
         assert!(SECRET_NAME_REGEX.is_some());
     }
 
     #[test]
-    fn everything_is_masked_where_secrets_make_no_pattern() {
+    fn mask_text_masks_everything_if_the_known_secrets_do_not_compile() {
         let masker = Masker::new(["x".repeat(4 << 20).as_str()]);
         assert!(matches!(masker.known_secrets, KnownSecrets::Uncompilable));
         assert_eq!(masker.mask_text("a harmless line"), MASK);
     }
 
     #[test]
-    fn passwords_of_urls_are_found() {
+    fn find_url_passwords_finds_unencoded_passwords() {
         let text = "a = \"http://jim:s3@cret@mirror.example/x\" # https://plain.example y://u@h";
-        let found: Vec<_> = find_url_passwords(text)
+        let passwords: Vec<_> = find_url_passwords(text)
             .into_iter()
             .map(|span| &text[span])
             .collect();
-        assert_eq!(found, ["s3@cret"]);
+        assert_eq!(passwords, ["s3@cret"]);
         assert_eq!(
             mask_url_passwords("amqp://a:b?c@h, amqp://d:e@h/v"),
             "amqp://a:***@h, amqp://d:***@h/v"
@@ -312,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn short_secrets_are_masked_where_they_stand_alone() {
+    fn short_secret_is_masked_only_as_a_whole_word() {
         let masker = Masker::new(["dm"]);
         assert_eq!(
             masker.mask_text("login dm:dm as admin"),
@@ -321,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_masked_by_name_and_by_content() {
+    fn mask_json_masks_by_name_and_by_content() {
         let masker = Masker::new(["spaghetti-western"]);
         let mut value = serde_json::json!({
             "Env": ["KC_DB_PASSWORD=a b", "OTHER=spaghetti-western"],
@@ -334,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_of_services_are_masked_whatever_they_are_called() {
+    fn mask_json_masks_registered_variables_of_any_name() {
         let masker = Masker::new(["hunter2"]).with_variables(["LICENSE_KEY"]);
         let mut value = serde_json::json!(["LICENSE_KEY=a b", "X=LICENSE_KEY=1", "Y=is hunter2"]);
         masker.mask_json(&mut value);
@@ -350,17 +349,16 @@ mod tests {
     }
 
     #[test]
-    fn an_environment_entry_is_masked_to_its_end() {
+    fn mask_json_masks_the_complete_value_of_an_assignment() {
         let mut value = serde_json::json!(["KC_DB_PASSWORD=a b"]);
         Masker::default().mask_json(&mut value);
         assert_eq!(value[0], "KC_DB_PASSWORD=***");
     }
 
     proptest! {
-        /// A known secret never comes through, whatever stands around it and
-        /// however it is written.
+        /// A known secret is masked in any context and in any encoding.
         #[test]
-        fn known_secrets_never_come_through(
+        fn mask_text_always_masks_known_secrets(
             secret in "[!-~]{8,24}",
             before in "[ -~]{0,20}",
             after in "[ -~]{0,20}",

@@ -1,5 +1,5 @@
-//! The user that services run as.
+//! The user as which services run.
 
-/// Its id in a container: in the images that services are in, and of the files that they are
-/// given. It has no right to anything else there.
+/// The user id of services in their images, and the owner of the files that are mounted for them.
+/// The user has no rights to other files there.
 pub const SERVICE_UID: u32 = 65532;

@@ -1,21 +1,21 @@
-//! The nearest right name to a wrong one: the one "did you mean" of all that is asked for by name.
+//! Suggestions for misspelled names ("did you mean").
 
-/// The candidate that was most likely meant by `name`, if any is near enough:
-/// dashes, underscores and case don't count, and about one letter in three may
+/// Returns the candidate that is most similar to `name`, if one is similar enough.
+/// Dashes, underscores and case are ignored, and about one letter in three may
 /// be wrong, missing or swapped.
 #[must_use]
 pub fn closest_match<'a, S: AsRef<str> + ?Sized + 'a>(
     name: &str,
     candidates: impl IntoIterator<Item = &'a S>,
 ) -> Option<&'a str> {
-    let plain = normalize(name);
+    let name = normalize(name);
     candidates
         .into_iter()
         .map(AsRef::as_ref)
         .filter_map(|candidate| {
-            let other = self::normalize(candidate);
-            let distance = strsim::damerau_levenshtein(&plain, &other);
-            let allowed = plain.chars().count().min(other.chars().count()).div_ceil(3);
+            let other = normalize(candidate);
+            let distance = strsim::damerau_levenshtein(&name, &other);
+            let allowed = name.chars().count().min(other.chars().count()).div_ceil(3);
             (distance <= allowed).then_some((distance, candidate))
         })
         .min_by_key(|(distance, _)| *distance)
@@ -29,7 +29,7 @@ fn normalize(name: &str) -> String {
         .collect()
 }
 
-/// The candidates in a sentence: `a`, `b` or `c`.
+/// Joins the candidates for a sentence: `a`, `b` or `c`.
 #[must_use]
 pub fn join_with_or(candidates: &[&str]) -> String {
     let quoted: Vec<String> = candidates.iter().map(|name| format!("`{name}`")).collect();
@@ -49,7 +49,7 @@ mod tests {
     const KEYS: [&str; 4] = ["port", "management_port", "password", "wait_timeout"];
 
     #[test]
-    fn slips_of_the_finger_are_understood() {
+    fn closest_match_corrects_typing_errors() {
         for (wrong, right) in [
             ("prot", "port"),
             ("Port", "port"),
@@ -63,20 +63,20 @@ mod tests {
     }
 
     #[test]
-    fn unlike_names_are_not_offered() {
+    fn closest_match_ignores_dissimilar_names() {
         assert_eq!(closest_match("colour", &KEYS), None);
         assert_eq!(closest_match("x", &KEYS), None);
     }
 
     #[test]
-    fn choices_read_as_a_sentence() {
+    fn join_with_or_separates_choices_by_commas_and_or() {
         assert_eq!(join_with_or(&["a"]), "`a`");
         assert_eq!(join_with_or(&["a", "b", "c"]), "`a`, `b` or `c`");
     }
 
     proptest! {
         #[test]
-        fn a_right_name_is_nearest_to_itself(index in 0..KEYS.len()) {
+        fn closest_match_of_a_candidate_is_itself(index in 0..KEYS.len()) {
             prop_assert_eq!(closest_match(KEYS[index], &KEYS), Some(KEYS[index]));
         }
     }

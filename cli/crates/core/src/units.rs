@@ -1,8 +1,8 @@
-//! Numbers with their units, as people read them.
+//! Human-readable numbers with units.
 
 use std::time::Duration;
 
-/// A duration as people read it: `2.1s`, `1m 04s`, `3h 07m`, `2d 5h`.
+/// Formats a duration: `2.1s`, `1m 04s`, `3h 07m`, `2d 5h`.
 #[must_use]
 pub fn format_duration(duration: Duration) -> String {
     let tenths = (duration.as_millis() + 50) / 100;
@@ -20,15 +20,15 @@ pub fn format_duration(duration: Duration) -> String {
     }
 }
 
-/// A moment of a run, always in seconds, so that lines can be sorted by it.
+/// Formats a time offset in a run, always in seconds, so that lines can be sorted by it.
 #[must_use]
-pub fn format_seconds(at: Duration) -> String {
-    let tenths = (at.as_millis() + 50) / 100;
+pub fn format_seconds(offset: Duration) -> String {
+    let tenths = (offset.as_millis() + 50) / 100;
     format!("{}.{}s", tenths / 10, tenths % 10)
 }
 
-/// Bytes as people read them: `812 B`, `45.1 MB`. Powers of ten, as disks and
-/// registries count.
+/// Formats a number of bytes: `812 B`, `45.1 MB`. The units are powers of ten, as with disks
+/// and registries.
 #[must_use]
 pub fn format_bytes(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_read_as_people_say_them() {
+    fn format_duration_uses_the_two_largest_units() {
         let text = |millis| format_duration(Duration::from_millis(millis));
         assert_eq!(text(0), "0.0s");
         assert_eq!(text(2_149), "2.1s");
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_round_to_the_next_unit() {
+    fn format_bytes_rounds_to_the_next_unit() {
         assert_eq!(format_bytes(999), "999 B");
         assert_eq!(format_bytes(1_000), "1.0 kB");
         assert_eq!(format_bytes(999_950), "1.0 MB");

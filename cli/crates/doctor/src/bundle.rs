@@ -1,5 +1,4 @@
-//! The diagnostics bundle: one file with all that somebody needs who wants to
-//! help, and no secret.
+//! The diagnostics bundle: one file with all data for a bug report, without secrets.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -20,16 +19,16 @@ use tokio::time::timeout;
 
 use super::{DoctorFinding, DoctorReport};
 
-/// How many of a container's last log lines go in.
+/// The number of last log lines of each container in the bundle.
 const LOG_TAIL_LINES: usize = 1000;
 
-/// How long one question to the engine may take.
+/// The timeout of one request to the engine.
 const ENGINE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The compression of Zstandard that its own tool uses by default.
+/// The default compression level of the zstd tool.
 const COMPRESSION_LEVEL: i32 = 3;
 
-/// A bundle could not be written.
+/// A failure to write a bundle.
 #[derive(Debug, Error)]
 #[error("could not write the diagnostics bundle {}", path.display())]
 pub struct BundleError {
@@ -55,13 +54,13 @@ impl UserError for BundleError {
 /// A file of the bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BundleFile {
-    /// Its name, with `/` between folders.
+    /// Its path, with `/` between directories.
     pub name: String,
     /// Its text, which is masked before it is written.
     pub text: String,
 }
 
-/// What the name of a bundle is where none is given.
+/// Returns the default path of a bundle.
 #[must_use]
 pub fn default_path(now: DateTime<Utc>) -> PathBuf {
     now.format("dm-bundle-%Y%m%dT%H%M%SZ.tar.zst")
@@ -69,40 +68,44 @@ pub fn default_path(now: DateTime<Utc>) -> PathBuf {
         .into()
 }
 
-/// Gathers what there is to know: the findings, and what the engine tells of
-/// the objects of `project`. What can't be had is named in a file of its own.
+/// Collects the findings, and the engine's descriptions of the objects of `project`. Data that
+/// cannot be obtained is listed in a separate file.
 pub async fn collect_files(
-    examination: &DoctorReport,
+    report: &DoctorReport,
     project: &str,
     masker: &Masker,
 ) -> Vec<BundleFile> {
     let mut files = vec![
         masked_json_file("dm.json", &dm_info(), masker),
-        masked_json_file("findings.json", &json!(examination.findings), masker),
+        masked_json_file("findings.json", &json!(report.findings), masker),
         BundleFile {
             name: "findings.txt".into(),
-            text: format_findings(&examination.findings),
+            text: format_findings(&report.findings),
         },
     ];
-    let Some(engine) = &examination.engine else {
+    let Some(engine) = &report.engine else {
         return files;
     };
     let mut failures = Vec::new();
-    let about = json!({ "found": engine.discovery(), "version": engine.version() });
-    files.push(masked_json_file("engine/found.json", &about, masker));
+    let engine_json = json!({ "discovery": engine.discovery(), "version": engine.version() });
+    files.push(masked_json_file(
+        "engine/discovery.json",
+        &engine_json,
+        masker,
+    ));
     match with_timeout("engine info", engine.info_json()).await {
         Ok(info) => files.push(masked_json_file("engine/info.json", &info, masker)),
         Err(failure) => failures.push(failure),
     }
-    let owned = match with_timeout("objects of dm", engine.list_labelled_objects()).await {
-        Ok(owned) => owned,
+    let objects = match with_timeout("objects of dm", engine.list_labelled_objects()).await {
+        Ok(objects) => objects,
         Err(failure) => {
             failures.push(failure);
             Vec::new()
         }
     };
-    files.push(masked_json_file("objects.json", &json!(owned), masker));
-    for object in owned.iter().filter(|object| object.project == project) {
+    files.push(masked_json_file("objects.json", &json!(objects), masker));
+    for object in objects.iter().filter(|object| object.project == project) {
         add_object(engine, object, masker, &mut files, &mut failures).await;
     }
     if !failures.is_empty() {
@@ -121,15 +124,15 @@ async fn add_object(
     files: &mut Vec<BundleFile>,
     failures: &mut Vec<String>,
 ) {
-    let folder = match object.kind {
+    let directory = match object.kind {
         EngineObjectKind::Container => "containers",
         EngineObjectKind::Network => "networks",
         EngineObjectKind::Volume => "volumes",
     };
     match with_timeout(&object.name, engine.inspect_json(object.kind, &object.name)).await {
-        Ok(described) => {
-            let name = format!("{folder}/{}.json", object.name);
-            files.push(masked_json_file(&name, &described, masker));
+        Ok(description) => {
+            let name = format!("{directory}/{}.json", object.name);
+            files.push(masked_json_file(&name, &description, masker));
         }
         Err(failure) => failures.push(failure),
     }
@@ -170,17 +173,17 @@ async fn read_log(engine: &Engine, name: &str) -> Result<String, EngineError> {
 }
 
 async fn with_timeout<T>(
-    what: &str,
+    action: &str,
     work: impl Future<Output = Result<T, EngineError>>,
 ) -> Result<T, String> {
     match timeout(ENGINE_TIMEOUT, work).await {
-        Ok(Ok(done)) => Ok(done),
+        Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(format!(
-            "{what}: {}",
+            "{action}: {}",
             dm_core::error::Error::from(error).error_chain().join(": ")
         )),
         Err(_) => Err(format!(
-            "{what}: no answer within {} s",
+            "{action}: no answer within {} s",
             ENGINE_TIMEOUT.as_secs()
         )),
     }
@@ -210,8 +213,8 @@ fn format_findings(findings: &[DoctorFinding]) -> String {
     text
 }
 
-/// Masked as JSON, which knows where a value ends; as text it is masked again
-/// when it is written.
+/// Creates a file that is masked as JSON, in which values are delimited. Its text is masked
+/// again when it is written.
 fn masked_json_file(name: &str, value: &Value, masker: &Masker) -> BundleFile {
     let mut value = value.clone();
     masker.mask_json(&mut value);
@@ -221,19 +224,18 @@ fn masked_json_file(name: &str, value: &Value, masker: &Masker) -> BundleFile {
     }
 }
 
-/// Writes the bundle, a `tar.zst`, in one step: there is a whole one or none.
-/// Only its owner may read it.
+/// Writes the bundle, a `tar.zst`, atomically. Only its owner may read it.
 ///
 /// # Errors
-/// [`BundleError`] when the file can't be written.
+/// Returns [`BundleError`] if the file cannot be written.
 pub fn write_bundle(path: &Path, files: &[BundleFile], masker: &Masker) -> Result<(), BundleError> {
     let written = || -> io::Result<()> {
         output_target::require_regular_file(path)?;
-        let folder = match path.parent() {
+        let directory = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        let mut file = tempfile::NamedTempFile::new_in(directory)?;
         let packed = zstd::Encoder::new(&mut file, COMPRESSION_LEVEL)?;
         write_tar(packed, files, masker)?.finish()?;
         file.as_file().sync_data()?;
@@ -246,9 +248,9 @@ pub fn write_bundle(path: &Path, files: &[BundleFile], masker: &Masker) -> Resul
     })
 }
 
-fn write_tar<W: Write>(to: W, files: &[BundleFile], masker: &Masker) -> io::Result<W> {
+fn write_tar<W: Write>(output: W, files: &[BundleFile], masker: &Masker) -> io::Result<W> {
     let now = u64::try_from(Utc::now().timestamp()).unwrap_or_default();
-    let mut archive = tar::Builder::new(to);
+    let mut archive = tar::Builder::new(output);
     for file in files {
         let text = masker.mask_text(&file.text);
         let mut header = tar::Header::new_gnu();
@@ -287,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bundle_is_whole_masked_and_its_owners_alone() {
+    fn write_bundle_is_atomic_masked_and_private() {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
         let masker = Masker::new(["correct horse battery"]);
@@ -303,12 +305,12 @@ mod tests {
             "user gave ***\nready\n"
         );
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-        // Nothing else is left in the folder.
+        // No temporary file remains in the directory.
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]
-    fn a_bundle_that_can_not_be_written_says_so() {
+    fn write_bundle_to_a_missing_directory_names_the_path() {
         let error = write_bundle(
             Path::new("/no/such/folder/b.tar.zst"),
             &[],
@@ -322,11 +324,11 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_is_not_done_away_with() {
-        let folder = tempfile::tempdir().unwrap();
-        let pipe = folder.path().join("pipe");
-        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
-        assert!(made.unwrap().success());
+    fn write_bundle_refuses_to_replace_a_pipe() {
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("pipe");
+        let status = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(status.unwrap().success());
         let error = write_bundle(&pipe, &[], &Masker::default()).unwrap_err();
         assert!(
             error.source.to_string().contains("regular file"),
@@ -336,8 +338,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_an_engine_there_are_the_findings() {
-        let examination = DoctorReport {
+    async fn collect_files_without_an_engine_contains_the_findings() {
+        let report = DoctorReport {
             findings: vec![DoctorFinding::error(
                 "engine",
                 "none answers, PASSWORD=x",
@@ -345,7 +347,7 @@ mod tests {
             )],
             engine: None,
         };
-        let files = collect_files(&examination, "dm-1", &Masker::default()).await;
+        let files = collect_files(&report, "dm-1", &Masker::default()).await;
         let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
         assert_eq!(names, ["dm.json", "findings.json", "findings.txt"]);
         assert!(files[1].text.contains("PASSWORD=***"), "{}", files[1].text);

@@ -1,48 +1,48 @@
-//! One thing that `dm doctor` looked at.
+//! The finding of one check of `dm doctor`.
 
 use serde::Serialize;
 
-/// How a check came out.
+/// The outcome of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CheckStatus {
-    /// As it should be.
+    /// No problem.
     Ok,
-    /// Could not be looked at, e.g. because no engine answers.
+    /// Could not be checked, e.g. because no engine answers.
     Skipped,
-    /// Works, and will get in the way of something.
+    /// Works, but will cause a problem.
     Warning,
-    /// `dm up` can't work like this.
+    /// `dm up` will fail.
     Error,
 }
 
-/// One thing that was looked at, and what came of it.
+/// The finding of one check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DoctorFinding {
-    /// What was looked at, e.g. `engine` or `disk space`.
+    /// The name of the check, e.g. `engine` or `disk space`.
     pub name: String,
-    /// How it came out.
+    /// The outcome.
     pub status: CheckStatus,
-    /// One sentence: what was found.
+    /// The result, in one sentence.
     pub detail: String,
-    /// Commands or sentences: what to do about it.
+    /// Suggested commands or actions.
     pub next: Vec<String>,
 }
 
 impl DoctorFinding {
-    /// All is as it should be.
+    /// Creates a finding without a problem.
     #[must_use]
     pub fn ok(name: impl Into<String>, detail: impl Into<String>) -> Self {
         Self::new(name, CheckStatus::Ok, detail, Vec::new())
     }
 
-    /// It could not be looked at.
+    /// Creates a finding of a check that could not be made.
     #[must_use]
     pub fn skipped(name: impl Into<String>, detail: impl Into<String>) -> Self {
         Self::new(name, CheckStatus::Skipped, detail, Vec::new())
     }
 
-    /// It will get in the way of something.
+    /// Creates a finding of a problem that does not prevent `dm up`.
     #[must_use]
     pub(crate) fn warning<N: Into<String>>(
         name: impl Into<String>,
@@ -53,7 +53,7 @@ impl DoctorFinding {
         Self::new(name, CheckStatus::Warning, detail, next)
     }
 
-    /// `dm up` can't work like this.
+    /// Creates a finding of a problem that prevents `dm up`.
     #[must_use]
     pub fn error<N: Into<String>>(
         name: impl Into<String>,

@@ -1,4 +1,4 @@
-//! `dm doctor`: what is found out about this machine.
+//! `dm doctor`: checks this machine and the engine.
 
 pub mod bundle;
 mod checks;
@@ -14,51 +14,51 @@ pub use finding::{CheckStatus, DoctorFinding};
 use dm_engine::{Engine, EngineError, EngineSettings};
 use dm_host::state::StateDir;
 
-/// How long one check may take.
+/// The timeout of one check.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// An image that the stack needs, under any of these references.
+/// An image that the stack requires, under any of these references.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequiredImage {
-    /// What it is called, e.g. `postgres`.
+    /// Its name, e.g. `postgres`.
     pub name: String,
-    /// References, any of which will do.
+    /// References, any of which is sufficient.
     pub references: Vec<String>,
 }
 
-/// What is to be examined.
+/// The input of the checks.
 #[derive(Debug, Clone)]
 pub struct DoctorInput {
-    /// What the configuration says of the engine.
+    /// The engine settings of the configuration.
     pub engine: EngineSettings,
-    /// The project's identity, empty without a project.
+    /// The identity of the project, empty without a project.
     pub project: String,
     /// The instance.
     pub instance: String,
     /// Its ports by component.
     pub ports: BTreeMap<String, u16>,
-    /// The images that it needs.
+    /// The images that it requires.
     pub images: Vec<RequiredImage>,
-    /// Where the state lies.
+    /// The state directory.
     pub state: Option<StateDir>,
 }
 
-/// What came of the examination.
+/// The result of the checks.
 #[derive(Debug)]
 pub struct DoctorReport {
-    /// What was found, in the order in which one reads it.
+    /// The findings, in display order.
     pub findings: Vec<DoctorFinding>,
     /// The engine, if one answers.
     pub engine: Option<Engine>,
 }
 
-/// Examines the machine: everything at once, each check for a bounded time.
-pub async fn run_checks(subject: &DoctorInput) -> DoctorReport {
-    let connected = match timeout(CHECK_TIMEOUT, Engine::connect(&subject.engine)).await {
+/// Runs all checks concurrently, each with a timeout.
+pub async fn run_checks(input: &DoctorInput) -> DoctorReport {
+    let connected = match timeout(CHECK_TIMEOUT, Engine::connect(&input.engine)).await {
         Ok(connected) => connected,
         Err(_) => Err(EngineError::NotFound {
             tried: vec![format!("no answer within {} s", CHECK_TIMEOUT.as_secs())],
-            next: vec!["dm engine status".into()],
+            suggestions: vec!["dm engine status".into()],
         }),
     };
     let engine = connected.as_ref().ok();
@@ -68,16 +68,19 @@ pub async fn run_checks(subject: &DoctorInput) -> DoctorReport {
         run_with_timeout("clock", checks::machine::check_clock(engine)),
         run_with_timeout(
             "images",
-            checks::engine::check_images(engine, &subject.images)
+            checks::engine::check_images(engine, &input.images)
         ),
-        run_with_timeout("ports", checks::ports::check_ports(engine, subject)),
-        run_with_timeout("names", checks::machine::check_name_resolution()),
-        run_with_timeout("leftovers", checks::leftovers::check_leftovers(engine)),
+        run_with_timeout("ports", checks::ports::check_ports(engine, input)),
+        run_with_timeout("name resolution", checks::machine::check_name_resolution()),
+        run_with_timeout(
+            "orphaned resources",
+            checks::leftovers::check_leftovers(engine)
+        ),
     );
     let mut findings = checks::engine::check_connection(&connected);
-    findings.extend(checks::machine::check_state_dir(subject.state.as_ref()));
-    for more in [storage, memory, clock, names, images, ports, leftovers] {
-        findings.extend(more);
+    findings.extend(checks::machine::check_state_dir(input.state.as_ref()));
+    for group in [storage, memory, clock, names, images, ports, leftovers] {
+        findings.extend(group);
     }
     DoctorReport {
         findings,
@@ -106,16 +109,19 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_check_that_hangs_is_given_up_and_told() {
-        let found = run_with_timeout("clock", std::future::pending()).await;
-        assert_eq!(found[0].status, CheckStatus::Warning);
-        assert_eq!(found[0].detail, "could not complete the check within 10 s");
+    async fn check_that_hangs_yields_a_timeout_warning() {
+        let findings = run_with_timeout("clock", std::future::pending()).await;
+        assert_eq!(findings[0].status, CheckStatus::Warning);
+        assert_eq!(
+            findings[0].detail,
+            "could not complete the check within 10 s"
+        );
     }
 
     #[tokio::test]
-    async fn without_an_engine_the_rest_is_examined_all_the_same() {
+    async fn run_checks_without_an_engine_still_checks_the_machine() {
         let dir = tempfile::tempdir().unwrap();
-        let subject = DoctorInput {
+        let input = DoctorInput {
             engine: EngineSettings {
                 host: Some(format!("unix://{}/x.sock", dir.path().display())),
             },
@@ -128,10 +134,10 @@ mod tests {
             }],
             state: None,
         };
-        let examination = run_checks(&subject).await;
-        assert!(examination.engine.is_none());
+        let report = run_checks(&input).await;
+        assert!(report.engine.is_none());
         let status = |name: &str| {
-            let mut findings = examination.findings.iter();
+            let mut findings = report.findings.iter();
             findings
                 .find(|finding| finding.name == name)
                 .unwrap()

@@ -1,4 +1,4 @@
-//! Files in and out of containers, running or not, as tar archives.
+//! Copies files into and out of containers, running or not, as tar archives.
 
 use std::io::Read as _;
 
@@ -11,14 +11,14 @@ use super::spec::ContainerSpec;
 use super::{Engine, EngineError, EngineRefusal};
 
 impl Engine {
-    /// Puts the files of a specification into its container.
+    /// Copies the files of a specification into its container.
     pub(super) async fn put_files(
         &self,
         container: &str,
         spec: &ContainerSpec,
     ) -> Result<(), EngineError> {
         let archive = files_to_tar(spec).map_err(|error| EngineError::Api {
-            doing: format!("pack the files of {}", spec.name),
+            action: format!("pack the files of {}", spec.name),
             source: error.into(),
         })?;
         let options = UploadToContainerOptionsBuilder::new().path("/").build();
@@ -31,7 +31,7 @@ impl Engine {
             )))
     }
 
-    /// The files below `path` in a container, running or not, as a tar stream.
+    /// Returns the files below `path` in a container, running or not, as a tar stream.
     pub fn export_path(
         &self,
         name: &str,
@@ -40,11 +40,11 @@ impl Engine {
         let options = DownloadFromContainerOptionsBuilder::new()
             .path(path)
             .build();
-        let doing = format!("read {path} of container {name}");
+        let action = format!("read {path} of container {name}");
         self.docker()
             .download_from_container(name, Some(options))
             .map_err(move |source| EngineError::Api {
-                doing: doing.clone(),
+                action: action.clone(),
                 source,
             })
     }
@@ -52,7 +52,7 @@ impl Engine {
     /// Unpacks a tar stream below `path` in a container, running or not.
     ///
     /// # Errors
-    /// [`EngineError::Api`] where the engine refuses.
+    /// Returns [`EngineError::Api`] if the engine refuses the call.
     pub async fn import_path(
         &self,
         name: &str,
@@ -68,11 +68,11 @@ impl Engine {
             )))
     }
 
-    /// What is in one file of a container, running or not; `None` where there is
-    /// no such file.
+    /// Returns the contents of one file of a container, running or not; `None` if the file does
+    /// not exist.
     ///
     /// # Errors
-    /// [`EngineError::Api`] where the engine refuses, or the path is no file.
+    /// Returns [`EngineError::Api`] if the engine refuses the call, or the path is not a file.
     pub async fn read_file(&self, name: &str, path: &str) -> Result<Option<Vec<u8>>, EngineError> {
         let chunks: Result<Vec<bytes::Bytes>, _> = self.export_path(name, path).try_collect().await;
         let archive = match chunks {
@@ -82,13 +82,13 @@ impl Engine {
         extract_single_file(&archive)
             .map(Some)
             .map_err(|error| EngineError::Api {
-                doing: format!("read {path} of container {name}"),
+                action: format!("read {path} of container {name}"),
                 source: error.into(),
             })
     }
 }
 
-/// What is in the one file of a tar archive.
+/// Returns the contents of the only file of a tar archive.
 fn extract_single_file(archive: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut archive = tar::Archive::new(archive);
     for entry in archive.entries()? {
@@ -102,7 +102,7 @@ fn extract_single_file(archive: &[u8]) -> std::io::Result<Vec<u8>> {
     Err(std::io::Error::other("the path is not a file"))
 }
 
-/// The injected files as a tar archive rooted at `/`.
+/// Returns the files of a specification as a tar archive rooted at `/`.
 fn files_to_tar(spec: &ContainerSpec) -> std::io::Result<Vec<u8>> {
     let mut builder = tar::Builder::new(Vec::new());
     for file in &spec.files {
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_comes_out_of_its_archive_and_a_folder_does_not() {
+    fn extract_single_file_returns_a_file_and_refuses_a_directory() {
         let mut packed = tar::Builder::new(Vec::new());
         let mut header = tar::Header::new_gnu();
         header.set_size(3);

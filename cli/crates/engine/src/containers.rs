@@ -1,4 +1,4 @@
-//! Containers: list, create, start, stop, remove, wait.
+//! Lists, creates, starts, stops, removes and waits for containers.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -19,10 +19,10 @@ use futures_util::StreamExt;
 use super::spec::{ContainerSpec, HostMount};
 use super::{Engine, EngineError};
 
-/// The state of a container, as the engine tells it.
+/// The state of a container, as the engine reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ContainerState {
-    /// Made, never started.
+    /// Created, never started.
     Created,
     /// Its process runs.
     Running,
@@ -32,12 +32,12 @@ pub enum ContainerState {
     Restarting,
     /// Its process ended.
     Exited,
-    /// The engine is removing it, or could not.
+    /// The engine is removing it, or failed to remove it.
     Dead,
 }
 
 impl ContainerState {
-    /// The engine's own word for it.
+    /// Returns the engine's name of the state.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -51,26 +51,26 @@ impl ContainerState {
     }
 }
 
-/// A container of ours that exists.
+/// A container that `dm` created.
 #[derive(Debug, Clone)]
 pub struct Container {
-    /// The engine's id of it.
+    /// Its id on the engine.
     pub id: String,
     /// Its full name.
     pub name: String,
-    /// The component that it is.
+    /// Its component.
     pub component: String,
-    /// The instance that it belongs to.
+    /// Its instance.
     pub instance: String,
-    /// The image it was made from, as it was named then.
+    /// The reference of its image when it was created.
     pub image: String,
     /// Its state.
     pub state: ContainerState,
     /// The engine's phrase for the state, e.g. `Exited (1) 3 minutes ago`.
     pub status: String,
-    /// The digest of the specification that it was made from.
+    /// The digest of the specification that it was created from.
     pub digest: String,
-    /// Whether it is on any network, as far as the engine tells.
+    /// Whether it is connected to a network, as far as the engine reports.
     pub has_network: bool,
     /// Its published ports by name, running or not.
     pub ports: BTreeMap<String, u16>,
@@ -78,53 +78,53 @@ pub struct Container {
     pub labels: HashMap<String, String>,
 }
 
-/// What is known of a container's end.
+/// The end of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContainerExit {
-    /// The engine's word for the state.
+    /// The engine's name of the state.
     pub state: String,
     /// The exit code of its process.
     pub exit_code: Option<i64>,
-    /// True where the kernel killed it for want of memory.
+    /// True if the kernel killed it because it ran out of memory.
     pub oom_killed: bool,
-    /// What the engine says went wrong, where it could not run it at all.
+    /// The engine's error, if it could not start the container.
     pub error: Option<String>,
 }
 
-/// How a running or ended container stands.
+/// The status of a running or ended container.
 #[derive(Debug, Clone)]
 pub struct ContainerStatus {
     /// True while its process runs.
     pub running: bool,
-    /// When its process began, RFC 3339.
+    /// The start time of its process, RFC 3339.
     pub started_at: Option<String>,
-    /// Its address in a network of the engine's, while it runs. This machine reaches it where
-    /// that network is here.
+    /// Its address in a network of the engine while it runs. This machine can reach it if the
+    /// engine is local.
     pub address: Option<IpAddr>,
-    /// Its end, or what would be its end were it to end now.
+    /// Its exit. Not meaningful while it runs.
     pub exit: ContainerExit,
 }
 
 impl Engine {
-    /// All containers, in any state, that carry all these labels.
+    /// Lists the containers, in any state, that carry all these labels.
     ///
     /// # Errors
-    /// [`EngineError::Api`] where the engine refuses.
+    /// Returns [`EngineError::Api`] if the engine refuses the call.
     pub async fn list_containers(
         &self,
-        wanted: &[(&str, &str)],
+        labels: &[(&str, &str)],
     ) -> Result<Vec<Container>, EngineError> {
-        let filters = HashMap::from([("label".to_owned(), label_filter(wanted))]);
+        let filters = HashMap::from([("label".to_owned(), label_filter(labels))]);
         let options = ListContainersOptionsBuilder::new()
             .all(true)
             .filters(&filters)
             .build();
-        let found = self
+        let summaries = self
             .docker()
             .list_containers(Some(options))
             .await
             .map_err(EngineError::api("list containers"))?;
-        let mut containers: Vec<_> = found
+        let mut containers: Vec<_> = summaries
             .into_iter()
             .filter_map(container_from_summary)
             .collect();
@@ -132,14 +132,14 @@ impl Engine {
         Ok(containers)
     }
 
-    /// Makes the container and puts its files into it. It isn't started.
+    /// Creates the container and copies its files into it, without starting it. Returns its id.
     ///
-    /// The files go in before the first start; where that fails, or the caller
-    /// is cancelled, a container without its files may be left: its state is
-    /// `created`, and the plan of a run recreates what was never started.
+    /// The files are copied before the first start. If that fails, or the caller is cancelled, a
+    /// container without its files may remain: its state is `created`, and the plan of a run
+    /// recreates containers that were never started.
     ///
     /// # Errors
-    /// [`EngineError::Api`] where the engine refuses.
+    /// Returns [`EngineError::Api`] if the engine refuses the call.
     pub async fn create_container(
         &self,
         spec: &ContainerSpec,
@@ -159,10 +159,10 @@ impl Engine {
         Ok(created.id)
     }
 
-    /// Starts a container; one that runs already is left alone.
+    /// Starts a container. Has no effect on a running one.
     ///
     /// # Errors
-    /// [`EngineError::Api`] where the engine can't start it, e.g. a port is taken.
+    /// Returns [`EngineError::Api`] if the engine cannot start it, e.g. because a port is taken.
     pub async fn start_container(&self, name: &str) -> Result<(), EngineError> {
         self.docker()
             .start_container(name, None::<StartContainerOptions>)
@@ -170,15 +170,15 @@ impl Engine {
             .map_err(EngineError::api(format!("start container {name}")))
     }
 
-    /// Stops a container: its stop signal, and a kill after `grace`. One that is
-    /// stopped or gone already is fine.
+    /// Stops a container with its stop signal, and kills it after `grace`. Has no effect on a
+    /// stopped or missing one.
     ///
     /// # Errors
-    /// [`EngineError::Api`] where the engine refuses.
+    /// Returns [`EngineError::Api`] if the engine refuses the call.
     pub async fn stop_container(&self, name: &str, grace: Duration) -> Result<(), EngineError> {
         let seconds = i32::try_from(grace.as_secs()).unwrap_or(i32::MAX);
         let options = StopContainerOptionsBuilder::new().t(seconds).build();
-        // The call lasts as long as the stop does.
+        // The call takes as long as the stop.
         let docker = self
             .docker()
             .clone()
@@ -187,10 +187,10 @@ impl Engine {
             .map_err(EngineError::api(format!("stop container {name}")))
     }
 
-    /// Sends a signal to a container's first process.
+    /// Sends a signal to the first process of a container.
     ///
     /// # Errors
-    /// [`EngineError::Api`] where the container doesn't run.
+    /// Returns [`EngineError::Api`] if the container does not run.
     pub async fn kill_container(&self, name: &str, signal: &str) -> Result<(), EngineError> {
         let options = KillContainerOptionsBuilder::new().signal(signal).build();
         self.docker()
@@ -201,10 +201,10 @@ impl Engine {
             )))
     }
 
-    /// Freezes a container: its processes stand still, its connections stay open.
+    /// Pauses a container: its processes are frozen, its connections stay open.
     ///
     /// # Errors
-    /// [`EngineError::Api`] where it doesn't run.
+    /// Returns [`EngineError::Api`] if the container does not run.
     pub async fn pause_container(&self, name: &str) -> Result<(), EngineError> {
         self.docker()
             .pause_container(name)
@@ -212,10 +212,10 @@ impl Engine {
             .map_err(EngineError::api(format!("pause container {name}")))
     }
 
-    /// Lets a paused container go on.
+    /// Resumes a paused container.
     ///
     /// # Errors
-    /// [`EngineError::Api`] where the engine refuses.
+    /// Returns [`EngineError::Api`] if the engine refuses the call.
     pub async fn unpause_container(&self, name: &str) -> Result<(), EngineError> {
         self.docker()
             .unpause_container(name)
@@ -223,11 +223,11 @@ impl Engine {
             .map_err(EngineError::api(format!("unpause container {name}")))
     }
 
-    /// Removes a container in any state, its named volumes not. One that is gone
-    /// already is fine.
+    /// Removes a container in any state, without its named volumes. Has no effect if it is
+    /// missing.
     ///
     /// # Errors
-    /// [`EngineError::Api`] where the engine refuses.
+    /// Returns [`EngineError::Api`] if the engine refuses the call.
     pub async fn remove_container(&self, name: &str) -> Result<(), EngineError> {
         let options = RemoveContainerOptionsBuilder::new()
             .force(true)
@@ -235,7 +235,7 @@ impl Engine {
             .build();
         let removed = self.docker().remove_container(name, Some(options)).await;
         match removed {
-            // "removal already in progress": wait for the other one to finish.
+            // "removal already in progress": waits for the other removal to finish.
             Err(bollard::errors::Error::DockerResponseServerError {
                 status_code: 409, ..
             }) => {
@@ -249,19 +249,19 @@ impl Engine {
         .map_err(EngineError::api(format!("remove container {name}")))
     }
 
-    /// How the container stands, or `None` where there is none of that name.
+    /// Returns the status of the container, or `None` if it does not exist.
     ///
     /// # Errors
-    /// [`EngineError::Api`] where the engine refuses.
+    /// Returns [`EngineError::Api`] if the engine refuses the call.
     pub async fn inspect_container(
         &self,
         name: &str,
     ) -> Result<Option<ContainerStatus>, EngineError> {
-        let found = self
+        let result = self
             .docker()
             .inspect_container(name, None::<InspectContainerOptions>)
             .await;
-        let response = match found {
+        let response = match result {
             Err(bollard::errors::Error::DockerResponseServerError {
                 status_code: 404, ..
             }) => {
@@ -290,19 +290,20 @@ impl Engine {
         }))
     }
 
-    /// Waits until the container's process has ended; at once if it has already.
+    /// Waits until the container's process has ended. Returns immediately if it already has.
     ///
     /// # Errors
-    /// [`EngineError::Api`] where the container or the engine is gone.
+    /// Returns [`EngineError::Api`] if the engine refuses the call, and
+    /// [`EngineError::Unreachable`] if it stops answering.
     pub async fn wait_for_exit(&self, name: &str) -> Result<ContainerExit, EngineError> {
-        // The exit status comes as an item for 0 and as an error for the rest:
-        // either way it is the state afterwards that tells all.
-        let waited = self
+        // The exit status is an item for 0 and an error otherwise: the details are in the
+        // state afterwards.
+        let result = self
             .docker()
             .wait_container(name, None::<WaitContainerOptions>)
             .next()
             .await;
-        if let Some(Err(error)) = waited
+        if let Some(Err(error)) = result
             && !matches!(
                 error,
                 bollard::errors::Error::DockerContainerWaitError { .. }
@@ -319,18 +320,18 @@ impl Engine {
                 oom_killed: false,
                 error: None,
             },
-            |inspected| inspected.exit,
+            |status| status.exit,
         ))
     }
 
-    /// The memory that a running container uses, in bytes, without the page
-    /// cache that the kernel may take back; `None` where the engine can't tell.
+    /// Returns the memory use of a running container, in bytes, without the page cache that the
+    /// kernel may reclaim; `None` if the engine does not report it.
     ///
     /// # Errors
-    /// [`EngineError::Api`] where the container is gone.
+    /// Returns [`EngineError::Api`] if the container does not exist.
     pub async fn memory_usage(&self, name: &str) -> Result<Option<u64>, EngineError> {
-        // One shot: no second sample is waited for. The engine still answers only
-        // at its next collection, which older ones do once a second.
+        // One shot: does not wait for a second sample. The engine still answers only at its
+        // next collection, which is once a second in older versions.
         let options = StatsOptionsBuilder::new()
             .stream(false)
             .one_shot(true)
@@ -351,9 +352,9 @@ impl Engine {
     }
 }
 
-/// The filter expressions of labels.
-pub(super) fn label_filter(wanted: &[(&str, &str)]) -> Vec<String> {
-    wanted
+/// Returns the filter expressions of labels.
+pub(super) fn label_filter(labels: &[(&str, &str)]) -> Vec<String> {
+    labels
         .iter()
         .map(|(label, value)| {
             if value.is_empty() {
@@ -365,7 +366,7 @@ pub(super) fn label_filter(wanted: &[(&str, &str)]) -> Vec<String> {
         .collect()
 }
 
-/// "Not modified" (stopped already) and "not found" are what was asked for.
+/// Treats "not modified" (already stopped) and "not found" as success.
 pub(super) fn ignore_absent(
     result: Result<(), bollard::errors::Error>,
 ) -> Result<(), bollard::errors::Error> {
@@ -378,7 +379,7 @@ pub(super) fn ignore_absent(
     }
 }
 
-/// `name=port` pairs, as the [`labels::PORTS`] label holds them.
+/// Parses the `name=port` pairs of the [`labels::PORTS`] label.
 fn parse_ports(text: &str) -> BTreeMap<String, u16> {
     text.split(',')
         .filter_map(|pair| {
@@ -388,7 +389,7 @@ fn parse_ports(text: &str) -> BTreeMap<String, u16> {
         .collect()
 }
 
-/// The value of the [`labels::PORTS`] label for a specification.
+/// Returns the value of the [`labels::PORTS`] label for a specification.
 fn format_ports(spec: &ContainerSpec) -> String {
     let pairs: Vec<_> = spec
         .ports
@@ -496,7 +497,7 @@ fn create_body(spec: &ContainerSpec, labels: &BTreeMap<String, String>) -> Conta
             mounts: host.map(|host| host.mounts.iter().map(bind_mount).collect()),
             readonly_rootfs: host.map(|_| true),
             cap_drop: host.map(|_| vec!["ALL".to_owned()]),
-            // Files of the host keep the labels that SELinux has for them there.
+            // Files of the host keep their SELinux labels.
             security_opt: host.map(|_| {
                 let options = ["no-new-privileges:true", "label=disable"];
                 options.map(str::to_owned).to_vec()
@@ -516,7 +517,7 @@ fn create_body(spec: &ContainerSpec, labels: &BTreeMap<String, String>) -> Conta
     }
 }
 
-/// Logs in files of a bounded size: what a container says must not fill the disk.
+/// Returns the log configuration: files of a limited size, so that logs cannot fill the disk.
 fn log_config() -> HostConfigLogConfig {
     HostConfigLogConfig {
         typ: Some("json-file".into()),
@@ -532,7 +533,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ports_survive_the_label() {
+    fn parse_ports_reads_the_ports_label() {
         let ports = parse_ports("postgres=5432,rabbitmq-management=15672");
         assert_eq!(ports["postgres"], 5432);
         assert_eq!(ports["rabbitmq-management"], 15672);
@@ -540,7 +541,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_without_a_value_filters_by_its_name() {
+    fn label_filter_without_a_value_matches_the_name() {
         assert_eq!(label_filter(&[("a", "1"), ("b", "")]), ["a=1", "b"]);
     }
 }

@@ -1,5 +1,5 @@
-//! Finding the engine: where it may be, which one answers, and why it is that
-//! one.
+//! Discovery of the engine: its possible addresses, the first that answers, and the reason
+//! for the choice.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,27 +11,27 @@ use serde::Serialize;
 use super::EngineError;
 use super::docker_context::{self, Endpoint, TlsCertificates};
 
-/// The oldest engine API that has all that `dm` needs: Docker 20.10, Podman 4.
+/// The oldest engine API version that `dm` supports: Docker 20.10, Podman 4.
 pub const MIN_API_VERSION: &str = "1.41";
 
-/// How long a local engine may take to answer its first question. One that is
-/// starting up lets the connection wait.
+/// How long a local engine may take to answer the first request. An engine that is
+/// starting accepts the connection and answers late.
 const LOCAL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The same for one over the network.
+/// How long an engine on the network may take to answer the first request.
 const REMOTE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How long any later call may take to begin its answer, in seconds.
+/// How long the engine may take to begin the answer to a later request, in seconds.
 const CALL_TIMEOUT_SECONDS: u64 = 120;
 
-/// What the configuration says about the engine.
+/// The engine settings of the configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EngineSettings {
-    /// Its address, as in `DOCKER_HOST`; otherwise it is looked for.
+    /// Its address, as in `DOCKER_HOST`. Without it, the engine is searched for.
     pub host: Option<String>,
 }
 
-/// By what an engine came to be a candidate.
+/// The source of a candidate address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DiscoverySource {
@@ -44,14 +44,14 @@ pub enum DiscoverySource {
     /// Docker's default socket.
     DefaultSocket,
     /// A socket in the user's own directories: rootless Docker, Docker Desktop
-    /// and the like.
+    /// and similar engines.
     Rootless,
     /// A Podman socket.
     Podman,
 }
 
 impl DiscoverySource {
-    /// Whether somebody named exactly this engine, so that no other will do.
+    /// Returns whether the user named this engine, so that no other is tried.
     #[must_use]
     pub(crate) const fn is_explicit(&self) -> bool {
         matches!(self, Self::Config | Self::DockerHost | Self::Context(_))
@@ -71,27 +71,36 @@ impl std::fmt::Display for DiscoverySource {
     }
 }
 
-/// Which engine was chosen, and why.
+/// The chosen engine, and why it was chosen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct EngineDiscovery {
     /// Its address, as in `DOCKER_HOST`.
     pub address: String,
-    /// By what it was found.
+    /// The source of its address.
     pub source: DiscoverySource,
-    /// Why this one, in a sentence.
-    pub why: String,
-    /// What was tried before it, and with what outcome.
-    pub tried: Vec<(String, String)>,
+    /// Why it was chosen, in a sentence.
+    pub reason: String,
+    /// The candidates that were tried before it.
+    pub tried: Vec<FailedCandidate>,
 }
 
-/// A place where an engine may be.
+/// A candidate that is not usable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FailedCandidate {
+    /// Its address, as in `DOCKER_HOST`.
+    pub address: String,
+    /// Why it is not usable.
+    pub outcome: String,
+}
+
+/// A possible address of an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct EngineCandidate {
     endpoint: Endpoint,
     source: DiscoverySource,
 }
 
-/// What the search depends on, apart from the file system.
+/// The environment of the search, without the file system.
 #[derive(Debug, Clone, Default)]
 struct DiscoveryEnv {
     docker_host: Option<String>,
@@ -117,8 +126,7 @@ impl DiscoveryEnv {
             tls_verify: text("DOCKER_TLS_VERIFY").is_some() || text("DOCKER_TLS").is_some(),
             cert_path: text("DOCKER_CERT_PATH").map(Into::into),
             docker_config_dir: docker_context::docker_config_dir(),
-            // Not set over `su` and in cron, where the directory is there all
-            // the same.
+            // Not set by `su` and cron, although the directory exists.
             runtime_dir: text("XDG_RUNTIME_DIR")
                 .map(PathBuf::from)
                 .or_else(|| Some(format!("/run/user/{uid}").into())),
@@ -135,38 +143,38 @@ impl DiscoveryEnv {
     }
 }
 
-/// The candidates in the order of preference. Where somebody named one, it is
-/// the only one.
+/// Returns the candidates in the order of preference. An engine that the user named is the
+/// only candidate.
 fn list_candidates(
     settings: &EngineSettings,
-    around: &DiscoveryEnv,
+    env: &DiscoveryEnv,
 ) -> Result<Vec<EngineCandidate>, EngineError> {
-    let named = |address: &str, source| EngineCandidate {
+    let candidate = |address: &str, source| EngineCandidate {
         endpoint: Endpoint {
             address: address.to_owned(),
-            tls: around.tls_certificates(),
+            tls: env.tls_certificates(),
         },
         source,
     };
     if let Some(host) = settings.host.as_deref().filter(|host| !host.is_empty()) {
-        return Ok(vec![named(host, DiscoverySource::Config)]);
+        return Ok(vec![candidate(host, DiscoverySource::Config)]);
     }
-    if let Some(host) = &around.docker_host {
-        return Ok(vec![named(host, DiscoverySource::DockerHost)]);
+    if let Some(host) = &env.docker_host {
+        return Ok(vec![candidate(host, DiscoverySource::DockerHost)]);
     }
-    let context = match &around.docker_context {
+    let context = match &env.docker_context {
         Some(name) => Some(name.clone()).filter(|name| docker_context::is_custom_context(name)),
-        None => around
+        None => env
             .docker_config_dir
             .as_deref()
             .and_then(docker_context::current_context),
     };
     if let Some(name) = context {
-        let directory = around.docker_config_dir.as_deref().unwrap_or(Path::new(""));
+        let directory = env.docker_config_dir.as_deref().unwrap_or(Path::new(""));
         let endpoint = docker_context::read_endpoint(directory, &name).map_err(|reason| {
             EngineError::NotFound {
                 tried: vec![format!("Docker context {name}: {reason}")],
-                next: vec![
+                suggestions: vec![
                     "list the contexts: docker context ls".into(),
                     "or use the default context: docker context use default".into(),
                 ],
@@ -177,7 +185,7 @@ fn list_candidates(
             source: DiscoverySource::Context(name),
         }]);
     }
-    Ok(default_sockets(around)
+    Ok(default_sockets(env)
         .into_iter()
         .map(|(path, source)| EngineCandidate {
             endpoint: Endpoint {
@@ -189,15 +197,15 @@ fn list_candidates(
         .collect())
 }
 
-fn default_sockets(around: &DiscoveryEnv) -> Vec<(PathBuf, DiscoverySource)> {
+fn default_sockets(env: &DiscoveryEnv) -> Vec<(PathBuf, DiscoverySource)> {
     let mut sockets = vec![(
         PathBuf::from("/var/run/docker.sock"),
         DiscoverySource::DefaultSocket,
     )];
-    if let Some(runtime) = &around.runtime_dir {
+    if let Some(runtime) = &env.runtime_dir {
         sockets.push((runtime.join("docker.sock"), DiscoverySource::Rootless));
     }
-    if let Some(home) = &around.home {
+    if let Some(home) = &env.home {
         let below_home = [
             ".docker/run/docker.sock",
             ".docker/desktop/docker.sock",
@@ -209,22 +217,21 @@ fn default_sockets(around: &DiscoveryEnv) -> Vec<(PathBuf, DiscoverySource)> {
         sockets.extend(below_home.map(|path| (home.join(path), DiscoverySource::Rootless)));
     }
     sockets.push(("/run/podman/podman.sock".into(), DiscoverySource::Podman));
-    if let Some(runtime) = &around.runtime_dir {
+    if let Some(runtime) = &env.runtime_dir {
         sockets.push((runtime.join("podman/podman.sock"), DiscoverySource::Podman));
     }
-    if let Some(home) = &around.home {
+    if let Some(home) = &env.home {
         let machine = ".local/share/containers/podman/machine/podman.sock";
         sockets.push((home.join(machine), DiscoverySource::Podman));
     }
     sockets
 }
 
-/// Finds the engine: its client, where it was found, and what it says of
-/// itself.
+/// Finds the engine. Returns its client, how it was found, and its version.
 ///
 /// # Errors
-/// [`EngineError::NotFound`] when nothing answers, [`EngineError::TooOld`] when
-/// what answers is.
+/// Returns [`EngineError::NotFound`] if no engine answers, and [`EngineError::TooOld`] if its
+/// API version is too old.
 pub(super) async fn discover(
     settings: &EngineSettings,
 ) -> Result<(Docker, EngineDiscovery, SystemVersion), EngineError> {
@@ -234,43 +241,46 @@ pub(super) async fn discover(
 async fn try_candidates(
     candidates: Vec<EngineCandidate>,
 ) -> Result<(Docker, EngineDiscovery, SystemVersion), EngineError> {
-    let mut tried: Vec<(String, String)> = Vec::new();
-    let mut next: Vec<String> = Vec::new();
+    let mut tried: Vec<FailedCandidate> = Vec::new();
+    let mut suggestions: Vec<String> = Vec::new();
     for EngineCandidate { endpoint, source } in candidates {
         match query_version(&endpoint).await {
             Ok((docker, version)) => {
                 check_api_version(&endpoint.address, &version)?;
-                let found = EngineDiscovery {
-                    why: explain_choice(&source, &tried),
+                let discovery = EngineDiscovery {
+                    reason: explain_choice(&source, &tried),
                     address: endpoint.address,
                     source,
                     tried,
                 };
-                return Ok((docker, found, version));
+                return Ok((docker, discovery, version));
             }
             Err(failure) => {
                 if source.is_explicit() {
-                    next.push(explicit_source_hint(&source));
+                    suggestions.push(explicit_source_hint(&source));
                 }
-                next.extend(failure.hint(&endpoint.address));
-                tried.push((endpoint.address, failure.to_string()));
+                suggestions.extend(failure.hint(&endpoint.address));
+                tried.push(FailedCandidate {
+                    address: endpoint.address,
+                    outcome: failure.to_string(),
+                });
             }
         }
     }
-    if next.is_empty() {
-        next.push("install and start an engine: dm engine start".into());
+    if suggestions.is_empty() {
+        suggestions.push("install and start an engine: dm engine start".into());
     }
-    next.dedup();
+    suggestions.dedup();
     Err(EngineError::NotFound {
         tried: tried
             .into_iter()
-            .map(|(address, outcome)| format!("{address}: {outcome}"))
+            .map(|candidate| format!("{}: {}", candidate.address, candidate.outcome))
             .collect(),
-        next,
+        suggestions,
     })
 }
 
-fn explain_choice(source: &DiscoverySource, tried: &[(String, String)]) -> String {
+fn explain_choice(source: &DiscoverySource, tried: &[FailedCandidate]) -> String {
     if source.is_explicit() {
         format!("set by {source}")
     } else if tried.is_empty() {
@@ -296,7 +306,7 @@ fn explicit_source_hint(source: &DiscoverySource) -> String {
     }
 }
 
-/// Why a candidate is no engine for us.
+/// The reason why a candidate is not usable.
 #[derive(Debug)]
 enum ConnectFailure {
     SocketMissing,
@@ -313,12 +323,8 @@ impl std::fmt::Display for ConnectFailure {
             Self::SocketMissing => f.write_str("no such socket"),
             Self::NotListening => f.write_str("the socket exists, but no process listens on it"),
             Self::PermissionDenied => f.write_str("this user may not open the socket"),
-            Self::TimedOut(patience) => {
-                write!(
-                    f,
-                    "connected, but no answer within {} s",
-                    patience.as_secs()
-                )
+            Self::TimedOut(timeout) => {
+                write!(f, "connected, but no answer within {} s", timeout.as_secs())
             }
             Self::UnsupportedScheme(scheme) => write!(f, "dm does not support {scheme}"),
             Self::Other(text) => f.write_str(text),
@@ -358,30 +364,29 @@ impl ConnectFailure {
     }
 }
 
-/// Asks the engine at `endpoint` what it is, in one call.
+/// Queries the version of the engine at `endpoint`, in one call.
 async fn query_version(endpoint: &Endpoint) -> Result<(Docker, SystemVersion), ConnectFailure> {
     let is_socket = endpoint.address.starts_with("unix://");
     if let Some(path) = endpoint.address.strip_prefix("unix://") {
-        // A bare connect is cheap and, unlike the HTTP client, says what is
-        // wrong.
+        // A bare connect is cheap and, unlike the HTTP client, reports the cause of a
+        // failure.
         if let Err(error) = tokio::net::UnixStream::connect(path).await {
             return Err(ConnectFailure::from_io(error.kind(), true)
                 .unwrap_or_else(|| ConnectFailure::Other(error.to_string())));
         }
     }
     let docker = build_client(endpoint)?;
-    let patience = if is_socket {
+    let timeout = if is_socket {
         LOCAL_TIMEOUT
     } else {
         REMOTE_TIMEOUT
     };
-    // `version` is the one call that tells all that the start needs.
-    // `negotiate_version` would be the same call again: bollard sends paths
-    // without a version, so the engine uses its own.
-    match tokio::time::timeout(patience, docker.version()).await {
+    // `version` is the only call that the start needs. `negotiate_version` would repeat
+    // it: bollard sends paths without a version, so the engine uses its own.
+    match tokio::time::timeout(timeout, docker.version()).await {
         Ok(Ok(version)) => Ok((docker, version)),
         Ok(Err(error)) => Err(ConnectFailure::Other(root_cause(&error))),
-        Err(_) => Err(ConnectFailure::TimedOut(patience)),
+        Err(_) => Err(ConnectFailure::TimedOut(timeout)),
     }
 }
 
@@ -418,7 +423,7 @@ fn build_client(endpoint: &Endpoint) -> Result<Docker, ConnectFailure> {
     built.map_err(|error| ConnectFailure::Other(root_cause(&error)))
 }
 
-/// The text of the innermost cause: `connection refused` rather than `error
+/// Returns the text of the root cause: `connection refused` instead of `error
 /// trying to connect`.
 fn root_cause(error: &dyn std::error::Error) -> String {
     let mut error = error;
@@ -432,7 +437,7 @@ fn check_api_version(address: &str, version: &SystemVersion) -> Result<(), Engin
     let found = version.api_version.clone().unwrap_or_default();
     if parse_api_version(&found) < parse_api_version(MIN_API_VERSION) {
         return Err(EngineError::TooOld {
-            at: address.to_owned(),
+            address: address.to_owned(),
             found,
             needed: MIN_API_VERSION,
         });
@@ -440,7 +445,7 @@ fn check_api_version(address: &str, version: &SystemVersion) -> Result<(), Engin
     Ok(())
 }
 
-/// An API version as numbers that compare; what isn't one is the oldest.
+/// Returns an API version as comparable numbers. An invalid version counts as the oldest.
 fn parse_api_version(version: &str) -> (u32, u32) {
     let parse = || {
         let (major, minor) = version.split_once('.')?;

@@ -1,4 +1,4 @@
-//! Docker contexts: the endpoints that `docker context use` chooses among.
+//! Docker contexts: the endpoints that `docker context use` selects.
 
 use std::path::{Path, PathBuf};
 
@@ -6,23 +6,23 @@ use data_encoding::HEXLOWER;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-/// The certificates of an endpoint.
+/// The TLS certificates of an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct TlsCertificates {
-    /// The directory that holds `ca.pem`, `cert.pem` and `key.pem`.
+    /// The directory that contains `ca.pem`, `cert.pem` and `key.pem`.
     pub directory: PathBuf,
 }
 
-/// Where a context leads.
+/// The endpoint of a context.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Endpoint {
     /// The address, as in `DOCKER_HOST`.
     pub address: String,
-    /// The certificates, where it is reached by TLS.
+    /// The certificates, if the connection uses TLS.
     pub tls: Option<TlsCertificates>,
 }
 
-/// Docker's configuration directory: `$DOCKER_CONFIG` or `~/.docker`.
+/// Returns Docker's configuration directory: `$DOCKER_CONFIG` or `~/.docker`.
 pub(super) fn docker_config_dir() -> Option<PathBuf> {
     std::env::var_os("DOCKER_CONFIG")
         .filter(|value| !value.is_empty())
@@ -30,30 +30,30 @@ pub(super) fn docker_config_dir() -> Option<PathBuf> {
         .or_else(|| std::env::home_dir().map(|home| home.join(".docker")))
 }
 
-/// The context that is current in the configuration `directory`, unless it is
-/// the built-in default one.
+/// Returns the current context of the configuration `directory`, unless it is the built-in
+/// default one.
 pub(super) fn current_context(directory: &Path) -> Option<String> {
     #[derive(Deserialize)]
     struct Config {
         #[serde(rename = "currentContext")]
         current: Option<String>,
     }
-    // A damaged file keeps `docker` itself from working; here the default
-    // socket may still answer.
+    // A damaged file prevents `docker` itself from working; the default socket may still
+    // answer.
     let text = std::fs::read(directory.join("config.json")).ok()?;
     let config: Config = serde_json::from_slice(&text).ok()?;
     config.current.filter(|name| is_custom_context(name))
 }
 
-/// Whether `name` is a context of its own, not the built-in one.
+/// Returns whether `name` is a user-defined context, not the built-in one.
 pub(super) fn is_custom_context(name: &str) -> bool {
     !name.is_empty() && name != "default"
 }
 
-/// Reads where the context `name` leads.
+/// Reads the endpoint of the context `name`.
 ///
 /// # Errors
-/// One sentence on why that isn't known.
+/// If the context is missing or invalid, with the reason in one sentence.
 pub(super) fn read_endpoint(directory: &Path, name: &str) -> Result<Endpoint, String> {
     #[derive(Deserialize)]
     struct Meta {
@@ -101,43 +101,43 @@ pub(super) fn read_endpoint(directory: &Path, name: &str) -> Result<Endpoint, St
 mod tests {
     use super::*;
 
-    /// What `docker context create` makes.
-    fn context(directory: &Path, name: &str, meta: &str) -> String {
+    /// Creates a context as `docker context create` does. Returns its id.
+    fn create_context(directory: &Path, name: &str, meta: &str) -> String {
         let id = HEXLOWER.encode(&Sha256::digest(name));
-        let at = directory.join("contexts/meta").join(&id);
-        std::fs::create_dir_all(&at).unwrap();
-        std::fs::write(at.join("meta.json"), meta).unwrap();
+        let meta_dir = directory.join("contexts/meta").join(&id);
+        std::fs::create_dir_all(&meta_dir).unwrap();
+        std::fs::write(meta_dir.join("meta.json"), meta).unwrap();
         id
     }
 
     #[test]
-    fn a_context_leads_where_its_meta_file_says() {
+    fn read_endpoint_returns_address_and_tls_of_the_context() {
         let dir = tempfile::tempdir().unwrap();
         let meta = r#"{"Name":"lab","Metadata":{},"Endpoints":{"docker":{"Host":"tcp://192.0.2.5:2376","SkipTLSVerify":false}}}"#;
-        let id = context(dir.path(), "lab", meta);
-        let found = read_endpoint(dir.path(), "lab").unwrap();
-        assert_eq!(found.address, "tcp://192.0.2.5:2376");
-        assert_eq!(found.tls, None);
+        let id = create_context(dir.path(), "lab", meta);
+        let endpoint = read_endpoint(dir.path(), "lab").unwrap();
+        assert_eq!(endpoint.address, "tcp://192.0.2.5:2376");
+        assert_eq!(endpoint.tls, None);
         let tls = dir.path().join("contexts/tls").join(id).join("docker");
         std::fs::create_dir_all(&tls).unwrap();
         std::fs::write(tls.join("ca.pem"), "").unwrap();
-        let found = read_endpoint(dir.path(), "lab").unwrap();
-        assert_eq!(found.tls.unwrap().directory, tls);
+        let endpoint = read_endpoint(dir.path(), "lab").unwrap();
+        assert_eq!(endpoint.tls.unwrap().directory, tls);
     }
 
     #[test]
-    fn what_is_wrong_with_a_context_is_told() {
+    fn read_endpoint_reports_missing_and_invalid_contexts() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(
             read_endpoint(dir.path(), "x").unwrap_err(),
             "no such context"
         );
-        context(dir.path(), "x", r#"{"Endpoints":{}}"#);
+        create_context(dir.path(), "x", r#"{"Endpoints":{}}"#);
         assert_eq!(
             read_endpoint(dir.path(), "x").unwrap_err(),
             "the context has no Docker endpoint"
         );
-        context(dir.path(), "x", "{");
+        create_context(dir.path(), "x", "{");
         assert!(
             read_endpoint(dir.path(), "x")
                 .unwrap_err()
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn the_current_context_is_read_from_the_configuration() {
+    fn current_context_is_read_from_the_configuration_file() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(current_context(dir.path()), None);
         let write = |text| std::fs::write(dir.path().join("config.json"), text).unwrap();

@@ -1,15 +1,15 @@
-//! What the engine says of itself.
+//! The version and the details that the engine reports.
 
 use bollard::models::{SystemInfo, SystemVersion};
 use serde::Serialize;
 
-/// Which kind of engine it is.
+/// The kind of an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EngineKind {
-    /// Docker, in whatever packaging.
+    /// Docker, in any packaging.
     Docker,
-    /// Podman, by its Docker-compatible API.
+    /// Podman, through its Docker-compatible API.
     Podman,
 }
 
@@ -22,18 +22,18 @@ impl std::fmt::Display for EngineKind {
     }
 }
 
-/// What one cheap call tells, known from the start.
+/// The version of the engine, from the cheap call of the discovery.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct EngineVersion {
-    /// Which kind of engine.
+    /// The kind of engine.
     pub kind: EngineKind,
     /// Its own version, e.g. `28.3.0`.
     pub engine: String,
-    /// The newest API version that it speaks.
+    /// The newest API version that it supports.
     pub api: String,
     /// The operating system of its containers, e.g. `linux`.
     pub os: String,
-    /// The architecture of its containers, in Go's words, e.g. `amd64`.
+    /// The architecture of its containers, in Go's notation, e.g. `amd64`.
     pub arch: String,
 }
 
@@ -58,30 +58,30 @@ impl From<SystemVersion> for EngineVersion {
     }
 }
 
-/// What takes the engine a moment to tell, asked for when it is needed.
+/// The details of the engine, from a slower call that is made on demand.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct EngineInfo {
-    /// Where it keeps images and volumes, in its own file system.
+    /// The directory of images and volumes, in its own file system.
     pub root_dir: String,
-    /// How it stacks layers, e.g. `overlay2`.
+    /// The storage driver, e.g. `overlay2`.
     pub storage_driver: String,
-    /// The file system below, where it tells, e.g. `extfs`.
+    /// The backing file system, if it is reported, e.g. `extfs`.
     pub backing_filesystem: Option<String>,
     /// The version of control groups, `1` or `2`.
     pub cgroup_version: String,
-    /// Who manages them: `cgroupfs` or `systemd`.
+    /// The driver of control groups: `cgroupfs` or `systemd`.
     pub cgroup_driver: String,
-    /// Whether it runs without root's rights.
+    /// Whether it runs without root privileges.
     pub rootless: bool,
-    /// What it runs on, e.g. `Docker Desktop` or `Debian GNU/Linux 12`.
+    /// The operating system that it runs on, e.g. `Docker Desktop` or `Debian GNU/Linux 12`.
     pub operating_system: String,
-    /// Memory of its machine, in bytes.
+    /// The memory of its machine, in bytes.
     pub memory: u64,
-    /// Processors of its machine.
+    /// The number of processors of its machine.
     pub processors: u64,
-    /// Its clock, RFC 3339.
+    /// The time of its clock, RFC 3339.
     pub time: Option<String>,
-    /// What it warns of by itself.
+    /// The warnings that it reports.
     pub warnings: Vec<String>,
 }
 
@@ -96,14 +96,14 @@ impl From<SystemInfo> for EngineInfo {
                     .is_some_and(|name| name == "Backing Filesystem")
             })
             .and_then(|pair| pair.get(1).cloned());
-        let option = |name: &str| {
+        let has_security_option = |name: &str| {
             info.security_options
                 .iter()
                 .flatten()
                 .any(|option| option == name)
         };
         Self {
-            rootless: option("name=rootless"),
+            rootless: has_security_option("name=rootless"),
             root_dir: info.docker_root_dir.unwrap_or_default(),
             storage_driver: info.driver.unwrap_or_default(),
             backing_filesystem,
@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn podman_is_told_by_its_component() {
+    fn engine_version_recognises_podman_by_its_component() {
         let text = r#"{"Version":"4.3.1","ApiVersion":"1.41","Os":"linux","Arch":"amd64",
             "Components":[{"Name":"Podman Engine","Version":"4.3.1"},{"Name":"Conmon","Version":"x"}]}"#;
         let version: SystemVersion = serde_json::from_str(text).unwrap();
@@ -148,20 +148,23 @@ mod tests {
     }
 
     #[test]
-    fn facts_are_read_from_what_docker_answers() {
+    fn engine_info_is_read_from_the_answer_of_docker() {
         let text = r#"{"Driver":"overlay2","DriverStatus":[["Backing Filesystem","extfs"]],
             "DockerRootDir":"/var/lib/docker","CgroupDriver":"cgroupfs","CgroupVersion":"1",
             "SecurityOptions":["name=seccomp,profile=default","name=rootless"],
             "MemTotal":1024,"NCPU":2,"Warnings":["no swap limit"]}"#;
         let info: SystemInfo = serde_json::from_str(text).unwrap();
-        let facts = EngineInfo::from(info);
-        assert!(facts.rootless);
-        assert_eq!(facts.backing_filesystem.as_deref(), Some("extfs"));
+        let engine_info = EngineInfo::from(info);
+        assert!(engine_info.rootless);
+        assert_eq!(engine_info.backing_filesystem.as_deref(), Some("extfs"));
         assert_eq!(
-            (facts.cgroup_version.as_str(), facts.cgroup_driver.as_str()),
+            (
+                engine_info.cgroup_version.as_str(),
+                engine_info.cgroup_driver.as_str()
+            ),
             ("1", "cgroupfs")
         );
-        assert_eq!((facts.memory, facts.processors), (1024, 2));
-        assert_eq!(facts.warnings, ["no swap limit"]);
+        assert_eq!((engine_info.memory, engine_info.processors), (1024, 2));
+        assert_eq!(engine_info.warnings, ["no swap limit"]);
     }
 }

@@ -1,4 +1,4 @@
-//! What can go wrong between `dm` and the engine.
+//! Errors of the engine and of its discovery.
 
 use dm_core::error::{ExitStatus, UserError};
 use dm_core::error_code::ErrorCode;
@@ -9,56 +9,56 @@ use super::refusal::EngineRefusal;
 /// A failure of the engine, or of finding one.
 #[derive(Debug, Error)]
 pub enum EngineError {
-    /// No engine answered at any of the usual places.
-    #[error("no container engine answers{}", places(.tried))]
+    /// No engine answered at any of the default addresses.
+    #[error("no container engine answers{}", format_tried_endpoints(.tried))]
     NotFound {
-        /// Where it was looked for, and what came back.
+        /// The tried addresses and their outcomes.
         tried: Vec<String>,
-        /// What to do next, by this machine's means.
-        next: Vec<String>,
+        /// Suggested commands or actions on this machine.
+        suggestions: Vec<String>,
     },
-    /// The engine was there and is no longer: it went away, or hangs.
-    #[error("could not {doing}: the engine stopped answering")]
+    /// The engine stopped answering: it ended, or hangs.
+    #[error("could not {action}: the engine stopped answering")]
     Unreachable {
-        /// What was being done to which object.
-        doing: String,
-        /// What the connection said.
+        /// The failed action and its object.
+        action: String,
+        /// The error of the connection.
         #[source]
         source: bollard::errors::Error,
     },
     /// The engine's API is older than what `dm` needs.
-    #[error("the engine at {at} has API version {found}, and dm requires {needed} or later")]
+    #[error("the engine at {address} has API version {found}, and dm requires {needed} or later")]
     TooOld {
         /// Its address.
-        at: String,
+        address: String,
         /// Its API version.
         found: String,
         /// The oldest version that works.
         needed: &'static str,
     },
     /// Installing or starting an engine failed.
-    #[error("could not {doing}: {reason}")]
+    #[error("could not {action}: {reason}")]
     Setup {
-        /// What was being done, e.g. `start dockerd`.
-        doing: String,
+        /// The failed action, e.g. `start dockerd`.
+        action: String,
         /// Why it failed.
         reason: String,
-        /// What to do next.
-        next: Vec<String>,
+        /// Suggested commands or actions.
+        suggestions: Vec<String>,
     },
     /// One call to the engine failed.
-    #[error("could not {doing}")]
+    #[error("could not {action}")]
     Api {
-        /// What was being done to which object, e.g. `start container dm-x-postgres`.
-        doing: String,
-        /// What the engine answered.
+        /// The failed action and its object, e.g. `start container dm-x-postgres`.
+        action: String,
+        /// The answer of the engine.
         #[source]
         source: bollard::errors::Error,
     },
 }
 
 impl EngineError {
-    /// What the engine answered, as opposed to a failure to reach it.
+    /// Returns the message of the engine, if it answered with an error.
     #[must_use]
     pub fn engine_message(&self) -> Option<&str> {
         use bollard::errors::Error;
@@ -73,16 +73,15 @@ impl EngineError {
     }
 }
 
-/// What a person needs of what was tried: not the long list of sockets that
-/// don't exist.
-fn places(tried: &[String]) -> String {
-    let telling: Vec<&str> = tried
+/// Formats the tried addresses for an error, without the long list of missing sockets.
+fn format_tried_endpoints(tried: &[String]) -> String {
+    let relevant: Vec<&str> = tried
         .iter()
         .map(String::as_str)
         .filter(|line| tried.len() == 1 || !line.ends_with("no such socket"))
         .collect();
-    if !telling.is_empty() {
-        format!(" ({})", telling.join("; "))
+    if !relevant.is_empty() {
+        format!(" ({})", relevant.join("; "))
     } else if tried.is_empty() {
         String::new()
     } else {
@@ -90,7 +89,7 @@ fn places(tried: &[String]) -> String {
     }
 }
 
-/// True where the engine itself said so, and not the connection to it.
+/// Returns whether the engine answered with this error, as opposed to a failed connection.
 fn is_engine_response(error: &bollard::errors::Error) -> bool {
     use bollard::errors::Error;
     !matches!(
@@ -103,19 +102,19 @@ fn is_engine_response(error: &bollard::errors::Error) -> bool {
 }
 
 impl EngineError {
-    /// For `map_err`: the failure of one call, named by what it was doing.
-    pub(crate) fn api(doing: impl Into<String>) -> impl FnOnce(bollard::errors::Error) -> Self {
-        let doing = doing.into();
+    /// Returns a function for `map_err` that wraps the failure of a call with its action.
+    pub(crate) fn api(action: impl Into<String>) -> impl FnOnce(bollard::errors::Error) -> Self {
+        let action = action.into();
         move |source| {
             if is_engine_response(&source) {
-                Self::Api { doing, source }
+                Self::Api { action, source }
             } else {
-                Self::Unreachable { doing, source }
+                Self::Unreachable { action, source }
             }
         }
     }
 
-    /// What the engine refused the call for, if it did answer.
+    /// Returns the reason for which the engine refused the call, if it answered.
     #[must_use]
     pub fn refusal(&self) -> Option<EngineRefusal> {
         match self {
@@ -142,7 +141,9 @@ impl UserError for EngineError {
 
     fn suggestions(&self) -> Vec<String> {
         match self {
-            Self::NotFound { next, .. } | Self::Setup { next, .. } => next.clone(),
+            Self::NotFound { suggestions, .. } | Self::Setup { suggestions, .. } => {
+                suggestions.clone()
+            }
             Self::Unreachable { .. } => vec!["dm engine status".into(), "dm up".into()],
             Self::TooOld { .. } => vec!["dm doctor".into()],
             Self::Api { .. } => Vec::new(),
@@ -155,11 +156,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_absent_engine_is_told_without_the_noise() {
+    fn not_found_error_omits_missing_sockets() {
         let text = |tried: &[&str]| {
             EngineError::NotFound {
                 tried: tried.iter().map(|line| (*line).to_owned()).collect(),
-                next: Vec::new(),
+                suggestions: Vec::new(),
             }
             .to_string()
         };

@@ -1,4 +1,4 @@
-//! Commands inside a running container.
+//! Commands in a running container.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -12,17 +12,17 @@ use tokio::io::AsyncWrite;
 
 use super::{Engine, EngineError};
 
-/// The keys that leave a command's terminal, four control keys in a row. The engine's
-/// own would be Ctrl-P, Ctrl-Q: it holds back each Ctrl-P, which shells and psql use.
+/// The keys that detach from a command's terminal, four control keys in a row. The engine's
+/// default is Ctrl-P, Ctrl-Q: it delays each Ctrl-P, which shells and psql use.
 const DETACH_KEYS: &str = "ctrl-^,ctrl-],ctrl-^,ctrl-]";
 
-/// How long to wait before it is looked again whether a command has ended.
+/// The interval at which the end of a command is polled.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// How often a terminal that is only just being made is told its size.
+/// The number of attempts to resize a terminal that is not yet created.
 const RESIZE_ATTEMPTS: usize = 10;
 
-/// The exit code of a command whose own the engine does not know.
+/// The exit code of a command whose exit code the engine does not know.
 const UNKNOWN_EXIT_CODE: i64 = 255;
 
 /// A command to run in a container.
@@ -32,11 +32,11 @@ pub struct ExecSpec {
     pub command: Vec<String>,
     /// Environment variables besides the container's own, as `NAME=value`.
     pub env: Vec<String>,
-    /// The user, where not the container's own.
+    /// The user, if not the container's own.
     pub user: Option<String>,
-    /// Give it a terminal.
+    /// Whether it gets a terminal.
     pub tty: bool,
-    /// Give it a standard input.
+    /// Whether it gets a standard input.
     pub stdin: bool,
 }
 
@@ -51,27 +51,27 @@ pub struct ExecProcess {
 /// A command's standard input.
 pub type ExecInput = Pin<Box<dyn AsyncWrite + Send>>;
 
-/// Some of what a command printed.
+/// A chunk of the output of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OutputChunk {
-    /// To its standard output, or its terminal.
+    /// From its standard output, or its terminal.
     Stdout(Bytes),
-    /// To its standard error.
+    /// From its standard error.
     Stderr(Bytes),
 }
 
 impl ExecProcess {
-    /// The command's standard input, once; after that one that swallows all.
+    /// Returns the command's standard input once; later calls return a sink.
     pub fn take_stdin(&mut self) -> ExecInput {
         self.stdin
             .take()
             .unwrap_or_else(|| Box::pin(tokio::io::sink()))
     }
 
-    /// What it prints next; `None` when it has ended.
+    /// Returns the next chunk of output, or `None` if the command has ended.
     ///
     /// # Errors
-    /// [`EngineError::Api`] where the connection breaks.
+    /// Returns [`EngineError::Api`] or [`EngineError::Unreachable`] if the connection breaks.
     pub async fn next_chunk(&mut self) -> Result<Option<OutputChunk>, EngineError> {
         let Some(chunk) = self.output.next().await else {
             return Ok(None);
@@ -85,7 +85,7 @@ impl ExecProcess {
     }
 }
 
-/// What a command printed, and how it ended.
+/// The output and the exit code of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExecOutput {
     /// Its exit code.
@@ -100,7 +100,7 @@ impl Engine {
     /// Starts a command in a container.
     ///
     /// # Errors
-    /// [`EngineError::Api`] where the container doesn't run.
+    /// Returns [`EngineError::Api`] if the container does not run.
     pub async fn exec(&self, container: &str, spec: &ExecSpec) -> Result<ExecProcess, EngineError> {
         let config = ExecConfig {
             attach_stdin: Some(spec.stdin),
@@ -113,12 +113,12 @@ impl Engine {
             cmd: Some(spec.command.clone()),
             ..ExecConfig::default()
         };
-        let doing = format!("run {} in container {container}", spec.command.join(" "));
+        let action = format!("run {} in container {container}", spec.command.join(" "));
         let created = self
             .docker()
             .create_exec(container, config)
             .await
-            .map_err(EngineError::api(doing.clone()))?;
+            .map_err(EngineError::api(action.clone()))?;
         let options = StartExecOptions {
             detach: false,
             tty: spec.tty,
@@ -128,10 +128,10 @@ impl Engine {
             .docker()
             .start_exec(&created.id, Some(options))
             .await
-            .map_err(EngineError::api(doing.clone()))?;
+            .map_err(EngineError::api(action.clone()))?;
         let (output, input): (Pin<Box<dyn Stream<Item = _> + Send>>, ExecInput) = match started {
             StartExecResults::Attached { output, input } => (output, input),
-            // It was asked to attach; an engine that doesn't has no output to give.
+            // An engine that ignores the request to attach returns no output.
             StartExecResults::Detached => (
                 Box::pin(futures_util::stream::empty()),
                 Box::pin(tokio::io::sink()),
@@ -139,23 +139,23 @@ impl Engine {
         };
         Ok(ExecProcess {
             id: created.id,
-            action: doing,
+            action,
             output,
             stdin: Some(input),
         })
     }
 
-    /// The exit code of a command whose output has ended. A command that closed its
-    /// output and goes on is waited for.
+    /// Returns the exit code of a command whose output has ended. Waits for a command that
+    /// closed its output and still runs.
     ///
     /// # Errors
-    /// [`EngineError::Api`] where the container is gone.
+    /// Returns [`EngineError::Api`] if the container no longer exists.
     pub fn exec_exit_code(
         &self,
-        running: &ExecProcess,
+        process: &ExecProcess,
     ) -> impl Future<Output = Result<i64, EngineError>> + Send + use<> {
-        // Only the id goes along: the streams can't be shared by threads.
-        let (docker, id) = (self.docker().clone(), running.id.clone());
+        // Only the id is captured: the streams cannot be shared between threads.
+        let (docker, id) = (self.docker().clone(), process.id.clone());
         async move {
             loop {
                 let inspected = docker
@@ -171,15 +171,15 @@ impl Engine {
         }
     }
 
-    /// Tells a command's terminal its size in characters. A command that has ended
-    /// has none, and one that is about to start has none yet.
+    /// Sets the size of a command's terminal in characters. Has no effect if the command has
+    /// ended, and is retried while it starts.
     pub fn resize_terminal(
         &self,
-        running: &ExecProcess,
+        process: &ExecProcess,
         width: u16,
         height: u16,
     ) -> impl Future<Output = ()> + Send + use<> {
-        let (docker, id) = (self.docker().clone(), running.id.clone());
+        let (docker, id) = (self.docker().clone(), process.id.clone());
         async move {
             for _ in 0..RESIZE_ATTEMPTS {
                 let size = ResizeExecOptions { height, width };
@@ -191,27 +191,27 @@ impl Engine {
         }
     }
 
-    /// Runs a command to its end and collects what it prints.
+    /// Runs a command to its end and returns its output. A nonzero exit code is not an error.
     ///
     /// # Errors
-    /// [`EngineError::Api`] where it can't be run; a command that fails is no error.
+    /// Returns [`EngineError::Api`] if the command cannot be run.
     pub async fn exec_output(
         &self,
         container: &str,
         spec: &ExecSpec,
     ) -> Result<ExecOutput, EngineError> {
-        let mut running = self.exec(container, spec).await?;
-        let (mut out, mut err) = (Vec::new(), Vec::new());
-        while let Some(chunk) = running.next_chunk().await? {
+        let mut process = self.exec(container, spec).await?;
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        while let Some(chunk) = process.next_chunk().await? {
             match chunk {
-                OutputChunk::Stdout(bytes) => out.extend_from_slice(&bytes),
-                OutputChunk::Stderr(bytes) => err.extend_from_slice(&bytes),
+                OutputChunk::Stdout(bytes) => stdout.extend_from_slice(&bytes),
+                OutputChunk::Stderr(bytes) => stderr.extend_from_slice(&bytes),
             }
         }
         Ok(ExecOutput {
-            exit_code: self.exec_exit_code(&running).await?,
-            stdout: out,
-            stderr: err,
+            exit_code: self.exec_exit_code(&process).await?,
+            stdout,
+            stderr,
         })
     }
 }

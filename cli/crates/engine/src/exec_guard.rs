@@ -1,9 +1,8 @@
-//! The end of a command in a container together with the process that started it.
+//! Ends a command in a container together with the process that started it.
 //!
-//! An engine lets a command go on when its client goes away, however that ended. So a
-//! second command in the container, the guard, waits at the other end of a connection
-//! to this process. When the connection breaks, be it by `kill -9`, the guard ends the
-//! command and its children.
+//! A command in a container continues when its client ends. Therefore a second command in
+//! the container, the guard, waits at the other end of a connection to this process. When
+//! the connection breaks, even by `kill -9`, the guard ends the command and its children.
 
 use std::time::Duration;
 
@@ -13,11 +12,11 @@ use tokio::time::timeout;
 use super::exec::{ExecInput, ExecOutput, ExecProcess, ExecSpec, OutputChunk};
 use super::{Engine, EngineError};
 
-/// What the guard does.
+/// The script of the guard.
 const GUARD_SCRIPT: &str = include_str!("guard.sh");
 
-/// Tells the guard the process that the command is going to be, and becomes the command.
-/// Where the guard is gone, so is the process that wanted the command.
+/// Registers its process at the guard and executes the command. If the guard has ended, the
+/// process that started the command has ended, too.
 const REGISTER_SCRIPT: &str = r#"{ echo $$ >"/proc/$1/fd/0"; } 2>/dev/null || kill -0 "$1" 2>/dev/null || exit 1
 shift
 exec "$@""#;
@@ -25,20 +24,20 @@ exec "$@""#;
 /// How long a guard may take to start.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a guard may take to end a command: a little longer than it gives the
-/// command before it kills it.
+/// How long a guard may take to end a command: slightly longer than it waits before it
+/// kills the command.
 const END_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// A guard that waits in a container. Dropping it ends the command.
+/// A guard in a container. Dropping it ends the command.
 pub struct ExecGuard {
-    running: ExecProcess,
+    process: ExecProcess,
     stdin: ExecInput,
     pid: u32,
 }
 
 impl Engine {
-    /// Starts a guard for a command of this user. `None` where there can be none, since
-    /// the container has no shell or does not run.
+    /// Starts a guard for a command of this user. Returns `None` if the container has no shell
+    /// or does not run.
     pub async fn start_exec_guard(&self, container: &str, user: Option<&str>) -> Option<ExecGuard> {
         let spec = ExecSpec {
             command: ["sh", "-c", GUARD_SCRIPT].map(str::to_owned).to_vec(),
@@ -47,24 +46,24 @@ impl Engine {
             stdin: true,
             ..ExecSpec::default()
         };
-        let mut running = self.exec(container, &spec).await.ok()?;
-        let input = running.take_stdin();
-        let pid = timeout(START_TIMEOUT, read_first_line(&mut running))
+        let mut process = self.exec(container, &spec).await.ok()?;
+        let stdin = process.take_stdin();
+        let pid = timeout(START_TIMEOUT, read_first_line(&mut process))
             .await
             .ok()?;
         Some(ExecGuard {
-            running,
-            stdin: input,
+            process,
+            stdin,
             pid: pid?.parse().ok()?,
         })
     }
 }
 
 impl Engine {
-    /// As [`Engine::exec_collect`], of a command that ends with this process.
+    /// Runs a command as [`Engine::exec_output`] does, and ends it with this process.
     ///
     /// # Errors
-    /// As for that.
+    /// Returns [`EngineError::Api`] if the command cannot be run.
     pub async fn exec_output_guarded(
         &self,
         container: &str,
@@ -82,7 +81,7 @@ impl Engine {
 }
 
 impl ExecGuard {
-    /// The command, such that this guard knows its process.
+    /// Wraps a command so that it registers its process at this guard.
     #[must_use]
     pub fn wrap_command(&self, spec: &ExecSpec) -> ExecSpec {
         let mut command = ["sh", "-c", REGISTER_SCRIPT, "sh"]
@@ -96,7 +95,7 @@ impl ExecGuard {
         }
     }
 
-    /// Lets the guard go: the command has ended. What it left in the background stays.
+    /// Ends the guard after the command has ended. Background processes of the command continue.
     pub async fn release(mut self) {
         let _ = self.stdin.write_all(b"ended\n").await;
         let _ = self.stdin.shutdown().await;
@@ -105,15 +104,15 @@ impl ExecGuard {
     /// Ends the command and waits until it has ended.
     pub async fn terminate(mut self) {
         let _ = self.stdin.shutdown().await;
-        let ended = async { while let Ok(Some(_)) = self.running.next_chunk().await {} };
-        let _ = timeout(END_TIMEOUT, ended).await;
+        let end = async { while let Ok(Some(_)) = self.process.next_chunk().await {} };
+        let _ = timeout(END_TIMEOUT, end).await;
     }
 }
 
-/// The first line that a command prints.
-async fn read_first_line(running: &mut ExecProcess) -> Option<String> {
+/// Reads the first line of a command's output.
+async fn read_first_line(process: &mut ExecProcess) -> Option<String> {
     let mut line = Vec::new();
-    while let Ok(Some(chunk)) = running.next_chunk().await {
+    while let Ok(Some(chunk)) = process.next_chunk().await {
         let OutputChunk::Stdout(bytes) = chunk else {
             continue;
         };

@@ -1,15 +1,15 @@
-# Ends the processes of a command when the dm that started it goes away.
+# Ends the processes of a command when the dm process that started it ends.
 #
-# Standard input is a line to that dm. It brings two words: the id of the
-# command's first process, written by that process itself, and another one when
-# the command has ended. An input that ends before means that dm is gone.
+# Standard input is a connection to that dm. It receives two lines: the id of the
+# command's first process, written by that process itself, and one when the
+# command has ended. An earlier end of input means that dm has ended.
 #
-# Builtins and sleep only: images of servers hold little else.
+# Uses only builtins and sleep: images of servers contain little else.
 echo $$
 read -r leader || exit 0
 read -r ended && exit 0
 
-# Signals what is left of the session that the first process leads.
+# Signals the remaining processes of the session that the first process leads.
 signal() {
     left=
     for stat in /proc/[0-9]*/stat; do
@@ -24,8 +24,8 @@ signal() {
     done
 }
 
-# An interrupt makes psql cancel what its server does. A shell at a terminal ends
-# by a hangup and not by the others; what is stopped has to go on to end.
+# On an interrupt psql cancels its statement on the server. A shell at a terminal ends
+# on a hangup and not on the other signals; a stopped process must continue to end.
 signal INT
 sleep 0.2
 signal TERM

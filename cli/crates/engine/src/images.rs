@@ -1,5 +1,4 @@
-//! What `dm` asks of the engine about images: find, pull, build, import, save,
-//! load, tag and remove them.
+//! Finds, pulls, builds, imports, saves, loads, tags and removes images.
 
 use std::collections::HashMap;
 use std::io;
@@ -18,31 +17,30 @@ use futures_util::{Stream, StreamExt};
 
 use super::{Engine, EngineError};
 
-/// Imports, loads and uploads of a build context answer only when the engine has
-/// read all of it. The caller's cancellation ends them earlier.
+/// The timeout of imports, loads and uploads of a build context, which answer only after the
+/// engine has read all data. The caller can cancel them earlier.
 const BULK_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
-/// An image that the engine has.
+/// An image on the engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
-    /// Its id, with the `sha256:` in front.
+    /// Its id, with the prefix `sha256:`.
     pub id: String,
     /// Its references, each `repository:tag`. Empty for a dangling image.
     pub references: Vec<String>,
-    /// Bytes on disk, layers shared with other images included.
+    /// Its size on disk in bytes, including layers that are shared with other images.
     pub size: u64,
-    /// When it was made.
+    /// The time of its creation.
     pub created: DateTime<Utc>,
     /// Its labels.
     pub labels: HashMap<String, String>,
-    /// The digests of its layers, lowest first. Empty where it comes from a list.
+    /// The digests of its layers, lowest first. Empty if the image comes from a list.
     pub layers: Vec<String>,
-    /// Its digests in registries, each `repository@sha256:…`. Empty for one that was made
-    /// here.
+    /// Its digests in registries, each `repository@sha256:…`. Empty for a locally built image.
     pub digests: Vec<String>,
 }
 
-/// A container that was made from an image.
+/// A container of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageContainer {
     /// The container's name.
@@ -51,10 +49,10 @@ pub struct ImageContainer {
     pub labels: HashMap<String, String>,
 }
 
-/// Name and password for a registry.
+/// The credentials for a registry.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RegistryLogin {
-    /// The registry that it is for, `host[:port]`: no other one gets it.
+    /// The registry, `host[:port]`. The credentials are sent to no other.
     pub registry: String,
     /// The user.
     pub username: String,
@@ -72,23 +70,23 @@ impl std::fmt::Debug for RegistryLogin {
     }
 }
 
-/// Something that the engine tells while it pulls or loads.
+/// A progress event of a pull or load.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TransferEvent {
-    /// The layer it is about, if it is about one.
+    /// The layer, if the event belongs to one.
     pub layer: Option<String>,
-    /// What happens, e.g. `Downloading`.
+    /// The current activity, e.g. `Downloading`.
     pub status: String,
-    /// Bytes done.
+    /// The completed bytes.
     pub current: Option<u64>,
-    /// Bytes in all.
+    /// The total bytes.
     pub total: Option<u64>,
 }
 
-/// Something that the engine tells while it builds.
+/// An event of a build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BuildEvent {
-    /// Text that the builder or a step wrote; not necessarily a whole line.
+    /// Output of the builder or a step; not necessarily a whole line.
     Output(String),
     /// Progress of the pull of a base image.
     Transfer(TransferEvent),
@@ -96,22 +94,22 @@ pub enum BuildEvent {
     Built(String),
 }
 
-/// What a build is called with, beside its context.
+/// The options of a build.
 #[derive(Debug, Clone, Default)]
 pub struct BuildOptions {
-    /// The file in the context with the instructions.
+    /// The path of the Dockerfile in the context.
     pub dockerfile: String,
     /// Values for the `ARG`s.
     pub args: HashMap<String, String>,
-    /// True to run every step, even those whose result is known.
+    /// Whether to run every step, ignoring the cache.
     pub no_cache: bool,
 }
 
 impl Engine {
-    /// The image of a reference or id, or `None` where the engine has none.
+    /// Returns the image with a reference or id, or `None` if it does not exist.
     ///
     /// # Errors
-    /// Where the engine fails to answer.
+    /// Returns [`EngineError::Api`] or [`EngineError::Unreachable`] if the call fails.
     pub async fn inspect_image(&self, reference: &str) -> Result<Option<Image>, EngineError> {
         match self.docker().inspect_image(reference).await {
             Ok(image) => Ok(Some(Image {
@@ -141,28 +139,27 @@ impl Engine {
         }
     }
 
-    /// All images that carry a label, tagged or dangling, without the
-    /// intermediate ones below them.
+    /// Lists the images that carry a label, tagged or dangling, without intermediate images.
     ///
     /// # Errors
-    /// Where the engine fails to answer.
+    /// Returns [`EngineError::Api`] or [`EngineError::Unreachable`] if the call fails.
     pub async fn list_images_with_label(&self, label: &str) -> Result<Vec<Image>, EngineError> {
         let filters = HashMap::from([("label", vec![label])]);
         let options = ListImagesOptionsBuilder::default()
             .filters(&filters)
             .build();
-        let found = self
+        let summaries = self
             .docker()
             .list_images(Some(options))
             .await
             .map_err(EngineError::api("list images"))?;
-        Ok(found.into_iter().map(Image::from).collect())
+        Ok(summaries.into_iter().map(Image::from).collect())
     }
 
-    /// The containers, running or not, by the id of the image they were made from.
+    /// Lists the containers, running or not, by the id of their image.
     ///
     /// # Errors
-    /// Where the engine fails to answer.
+    /// Returns [`EngineError::Api`] or [`EngineError::Unreachable`] if the call fails.
     pub async fn containers_by_image(
         &self,
     ) -> Result<HashMap<String, Vec<ImageContainer>>, EngineError> {
@@ -172,7 +169,7 @@ impl Engine {
             .list_containers(Some(options))
             .await
             .map_err(EngineError::api("list containers"))?;
-        let mut users: HashMap<String, Vec<ImageContainer>> = HashMap::new();
+        let mut by_image: HashMap<String, Vec<ImageContainer>> = HashMap::new();
         for container in containers {
             let name = container
                 .names
@@ -182,7 +179,7 @@ impl Engine {
                 .map(|name| name.trim_start_matches('/').to_owned())
                 .or(container.id)
                 .unwrap_or_default();
-            users
+            by_image
                 .entry(container.image_id.unwrap_or_default())
                 .or_default()
                 .push(ImageContainer {
@@ -190,13 +187,13 @@ impl Engine {
                     labels: container.labels.unwrap_or_default(),
                 });
         }
-        Ok(users)
+        Ok(by_image)
     }
 
     /// Pulls an image. Dropping the stream cancels the pull.
     ///
     /// # Errors
-    /// Each item may be the registry's or the engine's refusal.
+    /// An item is [`EngineError::Api`] if the registry or the engine refuses the pull.
     pub fn pull_image(
         &self,
         reference: &str,
@@ -211,22 +208,22 @@ impl Engine {
             serveraddress: Some(login.registry.clone()),
             ..DockerCredentials::default()
         });
-        let doing = format!("pull image {reference}");
+        let action = format!("pull image {reference}");
         self.bulk_client()
             .create_image(Some(options), None, credentials)
             .map(move |event| {
                 event
                     .map(TransferEvent::from)
-                    .map_err(EngineError::api(doing.clone()))
+                    .map_err(EngineError::api(action.clone()))
             })
             .boxed()
     }
 
-    /// Makes an image out of a tar of its root file system. It gets no tag, so
-    /// that nothing finds it before [`Engine::tag_image`].
+    /// Creates an image from a tar of its root file system and returns its id. It has no tag,
+    /// so that it is not found before [`Engine::tag_image`].
     ///
     /// # Errors
-    /// Where the body ends in an error, or the engine refuses it.
+    /// Returns [`EngineError::Api`] if the body ends in an error, or the engine refuses it.
     pub async fn import_image(
         &self,
         root: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
@@ -254,11 +251,11 @@ impl Engine {
         })
     }
 
-    /// Builds an image with the classic builder from a context, a tar. It gets no
-    /// tag. Dropping the stream cancels the build.
+    /// Builds an untagged image with the classic builder from a context, a tar. Dropping the
+    /// stream cancels the build.
     ///
     /// # Errors
-    /// Each item may be the failure of a step or of the engine.
+    /// An item is [`EngineError::Api`] if a step fails or the engine refuses the build.
     pub fn build_image(
         &self,
         options: BuildOptions,
@@ -273,8 +270,8 @@ impl Engine {
             .build();
         let docker = self.bulk_client();
         let (events, received) = tokio::sync::mpsc::channel(16);
-        // bollard ties the stream to the client, which is ours alone: a task keeps
-        // both, and ends as soon as nobody listens.
+        // bollard ties the stream to the client, which is local to this function: a task owns
+        // both, and ends as soon as the receiver is dropped.
         tokio::spawn(async move {
             let body = bollard::body_try_stream(context);
             let mut build = std::pin::pin!(docker.build_image(query, None, Some(body)));
@@ -298,10 +295,10 @@ impl Engine {
         receiver_stream(received)
     }
 
-    /// Gives an image a further reference.
+    /// Adds a reference to an image.
     ///
     /// # Errors
-    /// Where the engine refuses it.
+    /// Returns [`EngineError::Api`] if the engine refuses the call.
     pub async fn tag_image(&self, id: &str, reference: &str) -> Result<(), EngineError> {
         let (repository, tag) = reference.rsplit_once(':').unwrap_or((reference, "latest"));
         let options = TagImageOptionsBuilder::default()
@@ -314,12 +311,11 @@ impl Engine {
             .map_err(EngineError::api(format!("tag image {reference}")))
     }
 
-    /// Removes a reference, or an image by its id, with the layers that nothing
-    /// else needs. Never forces. `false` where there was none, or where something
-    /// still needs it.
+    /// Removes a reference, or an image by its id, with its unused layers. Never forces.
+    /// Returns false if it does not exist or is in use.
     ///
     /// # Errors
-    /// Where the engine fails otherwise.
+    /// Returns [`EngineError::Api`] or [`EngineError::Unreachable`] for any other failure.
     pub async fn remove_image(&self, reference: &str) -> Result<bool, EngineError> {
         let options = RemoveImageOptionsBuilder::default().force(false).build();
         match self
@@ -338,10 +334,10 @@ impl Engine {
         }
     }
 
-    /// The images as one tar, layers that they share once.
+    /// Returns the images as one tar, with shared layers included once.
     ///
     /// # Errors
-    /// Each item may be the engine's failure.
+    /// An item is [`EngineError::Api`] or [`EngineError::Unreachable`] if the engine fails.
     pub fn save_images(
         &self,
         references: &[&str],
@@ -352,10 +348,10 @@ impl Engine {
             .boxed()
     }
 
-    /// Loads images from a tar as [`Engine::save_images`] gives.
+    /// Loads images from a tar that [`Engine::save_images`] wrote.
     ///
     /// # Errors
-    /// Where the body ends in an error, or the engine refuses it.
+    /// Returns [`EngineError::Api`] if the body ends in an error, or the engine refuses it.
     pub async fn load_images(
         &self,
         tar: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
@@ -369,10 +365,10 @@ impl Engine {
         Ok(())
     }
 
-    /// A client for calls that move hundreds of megabytes. It also writes the
-    /// registry credentials in the URL-safe alphabet, which engines expect and
-    /// bollard does not use: with the other one a password that encodes to `+` or
-    /// `/` is dropped without a word.
+    /// Returns a client for calls that transfer hundreds of megabytes. It also encodes the
+    /// registry credentials in the URL-safe alphabet, which engines expect and bollard does
+    /// not use: with the default alphabet, a password that encodes to `+` or `/` is silently
+    /// dropped.
     fn bulk_client(&self) -> bollard::Docker {
         self.docker()
             .clone()
@@ -392,14 +388,14 @@ impl Engine {
     }
 }
 
-/// The receiving end of a channel as a stream.
+/// Returns the receiver of a channel as a stream.
 fn receiver_stream<T: Send + 'static>(
     mut received: tokio::sync::mpsc::Receiver<T>,
 ) -> impl Stream<Item = T> + Send + Unpin + 'static {
     futures_util::stream::poll_fn(move |context| received.poll_recv(context))
 }
 
-/// Engines before API 1.43 write `<none>:<none>` for an image without a tag.
+/// Removes `<none>:<none>`, which engines before API 1.43 report for an untagged image.
 fn without_untagged(references: Vec<String>) -> Vec<String> {
     references
         .into_iter()
@@ -407,7 +403,7 @@ fn without_untagged(references: Vec<String>) -> Vec<String> {
         .collect()
 }
 
-/// A size or count that the API declares signed; a negative one means unknown.
+/// Converts a size or count that the API declares as signed. A negative one means unknown.
 fn to_unsigned(value: Option<i64>) -> Option<u64> {
     value.and_then(|value| u64::try_from(value).ok())
 }

@@ -1,5 +1,5 @@
-//! Everything of `dm` that the engine holds, of whatever project, and how the
-//! engine describes it in its own words.
+//! The objects on the engine that `dm` created for any project, and the engine's own
+//! descriptions of them.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::{Engine, EngineError};
 
-/// What kind of object something is.
+/// The kind of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EngineObjectKind {
@@ -25,18 +25,18 @@ pub enum EngineObjectKind {
     Volume,
 }
 
-/// An object that `dm` made.
+/// An object that `dm` created.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LabelledObject {
-    /// What it is.
+    /// Its kind.
     pub kind: EngineObjectKind,
     /// Its name.
     pub name: String,
-    /// The project that it belongs to.
+    /// Its project.
     pub project: String,
-    /// The instance that it belongs to.
+    /// Its instance.
     pub instance: String,
-    /// The project's folder, where the label tells.
+    /// The directory of the project, if the label exists.
     pub root: Option<String>,
 }
 
@@ -60,10 +60,10 @@ fn project_label_filter() -> HashMap<String, Vec<String>> {
 }
 
 impl Engine {
-    /// All containers, networks and volumes that `dm` made for any project.
+    /// Lists the containers, networks and volumes that `dm` created for any project.
     ///
     /// # Errors
-    /// [`EngineError::Api`] when the engine doesn't tell.
+    /// Returns [`EngineError::Api`] if the engine refuses the call.
     pub async fn list_labelled_objects(&self) -> Result<Vec<LabelledObject>, EngineError> {
         let filter = project_label_filter();
         let containers = ListContainersOptionsBuilder::new()
@@ -97,39 +97,43 @@ impl Engine {
         Ok(containers.chain(networks).chain(volumes).collect())
     }
 
-    /// An object as the engine describes it.
+    /// Returns the engine's description of an object.
     ///
     /// # Errors
-    /// [`EngineError::Api`] when it doesn't, e.g. because the object is gone.
+    /// Returns [`EngineError::Api`] if the engine refuses the call, e.g. because the object does
+    /// not exist.
     pub async fn inspect_json(
         &self,
         kind: EngineObjectKind,
         name: &str,
     ) -> Result<Value, EngineError> {
         let docker = self.docker();
-        let doing = || EngineError::api(format!("inspect {name}"));
+        let inspect_error = || EngineError::api(format!("inspect {name}"));
         let json = match kind {
             EngineObjectKind::Container => serde_json::to_value(
                 docker
                     .inspect_container(name, None::<InspectContainerOptions>)
                     .await
-                    .map_err(doing())?,
+                    .map_err(inspect_error())?,
             ),
-            EngineObjectKind::Network => {
-                serde_json::to_value(docker.inspect_network(name, None).await.map_err(doing())?)
-            }
+            EngineObjectKind::Network => serde_json::to_value(
+                docker
+                    .inspect_network(name, None)
+                    .await
+                    .map_err(inspect_error())?,
+            ),
             EngineObjectKind::Volume => {
-                serde_json::to_value(docker.inspect_volume(name).await.map_err(doing())?)
+                serde_json::to_value(docker.inspect_volume(name).await.map_err(inspect_error())?)
             }
         };
-        // What was read from JSON can be written as JSON.
+        // Values that were read from JSON can always be written as JSON.
         Ok(json.unwrap_or(Value::Null))
     }
 
-    /// The engine's own report of itself.
+    /// Returns the engine's description of itself.
     ///
     /// # Errors
-    /// [`EngineError::Api`] when it doesn't tell.
+    /// Returns [`EngineError::Api`] if the engine refuses the call.
     pub async fn info_json(&self) -> Result<Value, EngineError> {
         let info = self.docker().info().await;
         let info = info.map_err(EngineError::api("query the engine"))?;

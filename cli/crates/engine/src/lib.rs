@@ -1,4 +1,4 @@
-//! The container engine: the only place that knows bollard.
+//! The client of the container engine: the only crate that uses bollard.
 
 mod container_files;
 pub mod containers;
@@ -22,12 +22,12 @@ use std::sync::Arc;
 use bollard::Docker;
 use tokio::sync::OnceCell;
 
-pub use discovery::{DiscoverySource, EngineDiscovery, EngineSettings};
+pub use discovery::{DiscoverySource, EngineDiscovery, EngineSettings, FailedCandidate};
 pub use engine_info::{EngineInfo, EngineKind, EngineVersion};
 pub use error::EngineError;
 pub use refusal::EngineRefusal;
 
-/// An engine that answers. A clone is cheap and is the same connection.
+/// A connected engine. A clone is cheap and shares the connection.
 #[derive(Debug, Clone)]
 pub struct Engine {
     docker: Docker,
@@ -37,43 +37,43 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Finds the engine and asks it what it is: one call, a few milliseconds.
+    /// Finds the engine and queries its version: one call, a few milliseconds.
     ///
     /// # Errors
-    /// [`EngineError::NotFound`] when nothing answers where it should,
-    /// [`EngineError::TooOld`] when what answers is too old.
+    /// Returns [`EngineError::NotFound`] if no engine answers, and [`EngineError::TooOld`] if
+    /// its API version is too old.
     pub async fn connect(settings: &EngineSettings) -> Result<Self, EngineError> {
-        let (docker, found, version) = discovery::discover(settings).await?;
+        let (docker, discovery, version) = discovery::discover(settings).await?;
         Ok(Self {
             docker,
-            discovery: found,
+            discovery,
             version: version.into(),
             info: Arc::default(),
         })
     }
 
-    /// The client. A clone of it is cheap and shares everything.
+    /// Returns the client. A clone is cheap and shares the connection.
     #[must_use]
     pub(crate) fn docker(&self) -> &Docker {
         &self.docker
     }
 
-    /// Which engine it is and why it was chosen.
+    /// Returns the address of the engine and why it was chosen.
     #[must_use]
     pub const fn discovery(&self) -> &EngineDiscovery {
         &self.discovery
     }
 
-    /// What it said when it was found.
+    /// Returns the version that the engine reported when it was found.
     #[must_use]
     pub const fn version(&self) -> &EngineVersion {
         &self.version
     }
 
-    /// More about it; asked for once.
+    /// Returns details of the engine, which are queried once.
     ///
     /// # Errors
-    /// [`EngineError::Api`] when the engine doesn't tell.
+    /// Returns [`EngineError::Api`] if the query fails.
     pub async fn info(&self) -> Result<&EngineInfo, EngineError> {
         self.info
             .get_or_try_init(|| async {
@@ -84,8 +84,8 @@ impl Engine {
             .await
     }
 
-    /// Whether it shares this machine's file system and ports: false for one
-    /// over the network or in a virtual machine.
+    /// Returns whether the engine shares the file system and ports of this machine: false for
+    /// an engine on the network or in a virtual machine.
     #[must_use]
     pub fn is_local(&self) -> bool {
         cfg!(target_os = "linux") && self.discovery.address.starts_with("unix://")

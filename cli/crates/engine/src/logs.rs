@@ -1,8 +1,8 @@
 //! Container logs as a stream of lines.
 //!
-//! An engine keeps a long line in pieces of 16 KiB, hands them out one by one and counts them
-//! as lines. Here a line is what its program wrote: nothing that is looked for in a line, a
-//! secret above all, may lie over the end of a piece.
+//! An engine splits a long line into chunks of 16 KiB, returns them one by one and counts each
+//! as a line. Here a line is a line of the program: text that is searched for in a line, above
+//! all a secret, must not be split between chunks.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,18 +16,18 @@ use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 
 use super::{Engine, EngineError};
 
-/// Which of a container's log lines are wanted.
+/// Selects the log lines of a container.
 #[derive(Debug, Clone, Default)]
 pub struct LogQuery {
-    /// Go on with new lines until the container ends.
+    /// Follow new lines until the container ends.
     pub follow: bool,
-    /// Only lines since this moment, in seconds of the Unix epoch.
+    /// Only lines since this time, in seconds of the Unix epoch.
     pub since: Option<i64>,
-    /// Only the last so many of the lines there are.
+    /// Maximum number of existing lines, newest ones.
     pub tail: Option<usize>,
 }
 
-/// Which of its two streams a container wrote to.
+/// The output stream of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogStream {
     /// Standard output.
@@ -39,66 +39,68 @@ pub enum LogStream {
 /// One line of a container's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogLine {
-    /// When the engine received it, where it tells.
+    /// The time at which the engine received it, if reported.
     pub time: Option<DateTime<Utc>>,
     /// The stream.
     pub stream: LogStream,
-    /// The text without its line end.
+    /// The text without the line end.
     pub text: String,
 }
 
-/// A line is not kept beyond this many bytes: what follows of it is left out.
+/// The maximum length of a line in bytes. The rest of a longer line is dropped.
 const MAX_LINE_BYTES: usize = 8 << 20;
 
-/// The pieces of a container's log, as the engine hands them out.
+/// The chunks of a container's log, as the engine returns them.
 type LogChunks = BoxStream<'static, Result<LogOutput, bollard::errors::Error>>;
 
 /// The lines of a container's log.
 type LogLines = BoxStream<'static, Result<LogLine, bollard::errors::Error>>;
 
 impl Engine {
-    /// The container's log lines, oldest first.
+    /// Returns the log lines of a container, oldest first.
     pub fn log_lines(
         &self,
         name: &str,
         query: &LogQuery,
     ) -> impl Stream<Item = Result<LogLine, EngineError>> + use<> {
-        // The stream outlives this call: it must not borrow from the engine.
+        // The stream outlives this call and must not borrow from the engine.
         let (docker, query) = (self.docker().clone(), query.clone());
-        let doing = format!("read the log of container {name}");
+        let action = format!("read the log of container {name}");
         let name = name.to_owned();
-        let begun = async move {
-            let Some(wanted) = query.tail else {
+        let lines = async move {
+            let Some(limit) = query.tail else {
                 let lines: LogLines = join_chunks(log_chunks(&docker, &name, &query, None)).boxed();
                 return Ok::<LogLines, bollard::errors::Error>(lines);
             };
-            let last = last_lines(&docker, &name, &query, wanted).await?;
+            let tail_lines = last_lines(&docker, &name, &query, limit).await?;
             if !query.follow {
-                return Ok(stream::iter(last.into_iter().map(Ok)).boxed());
+                return Ok(stream::iter(tail_lines.into_iter().map(Ok)).boxed());
             }
-            // From the moment of the last one on, of which the engine knows the second.
-            let from = last.back().and_then(|line| line.time);
-            let since = LogQuery {
-                since: from.map(|time| time.timestamp()).or(query.since),
+            // Follows from the time of the last line, which the engine accepts in seconds.
+            let last_time = tail_lines.back().and_then(|line| line.time);
+            let follow_query = LogQuery {
+                since: last_time.map(|time| time.timestamp()).or(query.since),
                 ..query
             };
-            let tail = from.is_none().then_some(0);
-            let new = join_chunks(log_chunks(&docker, &name, &since, tail))
-                .try_filter(move |line| std::future::ready(line.time > from));
-            Ok(stream::iter(last.into_iter().map(Ok)).chain(new).boxed())
+            let tail = last_time.is_none().then_some(0);
+            let new_lines = join_chunks(log_chunks(&docker, &name, &follow_query, tail))
+                .try_filter(move |line| std::future::ready(line.time > last_time));
+            Ok(stream::iter(tail_lines.into_iter().map(Ok))
+                .chain(new_lines)
+                .boxed())
         };
-        stream::once(begun)
+        stream::once(lines)
             .try_flatten()
             .map_err(move |source| EngineError::Api {
-                doing: doing.clone(),
+                action: action.clone(),
                 source,
             })
     }
 
-    /// The container's last `lines` log lines, oldest first, without time stamps.
+    /// Returns the last `lines` log lines of a container, oldest first, without time stamps.
     ///
     /// # Errors
-    /// [`EngineError::Api`] where the container is gone.
+    /// Returns [`EngineError::Api`] if the container does not exist.
     pub async fn last_log_lines(
         &self,
         name: &str,
@@ -113,39 +115,40 @@ impl Engine {
     }
 }
 
-/// The last lines of a log. How many pieces they are is not known before they are read.
+/// Returns the last lines of a log. The number of their chunks is only known after reading.
 async fn last_lines(
     docker: &bollard::Docker,
     name: &str,
     query: &LogQuery,
-    wanted: usize,
+    limit: usize,
 ) -> Result<VecDeque<LogLine>, bollard::errors::Error> {
-    let ended = LogQuery {
+    let query_without_follow = LogQuery {
         follow: false,
         ..query.clone()
     };
-    // One more: the first that comes may be the end of a longer one.
-    let mut asked = wanted.saturating_add(1);
+    // One more: the first chunk may be the end of a longer line.
+    let mut chunk_limit = limit.saturating_add(1);
     loop {
-        let came = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&came);
-        let counted = log_chunks(docker, name, &ended, Some(asked)).inspect_ok(move |_| {
-            count.fetch_add(1, Ordering::Relaxed);
-        });
+        let received = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&received);
+        let counted = log_chunks(docker, name, &query_without_follow, Some(chunk_limit))
+            .inspect_ok(move |_| {
+                count.fetch_add(1, Ordering::Relaxed);
+            });
         let mut last = VecDeque::new();
         let mut lines = 0_usize;
-        let mut all = std::pin::pin!(join_chunks(counted));
-        while let Some(line) = all.try_next().await? {
+        let mut joined = std::pin::pin!(join_chunks(counted));
+        while let Some(line) = joined.try_next().await? {
             lines += 1;
             last.push_back(line);
-            if last.len() > wanted {
+            if last.len() > limit {
                 last.pop_front();
             }
         }
-        if lines > wanted || came.load(Ordering::Relaxed) < asked {
+        if lines > limit || received.load(Ordering::Relaxed) < chunk_limit {
             return Ok(last);
         }
-        asked = asked.saturating_mul(4);
+        chunk_limit = chunk_limit.saturating_mul(4);
     }
 }
 
@@ -169,31 +172,31 @@ fn log_chunks(
     docker.logs(name, Some(options.build())).boxed()
 }
 
-/// The lines that pieces make up.
+/// Joins chunks to lines.
 fn join_chunks<E>(
-    pieces: impl Stream<Item = Result<LogOutput, E>> + Send + 'static,
+    chunks: impl Stream<Item = Result<LogOutput, E>> + Send + 'static,
 ) -> impl Stream<Item = Result<LogLine, E>> + Send + 'static
 where
     E: Send + 'static,
 {
-    let state = (pieces.boxed(), LineAssembler::default());
-    stream::try_unfold(state, |(mut pieces, mut joiner)| async move {
+    let state = (chunks.boxed(), LineAssembler::default());
+    stream::try_unfold(state, |(mut chunks, mut assembler)| async move {
         loop {
-            let line = match pieces.try_next().await? {
-                Some(piece) => joiner.feed(piece),
-                None => match joiner.flush() {
+            let line = match chunks.try_next().await? {
+                Some(chunk) => assembler.feed(chunk),
+                None => match assembler.flush() {
                     Some(line) => Some(line),
                     None => return Ok(None),
                 },
             };
             if let Some(line) = line {
-                return Ok(Some((line, (pieces, joiner))));
+                return Ok(Some((line, (chunks, assembler))));
             }
         }
     })
 }
 
-/// The lines that have begun and not ended, by stream.
+/// The incomplete lines, by stream.
 #[derive(Debug, Default)]
 struct LineAssembler {
     stdout: Option<PartialLine>,
@@ -207,17 +210,17 @@ struct PartialLine {
 }
 
 impl LineAssembler {
-    /// Takes a piece; gives the line that it ends. With time stamps each piece is
-    /// `<RFC 3339> <text>`, and the last one of a line has its end.
-    fn feed(&mut self, piece: LogOutput) -> Option<LogLine> {
-        let stream = match piece {
+    /// Adds a chunk and returns the line that it completes. With time stamps each chunk is
+    /// `<RFC 3339> <text>`, and the last one of a line contains the line end.
+    fn feed(&mut self, chunk: LogOutput) -> Option<LogLine> {
+        let stream = match chunk {
             LogOutput::StdErr { .. } => LogStream::Stderr,
             _ => LogStream::Stdout,
         };
-        let bytes = piece.into_bytes();
+        let bytes = chunk.into_bytes();
         let stamp = bytes.iter().position(|byte| *byte == b' ');
         let (stamp, text) = match stamp {
-            Some(at) => (&bytes[..at], &bytes[at + 1..]),
+            Some(index) => (&bytes[..index], &bytes[index + 1..]),
             None => (
                 bytes.trim_ascii_end(),
                 &bytes[bytes.trim_ascii_end().len()..],
@@ -227,31 +230,32 @@ impl LineAssembler {
             LogStream::Stdout => &mut self.stdout,
             LogStream::Stderr => &mut self.stderr,
         };
-        let begun = slot.get_or_insert_with(|| PartialLine {
+        let line = slot.get_or_insert_with(|| PartialLine {
             time: std::str::from_utf8(stamp)
                 .ok()
-                .and_then(|it| it.parse().ok()),
+                .and_then(|stamp| stamp.parse().ok()),
             text: Vec::new(),
         });
-        let room = MAX_LINE_BYTES.saturating_sub(begun.text.len());
-        begun.text.extend_from_slice(&text[..text.len().min(room)]);
+        let remaining = MAX_LINE_BYTES.saturating_sub(line.text.len());
+        line.text
+            .extend_from_slice(&text[..text.len().min(remaining)]);
         if text.ends_with(b"\n") {
-            slot.take().map(|begun| begun.into_line(stream))
+            slot.take().map(|line| line.into_line(stream))
         } else {
             None
         }
     }
 
-    /// A line that never ended.
+    /// Returns an incomplete line at the end of the log.
     fn flush(&mut self) -> Option<LogLine> {
-        let out = self
+        let stdout = self
             .stdout
             .take()
-            .map(|begun| begun.into_line(LogStream::Stdout));
-        out.or_else(|| {
+            .map(|line| line.into_line(LogStream::Stdout));
+        stdout.or_else(|| {
             self.stderr
                 .take()
-                .map(|begun| begun.into_line(LogStream::Stderr))
+                .map(|line| line.into_line(LogStream::Stderr))
         })
     }
 }
@@ -275,21 +279,21 @@ mod tests {
 
     const STAMP: &str = "2026-11-24T22:50:27.1Z ";
 
-    fn piece(text: &str) -> LogOutput {
+    fn chunk(text: &str) -> LogOutput {
         LogOutput::StdErr {
             message: format!("{STAMP}{text}").into(),
         }
     }
 
-    async fn lines(pieces: Vec<LogOutput>) -> Vec<LogLine> {
-        let pieces = stream::iter(pieces.into_iter().map(Ok::<_, std::io::Error>));
-        join_chunks(pieces).try_collect().await.unwrap()
+    async fn lines(chunks: Vec<LogOutput>) -> Vec<LogLine> {
+        let chunks = stream::iter(chunks.into_iter().map(Ok::<_, std::io::Error>));
+        join_chunks(chunks).try_collect().await.unwrap()
     }
 
     #[tokio::test]
-    async fn a_line_is_split_from_its_time_stamp() {
+    async fn join_chunks_separates_the_time_stamp_from_the_text() {
         assert_eq!(
-            lines(vec![piece("hello  world\r\n")]).await,
+            lines(vec![chunk("hello  world\r\n")]).await,
             [LogLine {
                 time: STAMP.trim().parse().ok(),
                 stream: LogStream::Stderr,
@@ -299,23 +303,29 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_empty_line_stays_a_line() {
-        assert_eq!(lines(vec![piece("\n")]).await[0].text, "");
+    async fn join_chunks_keeps_empty_lines() {
+        assert_eq!(lines(vec![chunk("\n")]).await[0].text, "");
     }
 
     #[tokio::test]
-    async fn pieces_of_two_streams_are_not_mixed() {
-        let out = LogOutput::StdOut {
+    async fn join_chunks_keeps_stdout_and_stderr_separate() {
+        let stdout_chunk = LogOutput::StdOut {
             message: format!("{STAMP}ready\n").into(),
         };
-        let found = lines(vec![piece("bears_bee"), out, piece("ts\n"), piece("end")]).await;
-        let texts: Vec<_> = found.iter().map(|line| line.text.as_str()).collect();
+        let joined = lines(vec![
+            chunk("bears_bee"),
+            stdout_chunk,
+            chunk("ts\n"),
+            chunk("end"),
+        ])
+        .await;
+        let texts: Vec<_> = joined.iter().map(|line| line.text.as_str()).collect();
         assert_eq!(texts, ["ready", "bears_beets", "end"]);
     }
 
     proptest! {
         #[test]
-        fn a_line_is_whole_wherever_it_was_cut(
+        fn join_chunks_restores_a_line_split_at_any_byte(
             text in "[ -~ä]{0,60}",
             cuts in proptest::collection::vec(0_usize..60, 0..4),
         ) {
@@ -328,18 +338,18 @@ mod tests {
             cuts.dedup();
             cuts.push(line.len());
             let mut begin = 0;
-            let mut pieces = Vec::new();
+            let mut chunks = Vec::new();
             for cut in cuts {
-                // Also within a letter.
+                // Also within a multi-byte character.
                 let mut message = STAMP.as_bytes().to_vec();
                 message.extend_from_slice(&line.as_bytes()[begin..cut]);
-                pieces.push(LogOutput::StdOut { message: message.into() });
+                chunks.push(LogOutput::StdOut { message: message.into() });
                 begin = cut;
             }
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            let found = runtime.block_on(lines(pieces));
-            prop_assert_eq!(found.len(), 1);
-            prop_assert_eq!(&found[0].text, &text);
+            let joined = runtime.block_on(lines(chunks));
+            prop_assert_eq!(joined.len(), 1);
+            prop_assert_eq!(&joined[0].text, &text);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Networks: one an instance.
+//! Networks: one per instance.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,28 +11,29 @@ use super::containers::{ignore_absent, label_filter};
 use super::{Engine, EngineError};
 
 impl Engine {
-    /// The names of all networks that carry these labels.
+    /// Lists the names of all networks that carry these labels.
     ///
     /// # Errors
-    /// [`EngineError::Api`] where the engine refuses.
-    pub async fn list_networks(&self, wanted: &[(&str, &str)]) -> Result<Vec<String>, EngineError> {
-        let filters = HashMap::from([("label".to_owned(), label_filter(wanted))]);
+    /// Returns [`EngineError::Api`] if the engine refuses the call.
+    pub async fn list_networks(&self, labels: &[(&str, &str)]) -> Result<Vec<String>, EngineError> {
+        let filters = HashMap::from([("label".to_owned(), label_filter(labels))]);
         let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
-        let found = self
+        let networks = self
             .docker()
             .list_networks(Some(options))
             .await
             .map_err(EngineError::api("list networks"))?;
-        Ok(found
+        Ok(networks
             .into_iter()
             .filter_map(|network| network.name)
             .collect())
     }
 
-    /// Makes the network unless it is there.
+    /// Creates the network unless it exists.
     ///
     /// # Errors
-    /// [`EngineError::Api`] where the engine refuses, e.g. all address pools are used up.
+    /// Returns [`EngineError::Api`] if the engine refuses, e.g. because all address pools are
+    /// used.
     pub async fn ensure_network(
         &self,
         name: &str,
@@ -53,10 +54,11 @@ impl Engine {
             .map_err(EngineError::api(format!("create network {name}")))
     }
 
-    /// Takes a container off a network, without a word to whom it is connected with.
+    /// Disconnects a container from a network. Its connections are not closed gracefully.
     ///
     /// # Errors
-    /// [`EngineError::Api`] where the engine refuses, e.g. it isn't on it.
+    /// Returns [`EngineError::Api`] if the engine refuses, e.g. because the container is not
+    /// connected.
     pub async fn disconnect_network(
         &self,
         container: &str,
@@ -74,10 +76,10 @@ impl Engine {
             )))
     }
 
-    /// Puts a container on a network, where it is known by a name.
+    /// Connects a container to a network under an alias.
     ///
     /// # Errors
-    /// [`EngineError::Api`] where the engine refuses.
+    /// Returns [`EngineError::Api`] if the engine refuses the call.
     pub async fn connect_network(
         &self,
         container: &str,
@@ -99,19 +101,20 @@ impl Engine {
             )))
     }
 
-    /// Removes a network. One that is gone already is fine.
+    /// Removes a network. Has no effect if it is missing.
     ///
     /// # Errors
-    /// [`EngineError::Api`] where the engine refuses, e.g. a foreign container is on it.
+    /// Returns [`EngineError::Api`] if the engine refuses, e.g. because a foreign container is
+    /// connected.
     pub async fn remove_network(&self, name: &str) -> Result<(), EngineError> {
         ignore_absent(self.docker().remove_network(name).await)
             .map_err(EngineError::api(format!("remove network {name}")))
     }
 
-    /// The names of the containers that are on a network, whoever's they are.
+    /// Returns the names of all containers on a network, including foreign ones.
     ///
     /// # Errors
-    /// [`EngineError::Api`] where there is no such network.
+    /// Returns [`EngineError::Api`] if the network does not exist.
     pub async fn network_members(&self, name: &str) -> Result<Vec<String>, EngineError> {
         let network = self
             .docker()

@@ -1,4 +1,4 @@
-//! Which container publishes which port of this machine.
+//! The ports of this machine that containers publish.
 
 use std::collections::BTreeMap;
 
@@ -13,17 +13,17 @@ use super::{Engine, EngineError};
 pub struct PortPublisher {
     /// Its name.
     pub container: String,
-    /// The project it belongs to, if `dm` made it.
+    /// Its project, if `dm` created it.
     pub project: Option<String>,
-    /// The instance it belongs to, if `dm` made it.
+    /// Its instance, if `dm` created it.
     pub instance: Option<String>,
 }
 
 impl Engine {
-    /// The running containers by the ports of this machine that they publish.
+    /// Lists the running containers by the ports of this machine that they publish.
     ///
     /// # Errors
-    /// [`EngineError::Api`] when the engine doesn't tell.
+    /// Returns [`EngineError::Api`] if the engine refuses the call.
     pub async fn list_published_ports(&self) -> Result<BTreeMap<u16, PortPublisher>, EngineError> {
         let options = ListContainersOptionsBuilder::default().build();
         let containers = self

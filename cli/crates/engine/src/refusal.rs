@@ -1,28 +1,28 @@
-//! What the engine's refusals mean. It gives each as a status and a text.
+//! Classifies the refusals of the engine, which consist of a status and a text.
 
 use std::net::Ipv4Addr;
 
 use bollard::errors::Error;
 
-/// Why the engine refused a call, as far as a caller acts on it.
+/// The reason why the engine refused a call, as far as callers distinguish it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EngineRefusal {
-    /// A port of the host is taken: this one, where the engine names it.
+    /// A port of the host is taken. Contains the port if the engine names it.
     PortTaken(Option<u16>),
-    /// The name is that of another container.
+    /// Another container has the name.
     NameTaken,
-    /// The engine has no such image.
+    /// The image does not exist.
     ImageMissing,
-    /// The engine has no such object, or the object no such file.
+    /// The object, or the file in it, does not exist.
     NotFound,
     /// The engine's disk is full.
     DiskFull,
-    /// Anything else: its text says what.
+    /// Any other reason, which only the text contains.
     Other,
 }
 
 impl EngineRefusal {
-    /// What an error says, if it is an answer of the engine.
+    /// Returns the reason of an error, if it is an answer of the engine.
     pub(crate) fn from_error(error: &Error) -> Option<Self> {
         match error {
             Error::DockerResponseServerError {
@@ -34,25 +34,25 @@ impl EngineRefusal {
         }
     }
 
-    /// The texts are those of Docker and Podman.
+    /// Classifies a status and the texts of Docker and Podman.
     fn classify(status: Option<u16>, text: &str) -> Self {
         let text = text.to_ascii_lowercase();
-        let says = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
+        let contains_any = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
         match status {
-            Some(404) if says(&["no such image", "image not known"]) => Self::ImageMissing,
+            Some(404) if contains_any(&["no such image", "image not known"]) => Self::ImageMissing,
             Some(404) => Self::NotFound,
-            Some(409) if says(&["already in use"]) => Self::NameTaken,
-            _ if says(&["port is already allocated", "address already in use"]) => {
+            Some(409) if contains_any(&["already in use"]) => Self::NameTaken,
+            _ if contains_any(&["port is already allocated", "address already in use"]) => {
                 Self::PortTaken(parse_port(&text))
             }
-            _ if says(&["no space left on device"]) => Self::DiskFull,
+            _ if contains_any(&["no space left on device"]) => Self::DiskFull,
             _ => Self::Other,
         }
     }
 }
 
-/// The port of the first address in a text, e.g. of `listen tcp4 127.0.0.1:5432: bind: …`;
-/// where there is none, the number after the word, as in `Failed to bind port 5432`.
+/// Returns the port of the first address in a text, e.g. of `listen tcp4 127.0.0.1:5432: bind: …`,
+/// otherwise the number after the word `port`, as in `Failed to bind port 5432`.
 fn parse_port(text: &str) -> Option<u16> {
     let address = text.split_whitespace().find_map(|word| {
         let parts: Vec<&str> = word.split(':').collect();
@@ -65,12 +65,12 @@ fn parse_port(text: &str) -> Option<u16> {
             port.split('/').next()?.parse().ok()
         })
     });
-    let after_the_word = || {
+    let after_keyword = || {
         let mut words = text.split_whitespace();
         words.find(|word| *word == "port")?;
         words.next()?.parse().ok()
     };
-    address.or_else(after_the_word)
+    address.or_else(after_keyword)
 }
 
 #[cfg(test)]
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_taken_port_has_its_number() {
+    fn classify_extracts_the_taken_port() {
         for text in [
             "driver failed programming external connectivity on endpoint dm-x-postgres (0af3): \
              Bind for 127.0.0.1:5432 failed: port is already allocated",
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_is_read_together_with_its_text() {
+    fn classify_combines_status_and_text() {
         let cases = [
             (
                 404,
@@ -142,13 +142,13 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_connection_is_no_refusal() {
+    fn connection_error_is_not_a_refusal() {
         assert_eq!(EngineRefusal::from_error(&Error::RequestTimeoutError), None);
-        let told = Error::DockerStreamError {
+        let stream_error = Error::DockerStreamError {
             error: "no space left on device".into(),
         };
         assert_eq!(
-            EngineRefusal::from_error(&told),
+            EngineRefusal::from_error(&stream_error),
             Some(EngineRefusal::DiskFull)
         );
     }

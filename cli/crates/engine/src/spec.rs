@@ -1,4 +1,4 @@
-//! What a container should be, independent of the engine's API types.
+//! The specification of a container, independent of the engine's API types.
 
 use std::collections::BTreeMap;
 
@@ -6,24 +6,24 @@ use aws_lc_rs::hmac;
 use data_encoding::HEXLOWER;
 use serde::Serialize;
 
-/// A file that is put into a container before it starts.
+/// A file that is copied into a container before it starts.
 ///
-/// Files travel by the archive API instead of bind mounts, so that they reach
-/// an engine on another machine and a rootless one alike.
+/// Files are sent through the archive API instead of bind mounts, so that this also works
+/// with an engine on another machine and a rootless one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ContainerFile {
     /// Its absolute path in the container.
     pub path: String,
     /// Its permission bits.
     pub mode: u32,
-    /// Its owner in the container, by number.
+    /// Its owner in the container, as a uid.
     pub owner: u32,
     /// Its contents.
     pub contents: Vec<u8>,
 }
 
 impl ContainerFile {
-    /// A file that everybody in the container may read.
+    /// Creates a file that every user in the container may read.
     #[must_use]
     pub fn world_readable(path: impl Into<String>, contents: impl Into<Vec<u8>>) -> Self {
         Self {
@@ -34,7 +34,7 @@ impl ContainerFile {
         }
     }
 
-    /// A file that one user of the container alone may read.
+    /// Creates a file that only one user in the container may read.
     #[must_use]
     pub fn secret(path: impl Into<String>, owner: u32, contents: impl Into<Vec<u8>>) -> Self {
         Self {
@@ -46,22 +46,22 @@ impl ContainerFile {
     }
 }
 
-/// Where the secrets of a container are that its program reads one file each.
+/// The directory of secrets in a container, one file each.
 const SECRETS_DIR: &str = "/etc/dm-secrets";
 
-/// What digests of specifications are keyed with. A digest is a label that anybody sees who
-/// may ask the engine; without a key a short password could be found from it by guessing.
+/// The key of the digests of specifications. A digest is a label that every user of the engine
+/// can read; without a key, a short password could be guessed from it.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct DigestKey(Vec<u8>);
 
 impl DigestKey {
-    /// A key of these bytes.
+    /// Creates a key from bytes.
     #[must_use]
     pub const fn new(bytes: Vec<u8>) -> Self {
         Self(bytes)
     }
 
-    /// The digest of a text, as hex.
+    /// Returns the digest of a text, as hex.
     #[must_use]
     pub fn digest(&self, text: &[u8]) -> String {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &self.0);
@@ -78,7 +78,7 @@ impl std::fmt::Debug for DigestKey {
 /// A port that is published on the loopback address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PublishedPort {
-    /// What it is called in `dm.toml` and in allocations, e.g. `rabbitmq-management`.
+    /// Its name in `dm.toml` and in allocations, e.g. `rabbitmq-management`.
     pub name: String,
     /// The port inside the container.
     pub container: u16,
@@ -86,7 +86,7 @@ pub struct PublishedPort {
     pub host: u16,
 }
 
-/// A named volume and where it is mounted.
+/// A named volume and its mount point.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct VolumeMount {
     /// The volume's full name.
@@ -95,97 +95,96 @@ pub struct VolumeMount {
     pub path: String,
 }
 
-/// A file or folder of the machine that the engine runs on, and where it is mounted.
+/// A file or directory of the engine's machine, and its mount point.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct HostMount {
-    /// Its path on that machine.
+    /// Its path on the machine.
     pub source: String,
     /// The absolute path in the container.
     pub target: String,
-    /// Whether it may be written.
+    /// Whether it is writable.
     pub writable: bool,
 }
 
-/// A program of the machine that the engine runs on, which a container runs as a user of that
-/// machine. Of its own the container can write nothing then, and it has no privileges.
+/// A program of the engine's machine that a container runs as a user of that machine. The file
+/// system of the container itself is read-only then, and it has no privileges.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct HostAccess {
     /// The program, by its path in the container: its entry point.
     pub program: String,
-    /// What it has of that machine.
+    /// The files of the machine that it can access.
     pub mounts: Vec<HostMount>,
-    /// Who its process is there: `user:group`, by number.
+    /// The user of its process on the machine: `uid:gid`.
     pub user: String,
-    /// A digest of the files among those that should lead to a new container when they
-    /// change.
+    /// A digest of the mounted files whose change requires a new container.
     pub contents: String,
 }
 
-/// Everything that makes a container what it is.
+/// The specification of a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ContainerSpec {
     /// The container's full name.
     pub name: String,
-    /// The component that it is.
+    /// Its component.
     pub component: String,
-    /// The image that it is made from. Not part of the digest: the same recipe
-    /// may come pulled, built, or with golden data in it.
+    /// The image that it is created from. Not part of the digest: the same recipe may be
+    /// pulled, built, or contain golden data.
     #[serde(skip)]
     pub image: String,
-    /// What the image should be, however it is come by: its recipe and reference.
+    /// The identity of the image, independent of its origin: its recipe and reference.
     pub recipe: String,
-    /// What the digest is keyed with.
+    /// The key of the digest.
     #[serde(skip)]
     pub digest_key: DigestKey,
     /// Its host name, which is also its name on the network.
     pub hostname: String,
     /// Environment variables.
     pub env: BTreeMap<String, String>,
-    /// Arguments, in place of the image's own where not empty.
+    /// Arguments. Unless empty, they replace the image's own.
     pub command: Vec<String>,
-    /// Files put into it before it starts.
+    /// Files that are copied into it before it starts.
     pub files: Vec<ContainerFile>,
     /// Its volumes.
     pub mounts: Vec<VolumeMount>,
     /// Its published ports.
     pub ports: Vec<PublishedPort>,
-    /// The network it is on.
+    /// Its network.
     pub network: String,
-    /// A limit of its memory in bytes.
+    /// Its memory limit in bytes.
     pub memory: Option<u64>,
     /// Size of `/dev/shm` in bytes.
     pub shm_size: Option<u64>,
     /// Seconds between the stop signal and the kill.
     pub stop_timeout: u32,
-    /// Settings of the kernel for its own network.
+    /// Kernel settings of its network namespace.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub sysctls: BTreeMap<String, String>,
-    /// The program of the host that it runs, where not one of its image.
+    /// The program of the host that it runs instead of one of its image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<HostAccess>,
-    /// Labels besides the ones that every object of `dm` carries.
+    /// Labels in addition to those that every object of `dm` carries.
     pub labels: BTreeMap<String, String>,
 }
 
 impl ContainerSpec {
-    /// Hands a secret over as a file, whose path the variable `<name>_FILE` holds: variables
-    /// themselves are shown to anybody who may ask the engine.
+    /// Adds a secret as a file, whose path is in the variable `<name>_FILE`: every user of the
+    /// engine can read the variables themselves.
     pub fn add_secret_file(&mut self, name: &str, owner: u32, secret: &str) {
         let path = format!("{SECRETS_DIR}/{name}");
         self.env.insert(format!("{name}_FILE"), path.clone());
         self.files.push(ContainerFile::secret(path, owner, secret));
     }
 
-    /// Everything that should lead to a new container when it changes, as text. It holds
+    /// Returns all properties whose change requires a new container, as text. It contains
     /// secrets.
     #[must_use]
     pub fn canonical_json(&self) -> Vec<u8> {
-        // serde_json writes struct fields in order and BTreeMaps sorted: the
-        // text is the same for the same specification.
+        // serde_json writes struct fields in order and BTreeMaps sorted: equal specifications
+        // have equal texts.
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// A digest of everything that should lead to a new container when it changes.
+    /// Returns the digest of all properties whose change requires a new container.
     #[must_use]
     pub fn digest(&self) -> String {
         self.digest_key.digest(&self.canonical_json())
@@ -223,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn digest_is_stable_and_sees_every_change() {
+    fn digest_is_stable_and_changes_with_the_specification() {
         let base = spec();
         assert_eq!(base.digest(), spec().digest());
         let mut file = spec();
@@ -238,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_without_the_key_can_tell_what_the_digest_is_of() {
+    fn digest_depends_on_the_key() {
         let mut keyed = spec();
         keyed.digest_key = DigestKey::new(vec![1; 32]);
         assert_ne!(spec().digest(), keyed.digest());
@@ -246,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_handed_over_as_a_file_of_one_user() {
+    fn add_secret_file_stores_the_secret_in_a_file_of_its_owner() {
         let mut spec = spec();
         spec.add_secret_file("POSTGRES_PASSWORD", 999, "a $b ");
         assert_eq!(
@@ -260,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_recipe_from_another_source_is_no_change() {
+    fn digest_ignores_the_image_reference_and_depends_on_the_recipe() {
         let mut golden = spec();
         golden.image = "dm/postgres-golden:2".into();
         assert_eq!(spec().digest(), golden.digest());

@@ -1,4 +1,4 @@
-//! Named volumes: where the data of an instance lives.
+//! Named volumes, which contain the data of an instance.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,19 +9,19 @@ use super::containers::{ignore_absent, label_filter};
 use super::{Engine, EngineError};
 
 impl Engine {
-    /// The names of all volumes that carry these labels.
+    /// Lists the names of all volumes that carry these labels.
     ///
     /// # Errors
-    /// [`EngineError::Api`] where the engine refuses.
-    pub async fn list_volumes(&self, wanted: &[(&str, &str)]) -> Result<Vec<String>, EngineError> {
-        let filters = HashMap::from([("label".to_owned(), label_filter(wanted))]);
+    /// Returns [`EngineError::Api`] if the engine refuses the call.
+    pub async fn list_volumes(&self, labels: &[(&str, &str)]) -> Result<Vec<String>, EngineError> {
+        let filters = HashMap::from([("label".to_owned(), label_filter(labels))]);
         let options = ListVolumesOptionsBuilder::new().filters(&filters).build();
-        let found = self
+        let response = self
             .docker()
             .list_volumes(Some(options))
             .await
             .map_err(EngineError::api("list volumes"))?;
-        Ok(found
+        Ok(response
             .volumes
             .unwrap_or_default()
             .into_iter()
@@ -29,10 +29,10 @@ impl Engine {
             .collect())
     }
 
-    /// Makes the volume unless it is there.
+    /// Creates the volume unless it exists.
     ///
     /// # Errors
-    /// [`EngineError::Api`] where the engine refuses.
+    /// Returns [`EngineError::Api`] if the engine refuses the call.
     pub async fn ensure_volume(
         &self,
         name: &str,
@@ -43,7 +43,7 @@ impl Engine {
             labels: Some(labels.clone().into_iter().collect()),
             ..VolumeCreateRequest::default()
         };
-        // The engine answers with the existing volume where the name is taken.
+        // The engine returns the existing volume if the name is taken.
         self.docker()
             .create_volume(request)
             .await
@@ -51,10 +51,10 @@ impl Engine {
             .map_err(EngineError::api(format!("create volume {name}")))
     }
 
-    /// Removes a volume and the data in it. One that is gone already is fine.
+    /// Removes a volume and its data. Has no effect if it is missing.
     ///
     /// # Errors
-    /// [`EngineError::Api`] where the engine refuses, e.g. a container still uses it.
+    /// Returns [`EngineError::Api`] if the engine refuses, e.g. because a container uses it.
     pub async fn remove_volume(&self, name: &str) -> Result<(), EngineError> {
         ignore_absent(
             self.docker()

@@ -1,4 +1,4 @@
-//! Somebody of the warehouse with a phone.
+//! A client of the gateway with a bearer token.
 
 use dm_components::keycloak::sign_in::sign_in;
 use reqwest::Method;
@@ -6,10 +6,10 @@ use reqwest::header::{AUTHORIZATION, HeaderName};
 
 use super::{BrowserSession, RequestFailure, StackEndpoints, TracedRequest};
 
-/// The header that makes a repeated request have one effect.
+/// The header that makes repeated requests idempotent.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// A phone at the gateway: a token, and no cookie.
+/// A client of the gateway with a bearer token and no cookie, like the warehouse app.
 #[derive(Debug, Clone)]
 pub struct BearerClient {
     inner: BrowserSession,
@@ -17,10 +17,10 @@ pub struct BearerClient {
 }
 
 impl BearerClient {
-    /// Signs in as the app does. The token holds for some minutes.
+    /// Signs in like the app. The token is valid for some minutes.
     ///
     /// # Errors
-    /// Keycloak is away, or refuses.
+    /// If Keycloak cannot be reached or refuses the sign-in.
     pub async fn sign_in(endpoints: &StackEndpoints, user: &str) -> Result<Self, RequestFailure> {
         let tokens = sign_in(
             &endpoints.keycloak_url,
@@ -36,13 +36,13 @@ impl BearerClient {
         })
     }
 
-    /// A request that reads.
+    /// Creates a GET request.
     #[must_use]
     pub fn get(&self, path: &str) -> TracedRequest {
         self.request(Method::GET, path)
     }
 
-    /// A request that changes something.
+    /// Creates a POST request.
     #[must_use]
     pub fn post(&self, path: &str) -> TracedRequest {
         self.request(Method::POST, path)

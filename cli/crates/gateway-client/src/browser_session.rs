@@ -1,4 +1,4 @@
-//! Somebody with a browser.
+//! A client of the gateway with cookies.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use super::{
     REQUEST_TIMEOUT, RequestFailure, StackEndpoints, TracedRequest, TracedResponse, new_trace_id,
 };
 
-/// A person at the gateway, signed in or not.
+/// A browser session at the gateway, signed in or anonymous.
 #[derive(Debug, Clone)]
 pub struct BrowserSession {
     client: Client,
@@ -23,15 +23,15 @@ pub struct BrowserSession {
 }
 
 impl BrowserSession {
-    /// Somebody who is not signed in.
+    /// Creates an anonymous session.
     ///
     /// # Errors
-    /// No client can be made.
+    /// If the HTTP client cannot be created.
     pub fn anonymous(endpoints: &StackEndpoints) -> Result<Self, RequestFailure> {
         let cookies = Arc::new(Jar::default());
         let client = http_client()
             .cookie_provider(Arc::clone(&cookies))
-            // Followed by hand: where it leads is part of the contract.
+            // Followed explicitly: the target is part of the contract.
             .redirect(Policy::none())
             .timeout(REQUEST_TIMEOUT)
             .build()
@@ -43,23 +43,23 @@ impl BrowserSession {
         })
     }
 
-    /// Signs in as a browser does: from the gateway to Keycloak's page and back.
+    /// Signs in like a browser: from the gateway to Keycloak's login page and back.
     ///
     /// # Errors
-    /// Keycloak refuses, or an answer on the way is not the contract's.
+    /// If Keycloak refuses the sign-in, or a response violates the contract.
     pub async fn sign_in(endpoints: &StackEndpoints, user: &str) -> Result<Self, RequestFailure> {
-        let person = Self::anonymous(endpoints)?;
-        let begin = person
+        let session = Self::anonymous(endpoints)?;
+        let redirect = session
             .get("/oauth2/authorization/keycloak?returnTo=/portal")
             .expect_status(302)
             .await?;
-        let page = person.follow_redirect(&begin).await?;
+        let page = session.follow_redirect(&redirect).await?;
         let action = login_form_action(&page.body).ok_or_else(|| {
             page.failure(
                 page_message(&page.body).unwrap_or_else(|| "the page has no login form".into()),
             )
         })?;
-        let posted = person
+        let posted = session
             .client
             .post(action)
             .header("x-trace-id", new_trace_id())
@@ -77,16 +77,16 @@ impl BrowserSession {
             .and_then(|value| value.to_str().ok())
             .map(str::to_owned);
         let Some(location) = location else {
-            let text = posted.text().await.unwrap_or_default();
-            let reason = rejection_reason(&text);
+            let body = posted.text().await.unwrap_or_default();
+            let reason = rejection_reason(&body);
             return Err(RequestFailure::new(format!(
                 "could not sign in {user}: {reason}"
             )));
         };
-        if let Some(wish) = required_action_from_redirect(&location) {
-            let what =
-                format!("could not sign in {user}: Keycloak requires the user to {wish} first");
-            return Err(RequestFailure::new(what));
+        if let Some(action) = required_action_from_redirect(&location) {
+            return Err(RequestFailure::new(format!(
+                "could not sign in {user}: Keycloak requires the user to {action} first"
+            )));
         }
         let path = location
             .strip_prefix(&endpoints.gateway_url)
@@ -95,8 +95,8 @@ impl BrowserSession {
                     "Keycloak redirects {user} to {location} instead of the gateway"
                 ))
             })?;
-        let back = person.get(path).expect_status(302).await?;
-        let cookie = back
+        let callback = session.get(path).expect_status(302).await?;
+        let cookie = callback
             .headers
             .get(reqwest::header::SET_COOKIE)
             .and_then(|value| value.to_str().ok())
@@ -109,16 +109,16 @@ impl BrowserSession {
             "Max-Age=1800",
         ] {
             if !cookie.contains(part) {
-                return Err(back.failure(format!("the session cookie has no {part}")));
+                return Err(callback.failure(format!("the session cookie has no {part}")));
             }
         }
-        Ok(person)
+        Ok(session)
     }
 
-    /// The cookie of the session, for requests that are made elsewhere.
+    /// Returns the session cookie, for requests of other clients.
     ///
     /// # Errors
-    /// The person is not signed in.
+    /// If the user is not signed in.
     pub fn session_cookie(&self) -> Result<String, RequestFailure> {
         let gateway = Url::parse(&self.gateway_url)
             .map_err(|error| RequestFailure::new(error.to_string()))?;
@@ -128,39 +128,39 @@ impl BrowserSession {
             .ok_or_else(|| RequestFailure::new("the user is not signed in"))
     }
 
-    /// A request that reads.
+    /// Creates a GET request.
     #[must_use]
     pub fn get(&self, path: &str) -> TracedRequest {
         self.request(Method::GET, path)
     }
 
-    /// A request that changes something.
+    /// Creates a POST request.
     #[must_use]
     pub fn post(&self, path: &str) -> TracedRequest {
         self.request(Method::POST, path)
     }
 
-    /// A request at the gateway.
+    /// Creates a request to the gateway.
     pub(super) fn request(&self, method: Method, path: &str) -> TracedRequest {
         TracedRequest::new(&self.client, method, &self.gateway_url, path)
     }
 
-    /// A request elsewhere than at the gateway.
+    /// Creates a GET request to another base address than the gateway.
     #[must_use]
     pub fn get_from(&self, base: &str, path: &str) -> TracedRequest {
         TracedRequest::new(&self.client, Method::GET, base, path)
     }
 
-    /// Where an answer leads, which is elsewhere.
+    /// Requests the target of a redirect, which is not at the gateway.
     async fn follow_redirect(
         &self,
-        answer: &TracedResponse,
+        response: &TracedResponse,
     ) -> Result<TracedResponse, RequestFailure> {
-        let location = answer
+        let location = response
             .headers
             .get(reqwest::header::LOCATION)
             .and_then(|value| value.to_str().ok())
-            .ok_or_else(|| answer.failure("the redirect has no location"))?;
+            .ok_or_else(|| response.failure("the redirect has no location"))?;
         self.get_from(location, "").expect_status(200).await
     }
 }

@@ -1,28 +1,28 @@
-//! Where the stack is.
+//! The addresses of a stack.
 
 use dm_components::service::{GATEWAY, base_url};
 use dm_components::{HostPorts, keycloak};
 
-/// The addresses of a stack, and how its people sign in.
+/// The addresses of a stack, and the data for signing in.
 #[derive(Debug, Clone)]
 pub struct StackEndpoints {
-    /// The gateway.
+    /// The base URL of the gateway.
     pub gateway_url: String,
-    /// Keycloak.
+    /// The base URL of Keycloak.
     pub keycloak_url: String,
-    /// The realm of its people.
+    /// The realm of the users.
     pub realm: String,
-    /// The password that they all have.
+    /// The password of all users.
     pub password: String,
-    /// The services by name.
+    /// The base URLs of the services, by name.
     pub service_urls: Vec<(&'static str, String)>,
-    /// What the gateway shows to the services, for who asks them without it; empty where
-    /// nobody does.
+    /// The secret that the gateway sends to the services, for requests that bypass the gateway.
+    /// Empty if no request does.
     pub gateway_secret: String,
 }
 
 impl StackEndpoints {
-    /// The stack at these ports, whose people all have this password.
+    /// Returns the endpoints of the stack at these ports. All users have this password.
     #[must_use]
     pub fn new(
         ports: &HostPorts,
@@ -43,7 +43,7 @@ impl StackEndpoints {
         }
     }
 
-    /// The same for who asks the services themselves.
+    /// Sets the secret for requests that bypass the gateway.
     #[must_use]
     pub fn with_gateway_secret(self, gateway_secret: String) -> Self {
         Self {

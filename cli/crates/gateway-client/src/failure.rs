@@ -1,53 +1,53 @@
-//! What was not as expected.
+//! A request that failed or got an unexpected response.
 
 use serde::Serialize;
 
-/// What was not as expected.
+/// A request that failed or got an unexpected response.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RequestFailure {
-    /// In a sentence's words.
-    pub what: String,
+    /// The description of the failure.
+    pub message: String,
     /// The request, e.g. `POST /api/v1/orders`.
     pub request: Option<String>,
-    /// The status of its answer.
+    /// The status of the response.
     pub status: Option<u16>,
-    /// The beginning of its answer.
-    pub answer: Option<String>,
-    /// The trace that the logs have it under.
+    /// The beginning of the response body.
+    pub response_body: Option<String>,
+    /// The trace id of the request, which is also in the logs.
     pub trace_id: Option<String>,
-    /// What the services logged under that trace, filled in by whoever can ask.
-    pub log: Vec<String>,
+    /// The log lines of that trace. The caller that has access to the logs adds them.
+    pub log_lines: Vec<String>,
 }
 
 impl RequestFailure {
-    /// A fault that is no answer's.
+    /// Creates a failure without a response.
     #[must_use]
-    pub fn new(what: impl Into<String>) -> Self {
+    pub fn new(message: impl Into<String>) -> Self {
         Self {
-            what: what.into(),
+            message: message.into(),
             request: None,
             status: None,
-            answer: None,
+            response_body: None,
             trace_id: None,
-            log: Vec::new(),
+            log_lines: Vec::new(),
         }
     }
 }
 
-/// Everything that is known of a fault, line by line.
+/// Returns the text of a failure, one fact per line.
 #[must_use]
 pub fn describe_failure(failure: &RequestFailure) -> String {
-    let mut lines = vec![failure.what.clone()];
+    let mut lines = vec![failure.message.clone()];
     if let Some(request) = &failure.request {
         let status = failure
             .status
             .map_or_else(|| "no response".to_owned(), |status| status.to_string());
         lines.push(format!("{request}: {status}"));
     }
-    lines.extend(failure.answer.clone());
+    lines.extend(failure.response_body.clone());
     if let Some(trace) = &failure.trace_id {
         lines.push(format!("trace {trace}"));
     }
-    lines.extend(failure.log.iter().cloned());
+    lines.extend(failure.log_lines.iter().cloned());
     lines.join("\n")
 }

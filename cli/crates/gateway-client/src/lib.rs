@@ -1,16 +1,16 @@
-//! People at the gateway: what the smoke test and the seed share.
+//! HTTP clients of the gateway, shared by the smoke test and the seed.
 //!
 //! ```text
-//! site     where the stack is
-//! call     one request with a trace id of its own, and what was expected of it
-//! fault    what was not as expected
-//! person   a browser: cookies, and the way through the login page
-//! phone    the warehouse's: a bearer token, and no cookie
+//! endpoints         the addresses of a stack
+//! request           a request with its own trace id, and checks of the response
+//! failure           a request that failed or an unexpected response
+//! browser_session   a browser: cookies, and sign-in through the login page
+//! bearer_client     the warehouse app: a bearer token, and no cookie
 //! ```
 
 #![expect(
     clippy::result_large_err,
-    reason = "a fault is made once a run, and ends it"
+    reason = "a failure is created at most once per run, and ends the run"
 )]
 
 mod bearer_client;
@@ -29,9 +29,9 @@ pub use endpoints::StackEndpoints;
 pub use failure::{RequestFailure, describe_failure};
 pub use request::{TracedRequest, TracedResponse, new_trace_id};
 
-/// The header in which the gateway shows a service the instance's secret.
+/// The header in which the gateway sends the secret of the instance to a service.
 pub const GATEWAY_SECRET: HeaderName =
     HeaderName::from_static(dm_contracts::headers::GATEWAY_SECRET);
 
-/// How long the answer to one request may take.
+/// The timeout of one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);

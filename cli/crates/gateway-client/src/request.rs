@@ -1,4 +1,4 @@
-//! One request, and what was expected of it.
+//! A request with its own trace id, and checks of the response.
 
 use reqwest::header::{HeaderMap, HeaderName};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
@@ -8,29 +8,29 @@ use uuid::Uuid;
 
 use super::RequestFailure;
 
-/// How much of an answer is shown.
+/// The number of characters of a response body that a failure contains.
 const BODY_EXCERPT_CHARS: usize = 600;
 
-/// An answer with what led to it.
+/// A response with its request line and trace id.
 #[derive(Debug, Clone)]
 pub struct TracedResponse {
-    /// Its status.
+    /// The status.
     pub status: StatusCode,
-    /// Its headers.
+    /// The headers.
     pub headers: HeaderMap,
-    /// Its body.
+    /// The body.
     pub body: String,
     request_line: String,
     trace_id: String,
 }
 
-/// A new trace id.
+/// Returns a new trace id.
 #[must_use]
 pub fn new_trace_id() -> String {
     Uuid::new_v4().simple().to_string()
 }
 
-/// A request below a base address, under a trace of its own.
+/// A request below a base address, with its own trace id.
 #[derive(Debug)]
 pub struct TracedRequest {
     builder: RequestBuilder,
@@ -39,7 +39,7 @@ pub struct TracedRequest {
 }
 
 impl TracedRequest {
-    /// A request without a body.
+    /// Creates a request without a body.
     #[must_use]
     pub(crate) fn new(client: &Client, method: Method, base: &str, path: &str) -> Self {
         let trace_id = new_trace_id();
@@ -52,64 +52,64 @@ impl TracedRequest {
         }
     }
 
-    /// With this body.
+    /// Sets the JSON body.
     #[must_use]
     pub fn json(mut self, body: &Value) -> Self {
         self.builder = self.builder.json(body);
         self
     }
 
-    /// With this header.
+    /// Sets a header.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: &str) -> Self {
         self.builder = self.builder.header(name, value);
         self
     }
 
-    /// Sends it.
+    /// Sends the request and checks the status of the response.
     ///
     /// # Errors
-    /// No answer is a fault, and so is another status.
+    /// If there is no response, or it has another status.
     pub async fn expect_status(self, status: u16) -> Result<TracedResponse, RequestFailure> {
-        let answer = self.send().await?;
-        if answer.status.as_u16() == status {
-            Ok(answer)
+        let response = self.send().await?;
+        if response.status.as_u16() == status {
+            Ok(response)
         } else {
-            Err(answer.failure(format!("expected {status}")))
+            Err(response.failure(format!("expected {status}")))
         }
     }
 
-    /// Sends it, whatever the status of the answer.
+    /// Sends the request and accepts any status.
     ///
     /// # Errors
-    /// There is no answer.
+    /// If there is no response.
     pub async fn send(self) -> Result<TracedResponse, RequestFailure> {
         let Self {
             builder,
-            request_line: request,
+            request_line,
             trace_id,
         } = self;
         let failed = |error: reqwest::Error| RequestFailure {
-            request: Some(request.clone()),
+            request: Some(request_line.clone()),
             trace_id: Some(trace_id.clone()),
             ..RequestFailure::new(format!("no response: {}", root_cause(&error)))
         };
         let response = builder.send().await.map_err(failed)?;
         let (status, headers) = (response.status(), response.headers().clone());
-        let text = response.text().await.map_err(failed)?;
+        let body = response.text().await.map_err(failed)?;
         Ok(TracedResponse {
             status,
             headers,
-            body: text,
-            request_line: request,
+            body,
+            request_line,
             trace_id,
         })
     }
 
-    /// Sends it and leaves the answer open, for a stream.
+    /// Sends the request and returns the response for streaming.
     ///
     /// # Errors
-    /// There is no answer, or a refusal.
+    /// If there is no response, or its status is not a success.
     pub async fn open_stream(self) -> Result<reqwest::Response, RequestFailure> {
         let response = self.builder.send().await.map_err(|error| RequestFailure {
             request: Some(self.request_line.clone()),
@@ -129,40 +129,40 @@ impl TracedRequest {
 }
 
 impl TracedResponse {
-    /// A fault of this answer.
+    /// Returns a failure with this response.
     #[must_use]
-    pub fn failure(&self, what: impl Into<String>) -> RequestFailure {
+    pub fn failure(&self, message: impl Into<String>) -> RequestFailure {
         RequestFailure {
             request: Some(self.request_line.clone()),
             status: Some(self.status.as_u16()),
-            answer: (!self.body.is_empty())
+            response_body: (!self.body.is_empty())
                 .then(|| self.body.chars().take(BODY_EXCERPT_CHARS).collect()),
             trace_id: Some(self.trace_id.clone()),
-            ..RequestFailure::new(what)
+            ..RequestFailure::new(message)
         }
     }
 
-    /// The body as JSON.
+    /// Parses the body as JSON.
     ///
     /// # Errors
-    /// It is none.
+    /// If the body is not JSON.
     pub fn json(&self) -> Result<Value, RequestFailure> {
         serde_json::from_str(&self.body).map_err(|_| self.failure("the response is not JSON"))
     }
 
-    /// The body as a value of the contract.
+    /// Decodes the body as a type of the contract.
     ///
     /// # Errors
-    /// It is none.
+    /// If the body does not match the type.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, RequestFailure> {
         serde_json::from_str(&self.body)
             .map_err(|error| self.failure(format!("the response violates the contract: {error}")))
     }
 
-    /// A text in the body, by JSON pointer.
+    /// Returns the string at a JSON pointer in the body.
     ///
     /// # Errors
-    /// There is none.
+    /// If there is no string at the pointer.
     pub fn string_at(&self, pointer: &str) -> Result<String, RequestFailure> {
         self.json()?
             .pointer(pointer)
@@ -171,28 +171,28 @@ impl TracedResponse {
             .ok_or_else(|| self.failure(format!("the response has no string at {pointer}")))
     }
 
-    /// Checks a value in the body, by JSON pointer.
+    /// Checks the value at a JSON pointer in the body.
     ///
     /// # Errors
-    /// It is another.
+    /// If the value differs.
     pub fn expect_value(
         &self,
         pointer: &str,
         expected: impl Into<Value>,
     ) -> Result<&Self, RequestFailure> {
         let expected = expected.into();
-        let found = self.json()?.pointer(pointer).cloned();
-        if found.as_ref() == Some(&expected) {
+        let actual = self.json()?.pointer(pointer).cloned();
+        if actual.as_ref() == Some(&expected) {
             return Ok(self);
         }
-        let found = found.map_or_else(|| "missing".to_owned(), |found| found.to_string());
-        Err(self.failure(format!("{pointer} is {found} instead of {expected}")))
+        let actual = actual.map_or_else(|| "missing".to_owned(), |value| value.to_string());
+        Err(self.failure(format!("{pointer} is {actual} instead of {expected}")))
     }
 
-    /// The item of a list where a field has this value.
+    /// Returns the item of the list `items` in which a field has this value.
     ///
     /// # Errors
-    /// There is no list.
+    /// If the body has no list `items`.
     pub fn find_item(&self, field: &str, value: &str) -> Result<Option<Value>, RequestFailure> {
         let body = self.json()?;
         let items = body
@@ -205,17 +205,17 @@ impl TracedResponse {
             .cloned())
     }
 
-    /// That item, which has to be there.
+    /// Returns the item of the list `items` in which a field has this value.
     ///
     /// # Errors
-    /// It is not.
+    /// If there is no list or no matching item.
     pub fn expect_item(&self, field: &str, value: &str) -> Result<Value, RequestFailure> {
         self.find_item(field, value)?
             .ok_or_else(|| self.failure(format!("no item has {field} {value}")))
     }
 }
 
-/// The innermost cause: it says the most.
+/// Returns the innermost cause, which is the most specific one.
 fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(next) = cause.source() {

@@ -1,5 +1,5 @@
-//! Facts from a number. Each of them is worked out from its place alone, so that any part
-//! of the whole can be made by itself, in any order, and again.
+//! Generates a history from a seed. Each record is derived from the seed and its index alone, so
+//! that parts can be generated separately, in any order, and repeatedly.
 
 use std::ops::Range;
 
@@ -14,110 +14,110 @@ use crate::model::{
 };
 use crate::names::{FIRST_NAMES, LAST_NAMES, LEAD_NOTES, TOWNS, TRADES};
 
-/// One lead for so many orders.
+/// The number of orders per lead.
 const ORDERS_PER_LEAD: u64 = 10;
-/// One expense for so many orders.
+/// The number of orders per expense.
 const ORDERS_PER_EXPENSE: u64 = 5;
-/// Of ten leads so many become clients.
+/// The number of leads that become clients, of 10.
 const CONVERTED_PER_TEN_LEADS: u64 = 5;
 
-/// Who does it, and with what.
+/// The input of the generator: users, products and templates.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GeneratorInput {
-    /// The people who look after leads and orders.
+    /// User ids of the sellers, who handle leads and orders.
     pub sellers: Vec<String>,
-    /// Who decides expenses.
+    /// User id of the accountant, who decides expenses.
     pub accountant: String,
-    /// Who scans shipments and sends them off.
+    /// User id of the warehouse worker, who scans and dispatches shipments.
     pub warehouse: String,
-    /// What shipments leave with.
+    /// Ids of the trucks.
     pub trucks: Vec<String>,
-    /// What there is to order.
+    /// SKUs of the products.
     pub skus: Vec<String>,
-    /// How many of one product may be ordered.
+    /// Quantities, one of which is chosen for each product.
     pub quantities: Vec<i64>,
-    /// How many products an order has at most.
+    /// The maximum number of products of an order.
     pub max_items: usize,
-    /// What is written on orders.
+    /// Notes, one of which is chosen for each order.
     pub order_notes: Vec<String>,
-    /// What money is spent on.
+    /// Templates of expenses.
     pub expense_templates: Vec<ExpenseTemplate>,
-    /// Everybody who has told of themselves.
+    /// The profiles of users.
     pub members: Vec<Member>,
 }
 
-/// Something that money is spent on.
+/// The template of an expense.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ExpenseTemplate {
-    /// Whose money it is.
+    /// User id of the submitter.
     pub submitter: String,
-    /// What for.
+    /// The category.
     pub category: String,
-    /// What it is.
+    /// The description.
     pub description: String,
-    /// How much, about.
+    /// The minimum amount, to which up to 25 dollars are added.
     pub amount: Decimal,
-    /// Why it is not paid, where it may not be.
+    /// The comment of a rejection. Without it the expense is never rejected.
     pub rejection: Option<String>,
 }
 
-/// A past that never was.
+/// Generates a history.
 #[derive(Debug, Clone)]
 pub struct HistoryGenerator {
-    /// Which one.
+    /// The seed.
     pub seed: u64,
-    /// Who does it, and with what. None of its lists is empty.
+    /// The input. None of its lists is empty.
     pub input: GeneratorInput,
-    /// How many orders there are; leads and expenses go by that.
+    /// The number of orders, which determines the numbers of leads and expenses.
     pub order_count: u64,
     calendar: BusinessCalendar,
 }
 
 impl HistoryGenerator {
-    /// The past of a number: so many orders in so many days up to this one.
+    /// Creates the generator of `order_count` orders in the `days` days before `until`.
     #[must_use]
     pub fn new(
-        number: u64,
-        staff: GeneratorInput,
-        orders: u64,
+        seed: u64,
+        input: GeneratorInput,
+        order_count: u64,
         until: NaiveDate,
         days: u16,
     ) -> Self {
         Self {
-            seed: number,
-            input: staff,
-            order_count: orders,
+            seed,
+            input,
+            order_count,
             calendar: BusinessCalendar::ending_before(until, days),
         }
     }
 
-    /// How many leads there are.
+    /// Returns the number of leads.
     #[must_use]
     pub const fn lead_count(&self) -> u64 {
         self.order_count.div_ceil(ORDERS_PER_LEAD)
     }
 
-    /// How many expenses there are.
+    /// Returns the number of expenses.
     #[must_use]
     pub const fn expense_count(&self) -> u64 {
         self.order_count.div_ceil(ORDERS_PER_EXPENSE)
     }
 
-    /// How many clients the first so many leads come to.
+    /// Returns the number of clients that the first `leads` leads become.
     const fn client_count(leads: u64) -> u64 {
-        // Those with an even place, and there is always one.
+        // Leads with an even index, so that there is always one.
         leads.div_ceil(10 / CONVERTED_PER_TEN_LEADS)
     }
 
-    /// The part of the whole that lies between two shares of it.
+    /// Generates part `part` of `part_count` parts, without profiles.
     #[must_use]
-    pub fn generate_part(&self, part: u64, of: u64) -> BusinessHistory {
+    pub fn generate_part(&self, part: u64, part_count: u64) -> BusinessHistory {
         let range = |count: u64| -> Range<u64> {
-            let at = |part: u64| {
-                u64::try_from(u128::from(count) * u128::from(part) / u128::from(of.max(1)))
+            let start = |part: u64| {
+                u64::try_from(u128::from(count) * u128::from(part) / u128::from(part_count.max(1)))
                     .unwrap_or(count)
             };
-            at(part)..at(part + 1)
+            start(part)..start(part + 1)
         };
         BusinessHistory {
             leads: range(self.lead_count())
@@ -129,15 +129,15 @@ impl HistoryGenerator {
             expenses: range(self.expense_count())
                 .map(|index| self.generate_expense(index))
                 .collect(),
-            // They are there before any of it.
+            // Loaded before all parts.
             profiles: Vec::new(),
         }
     }
 
-    /// The people, who have told of themselves when it began.
+    /// Generates the user profiles, which were saved at the beginning of the history.
     #[must_use]
     pub fn generate_profiles(&self) -> Vec<SavedProfile> {
-        let person = |(index, member): (u64, &Member)| {
+        let profile = |(index, member): (u64, &Member)| {
             let mut random = self.rng_for(4, index);
             SavedProfile {
                 index,
@@ -145,7 +145,7 @@ impl HistoryGenerator {
                 saved_at: self.calendar.instant_at(random.f64() * 0.05),
             }
         };
-        (0..).zip(&self.input.members).map(person).collect()
+        (0..).zip(&self.input.members).map(profile).collect()
     }
 
     fn rng_for(&self, kind: u64, index: u64) -> Rng {
@@ -154,28 +154,28 @@ impl HistoryGenerator {
         ))
     }
 
-    /// The share of the whole that lies before this one of so many.
-    fn jittered_share(index: u64, of: u64, random: &mut Rng) -> f64 {
+    /// Returns a random share of the period within the slot of one of `count` records.
+    fn jittered_share(index: u64, count: u64, random: &mut Rng) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
-        let (index, of) = (index as f64, of.max(1) as f64);
-        (index + random.f64()) / of
+        let (index, count) = (index as f64, count.max(1) as f64);
+        (index + random.f64()) / count
     }
 
     fn generate_lead(&self, index: u64) -> Lead {
         let mut random = self.rng_for(1, index);
-        // Half of them were there before, at the beginning.
+        // Half of the leads are older than the period.
         let share = Self::jittered_share(index, self.lead_count(), &mut random) * 2.0 - 1.0;
         let created_at = self.calendar.instant_at(share.max(0.0));
-        let before = TimeDelta::minutes(if share < 0.0 {
+        let age = TimeDelta::minutes(if share < 0.0 {
             random.i64(60..200_000)
         } else {
             0
         });
-        let created_at = calendar::next_business_instant(created_at - before);
-        let changed =
+        let created_at = calendar::next_business_instant(created_at - age);
+        let changed_at =
             calendar::next_business_instant(created_at + TimeDelta::minutes(random.i64(1..=59)));
-        let end = match index % 10 {
-            place if place % 2 == 0 => LeadOutcome::Converted {
+        let outcome = match index % 10 {
+            digit if digit % 2 == 0 => LeadOutcome::Converted {
                 client_index: Self::client_count(index),
             },
             1 => LeadOutcome::New,
@@ -183,28 +183,28 @@ impl HistoryGenerator {
             5 => LeadOutcome::Qualified,
             _ => LeadOutcome::Disqualified,
         };
-        let first = pick(&FIRST_NAMES, &mut random);
-        let last = pick(&LAST_NAMES, &mut random);
+        let first_name = pick(&FIRST_NAMES, &mut random);
+        let last_name = pick(&LAST_NAMES, &mut random);
         let company = company_name(splitmix64(self.seed), index);
         let domain: String = company
             .chars()
             .filter(char::is_ascii_alphanumeric)
-            .map(|letter| letter.to_ascii_lowercase())
+            .map(|character| character.to_ascii_lowercase())
             .collect();
         Lead {
             index,
-            contact: format!("{first} {last}"),
-            email: format!("{}@{domain}.example", first.to_lowercase()),
+            contact: format!("{first_name} {last_name}"),
+            email: format!("{}@{domain}.example", first_name.to_lowercase()),
             phone: format!("570-555-{:04}", random.u32(0..10_000)),
             notes: (*pick(&LEAD_NOTES, &mut random)).to_owned(),
             seller: pick(&self.input.sellers, &mut random).clone(),
             created_at,
-            updated_at: if end == LeadOutcome::New {
+            updated_at: if outcome == LeadOutcome::New {
                 created_at
             } else {
-                changed
+                changed_at
             },
-            outcome: end,
+            outcome,
             company,
         }
     }
@@ -213,22 +213,22 @@ impl HistoryGenerator {
         let mut random = self.rng_for(2, index);
         let share = Self::jittered_share(index, self.order_count, &mut random);
         let created_at = self.calendar.instant_at(share);
-        // Clients of before, and those that have come since.
+        // Clients from before the period, and those that were converted since then.
         #[expect(
             clippy::cast_precision_loss,
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "counts are far below 2^52"
         )]
-        let known =
+        let client_count =
             (Self::client_count(self.lead_count()) as f64 * f64::midpoint(share, 1.0)) as u64;
-        let client = random.u64(0..known.max(1));
+        let client = random.u64(0..client_count.max(1));
         let items = self.generate_items(&mut random);
         let ship_date = created_at
             .date_naive()
             .checked_add_days(Days::new(random.u64(1..=14)))
             .unwrap_or_else(|| created_at.date_naive());
-        let end = self.generate_outcome(created_at, &items, &mut random);
+        let outcome = self.generate_outcome(created_at, &items, &mut random);
         Order {
             index,
             client: ClientRef::InRun(client),
@@ -237,17 +237,17 @@ impl HistoryGenerator {
             ship_date,
             items,
             notes: pick(&self.input.order_notes, &mut random).clone(),
-            outcome: end,
+            outcome,
         }
     }
 
     fn generate_items(&self, random: &mut Rng) -> Vec<OrderLine> {
-        let staff = &self.input;
-        let most = staff.max_items.clamp(1, staff.skus.len());
+        let input = &self.input;
+        let max_items = input.max_items.clamp(1, input.skus.len());
         let mut items: Vec<OrderLine> = Vec::new();
-        for _ in 0..random.usize(1..=most) {
-            let sku = pick(&staff.skus, random);
-            let quantity = *pick(&staff.quantities, random);
+        for _ in 0..random.usize(1..=max_items) {
+            let sku = pick(&input.skus, random);
+            let quantity = *pick(&input.quantities, random);
             if items.iter().all(|item| item.sku != *sku) {
                 items.push(OrderLine {
                     sku: sku.clone(),
@@ -258,7 +258,8 @@ impl HistoryGenerator {
         items
     }
 
-    /// One in a hundred fails; the others leave within a few days, if those have passed.
+    /// Generates the outcome of an order. 1 % of the orders fail; the others are shipped within
+    /// 5 days, if these have passed.
     fn generate_outcome(
         &self,
         created_at: DateTime<Utc>,
@@ -266,27 +267,27 @@ impl HistoryGenerator {
         random: &mut Rng,
     ) -> OrderOutcome {
         if random.u8(0..100) == 0 {
-            let short = &items[random.usize(0..items.len())];
+            let missing = &items[random.usize(0..items.len())];
             return OrderOutcome::Failed(vec![OrderLine {
-                sku: short.sku.clone(),
-                quantity: random.i64(1..=short.quantity.max(1)),
+                sku: missing.sku.clone(),
+                quantity: random.i64(1..=missing.quantity.max(1)),
             }]);
         }
-        let waits = TimeDelta::minutes(random.i64(90..7_000));
-        let leaves = calendar::next_business_instant(created_at + waits);
-        let by = self.input.warehouse.clone();
+        let delay = TimeDelta::minutes(random.i64(90..7_000));
+        let shipped_at = calendar::next_business_instant(created_at + delay);
+        let warehouse = self.input.warehouse.clone();
         let now = self.calendar.end();
-        // A few are forgotten in a corner.
-        let forgotten = random.u16(0..500) == 0;
-        if leaves < now && !forgotten {
+        // 0.2 % of the orders are never shipped.
+        let is_forgotten = random.u16(0..500) == 0;
+        if shipped_at < now && !is_forgotten {
             OrderOutcome::Shipped {
-                shipped_by: by,
+                shipped_by: warehouse,
                 truck_id: pick(&self.input.trucks, random).clone(),
-                shipped_at: leaves,
+                shipped_at,
             }
-        } else if leaves - now < TimeDelta::hours(3) && items.len() > 1 && !forgotten {
+        } else if shipped_at - now < TimeDelta::hours(3) && items.len() > 1 && !is_forgotten {
             OrderOutcome::Loading {
-                scanned_by: by,
+                scanned_by: warehouse,
                 scanned_lines: random.usize(1..items.len()),
                 first_scanned_at: (now - TimeDelta::minutes(30))
                     .max(created_at + TimeDelta::seconds(5)),
@@ -300,45 +301,45 @@ impl HistoryGenerator {
         let mut random = self.rng_for(3, index);
         let share = Self::jittered_share(index, self.expense_count(), &mut random);
         let created_at = self.calendar.instant_at(share);
-        let spending = pick(&self.input.expense_templates, &mut random);
-        let decided =
+        let template = pick(&self.input.expense_templates, &mut random);
+        let decided_at =
             calendar::next_business_instant(created_at + TimeDelta::minutes(random.i64(20..5_000)));
-        let rejected = spending.rejection.clone().filter(|_| random.u8(0..3) == 0);
-        let decision = (decided < self.calendar.end()).then(|| ExpenseDecision {
-            is_approved: rejected.is_none(),
+        let rejection = template.rejection.clone().filter(|_| random.u8(0..3) == 0);
+        let decision = (decided_at < self.calendar.end()).then(|| ExpenseDecision {
+            is_approved: rejection.is_none(),
             decided_by: self.input.accountant.clone(),
-            decided_at: decided,
-            comment: rejected.unwrap_or_default(),
+            decided_at,
+            comment: rejection.unwrap_or_default(),
         });
         Expense {
             index,
-            submitter: spending.submitter.clone(),
-            category: spending.category.clone(),
-            amount: spending.amount + Decimal::new(random.i64(0..2_500), 2),
+            submitter: template.submitter.clone(),
+            category: template.category.clone(),
+            amount: template.amount + Decimal::new(random.i64(0..2_500), 2),
             currency: "USD".to_owned(),
-            description: spending.description.clone(),
+            description: template.description.clone(),
             created_at,
             decision,
         }
     }
 }
 
-/// A name that no other lead of the run has.
+/// Returns a company name that no other lead of the run has.
 fn company_name(salt: u64, index: u64) -> String {
     let count = |list: &[&str]| list.len() as u64;
     let (trades, towns, names) = (count(&TRADES), count(&TOWNS), count(&LAST_NAMES));
-    let all = trades * towns * names;
-    // A step that shares no factor with the number of all names goes through each of them
-    // once.
+    let combinations = trades * towns * names;
+    // The step has no common factor with the number of combinations, so that each is used once.
     const STEP: u64 = 40_507;
-    let place = (index % all * STEP + salt % all) % all;
-    let at = |list: &[&'static str], place: u64| list[usize::try_from(place).unwrap_or_default()];
-    let name = at(&LAST_NAMES, place % names);
-    let trade = at(&TRADES, place / names % trades);
-    let town = at(&TOWNS, place / names / trades);
-    match index / all {
+    let position = (index % combinations * STEP + salt % combinations) % combinations;
+    let entry =
+        |list: &[&'static str], index: u64| list[usize::try_from(index).unwrap_or_default()];
+    let name = entry(&LAST_NAMES, position % names);
+    let trade = entry(&TRADES, position / names % trades);
+    let town = entry(&TOWNS, position / names / trades);
+    match index / combinations {
         0 => format!("{name} {trade}, {town}"),
-        again => format!("{name} {trade} No. {}, {town}", again + 1),
+        repetition => format!("{name} {trade} No. {}, {town}", repetition + 1),
     }
 }
 
@@ -348,10 +349,10 @@ fn pick<'a, T>(list: &'a [T], random: &mut Rng) -> &'a T {
 
 /// Spreads a number over all bits (splitmix64).
 pub(crate) const fn splitmix64(number: u64) -> u64 {
-    let mut it = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    it = (it ^ (it >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    it = (it ^ (it >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    it ^ (it >> 31)
+    let mut mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }
 
 #[cfg(test)]
@@ -363,7 +364,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    pub(crate) fn staff() -> GeneratorInput {
+    fn generator_input() -> GeneratorInput {
         let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
         GeneratorInput {
             sellers: texts(&["jhalpert", "dschrute"]),
@@ -392,34 +393,32 @@ pub(crate) mod tests {
         }
     }
 
-    pub(crate) fn invention(number: u64, orders: u64) -> HistoryGenerator {
+    pub(crate) fn test_generator(seed: u64, orders: u64) -> HistoryGenerator {
         let until = NaiveDate::from_ymd_opt(2026, 11, 26).unwrap();
-        HistoryGenerator::new(number, staff(), orders, until, 90)
+        HistoryGenerator::new(seed, generator_input(), orders, until, 90)
     }
 
     proptest! {
-        /// Cut anyhow, the parts are the whole.
         #[test]
-        fn parts_are_the_whole(number: u64, orders in 1_u64..300, parts in 1_u64..9) {
-            let invention = invention(number, orders);
-            let whole = invention.generate_part(0, 1);
-            let mut glued = BusinessHistory::default();
+        fn parts_of_any_size_form_the_same_history(seed: u64, orders in 1_u64..300, parts in 1_u64..9) {
+            let generator = test_generator(seed, orders);
+            let full = generator.generate_part(0, 1);
+            let mut joined = BusinessHistory::default();
             for part in 0..parts {
-                let facts = invention.generate_part(part, parts);
-                glued.leads.extend(facts.leads);
-                glued.orders.extend(facts.orders);
-                glued.expenses.extend(facts.expenses);
+                let history = generator.generate_part(part, parts);
+                joined.leads.extend(history.leads);
+                joined.orders.extend(history.orders);
+                joined.expenses.extend(history.expenses);
             }
-            prop_assert_eq!(glued, whole);
+            prop_assert_eq!(joined, full);
         }
 
-        /// What happens later is later, and nothing has yet to happen.
         #[test]
-        fn nothing_happens_before_its_cause(number: u64) {
-            let invention = invention(number, 200);
-            let end = invention.calendar.end();
-            let facts = invention.generate_part(0, 1);
-            for order in &facts.orders {
+        fn times_are_after_their_cause_and_not_after_the_end(seed: u64) {
+            let generator = test_generator(seed, 200);
+            let end = generator.calendar.end();
+            let history = generator.generate_part(0, 1);
+            for order in &history.orders {
                 prop_assert!(order.created_at <= end);
                 let skus: HashSet<_> = order.items.iter().map(|item| &item.sku).collect();
                 prop_assert_eq!(skus.len(), order.items.len());
@@ -433,17 +432,17 @@ pub(crate) mod tests {
                     OrderOutcome::Reserved | OrderOutcome::Failed(_) => {}
                 }
             }
-            for expense in &facts.expenses {
-                prop_assert!(expense.decision.iter().all(|it| it.decided_at > expense.created_at));
+            for expense in &history.expenses {
+                prop_assert!(expense.decision.iter().all(|decision| decision.decided_at > expense.created_at));
             }
-            for lead in &facts.leads {
+            for lead in &history.leads {
                 prop_assert!(lead.updated_at >= lead.created_at && lead.updated_at <= end + TimeDelta::days(4));
             }
         }
     }
 
     #[test]
-    fn no_company_comes_twice() {
+    fn company_names_are_unique() {
         let names: HashSet<String> = (0..100_000)
             .map(|index| company_name(splitmix64(7), index))
             .collect();
@@ -451,37 +450,35 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn clients_are_counted_as_their_leads_are() {
-        let facts = invention(1, 2_000).generate_part(0, 1);
-        let clients: Vec<u64> = facts
+    fn client_indexes_are_consecutive_and_orders_reference_them() {
+        let history = test_generator(1, 2_000).generate_part(0, 1);
+        let clients: Vec<u64> = history
             .leads
             .iter()
             .filter_map(|lead| match lead.outcome {
-                LeadOutcome::Converted {
-                    client_index: client,
-                } => Some(client),
+                LeadOutcome::Converted { client_index } => Some(client_index),
                 _ => None,
             })
             .collect();
         let expected: Vec<u64> = (0..clients.len() as u64).collect();
         assert_eq!(clients, expected);
         assert_eq!(
-            HistoryGenerator::client_count(facts.leads.len() as u64),
+            HistoryGenerator::client_count(history.leads.len() as u64),
             clients.len() as u64
         );
-        let known = clients.len() as u64;
-        assert!(facts.orders.iter().all(|order| match order.client {
-            ClientRef::InRun(client) => client < known,
+        let client_count = clients.len() as u64;
+        assert!(history.orders.iter().all(|order| match order.client {
+            ClientRef::InRun(index) => index < client_count,
             ClientRef::Existing(_) => false,
         }));
     }
 
     #[test]
-    fn there_is_something_of_everything() {
-        let facts = invention(1, 5_000).generate_part(0, 1);
+    fn history_contains_every_status() {
+        let history = test_generator(1, 5_000).generate_part(0, 1);
         for status in ["RESERVED", "SHIPPED", "FAILED_INSUFFICIENT_STOCK"] {
             assert!(
-                facts
+                history
                     .orders
                     .iter()
                     .any(|order| order.outcome.status() == status),
@@ -490,15 +487,18 @@ pub(crate) mod tests {
         }
         for status in ["PENDING", "APPROVED", "REJECTED"] {
             assert!(
-                facts.expenses.iter().any(|it| it.status() == status),
+                history
+                    .expenses
+                    .iter()
+                    .any(|expense| expense.status() == status),
                 "{status}"
             );
         }
         assert!(
-            facts
+            history
                 .orders
                 .iter()
-                .any(|it| matches!(it.outcome, OrderOutcome::Loading { .. }))
+                .any(|order| matches!(order.outcome, OrderOutcome::Loading { .. }))
         );
     }
 }

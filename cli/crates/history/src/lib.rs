@@ -1,16 +1,15 @@
-//! The past of a paper company: what has happened, and the rows that the services would
-//! have written of it.
+//! The generated history of a paper company, and the rows that the services would have
+//! written for it.
 //!
 //! ```text
-//! facts    what has happened: leads, orders, expenses; and who has told of themselves
-//! calendar working days, and how business grows over them
-//! words    names of companies and people
-//! invent   facts from a number, and from nothing else
-//! rows     facts as the services' tables hold them, in PostgreSQL's COPY format
+//! model      leads, orders, expenses and user profiles
+//! calendar   working days, and the growth of business over them
+//! names      names of companies and people
+//! generator  generates a history from a seed number alone
+//! rows       converts a history to rows of the services' tables, in PostgreSQL's COPY format
 //! ```
 //!
-//! A crate of its own because a million orders go through it: it is optimised in every
-//! profile.
+//! A separate crate because it generates a million orders: it is optimised in every profile.
 
 mod calendar;
 pub mod generator;

@@ -1,4 +1,4 @@
-//! What has happened.
+//! The model of a history.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use dm_contracts::App;
@@ -8,48 +8,48 @@ use serde::Deserialize;
 /// A company that may become a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lead {
-    /// Its place among the leads of the run, from 0.
+    /// The index among the leads of the run, from 0.
     pub index: u64,
     /// The company.
     pub company: String,
-    /// Who speaks for it.
+    /// The name of the contact.
     pub contact: String,
-    /// That person's address.
+    /// The e-mail address of the contact.
     pub email: String,
-    /// That person's number.
+    /// The phone number of the contact.
     pub phone: String,
-    /// What the seller has noted.
+    /// Notes of the seller.
     pub notes: String,
-    /// Who looks after it.
+    /// User id of the seller.
     pub seller: String,
-    /// When it was noted.
+    /// The creation time.
     pub created_at: DateTime<Utc>,
-    /// When it last changed.
+    /// The time of the last change.
     pub updated_at: DateTime<Utc>,
-    /// How far it came.
+    /// The outcome.
     pub outcome: LeadOutcome,
 }
 
-/// How far a lead came.
+/// The outcome of a lead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LeadOutcome {
-    /// Somebody has noted it.
+    /// The lead is unchanged since its creation.
     New,
-    /// Somebody has called.
+    /// The company has been contacted.
     Contacted,
-    /// It will come to something.
+    /// The lead is promising.
     Qualified,
-    /// It will not.
+    /// The lead was abandoned.
     Disqualified,
-    /// It became a client when it last changed.
+    /// The company became a client at the last change.
     Converted {
-        /// The client's place among the clients of the run, from 0.
+        /// The index among the clients of the run, from 0.
         client_index: u64,
     },
 }
 
 impl LeadOutcome {
-    /// The status, as the contract has it.
+    /// Returns the status in the API contract.
     #[must_use]
     pub(crate) const fn status(self) -> &'static str {
         match self {
@@ -62,74 +62,74 @@ impl LeadOutcome {
     }
 }
 
-/// Who an order is for.
+/// The client of an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClientRef {
-    /// A client of the run, by its place from 0.
+    /// A client of the run, by index from 0.
     InRun(u64),
-    /// Somebody else, by id.
+    /// An existing client, by id.
     Existing(String),
 }
 
-/// So much of a product.
+/// A product and its quantity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderLine {
-    /// The product.
+    /// The SKU.
     pub sku: String,
-    /// How many.
+    /// The quantity.
     pub quantity: i64,
 }
 
 /// An order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order {
-    /// Its place among the orders of the run, from 0.
+    /// The index among the orders of the run, from 0.
     pub index: u64,
-    /// Who it is for.
+    /// The client.
     pub client: ClientRef,
-    /// Who placed it.
+    /// User id of the seller who placed the order.
     pub seller: String,
-    /// When.
+    /// The creation time.
     pub created_at: DateTime<Utc>,
-    /// When it was to be shipped.
+    /// The requested ship date.
     pub ship_date: NaiveDate,
-    /// What was ordered; no product twice.
+    /// The ordered products, each once.
     pub items: Vec<OrderLine>,
-    /// What is written on it.
+    /// The notes.
     pub notes: String,
-    /// How far it came.
+    /// The outcome.
     pub outcome: OrderOutcome,
 }
 
-/// How far an order came.
+/// The outcome of an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OrderOutcome {
-    /// Its goods are set aside.
+    /// The stock is reserved.
     Reserved,
-    /// Its first lines are scanned.
+    /// The first lines are scanned.
     Loading {
-        /// By whom.
+        /// User id of the warehouse worker.
         scanned_by: String,
-        /// How many lines.
+        /// The number of scanned lines.
         scanned_lines: usize,
-        /// When the first of them was.
+        /// The time of the first scan.
         first_scanned_at: DateTime<Utc>,
     },
-    /// It has left.
+    /// The order is shipped.
     Shipped {
-        /// By whom.
+        /// User id of the warehouse worker.
         shipped_by: String,
-        /// With what.
+        /// The id of the truck.
         truck_id: String,
-        /// When.
+        /// The time of the dispatch.
         shipped_at: DateTime<Utc>,
     },
-    /// There was not enough: this was missing.
+    /// The stock was insufficient. Contains the missing quantities.
     Failed(Vec<OrderLine>),
 }
 
 impl OrderOutcome {
-    /// The order's status, as the contract has it.
+    /// Returns the status in the API contract.
     #[must_use]
     pub const fn status(&self) -> &'static str {
         match self {
@@ -143,39 +143,39 @@ impl OrderOutcome {
 /// An expense.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Expense {
-    /// Its place among the expenses of the run, from 0.
+    /// The index among the expenses of the run, from 0.
     pub index: u64,
-    /// Whose money it was.
+    /// User id of the submitter.
     pub submitter: String,
-    /// What for.
+    /// The category.
     pub category: String,
-    /// How much.
+    /// The amount.
     pub amount: Decimal,
-    /// In which currency.
+    /// The currency.
     pub currency: String,
-    /// What it was.
+    /// The description.
     pub description: String,
-    /// When it was submitted.
+    /// The time of the submission.
     pub created_at: DateTime<Utc>,
-    /// What became of it; nothing yet where it is missing.
+    /// The decision, or `None` if the expense is pending.
     pub decision: Option<ExpenseDecision>,
 }
 
-/// What became of an expense.
+/// The decision about an expense.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExpenseDecision {
-    /// Whether it was paid.
+    /// Whether the expense is approved.
     pub is_approved: bool,
-    /// By whom.
+    /// User id of the accountant.
     pub decided_by: String,
-    /// When.
+    /// The time of the decision.
     pub decided_at: DateTime<Utc>,
-    /// What was said of it.
+    /// The comment.
     pub comment: String,
 }
 
 impl Expense {
-    /// Its status, as the contract has it.
+    /// Returns the status in the API contract.
     #[must_use]
     pub(crate) fn status(&self) -> &'static str {
         match &self.decision {
@@ -186,36 +186,36 @@ impl Expense {
     }
 }
 
-/// Somebody of the business, and what they tell of themselves.
+/// The profile of a user in the seed file. Its `Debug` output is part of the digest of the file.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Member {
-    /// What they sign in as.
+    /// The user id.
     pub user: String,
-    /// Their name.
+    /// The full name.
     pub name: String,
-    /// Their address.
+    /// The e-mail address.
     pub email: String,
-    /// What they are.
+    /// The job title.
     pub title: String,
-    /// Their number.
+    /// The phone number.
     pub phone: String,
-    /// What they want to see first.
+    /// The default app.
     pub app: App,
 }
 
-/// Somebody who has told of themselves.
+/// A saved user profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SavedProfile {
-    /// Their place among the people of the run, from 0.
+    /// The index among the profiles of the run, from 0.
     pub index: u64,
-    /// What they have told.
+    /// The profile.
     pub member: Member,
-    /// When.
+    /// The time at which the profile was saved.
     pub saved_at: DateTime<Utc>,
 }
 
-/// Some of what has happened.
+/// A history, or a part of one.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct BusinessHistory {
     /// Leads.
@@ -224,6 +224,6 @@ pub struct BusinessHistory {
     pub orders: Vec<Order>,
     /// Expenses.
     pub expenses: Vec<Expense>,
-    /// People.
+    /// User profiles.
     pub profiles: Vec<SavedProfile>,
 }

@@ -1,4 +1,4 @@
-//! Names.
+//! Names of people and companies.
 
 /// First names.
 pub(crate) const FIRST_NAMES: [&str; 40] = [
@@ -108,7 +108,7 @@ pub(crate) const LAST_NAMES: [&str; 60] = [
     "Rinaldi",
 ];
 
-/// What companies do.
+/// Trades of companies.
 pub(crate) const TRADES: [&str; 40] = [
     "Dental Group",
     "Legal",
@@ -152,7 +152,7 @@ pub(crate) const TRADES: [&str; 40] = [
     "Photography",
 ];
 
-/// Where they do it.
+/// Towns of companies.
 pub(crate) const TOWNS: [&str; 30] = [
     "Scranton",
     "Wilkes-Barre",
@@ -186,7 +186,7 @@ pub(crate) const TOWNS: [&str; 30] = [
     "Montrose",
 ];
 
-/// What a seller notes of a lead.
+/// Notes of sellers about leads.
 pub(crate) const LEAD_NOTES: [&str; 10] = [
     "Asked for samples of the premium stock.",
     "Buys from a chain, and is not happy with it.",

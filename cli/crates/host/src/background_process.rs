@@ -1,4 +1,4 @@
-//! Processes that outlive this one.
+//! Background processes, which outlive the current process.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -10,7 +10,7 @@ use dm_core::error::{ExitStatus, UserError};
 use dm_core::error_code::ErrorCode;
 use thiserror::Error;
 
-/// A process could not be started.
+/// The error if a process cannot be started.
 #[derive(Debug, Error)]
 #[error("could not start dm in the background")]
 pub struct BackgroundProcessError(#[from] io::Error);
@@ -25,20 +25,20 @@ impl UserError for BackgroundProcessError {
     }
 }
 
-/// The path of this program.
+/// Returns the path of the current executable.
 ///
 /// # Errors
-/// The system doesn't tell it.
+/// If the system does not provide the path.
 pub fn current_executable() -> Result<PathBuf, BackgroundProcessError> {
     Ok(std::env::current_exe()?)
 }
 
-/// Starts a command that goes on after this process has ended, in a process
-/// group of its own so that the terminal's interrupts don't reach it. What it
-/// prints replaces the file `log`.
+/// Starts a command that continues after the current process has ended, in its own
+/// process group, so that the terminal's interrupts do not reach it. Its output
+/// replaces the file `log`.
 ///
 /// # Errors
-/// The file can't be written, or the program can't be started.
+/// If the file cannot be written, or the program cannot be started.
 pub fn spawn_detached(mut command: Command, log: &Path) -> Result<(), BackgroundProcessError> {
     let log = OpenOptions::new()
         .create(true)

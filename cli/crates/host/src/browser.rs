@@ -1,8 +1,8 @@
-//! The person's browser.
+//! The user's browser.
 
 use std::process::{Command, Stdio};
 
-/// Opens an address in the browser. False where there is none.
+/// Opens an address in the browser. Returns whether a browser was started.
 #[must_use]
 pub fn open_url(address: &str) -> bool {
     let openers: &[&str] = if cfg!(target_os = "macos") {

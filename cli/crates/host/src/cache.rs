@@ -1,4 +1,4 @@
-//! Where downloads are kept that can be had again.
+//! The cache directory, for files that can be downloaded again.
 
 use std::env;
 use std::fs::{self, DirBuilder};
@@ -10,25 +10,25 @@ use dm_core::error::{ExitStatus, UserError};
 use dm_core::error_code::ErrorCode;
 use thiserror::Error;
 
-/// Why there is no folder for downloads.
+/// An error of the cache directory.
 #[derive(Debug, Error)]
 pub enum CacheError {
-    /// Neither `XDG_CACHE_HOME` nor `HOME` says where.
+    /// Neither `XDG_CACHE_HOME` nor `HOME` is set.
     #[error("could not find a cache directory: neither XDG_CACHE_HOME nor HOME is set")]
     NoHome,
-    /// The folder can't be made or looked at.
+    /// The directory cannot be created or inspected.
     #[error("could not create {}", path.display())]
     Io {
-        /// The folder.
+        /// The directory.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
-    /// Another user could put files there.
+    /// Other users can write to the directory.
     #[error("could not use the cache directory {}: other users can write to it", path.display())]
     WritableByOthers {
-        /// The folder.
+        /// The directory.
         path: PathBuf,
     },
 }
@@ -47,43 +47,45 @@ impl UserError for CacheError {
     }
 
     fn suggestions(&self) -> Vec<String> {
-        let elsewhere = "set XDG_CACHE_HOME to a directory that only you can write to".to_owned();
+        let advice = "set XDG_CACHE_HOME to a directory that only you can write to".to_owned();
         match self {
-            Self::NoHome | Self::Io { .. } => vec![elsewhere],
+            Self::NoHome | Self::Io { .. } => vec![advice],
             Self::WritableByOthers { path } => {
-                vec![format!("chmod go-w {}", path.display()), elsewhere]
+                vec![format!("chmod go-w {}", path.display()), advice]
             }
         }
     }
 }
 
-/// This user's cache folder of `dm`: below `XDG_CACHE_HOME`, else `~/.cache`. It is made if
-/// need be, and nobody else may write to it.
+/// Returns the user's cache directory of `dm`, below `XDG_CACHE_HOME` or else `~/.cache`.
+/// Creates it if it does not exist, writable for this user only.
 ///
 /// # Errors
-/// There is no place for it, or it is not this user's alone.
+/// Returns [`CacheError`] if the location is unknown, or if the directory cannot be created or
+/// other users can write to it.
 pub fn open_cache_dir() -> Result<PathBuf, CacheError> {
-    let set = |name: &str| {
+    let directory = |name: &str| {
         env::var_os(name)
             .map(PathBuf::from)
-            // The XDG specification: a relative path is to be ignored.
+            // The XDG specification requires ignoring relative paths.
             .filter(|path| path.is_absolute())
     };
-    let parent = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
+    let parent =
+        directory("XDG_CACHE_HOME").or_else(|| directory("HOME").map(|home| home.join(".cache")));
     create_private_dir(&parent.ok_or(CacheError::NoHome)?.join("dm"))
 }
 
 fn create_private_dir(path: &Path) -> Result<PathBuf, CacheError> {
-    let failed = |source| CacheError::Io {
+    let io_error = |source| CacheError::Io {
         path: path.to_owned(),
         source,
     };
-    let mut folder = DirBuilder::new();
-    folder.recursive(true).mode(0o700);
-    folder.create(path).map_err(failed)?;
-    let facts = fs::metadata(path).map_err(failed)?;
-    let ours = facts.uid() == rustix::process::geteuid().as_raw();
-    if !ours || facts.mode() & 0o022 != 0 {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    builder.create(path).map_err(io_error)?;
+    let metadata = fs::metadata(path).map_err(io_error)?;
+    let is_owner = metadata.uid() == rustix::process::geteuid().as_raw();
+    if !is_owner || metadata.mode() & 0o022 != 0 {
         return Err(CacheError::WritableByOthers {
             path: path.to_owned(),
         });
@@ -98,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_that_others_may_write_to_is_refused() {
+    fn cache_directory_writable_by_others_is_rejected() {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("cache/dm");
         assert_eq!(create_private_dir(&path).unwrap(), path);

@@ -1,4 +1,4 @@
-//! Whether `dm` may change the machine. It never does so silently.
+//! The user's consent to changes of the machine. `dm` never changes it without consent.
 
 use std::ffi::OsStr;
 
@@ -6,32 +6,32 @@ use dm_core::error::{ExitStatus, UserError};
 use dm_core::error_code::ErrorCode;
 use thiserror::Error;
 
-/// A change of the machine that needs consent.
+/// A change of the machine that requires consent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProposedChange {
-    /// What would be done, e.g. `install docker.io and iptables`.
+    /// The change, e.g. `install docker.io and iptables`.
     pub summary: String,
-    /// The commands that would be run, as a person would type them.
+    /// The commands that make the change, as the user would type them.
     pub commands: Vec<String>,
 }
 
-/// Asks a person; true is yes. Only what talks to a terminal can provide it.
+/// Asks the user for consent and returns the answer. Requires a terminal.
 pub type ConsentPrompt = dyn Fn(&ProposedChange) -> bool + Send + Sync;
 
-/// How consent is come by.
+/// The source of consent.
 pub enum Consent {
-    /// It was given beforehand.
+    /// Consent was given in advance.
     Granted {
-        /// By what, e.g. `--yes`.
+        /// The option that gave consent, e.g. `--yes`.
         by: &'static str,
     },
-    /// A person at a terminal is asked.
+    /// The user is asked on a terminal.
     Prompt(Box<ConsentPrompt>),
-    /// There is nobody to ask.
+    /// There is no terminal on which to ask.
     NonInteractive,
-    /// It was refused beforehand.
+    /// Consent was refused in advance.
     Refused {
-        /// By what, e.g. `engine.install`.
+        /// The setting that refused consent, e.g. `engine.install`.
         by: &'static str,
     },
 }
@@ -39,29 +39,29 @@ pub enum Consent {
 impl std::fmt::Debug for Consent {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Granted { by } => write!(f, "Given({by})"),
-            Self::Prompt(_) => f.write_str("Ask"),
-            Self::NonInteractive => f.write_str("Missing"),
+            Self::Granted { by } => write!(f, "Granted({by})"),
+            Self::Prompt(_) => f.write_str("Prompt"),
+            Self::NonInteractive => f.write_str("NonInteractive"),
             Self::Refused { by } => write!(f, "Refused({by})"),
         }
     }
 }
 
-/// A change of the machine that nobody consented to.
+/// The error for a change of the machine without consent.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ConsentError {
-    /// The person said no.
+    /// The user declined.
     #[error("could not {}: you declined", .0.summary)]
     Declined(ProposedChange),
-    /// There was nobody to ask.
+    /// There was no terminal on which to ask.
     #[error("could not {}: your consent is required", .0.summary)]
     Missing(ProposedChange),
-    /// It was refused beforehand.
+    /// Consent was refused in advance.
     #[error("could not {}: {by} forbids it", .change.summary)]
     Refused {
-        /// What would have been done.
+        /// The proposed change.
         change: ProposedChange,
-        /// By what it was refused.
+        /// The setting that refused consent.
         by: &'static str,
     },
 }
@@ -80,27 +80,20 @@ impl UserError for ConsentError {
     }
 
     fn suggestions(&self) -> Vec<String> {
-        let (Self::Declined(proposal)
-        | Self::Missing(proposal)
-        | Self::Refused {
-            change: proposal, ..
-        }) = self;
-        let mut next = vec![format!(
-            "run it yourself: {}",
-            proposal.commands.join(" && ")
-        )];
+        let (Self::Declined(change) | Self::Missing(change) | Self::Refused { change, .. }) = self;
+        let mut suggestions = vec![format!("run it yourself: {}", change.commands.join(" && "))];
         if matches!(self, Self::Missing(_)) {
-            next.push("or give your consent: add --yes, or set DM_ASSUME_YES=1".into());
+            suggestions.push("or give your consent: add --yes, or set DM_ASSUME_YES=1".into());
         }
-        next
+        suggestions
     }
 }
 
 impl Consent {
-    /// Decides from the flag `--yes` and the environment; `ask` is given where
-    /// a person sits at a terminal.
+    /// Creates the consent from the option `--yes` and the environment. `prompt` is set if a
+    /// terminal is available.
     #[must_use]
-    pub fn from_environment(assume_yes: bool, ask: Option<Box<ConsentPrompt>>) -> Self {
+    pub fn from_environment(assume_yes: bool, prompt: Option<Box<ConsentPrompt>>) -> Self {
         let root = rustix::process::geteuid().is_root();
         let variable = |name: &str| std::env::var_os(name);
         Self::decide(
@@ -108,7 +101,7 @@ impl Consent {
             variable("DM_ASSUME_YES").as_deref(),
             variable("CI").as_deref(),
             root,
-            ask,
+            prompt,
         )
     }
 
@@ -117,7 +110,7 @@ impl Consent {
         variable: Option<&OsStr>,
         ci: Option<&OsStr>,
         root: bool,
-        ask: Option<Box<ConsentPrompt>>,
+        prompt: Option<Box<ConsentPrompt>>,
     ) -> Self {
         if assume_yes {
             Self::Granted { by: "--yes" }
@@ -126,32 +119,33 @@ impl Consent {
                 by: "DM_ASSUME_YES",
             }
         } else if root && ci.is_some_and(is_true) {
-            // A CI machine's root owns nothing that outlives the job; a user
-            // on one is somebody's own runner.
+            // Root on a CI machine means that the machine is discarded after the job. Another
+            // user may be on a self-hosted runner.
             Self::Granted { by: "CI" }
         } else {
-            ask.map_or(Self::NonInteractive, Self::Prompt)
+            prompt.map_or(Self::NonInteractive, Self::Prompt)
         }
     }
 
-    /// Obtains consent to `proposal`.
+    /// Obtains consent to the change.
     ///
     /// # Errors
-    /// [`ConsentError`] with the commands to run by hand.
-    pub fn obtain(&self, proposal: &ProposedChange) -> Result<(), ConsentError> {
+    /// Returns [`ConsentError`] if there is no consent. Its suggestions contain the commands to
+    /// run by hand.
+    pub fn obtain(&self, change: &ProposedChange) -> Result<(), ConsentError> {
         match self {
             Self::Granted { .. } => Ok(()),
-            Self::Prompt(ask) if ask(proposal) => Ok(()),
-            Self::Prompt(_) => Err(ConsentError::Declined(proposal.clone())),
-            Self::NonInteractive => Err(ConsentError::Missing(proposal.clone())),
+            Self::Prompt(prompt) if prompt(change) => Ok(()),
+            Self::Prompt(_) => Err(ConsentError::Declined(change.clone())),
+            Self::NonInteractive => Err(ConsentError::Missing(change.clone())),
             Self::Refused { by } => Err(ConsentError::Refused {
-                change: proposal.clone(),
+                change: change.clone(),
                 by,
             }),
         }
     }
 
-    /// Whether a person is there, who could also type a password.
+    /// Returns whether a terminal is available, on which the user can also type a password.
     #[must_use]
     pub const fn is_interactive(&self) -> bool {
         matches!(self, Self::Prompt(_))
@@ -166,7 +160,7 @@ fn is_true(value: &OsStr) -> bool {
 mod tests {
     use super::*;
 
-    fn proposal() -> ProposedChange {
+    fn sample_change() -> ProposedChange {
         ProposedChange {
             summary: "install docker.io".into(),
             commands: vec!["sudo apt-get install -y docker.io".into()],
@@ -179,24 +173,24 @@ mod tests {
     }
 
     #[test]
-    fn consent_is_given_by_flag_by_variable_and_in_ci_to_root_alone() {
-        assert_eq!(decide(true, None, None, false), "Given(--yes)");
+    fn consent_is_granted_by_flag_by_variable_and_to_root_in_ci() {
+        assert_eq!(decide(true, None, None, false), "Granted(--yes)");
         assert_eq!(
             decide(false, Some("1"), None, false),
-            "Given(DM_ASSUME_YES)"
+            "Granted(DM_ASSUME_YES)"
         );
-        assert_eq!(decide(false, Some("0"), None, true), "Missing");
-        assert_eq!(decide(false, None, Some("true"), true), "Given(CI)");
-        assert_eq!(decide(false, None, Some("true"), false), "Missing");
-        assert_eq!(decide(false, None, None, true), "Missing");
+        assert_eq!(decide(false, Some("0"), None, true), "NonInteractive");
+        assert_eq!(decide(false, None, Some("true"), true), "Granted(CI)");
+        assert_eq!(decide(false, None, Some("true"), false), "NonInteractive");
+        assert_eq!(decide(false, None, None, true), "NonInteractive");
     }
 
     #[test]
-    fn a_person_is_asked_and_obeyed() {
-        let asked =
+    fn obtain_follows_the_answer_of_the_prompt() {
+        let consent =
             |answer| Consent::decide(false, None, None, false, Some(Box::new(move |_| answer)));
-        assert!(asked(true).obtain(&proposal()).is_ok());
-        let declined = asked(false).obtain(&proposal()).unwrap_err();
+        assert!(consent(true).obtain(&sample_change()).is_ok());
+        let declined = consent(false).obtain(&sample_change()).unwrap_err();
         assert_eq!(
             declined.to_string(),
             "could not install docker.io: you declined"
@@ -204,11 +198,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_beforehand_is_not_offered() {
+    fn refused_consent_does_not_suggest_to_consent() {
         let consent = Consent::Refused {
             by: "engine.install",
         };
-        let error = consent.obtain(&proposal()).unwrap_err();
+        let error = consent.obtain(&sample_change()).unwrap_err();
         assert_eq!(
             error.to_string(),
             "could not install docker.io: engine.install forbids it"
@@ -220,8 +214,10 @@ mod tests {
     }
 
     #[test]
-    fn without_anybody_to_ask_the_exact_command_is_told() {
-        let error = Consent::NonInteractive.obtain(&proposal()).unwrap_err();
+    fn missing_consent_suggests_the_exact_command() {
+        let error = Consent::NonInteractive
+            .obtain(&sample_change())
+            .unwrap_err();
         insta::assert_snapshot!(format!("{error}\n{}", error.suggestions().join("\n")), @r"
         could not install docker.io: your consent is required
         run it yourself: sudo apt-get install -y docker.io

@@ -1,5 +1,5 @@
-//! The machine that `dm` runs on: facts about it, and the few changes to it
-//! that `dm` makes with consent.
+//! The machine on which `dm` runs: its state, and the few changes that `dm` makes with the
+//! user's consent.
 
 pub mod background_process;
 pub mod browser;
@@ -23,7 +23,7 @@ pub mod state;
 
 pub use consent::{Consent, ConsentError, ProposedChange};
 
-/// True on a machine of continuous integration, as the customary variable says.
+/// Returns whether the conventional variable `CI` marks a continuous-integration machine.
 #[must_use]
 pub fn is_ci() -> bool {
     std::env::var_os("CI")

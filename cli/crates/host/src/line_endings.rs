@@ -1,7 +1,7 @@
-//! Line ends of files from a checkout that has others.
+//! Line endings of files from a checkout with CRLF.
 
-/// The text with line feeds alone, as containers read it: for a shell a carriage return
-/// is part of a word, and for slapadd part of the empty line that ends an entry.
+/// Returns the text with LF line endings, which programs in containers require: for a shell a
+/// carriage return is part of a word, and for slapadd part of the empty line that ends an entry.
 #[must_use]
 pub fn to_unix_line_endings(text: &[u8]) -> Vec<u8> {
     let mut lines = Vec::with_capacity(text.len());
@@ -19,7 +19,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_line_ends_change() {
+    fn to_unix_line_endings_changes_only_crlf() {
         let text = b"dn: a\r\n\r\ndn: b\n\n\rx\r";
         assert_eq!(to_unix_line_endings(text), b"dn: a\n\ndn: b\n\n\rx\r");
     }

@@ -1,4 +1,4 @@
-//! File locks that end with their process: a `kill -9` leaves none behind.
+//! File locks that end with their process, even after `kill -9`.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -16,25 +16,25 @@ use tokio_util::sync::CancellationToken;
 
 use super::process_location::ProcessLocation;
 
-/// How often a busy lock is tried again.
+/// The interval between attempts to take a busy lock.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Who holds a lock, in the holder's own words.
+/// The holder of a lock, as the holder wrote it into the lock file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LockHolder {
-    /// Where the process runs.
+    /// The host and container of the process.
     #[serde(flatten)]
     pub location: ProcessLocation,
-    /// Process id, as the place numbers its processes.
+    /// The process id in the PID namespace of that location.
     pub pid: u32,
-    /// What it is doing, e.g. `dm up`.
+    /// The command, e.g. `dm up`.
     pub command: String,
-    /// When it took the lock, RFC 3339 in UTC.
+    /// The time at which the process took the lock, RFC 3339 in UTC.
     pub since: String,
 }
 
 impl LockHolder {
-    /// This process, doing `command`, from now on.
+    /// Returns the current process as holder since now, running `command`.
     #[must_use]
     pub fn current_process(command: &str) -> Self {
         Self {
@@ -45,7 +45,7 @@ impl LockHolder {
         }
     }
 
-    /// How a user at `here` ends the holder.
+    /// Returns how a user at `current_location` can end the holder.
     fn release_advice(&self, current_location: &ProcessLocation) -> String {
         let ProcessLocation {
             host, container, ..
@@ -87,29 +87,29 @@ impl std::fmt::Display for LockHolder {
     }
 }
 
-/// Why a lock was not taken.
+/// An error of taking a lock.
 #[derive(Debug, Error)]
 pub enum LockError {
-    /// Somebody else held it for longer than the caller would wait.
+    /// Another process held the lock for longer than the timeout.
     #[error("could not lock {name}: {} holds the lock", describe_holder(.holder.as_deref()))]
     Busy {
-        /// What is locked, e.g. `instance default`.
+        /// The name of the lock, e.g. `instance default`.
         name: String,
-        /// Who holds it, where that could be read.
+        /// The holder, if the lock file was readable.
         holder: Option<Box<LockHolder>>,
     },
-    /// The caller gave up waiting because it was interrupted.
+    /// The wait was interrupted.
     #[error("interrupted while waiting for {name}")]
     Interrupted {
-        /// What is locked.
+        /// The name of the lock.
         name: String,
     },
-    /// The lock file could not be used at all.
+    /// The lock file could not be opened or locked.
     #[error("could not lock {}", path.display())]
     Io {
         /// The lock file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
@@ -151,8 +151,8 @@ impl UserError for LockError {
     }
 }
 
-/// A lock that is held. It ends when this is dropped or the process ends, and with the last
-/// program that [`Guard::stdin`] lent it to.
+/// A held lock. It ends when this guard is dropped or the process ends, and with the last
+/// program that inherited it through [`LockGuard::inheritable_stdin`].
 #[derive(Debug)]
 pub struct LockGuard {
     file: File,
@@ -167,11 +167,11 @@ impl LockGuard {
         }
     }
 
-    /// Standard input for a program that is to keep the lock while it lives, so that one that
-    /// outlives a killed `dm` is waited for, not raced. It reads as empty.
+    /// Returns an empty standard input for a program that keeps the lock while it runs. If the
+    /// program outlives a killed `dm`, the next command waits for it.
     ///
     /// # Errors
-    /// The process has too many open files.
+    /// If the process has too many open files.
     pub fn inheritable_stdin(&self) -> std::io::Result<Stdio> {
         let file = self.file.try_clone()?;
         self.is_inherited.store(true, Ordering::Relaxed);
@@ -181,18 +181,18 @@ impl LockGuard {
 
 impl Drop for LockGuard {
     fn drop(&mut self) {
-        // The file stays: removing it would let two processes lock two files
-        // of the same name.
+        // The file is not removed: otherwise two processes could lock two files of the same
+        // name.
         let _ = self.file.set_len(0);
-        // Closing it unlocks just as well, but for what a program that is being started has
-        // of it. Unlocking would take it from the programs that it was lent to.
+        // Closing the file unlocks it as well, except while a program that is being started has
+        // a copy. Unlocking would take the lock from the programs that inherited it.
         if !*self.is_inherited.get_mut() {
             let _ = self.file.unlock();
         }
     }
 }
 
-/// One lock file, under which one process at a time works.
+/// A lock file, which one process at a time can lock.
 #[derive(Debug, Clone)]
 pub struct FileLock {
     name: String,
@@ -200,8 +200,8 @@ pub struct FileLock {
 }
 
 impl FileLock {
-    /// The lock `name` (what a person is told) in the file `path`, which is
-    /// made when it is first taken. Its directory must exist.
+    /// Creates a lock with a display name and a path. The file is created when the lock is first
+    /// taken. Its directory must exist.
     #[must_use]
     pub fn new(name: impl Into<String>, path: impl Into<PathBuf>) -> Self {
         Self {
@@ -210,7 +210,7 @@ impl FileLock {
         }
     }
 
-    /// The lock file.
+    /// Returns the path of the lock file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -223,10 +223,10 @@ impl FileLock {
         }
     }
 
-    /// Takes the lock if it is free now; `None` if somebody holds it.
+    /// Takes the lock if it is free. Returns `None` if another process holds it.
     ///
     /// # Errors
-    /// [`LockError::Io`] when the file can't be opened or locked.
+    /// Returns [`LockError::Io`] if the file cannot be opened or locked.
     pub fn try_lock(&self, holder: &LockHolder) -> Result<Option<LockGuard>, LockError> {
         let mut file = OpenOptions::new()
             .read(true)
@@ -245,15 +245,14 @@ impl FileLock {
             .set_len(0)
             .and_then(|()| file.seek(SeekFrom::Start(0)))
             .and_then(|_| file.write_all(&text));
-        // The name of the holder is a courtesy: a full disk must not keep
-        // somebody from `dm down`.
+        // The holder is for display only: a full disk must not prevent `dm down`.
         if let Err(error) = written {
             tracing::debug!(%error, "could not record the holder of {}", self.name);
         }
         Ok(Some(LockGuard::new(file)))
     }
 
-    /// Who holds the lock, as far as the file tells.
+    /// Returns the holder of the lock, if the file names it.
     #[must_use]
     pub(crate) fn read_holder(&self) -> Option<LockHolder> {
         let mut text = String::new();
@@ -264,12 +263,12 @@ impl FileLock {
         serde_json::from_str(&text).ok()
     }
 
-    /// Takes the lock, waiting up to `patience`. `on_wait` is called once, if
-    /// it has to wait at all, with who holds it.
+    /// Takes the lock, waiting up to `timeout`. If it has to wait, it calls `on_wait` once with
+    /// the holder.
     ///
     /// # Errors
-    /// [`LockError::Busy`] after `patience`, [`LockError::Interrupted`] when
-    /// `cancel` fires, [`LockError::Io`] when the file can't be used.
+    /// Returns [`LockError::Busy`] after `timeout`, [`LockError::Interrupted`] if `cancel` is
+    /// cancelled, and [`LockError::Io`] if the file cannot be used.
     pub async fn lock(
         &self,
         command: &str,
@@ -277,20 +276,20 @@ impl FileLock {
         cancel: &CancellationToken,
         on_wait: impl FnOnce(Option<LockHolder>),
     ) -> Result<LockGuard, LockError> {
-        let begun = Instant::now();
+        let started = Instant::now();
         let mut on_wait = Some(on_wait);
         loop {
             if let Some(guard) = self.try_lock(&LockHolder::current_process(command))? {
                 return Ok(guard);
             }
-            if begun.elapsed() >= timeout {
+            if started.elapsed() >= timeout {
                 return Err(LockError::Busy {
                     name: self.name.clone(),
                     holder: self.read_holder().map(Box::new),
                 });
             }
-            if let Some(tell) = on_wait.take() {
-                tell(self.read_holder());
+            if let Some(report) = on_wait.take() {
+                report(self.read_holder());
             }
             tokio::select! {
                 () = tokio::time::sleep(POLL_INTERVAL) => {}
@@ -301,11 +300,11 @@ impl FileLock {
         }
     }
 
-    /// As [`FileLock::lock`] for short critical sections in blocking code: no
-    /// message and no cancelling.
+    /// Takes the lock like [`FileLock::lock`], for short critical sections in blocking code:
+    /// without a message, a timeout and cancellation.
     ///
     /// # Errors
-    /// [`LockError::Io`] when the file can't be opened or locked.
+    /// Returns [`LockError::Io`] if the file cannot be opened or locked.
     pub(crate) fn lock_blocking(&self) -> Result<LockGuard, LockError> {
         let file = OpenOptions::new()
             .read(true)
@@ -323,15 +322,15 @@ impl FileLock {
 mod tests {
     use super::*;
 
-    fn scratch() -> (tempfile::TempDir, FileLock) {
+    fn test_lock() -> (tempfile::TempDir, FileLock) {
         let dir = tempfile::tempdir().unwrap();
         let lock = FileLock::new("instance default", dir.path().join("x.lock"));
         (dir, lock)
     }
 
     #[test]
-    fn a_second_taker_learns_who_holds_it() {
-        let (_dir, lock) = scratch();
+    fn read_holder_returns_the_holder_of_a_held_lock() {
+        let (_dir, lock) = test_lock();
         let holder = LockHolder::current_process("dm up");
         let guard = lock.try_lock(&holder).unwrap().unwrap();
         assert!(
@@ -350,78 +349,78 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_it_was_lent_to_keeps_it() {
-        let (_dir, lock) = scratch();
-        let this = LockHolder::current_process("dm up");
-        let guard = lock.try_lock(&this).unwrap().unwrap();
+    fn program_that_inherits_the_lock_keeps_it() {
+        let (_dir, lock) = test_lock();
+        let holder = LockHolder::current_process("dm up");
+        let guard = lock.try_lock(&holder).unwrap().unwrap();
         let mut program = std::process::Command::new("sleep")
             .arg("60")
             .stdin(guard.inheritable_stdin().unwrap())
             .spawn()
             .unwrap();
         drop(guard);
-        assert!(lock.try_lock(&this).unwrap().is_none());
+        assert!(lock.try_lock(&holder).unwrap().is_none());
         program.kill().unwrap();
         program.wait().unwrap();
-        assert!(lock.try_lock(&this).unwrap().is_some());
+        assert!(lock.try_lock(&holder).unwrap().is_some());
     }
 
     #[test]
-    fn the_advice_fits_the_place_of_the_holder() {
-        let place = |host: &str, container: Option<&str>, processes| ProcessLocation {
+    fn release_advice_depends_on_the_location_of_the_holder() {
+        let location = |host: &str, container: Option<&str>, pid_namespace| ProcessLocation {
             host: host.to_owned(),
             container: container.map(str::to_owned),
-            processes: Some(processes),
+            pid_namespace: Some(pid_namespace),
         };
-        let here = place("pc", None, 1);
-        let holder = |place: ProcessLocation| LockHolder {
-            location: place,
+        let current = location("pc", None, 1);
+        let holder = |location: ProcessLocation| LockHolder {
+            location,
             pid: 1,
             command: "dm backup schedule".to_owned(),
             since: "2026-11-28T12:00:00Z".to_owned(),
         };
-        let advice = |place: ProcessLocation| holder(place).release_advice(&here);
-        assert!(advice(here.clone()).ends_with("stop it: kill 1"));
+        let advice = |location: ProcessLocation| holder(location).release_advice(&current);
+        assert!(advice(current.clone()).ends_with("stop it: kill 1"));
         // Process 1 of a container is not process 1 of this machine.
-        let inside = place("pc", Some("0123456789ab"), 2);
-        assert!(advice(inside.clone()).ends_with("docker stop 0123456789ab"));
-        assert!(!advice(place("pc", None, 2)).contains("kill"));
-        assert!(advice(place("other", None, 1)).ends_with("stop it on other: kill 1"));
+        let in_container = location("pc", Some("0123456789ab"), 2);
+        assert!(advice(in_container.clone()).ends_with("docker stop 0123456789ab"));
+        assert!(!advice(location("pc", None, 2)).contains("kill"));
+        assert!(advice(location("other", None, 1)).ends_with("stop it on other: kill 1"));
         assert_eq!(
-            holder(inside).to_string(),
+            holder(in_container).to_string(),
             "`dm backup schedule` (pid 1 in container 0123456789ab on pc, \
              since 2026-11-28T12:00:00Z)"
         );
     }
 
     #[tokio::test]
-    async fn waiting_ends_when_the_holder_lets_go() {
-        let (_dir, lock) = scratch();
+    async fn lock_is_taken_when_the_holder_releases_it() {
+        let (_dir, lock) = test_lock();
         let cancel = CancellationToken::new();
         let guard = lock
             .try_lock(&LockHolder::current_process("dm up"))
             .unwrap();
         let held = std::sync::Mutex::new(guard);
-        let mut told = None;
-        let taken = lock
+        let mut reported = None;
+        let result = lock
             .lock("dm down", Duration::from_secs(60), &cancel, |holder| {
-                told = holder;
+                reported = holder;
                 *held.lock().unwrap() = None;
             })
             .await;
-        assert!(taken.is_ok());
-        assert_eq!(told.unwrap().command, "dm up");
+        assert!(result.is_ok());
+        assert_eq!(reported.unwrap().command, "dm up");
     }
 
     #[tokio::test]
-    async fn waiting_ends_at_the_deadline_and_at_an_interrupt() {
-        let (_dir, lock) = scratch();
+    async fn lock_fails_after_the_timeout_and_on_cancellation() {
+        let (_dir, lock) = test_lock();
         let _guard = lock
             .try_lock(&LockHolder::current_process("dm up"))
             .unwrap();
         let cancel = CancellationToken::new();
-        let late = lock.lock("dm down", Duration::ZERO, &cancel, |_| {}).await;
-        let error = late.unwrap_err();
+        let result = lock.lock("dm down", Duration::ZERO, &cancel, |_| {}).await;
+        let error = result.unwrap_err();
         assert!(
             error
                 .to_string()
@@ -429,16 +428,16 @@ mod tests {
         );
         assert_eq!(error.suggestions().len(), 1);
         cancel.cancel();
-        let stopped = lock
+        let interrupted = lock
             .lock("dm down", Duration::from_secs(60), &cancel, |_| {})
             .await;
-        assert!(matches!(stopped, Err(LockError::Interrupted { .. })));
+        assert!(matches!(interrupted, Err(LockError::Interrupted { .. })));
     }
 
     #[test]
-    fn killing_the_holder_frees_the_lock() {
-        let (_dir, lock) = scratch();
-        // `flock` holds the same kind of lock as we do, from outside.
+    fn lock_is_free_after_its_holder_is_killed() {
+        let (_dir, lock) = test_lock();
+        // `flock` takes the same kind of lock in another process.
         let child = std::process::Command::new("flock")
             .arg(lock.path())
             .args(["-c", "echo held; exec sleep 600"])
@@ -458,8 +457,8 @@ mod tests {
                 .is_none()
         );
         // The shell was replaced by `sleep`, which inherited the lock.
-        let sleeper = crate::process::child_pids(child.id());
-        for pid in sleeper.iter().chain([&child.id()]) {
+        let children = crate::process::child_pids(child.id());
+        for pid in children.iter().chain([&child.id()]) {
             let raw = i32::try_from(*pid).unwrap();
             let pid = rustix::process::Pid::from_raw(raw).unwrap();
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);

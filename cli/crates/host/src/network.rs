@@ -1,26 +1,25 @@
-//! Networks of this machine: its routes, and address ranges that are still
-//! free for containers.
+//! The machine's networks: its routes, and free address ranges for containers.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-/// One IPv4 route.
+/// An IPv4 route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IpRoute {
     /// The interface.
     pub interface: String,
-    /// The networks that it leads to; `0.0.0.0/0` is the default route.
+    /// The destination network. `0.0.0.0/0` is the default route.
     pub destination: Ipv4Net,
-    /// The next hop, where there is one.
+    /// The next hop, if any.
     pub gateway: Option<Ipv4Addr>,
 }
 
-/// All IPv4 routes of the main table.
+/// Returns all IPv4 routes of the main table.
 ///
 /// # Errors
-/// What the system said when it was asked.
+/// If the routing table cannot be read.
 #[cfg(target_os = "linux")]
 pub fn routes() -> std::io::Result<Vec<IpRoute>> {
     let entries = procfs::net::route().map_err(std::io::Error::other)?;
@@ -36,16 +35,16 @@ pub fn routes() -> std::io::Result<Vec<IpRoute>> {
         .collect())
 }
 
-/// All IPv4 routes: known on Linux only, where `dm` starts engines itself.
+/// Returns all IPv4 routes. Supported on Linux only, where `dm` starts engines itself.
 ///
 /// # Errors
-/// Always: unsupported here.
+/// Always returns [`std::io::ErrorKind::Unsupported`].
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn routes() -> std::io::Result<Vec<IpRoute>> {
     Err(std::io::ErrorKind::Unsupported.into())
 }
 
-/// The default routes among `routes`.
+/// Returns the default routes among `routes`.
 #[must_use]
 pub fn default_routes(routes: &[IpRoute]) -> Vec<IpRoute> {
     routes
@@ -55,7 +54,7 @@ pub fn default_routes(routes: &[IpRoute]) -> Vec<IpRoute> {
         .collect()
 }
 
-/// The largest packet, in bytes, that the uplink takes; `None` without one.
+/// Returns the MTU of the uplink in bytes, or `None` if there is no uplink.
 #[must_use]
 pub fn uplink_mtu(routes: &[IpRoute]) -> Option<u32> {
     default_routes(routes)
@@ -67,17 +66,17 @@ pub fn uplink_mtu(routes: &[IpRoute]) -> Option<u32> {
         .min()
 }
 
-/// Address ranges for an engine's networks.
+/// The address ranges of an engine's networks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddressRanges {
-    /// The default bridge's address and network.
+    /// The address and network of the default bridge.
     pub bridge: Ipv4Net,
-    /// Where further networks are cut from, 256 of /24 each.
+    /// The pool of further networks: 256 networks of /24.
     pub pool: Ipv4Net,
 }
 
-/// Where a free range is looked for, in this order: what engines use
-/// customarily first, then the rest of the private ranges.
+/// Returns the networks in the order in which they are tried: first the usual networks of
+/// engines, then the other private ranges.
 fn candidate_networks() -> impl Iterator<Item = Ipv4Net> {
     let block = |a, b| Ipv4Net::new_assert(Ipv4Addr::new(a, b, 0, 0), 16);
     (17..=31)
@@ -86,9 +85,9 @@ fn candidate_networks() -> impl Iterator<Item = Ipv4Net> {
         .chain([block(192, 168), block(172, 16)])
 }
 
-/// Chooses ranges that collide with nothing in `routes` and hold none of
-/// `resolvers`; routes by the interface `own` (a bridge that the engine would
-/// take over) don't count. `None` if no private range is free.
+/// Returns ranges that overlap no route and contain no resolver. Routes of the interface
+/// `own_bridge`, which the engine takes over, are ignored. Returns `None` if no private range is
+/// free.
 #[must_use]
 pub fn find_free_ranges(
     routes: &[IpRoute],
@@ -96,7 +95,7 @@ pub fn find_free_ranges(
     own_bridge: &str,
 ) -> Option<AddressRanges> {
     let is_free = |block: &Ipv4Net| {
-        let crossed = routes
+        let overlaps_route = routes
             .iter()
             .filter(|route| route.destination.prefix_len() > 0 && route.interface != own_bridge)
             .any(|route| networks_overlap(&route.destination, block));
@@ -107,7 +106,7 @@ pub fn find_free_ranges(
         let hides_resolver = resolvers
             .iter()
             .any(|resolver| matches!(resolver, IpAddr::V4(address) if block.contains(address)));
-        !crossed && !hides_gateway && !hides_resolver
+        !overlaps_route && !hides_gateway && !hides_resolver
     };
     let mut free = candidate_networks().filter(is_free);
     let first = free.next()?;
@@ -117,11 +116,11 @@ pub fn find_free_ranges(
     Some(AddressRanges { bridge, pool })
 }
 
-fn networks_overlap(one: &Ipv4Net, other: &Ipv4Net) -> bool {
-    one.contains(&other.network()) || other.contains(&one.network())
+fn networks_overlap(a: &Ipv4Net, b: &Ipv4Net) -> bool {
+    a.contains(&b.network()) || b.contains(&a.network())
 }
 
-/// The name servers that a `resolv.conf` lists.
+/// Returns the name servers in a `resolv.conf`.
 #[must_use]
 pub fn parse_nameservers(resolv_conf: &str) -> Vec<IpAddr> {
     resolv_conf
@@ -133,8 +132,7 @@ pub fn parse_nameservers(resolv_conf: &str) -> Vec<IpAddr> {
         .collect()
 }
 
-/// Where the local resolvers that hide behind a loopback address write the real
-/// name servers down.
+/// The files in which local resolvers on a loopback address record the upstream name servers.
 const UPSTREAM_RESOLV_CONFS: [&str; 4] = [
     "/run/systemd/resolve/resolv.conf",
     "/run/NetworkManager/no-stub-resolv.conf",
@@ -142,13 +140,12 @@ const UPSTREAM_RESOLV_CONFS: [&str; 4] = [
     "/run/dnsmasq/resolv.conf",
 ];
 
-/// Which name servers containers must be told of explicitly: none where the
-/// machine's own are reachable from a container, else the real ones behind the
-/// local resolver. `Err` where it's on loopback and nothing tells what is
-/// behind it, so that the engine falls back to public name servers.
+/// Returns the name servers that containers need explicitly: none if the machine's name servers
+/// are reachable from a container, otherwise the upstream servers of the local resolver.
 ///
 /// # Errors
-/// The loopback servers that containers can't reach.
+/// Returns the loopback servers, which containers cannot reach, if their upstream servers are
+/// unknown. The engine then uses public name servers.
 pub fn container_resolvers() -> Result<Vec<IpAddr>, Vec<IpAddr>> {
     let read = |path: &str| std::fs::read_to_string(path).ok();
     select_resolvers(
@@ -167,14 +164,14 @@ fn select_resolvers(
         servers
     };
     let main = main.unwrap_or_default();
-    let listed = parse_nameservers(&main);
-    if listed.is_empty() || !usable(&main).is_empty() {
+    let configured = parse_nameservers(&main);
+    if configured.is_empty() || !usable(&main).is_empty() {
         return Ok(Vec::new());
     }
     upstream
         .map(|text| usable(&text))
         .find(|servers| !servers.is_empty())
-        .ok_or(listed)
+        .ok_or(configured)
 }
 
 #[cfg(test)]
@@ -192,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_with_nothing_special_gets_the_customary_ranges() {
+    fn find_free_ranges_prefers_the_usual_ranges_of_engines() {
         let routes = [route("eth0", "0.0.0.0/0"), route("eth0", "192.0.2.0/24")];
         let ranges = find_free_ranges(&routes, &[], "docker0").unwrap();
         assert_eq!(ranges.bridge.to_string(), "172.17.0.1/24");
@@ -200,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_use_is_gone_round_and_the_own_bridge_is_not_in_use() {
+    fn find_free_ranges_avoids_used_ranges_except_the_own_bridge() {
         let routes = [
             route("docker0", "172.17.0.0/24"),
             route("br-1", "172.18.5.0/24"),
@@ -215,13 +212,13 @@ mod tests {
     }
 
     #[test]
-    fn a_full_machine_has_no_free_range() {
+    fn find_free_ranges_is_none_if_all_private_ranges_are_used() {
         let all = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"].map(|net| route("vpn", net));
         assert_eq!(find_free_ranges(&all, &[], "docker0"), None);
     }
 
     #[test]
-    fn resolvers_on_loopback_are_looked_behind() {
+    fn select_resolvers_replaces_loopback_by_upstream_servers() {
         let main = |text: &str| Some(text.to_owned());
         let stub = "# x\nnameserver 127.0.0.53\noptions edns0\n";
         assert_eq!(
@@ -229,9 +226,9 @@ mod tests {
             Ok(vec![])
         );
         assert_eq!(select_resolvers(None, std::iter::empty()), Ok(vec![]));
-        let behind = ["nameserver 127.0.0.1", "nameserver 192.0.2.9"].map(String::from);
+        let upstream = ["nameserver 127.0.0.1", "nameserver 192.0.2.9"].map(String::from);
         assert_eq!(
-            select_resolvers(main(stub), behind.into_iter()),
+            select_resolvers(main(stub), upstream.into_iter()),
             Ok(vec!["192.0.2.9".parse().unwrap()])
         );
         assert_eq!(
@@ -242,7 +239,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn this_machines_routes_can_be_read() {
+    fn routes_of_this_machine_are_readable() {
         let routes = routes().unwrap();
         if !default_routes(&routes).is_empty() {
             assert!(uplink_mtu(&routes).unwrap() >= 576);
@@ -250,13 +247,13 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is routed, what is chosen crosses none of it, nor itself.
+        /// For any routes, the chosen ranges overlap neither a route nor each other.
         #[test]
-        fn chosen_ranges_never_overlap(nets in prop::collection::vec((any::<u32>(), 8_u8..=32), 0..40)) {
+        fn find_free_ranges_never_overlaps_a_route(nets in prop::collection::vec((any::<u32>(), 8_u8..=32), 0..40)) {
             let routes: Vec<_> = nets
                 .into_iter()
                 .map(|(address, prefix)| {
-                    // Half of them inside the private ranges, where it matters.
+                    // Most of them are in the private ranges, from which ranges are chosen.
                     let address = match address % 4 {
                         0 => Ipv4Addr::from(address),
                         1 => Ipv4Addr::from(address & 0x00ff_ffff | 0x0a00_0000),

@@ -1,29 +1,29 @@
-//! What a path leads to that something is to be written to.
+//! The kind of file to which output is written.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 
-/// The names of this process's standard output.
+/// The paths of the current process's standard output.
 const STDOUT_PATHS: [&str; 3] = ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"];
 
-/// What a path leads to.
+/// The kind of file at an output path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutputTarget {
-    /// The standard output, by its name.
+    /// The standard output, by one of its paths.
     Stdout,
-    /// A pipe or a character device: it is written to as it is.
+    /// A pipe or a character device, which is written to directly.
     Stream,
-    /// A regular file, or none yet.
+    /// A regular file, or a path that does not exist yet.
     File,
 }
 
 impl OutputTarget {
-    /// What a path leads to.
+    /// Determines the kind of file at a path.
     ///
     /// # Errors
-    /// Nothing that can be written to, e.g. a folder, or it can't be seen.
+    /// If the path cannot be inspected or is not writable, e.g. a directory.
     pub fn from_path(path: &Path) -> io::Result<Self> {
         if STDOUT_PATHS.iter().any(|name| path == Path::new(name)) {
             return Ok(Self::Stdout);
@@ -45,11 +45,12 @@ impl OutputTarget {
     }
 }
 
-/// Refuses what is no regular file: a file that is put in its place, whole or not at all,
-/// would do away with the pipe or the device.
+/// Checks that a path is a regular file or does not exist. Replacing a pipe or a device
+/// atomically by a file would remove it.
 ///
 /// # Errors
-/// Something that is no regular file has this name.
+/// Returns [`io::ErrorKind::InvalidInput`] if the path is a pipe or a device, and the errors of
+/// [`OutputTarget::from_path`].
 pub fn require_regular_file(path: &Path) -> io::Result<()> {
     match OutputTarget::from_path(path)? {
         OutputTarget::File => Ok(()),
@@ -59,8 +60,8 @@ pub fn require_regular_file(path: &Path) -> io::Result<()> {
     }
 }
 
-fn not_a_file(what: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, what)
+fn not_a_file(message: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, message)
 }
 
 #[cfg(test)]
@@ -68,9 +69,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn streams_are_no_files() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("file");
+    fn output_target_distinguishes_files_and_streams() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
         assert_eq!(OutputTarget::from_path(&file).unwrap(), OutputTarget::File);
         fs::write(&file, "x").unwrap();
         assert_eq!(OutputTarget::from_path(&file).unwrap(), OutputTarget::File);
@@ -85,12 +86,12 @@ mod tests {
                 target,
                 "{name}"
             );
-            let refused = require_regular_file(Path::new(name)).unwrap_err();
-            assert!(refused.to_string().contains("regular file"), "{refused}");
+            let error = require_regular_file(Path::new(name)).unwrap_err();
+            assert!(error.to_string().contains("regular file"), "{error}");
         }
-        let refused = OutputTarget::from_path(folder.path()).unwrap_err();
-        assert_eq!(refused.kind(), io::ErrorKind::IsADirectory);
-        let socket = folder.path().join("socket");
+        let error = OutputTarget::from_path(directory.path()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::IsADirectory);
+        let socket = directory.path().join("socket");
         let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
         assert!(OutputTarget::from_path(&socket).is_err());
     }

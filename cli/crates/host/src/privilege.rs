@@ -1,4 +1,4 @@
-//! Running commands as root: directly, or through `sudo`.
+//! Commands that run as root, directly or through `sudo`.
 
 use std::process::Stdio;
 
@@ -6,19 +6,19 @@ use tokio::process::Command;
 
 use super::process::find_program;
 
-/// By what right a command that needs root is run.
+/// The way to run a command as root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Privilege {
-    /// We are root.
+    /// The process runs as root.
     Root,
     /// Through `sudo`.
     Sudo,
-    /// We are not, and there is no `sudo`.
+    /// The process does not run as root, and there is no `sudo`.
     None,
 }
 
 impl Privilege {
-    /// What this process has.
+    /// Detects the privilege of the current process.
     #[must_use]
     pub fn current() -> Self {
         if rustix::process::geteuid().is_root() {
@@ -30,7 +30,7 @@ impl Privilege {
         }
     }
 
-    /// `command` as a person would have to type it.
+    /// Returns the command as the user has to type it.
     #[must_use]
     pub fn format_command(self, command: &str) -> String {
         match self {
@@ -40,10 +40,10 @@ impl Privilege {
         }
     }
 
-    /// Makes sure that root commands can run from here on without asking for a
-    /// password in the middle: where a person is there, `sudo` asks now.
+    /// Prepares for running commands as root: if `interactive` is set, `sudo` asks for the
+    /// password now, so that it does not ask later.
     ///
-    /// False where it can't be had.
+    /// Returns whether commands can run as root.
     pub async fn acquire(self, interactive: bool) -> bool {
         match self {
             Self::Root => true,
@@ -63,9 +63,9 @@ impl Privilege {
         }
     }
 
-    /// The command that runs `program` as root with these variables set, in a
-    /// process group of its own: a Ctrl-C that ends `dm` must not end a package
-    /// manager half way. Call [`Privilege::acquire`] first.
+    /// Returns a command that runs `program` as root with these variables, in its own process
+    /// group: a Ctrl-C that ends `dm` must not kill a package manager in the middle. Call
+    /// [`Privilege::acquire`] first.
     #[must_use]
     pub fn command(self, program: &str, variables: &[(&str, &str)]) -> Command {
         let mut command = match self {
@@ -75,8 +75,8 @@ impl Privilege {
                 command
             }
             Self::Sudo => {
-                // sudo clears the environment, so the variables travel as
-                // arguments of `env`.
+                // sudo clears the environment, so the variables are passed as arguments of
+                // `env`.
                 let mut command = Command::new("sudo");
                 command.args(["-n", "env"]);
                 for (name, value) in variables {
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_command_is_shown_as_this_user_would_type_it() {
+    fn format_command_adds_sudo_or_su() {
         assert_eq!(
             Privilege::Root.format_command("apt-get update"),
             "apt-get update"
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn sudo_is_given_the_variables_as_arguments() {
+    fn command_passes_variables_to_sudo_as_arguments() {
         let command = Privilege::Sudo.command("apt-get", &[("LC_ALL", "C")]);
         let arguments: Vec<_> = command.as_std().get_args().collect();
         assert_eq!(arguments, ["-n", "env", "LC_ALL=C", "apt-get"]);

@@ -1,15 +1,15 @@
-//! Processes of this machine: what they are, and ending exactly the one meant.
+//! Processes of this machine, and the termination of exactly one of them.
 
 use std::path::Path;
 
-/// The command line of a process, its arguments one by one; `None` if there is
-/// no such process or this system doesn't tell.
+/// Returns the arguments of a process's command line. Returns `None` if there is no such process
+/// or the system does not provide them.
 #[must_use]
 pub(crate) fn command_line(pid: u32) -> Option<Vec<String>> {
     let text = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let text = text.strip_suffix(&[0]).unwrap_or(&text);
     if text.is_empty() {
-        // A zombie or a kernel thread: it runs nothing.
+        // A zombie or a kernel thread runs no program.
         return None;
     }
     Some(
@@ -19,21 +19,21 @@ pub(crate) fn command_line(pid: u32) -> Option<Vec<String>> {
     )
 }
 
-/// Whether `pid` is a process that runs `program`. One that ended and whose
-/// parent hasn't noticed yet runs nothing.
+/// Returns whether `pid` is a process that runs `program`. A zombie runs no program.
 #[must_use]
 pub fn is_running(pid: u32, program: &str) -> bool {
     command_line(pid).is_some_and(|arguments| runs_program(&arguments, program))
 }
 
 fn runs_program(arguments: &[String], program: &str) -> bool {
-    let first = arguments.first().map(Path::new);
-    first
+    arguments
+        .first()
+        .map(Path::new)
         .and_then(Path::file_name)
         .is_some_and(|name| name == program)
 }
 
-/// Ids of all processes that can be seen.
+/// Returns the ids of all visible processes.
 fn all_pids() -> Vec<u32> {
     let Ok(entries) = std::fs::read_dir("/proc") else {
         return Vec::new();
@@ -43,7 +43,7 @@ fn all_pids() -> Vec<u32> {
         .collect()
 }
 
-/// The processes whose parent is `pid`.
+/// Returns the ids of the processes whose parent is `pid`.
 #[must_use]
 #[cfg(test)]
 pub(crate) fn child_pids(pid: u32) -> Vec<u32> {
@@ -56,55 +56,54 @@ pub(crate) fn child_pids(pid: u32) -> Vec<u32> {
 #[cfg(test)]
 fn parent_pid(pid: u32) -> Option<u32> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name stands in parentheses and may hold anything; the state and the
-    // parent follow the last closing one.
+    // The name is in parentheses and may contain any character. The state and the
+    // parent follow the last closing parenthesis.
     let (_, rest) = stat.rsplit_once(')')?;
     rest.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// A process that is told apart from all others by one of its arguments, so
-/// that a reused pid is never taken for it.
+/// A process that is identified by a unique argument, so that a reused pid is never mistaken
+/// for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaggedProcess {
-    /// Its process id when it was found.
+    /// The process id.
     pub pid: u32,
     tag: String,
 }
 
 impl TaggedProcess {
-    /// The process whose command line holds the argument `mark` and whose
-    /// program is called `program`.
+    /// Finds the process that runs `program` with the argument `tag`.
     #[must_use]
-    pub fn find(program: &str, mark: &str) -> Option<Self> {
+    pub fn find(program: &str, tag: &str) -> Option<Self> {
         all_pids().into_iter().find_map(|pid| {
             let arguments = command_line(pid)?;
-            (runs_program(&arguments, program) && arguments.iter().any(|argument| argument == mark))
+            (runs_program(&arguments, program) && arguments.iter().any(|argument| argument == tag))
                 .then(|| Self {
                     pid,
-                    tag: mark.to_owned(),
+                    tag: tag.to_owned(),
                 })
         })
     }
 
-    /// The process `pid`, which was just started with the argument `mark`.
+    /// Describes the process `pid`, which was just started with the argument `tag`.
     #[must_use]
-    pub fn new(pid: u32, mark: &str) -> Self {
+    pub fn new(pid: u32, tag: &str) -> Self {
         Self {
             pid,
-            tag: mark.to_owned(),
+            tag: tag.to_owned(),
         }
     }
 
-    /// Whether it still runs.
+    /// Returns whether the process still runs.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         command_line(self.pid).is_some_and(|arguments| arguments.contains(&self.tag))
     }
 
-    /// Sends SIGTERM. False if it was gone already.
+    /// Sends SIGTERM. Returns `false` if the process has already ended.
     ///
     /// # Errors
-    /// What the system said, e.g. that it belongs to somebody else.
+    /// If the signal cannot be sent, e.g. because the process belongs to another user.
     #[cfg(target_os = "linux")]
     pub fn terminate(&self) -> std::io::Result<bool> {
         use rustix::io::Errno;
@@ -117,7 +116,7 @@ impl TaggedProcess {
             Err(Errno::SRCH) => return Ok(false),
             Err(error) => return Err(error.into()),
         };
-        // Only now is the pid pinned, so only now does the mark prove anything.
+        // The pidfd pins the process, so only now is the check of the tag reliable.
         if !self.is_alive() {
             return Ok(false);
         }
@@ -128,18 +127,18 @@ impl TaggedProcess {
         }
     }
 
-    /// Sends SIGTERM. `dm` starts marked processes on Linux only.
+    /// Sends SIGTERM. `dm` starts tagged processes on Linux only.
     ///
     /// # Errors
-    /// Always: unsupported here.
+    /// Always returns [`std::io::ErrorKind::Unsupported`].
     #[cfg(not(target_os = "linux"))]
     pub(crate) fn terminate(&self) -> std::io::Result<bool> {
         Err(std::io::ErrorKind::Unsupported.into())
     }
 }
 
-/// The full path of a program, looked for on `PATH` and in the directories for
-/// system programs, which a user's `PATH` often lacks.
+/// Returns the full path of a program on `PATH` or in the directories of system programs, which
+/// a user's `PATH` often lacks.
 #[must_use]
 pub fn find_program(name: &str) -> Option<std::path::PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -152,7 +151,7 @@ pub fn find_program(name: &str) -> Option<std::path::PathBuf> {
 fn is_executable(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     path.metadata()
-        .is_ok_and(|facts| facts.is_file() && facts.permissions().mode() & 0o111 != 0)
+        .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
 }
 
 #[cfg(test)]
@@ -160,43 +159,43 @@ mod tests {
     use super::*;
 
     #[test]
-    fn programs_are_found_by_name() {
+    fn find_program_searches_the_path() {
         assert!(find_program("sh").is_some());
         assert_eq!(find_program("no-such-program-anywhere"), None);
     }
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_marked_process_is_found_and_ended_and_no_other() {
-        // `tail` ignores nothing and never ends by itself.
-        let mark = format!("/dev/null-{}", uuid::Uuid::new_v4());
+    fn terminate_ends_only_the_process_with_the_tag() {
+        // `tail` ignores no signal and does not end by itself.
+        let tag = format!("/dev/null-{}", uuid::Uuid::new_v4());
         let mut child = std::process::Command::new("tail")
-            .args(["-f", "/dev/null", "--retry", &mark])
+            .args(["-f", "/dev/null", "--retry", &tag])
             .stderr(std::process::Stdio::null())
             .spawn()
             .unwrap();
-        let found = (0..500).find_map(|_| {
+        let process = (0..500).find_map(|_| {
             std::thread::sleep(std::time::Duration::from_millis(10));
-            TaggedProcess::find("tail", &mark)
+            TaggedProcess::find("tail", &tag)
         });
-        let found = found.unwrap();
-        assert_eq!(found.pid, child.id());
-        assert_eq!(TaggedProcess::find("dockerd", &mark), None);
-        let stranger = TaggedProcess {
+        let process = process.unwrap();
+        assert_eq!(process.pid, child.id());
+        assert_eq!(TaggedProcess::find("dockerd", &tag), None);
+        let other = TaggedProcess {
             pid: std::process::id(),
-            tag: mark.clone(),
+            tag: tag.clone(),
         };
-        assert!(!stranger.terminate().unwrap());
-        assert!(found.terminate().unwrap());
+        assert!(!other.terminate().unwrap());
+        assert!(process.terminate().unwrap());
         child.wait().unwrap();
-        assert!(!found.is_alive());
-        assert!(!found.terminate().unwrap());
-        assert_eq!(TaggedProcess::find("tail", &mark), None);
+        assert!(!process.is_alive());
+        assert!(!process.terminate().unwrap());
+        assert_eq!(TaggedProcess::find("tail", &tag), None);
     }
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn this_process_is_its_parents_child() {
+    fn child_pids_contains_the_current_process() {
         let parent = parent_pid(std::process::id()).unwrap();
         assert!(child_pids(parent).contains(&std::process::id()));
         assert!(!is_running(std::process::id(), "sh"));

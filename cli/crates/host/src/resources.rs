@@ -2,34 +2,34 @@
 
 use std::path::{Path, PathBuf};
 
-/// Bytes that we may still write to the file system that holds `path` (or its
-/// nearest existing parent); `None` where the system doesn't tell.
+/// Returns the bytes available on the file system of `path` or of its nearest existing parent.
+/// Returns `None` if the system does not provide them.
 #[must_use]
 pub fn free_disk_space(path: &Path) -> Option<u64> {
     let existing = path.ancestors().find(|path| path.exists())?;
-    let facts = rustix::fs::statvfs(existing).ok()?;
-    facts.f_bavail.checked_mul(facts.f_frsize)
+    let statistics = rustix::fs::statvfs(existing).ok()?;
+    statistics.f_bavail.checked_mul(statistics.f_frsize)
 }
 
-/// Memory in bytes.
+/// Memory sizes in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemoryInfo {
-    /// In all.
+    /// The total memory.
     pub total: u64,
-    /// What a new program can have without swapping.
+    /// The memory that is available without swapping.
     pub available: u64,
 }
 
-/// This machine's memory, within the limit of the control group that we run in;
-/// `None` where the system doesn't tell.
+/// Returns the machine's memory, within the limit of the current control group. Returns `None` if
+/// the system does not provide it.
 #[must_use]
 pub fn read_memory_info() -> Option<MemoryInfo> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let limits = ["/sys/fs/cgroup", "/sys/fs/cgroup/memory"]
+    let limit = ["/sys/fs/cgroup", "/sys/fs/cgroup/memory"]
         .map(PathBuf::from)
         .into_iter()
         .find_map(|group| CgroupLimit::read(&group));
-    parse_meminfo(&text).map(|memory| limits.map_or(memory, |limit| limit.apply(memory)))
+    parse_meminfo(&text).map(|memory| limit.map_or(memory, |limit| limit.apply(memory)))
 }
 
 fn parse_meminfo(meminfo: &str) -> Option<MemoryInfo> {
@@ -44,7 +44,7 @@ fn parse_meminfo(meminfo: &str) -> Option<MemoryInfo> {
     })
 }
 
-/// What the control group at the root of our view allows.
+/// The limit of the control group at the root of the visible hierarchy.
 #[derive(Debug, Clone, Copy)]
 struct CgroupLimit {
     limit: u64,
@@ -65,8 +65,8 @@ impl CgroupLimit {
         })
     }
 
-    /// "No limit" is a number near 2^63 in version 1 and the word `max` in
-    /// version 2; both leave the machine's own figures.
+    /// Applies the limit to the machine's memory. "No limit" is a number near 2^63 in version 1
+    /// and the text `max` in version 2. Neither changes the memory.
     fn apply(self, memory: MemoryInfo) -> MemoryInfo {
         MemoryInfo {
             total: memory.total.min(self.limit),
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_is_read_in_bytes_and_bounded_by_the_group() {
+    fn memory_is_read_in_bytes_and_limited_by_the_control_group() {
         let memory =
             parse_meminfo("MemTotal:  2048 kB\nMemFree: 1 kB\nMemAvailable: 1024 kB\n").unwrap();
         assert_eq!(
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn disk_is_asked_of_the_nearest_existing_parent() {
+    fn free_disk_space_uses_the_nearest_existing_parent() {
         let dir = tempfile::tempdir().unwrap();
         assert!(free_disk_space(&dir.path().join("not/yet/made")).unwrap() > 0);
     }

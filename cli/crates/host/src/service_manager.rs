@@ -1,8 +1,8 @@
-//! Which service manager runs this machine, if any.
+//! The machine's service manager, if any.
 
 use std::path::Path;
 
-/// The service manager in charge.
+/// The running service manager.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ServiceManager {
     /// systemd is process 1.
@@ -11,12 +11,12 @@ pub enum ServiceManager {
     OpenRc,
     /// A System V init is process 1.
     SysV,
-    /// None: a container, a CI sandbox, a rescue system.
+    /// No service manager: a container, a CI sandbox or a rescue system.
     None,
 }
 
 impl ServiceManager {
-    /// Finds out which one is in charge, not which one is merely installed.
+    /// Detects the running service manager. An installed one that does not run is ignored.
     #[must_use]
     pub fn current() -> Self {
         Self::detect(Path::new("/"))
@@ -31,24 +31,24 @@ impl ServiceManager {
             return Self::OpenRc;
         }
         let first = std::fs::read_to_string(root.join("proc/1/comm")).unwrap_or_default();
-        // `docker run --init` is called init as well; a real one has runlevels.
+        // The process of `docker run --init` is called init as well, but has no runlevels.
         if first.trim_end() == "init" && root.join("etc/inittab").exists() {
             return Self::SysV;
         }
         Self::None
     }
 
-    /// The command line that does `action` (`start`, `stop`) to `service`;
-    /// `None` where nobody would obey.
+    /// Returns the command line for an action (`start`, `stop`) on a service, or `None` if there
+    /// is no service manager.
     #[must_use]
     pub fn command(self, action: &str, service: &str) -> Option<Vec<String>> {
-        let words: &[&str] = match self {
+        let command: &[&str] = match self {
             Self::Systemd => &["systemctl", action, service],
             Self::OpenRc => &["rc-service", service, action],
             Self::SysV => &["service", service, action],
             Self::None => return None,
         };
-        Some(words.iter().map(|word| (*word).to_owned()).collect())
+        Some(command.iter().map(|part| (*part).to_owned()).collect())
     }
 }
 
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_one_in_charge_is_told_by_what_it_leaves() {
+    fn detect_identifies_the_running_service_manager_by_its_files() {
         let root = |files: &[&str]| {
             let dir = tempfile::tempdir().unwrap();
             for file in files {
@@ -79,32 +79,35 @@ mod tests {
             }
             dir
         };
-        let of = |files: &[&str]| ServiceManager::detect(root(files).path());
-        assert_eq!(of(&["run/systemd/system/x"]), ServiceManager::Systemd);
-        assert_eq!(of(&["run/openrc/softlevel"]), ServiceManager::OpenRc);
+        let detect = |files: &[&str]| ServiceManager::detect(root(files).path());
+        assert_eq!(detect(&["run/systemd/system/x"]), ServiceManager::Systemd);
+        assert_eq!(detect(&["run/openrc/softlevel"]), ServiceManager::OpenRc);
         assert_eq!(
-            of(&["proc/1/comm=init\n", "etc/inittab"]),
+            detect(&["proc/1/comm=init\n", "etc/inittab"]),
             ServiceManager::SysV
         );
-        assert_eq!(of(&["proc/1/comm=init\n"]), ServiceManager::None);
+        assert_eq!(detect(&["proc/1/comm=init\n"]), ServiceManager::None);
         assert_eq!(
-            of(&["proc/1/comm=bash\n", "etc/init.d/docker"]),
+            detect(&["proc/1/comm=bash\n", "etc/init.d/docker"]),
             ServiceManager::None
         );
     }
 
     #[test]
-    fn each_is_spoken_to_in_its_own_way() {
-        let shown =
-            |init: ServiceManager| init.command("start", "docker").map(|words| words.join(" "));
+    fn command_has_the_syntax_of_the_service_manager() {
+        let command = |manager: ServiceManager| {
+            manager
+                .command("start", "docker")
+                .map(|parts| parts.join(" "))
+        };
         assert_eq!(
-            shown(ServiceManager::Systemd).unwrap(),
+            command(ServiceManager::Systemd).unwrap(),
             "systemctl start docker"
         );
         assert_eq!(
-            shown(ServiceManager::OpenRc).unwrap(),
+            command(ServiceManager::OpenRc).unwrap(),
             "rc-service docker start"
         );
-        assert_eq!(shown(ServiceManager::None), None);
+        assert_eq!(command(ServiceManager::None), None);
     }
 }

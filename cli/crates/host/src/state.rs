@@ -1,5 +1,4 @@
-//! What `dm` remembers about this machine between two commands, and whose turn
-//! it is.
+//! The state directory of `dm` on this machine: state files and locks.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,40 +12,40 @@ use tokio_util::sync::CancellationToken;
 
 use super::lock::{FileLock, LockError, LockGuard, LockHolder};
 
-/// Where the state is kept when root has no home of its own.
+/// The state directory of root if root has no home directory of its own.
 const ROOT_STATE_DIR: &str = "/var/lib/dm";
 
-/// Why the state directory can't be used.
+/// An error of the state directory.
 #[derive(Debug, Error)]
 pub enum StateError {
-    /// Neither `XDG_STATE_HOME` nor `HOME` says where.
+    /// Neither `XDG_STATE_HOME` nor `HOME` is set.
     #[error("could not find a state directory: neither XDG_STATE_HOME nor HOME is set")]
     NoHome,
-    /// The directory can't be made or read.
+    /// The directory or a file cannot be created, read or written.
     #[error("could not {operation} {}", path.display())]
     Io {
-        /// A verb: `create`, `read`, `write`.
+        /// The operation: `create`, `read`, `write`, `remove`.
         operation: &'static str,
         /// The directory or file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
-    /// The directory belongs to another user, who could change what we trust.
+    /// The directory belongs to another user, who could change trusted files.
     #[error("could not use {}: it belongs to another user (uid {owner})", path.display())]
     ForeignOwner {
         /// The directory.
         path: PathBuf,
-        /// Its owner.
+        /// The uid of its owner.
         owner: u32,
     },
-    /// A file of ours is not what we wrote.
+    /// A state file is damaged.
     #[error("could not read {}: the file is damaged", path.display())]
     Corrupt {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The error of reading it as JSON.
         #[source]
         source: serde_json::Error,
     },
@@ -86,13 +85,13 @@ pub struct StateDir {
 }
 
 impl StateDir {
-    /// Opens this user's state directory, making it if need be.
+    /// Opens the user's state directory. Creates it if it does not exist.
     ///
-    /// Root whose `HOME` is somebody else's (`sudo -E`) uses `/var/lib/dm`
-    /// instead: files of root in a user's home would lock that user out.
+    /// If root has the `HOME` of another user (`sudo -E`), it uses `/var/lib/dm` instead:
+    /// files of root in a user's home directory would lock that user out.
     ///
     /// # Errors
-    /// [`StateError`] when there is no place, or it can't be used.
+    /// Returns [`StateError`] if the location is unknown or the directory cannot be used.
     pub fn open() -> Result<Self, StateError> {
         let root = rustix::process::geteuid().is_root();
         let path = locate_state_dir(
@@ -105,10 +104,10 @@ impl StateDir {
         Self::open_at(path)
     }
 
-    /// Uses `path` as state directory, making it if need be.
+    /// Uses `path` as the state directory. Creates it if it does not exist.
     ///
     /// # Errors
-    /// [`StateError`] when it can't be made, or belongs to somebody else.
+    /// Returns [`StateError`] if it cannot be created or belongs to another user.
     pub fn open_at(path: impl Into<PathBuf>) -> Result<Self, StateError> {
         let path = path.into();
         let io = |source| StateError::Io {
@@ -126,13 +125,13 @@ impl StateDir {
         Ok(Self { path })
     }
 
-    /// The directory.
+    /// Returns the path of the directory.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The lock `name` of this directory; `name` must be fit for a file name.
+    /// Returns the lock `name` of this directory. `name` must be valid as a file name.
     #[must_use]
     pub fn lock(&self, display_name: impl Into<String>, name: &str) -> FileLock {
         FileLock::new(
@@ -141,7 +140,7 @@ impl StateDir {
         )
     }
 
-    /// The lock under which one `dm` at a time changes an instance.
+    /// Returns the lock under which one `dm` at a time changes an instance.
     #[must_use]
     pub fn instance_lock(&self, project: &str, instance: &str) -> FileLock {
         self.lock(
@@ -150,12 +149,12 @@ impl StateDir {
         )
     }
 
-    /// Takes the lock of an instance, waiting up to `patience`; `on_wait` is
-    /// told once whom it waits for.
+    /// Takes the lock of an instance, waiting up to `timeout`. If it has to wait, it calls
+    /// `on_wait` once with the holder.
     ///
     /// # Errors
-    /// [`LockError`] when it stays busy, the wait is cancelled, or the file
-    /// can't be used.
+    /// Returns [`LockError`] if the lock stays busy, the wait is cancelled, or the file cannot be
+    /// used.
     pub async fn lock_instance(
         &self,
         project: &str,
@@ -170,10 +169,10 @@ impl StateDir {
             .await
     }
 
-    /// Reads a JSON file of this directory; `None` if it isn't there.
+    /// Reads a JSON file of this directory. Returns `None` if it does not exist.
     ///
     /// # Errors
-    /// [`StateError`] when it can't be read or is not what it should be.
+    /// Returns [`StateError`] if the file cannot be read or is damaged.
     pub fn read<T: serde::de::DeserializeOwned>(
         &self,
         name: &str,
@@ -192,11 +191,11 @@ impl StateDir {
         }
     }
 
-    /// Writes a JSON file of this directory in one step: a reader sees the old
-    /// one or the new one, also after a crash.
+    /// Writes a JSON file of this directory atomically: a reader sees the old or the new
+    /// content, even after a crash.
     ///
     /// # Errors
-    /// [`StateError::Io`] when it can't be written.
+    /// Returns [`StateError::Io`] if the file cannot be written.
     pub fn write<T: serde::Serialize>(&self, name: &str, value: &T) -> Result<(), StateError> {
         let path = self.path.join(name);
         let write = || -> std::io::Result<()> {
@@ -213,10 +212,10 @@ impl StateDir {
         })
     }
 
-    /// Removes a file of this directory; fine if it isn't there.
+    /// Removes a file of this directory. Does nothing if it does not exist.
     ///
     /// # Errors
-    /// [`StateError::Io`] when it can't be removed.
+    /// Returns [`StateError::Io`] if the file cannot be removed.
     pub fn remove(&self, name: &str) -> Result<(), StateError> {
         let path = self.path.join(name);
         match std::fs::remove_file(&path) {
@@ -236,7 +235,7 @@ fn locate_state_dir(
     root: bool,
     is_owned_by_root: impl Fn(&Path) -> bool,
 ) -> Option<PathBuf> {
-    // The XDG specification: a relative path is to be ignored.
+    // The XDG specification requires ignoring relative paths.
     if let Some(state_home) = state_home.filter(|path| path.is_absolute()) {
         return Some(state_home.join("dm"));
     }
@@ -257,21 +256,21 @@ fn create_private_dir(path: &Path) -> std::io::Result<()> {
 
 fn owner_uid(path: &Path) -> Option<u32> {
     use std::os::unix::fs::MetadataExt;
-    path.metadata().ok().map(|facts| facts.uid())
+    path.metadata().ok().map(|metadata| metadata.uid())
 }
 
-/// The identity of a project on this machine: its name, and a short digest of
-/// where it lies, so that two clones of one repository don't share anything.
-/// Fit for labels, container names and file names.
+/// Returns the id of a project on this machine: its name, and a short digest of its path, so that
+/// two clones of one repository share nothing. It is valid in labels, container names and file
+/// names.
 #[must_use]
 pub fn project_id(root: &Path, name: &str) -> String {
-    // A symbolic link to a clone is that clone.
+    // A symbolic link to a clone has the same id.
     let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
     let digest = Sha256::digest(root.as_os_str().as_encoded_bytes());
     let short = HEXLOWER.encode(&digest[..4]);
     let slug: String = name
         .to_lowercase()
-        .split(|letter: char| !letter.is_ascii_alphanumeric())
+        .split(|c: char| !c.is_ascii_alphanumeric())
         .filter(|part| !part.is_empty())
         .collect::<Vec<_>>()
         .join("-");
@@ -287,46 +286,51 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_clones_have_two_identities_and_a_link_is_no_clone() {
+    fn project_id_depends_on_the_canonical_path() {
         let dir = tempfile::tempdir().unwrap();
-        let (one, two) = (dir.path().join("one"), dir.path().join("two"));
-        std::fs::create_dir(&one).unwrap();
-        std::fs::create_dir(&two).unwrap();
-        assert_ne!(project_id(&one, "dm"), project_id(&two, "dm"));
+        let (first, second) = (dir.path().join("one"), dir.path().join("two"));
+        std::fs::create_dir(&first).unwrap();
+        std::fs::create_dir(&second).unwrap();
+        assert_ne!(project_id(&first, "dm"), project_id(&second, "dm"));
         assert_eq!(
-            project_id(&one, "dm"),
+            project_id(&first, "dm"),
             project_id(&dir.path().join("two/../one"), "dm")
         );
-        let id = project_id(&one, "Dunder_Mifflin (demo)");
+        let id = project_id(&first, "Dunder_Mifflin (demo)");
         assert!(id.starts_with("dunder-mifflin-demo-"), "{id}");
         assert_eq!(id.len(), "dunder-mifflin-demo-".len() + 8);
     }
 
     #[test]
-    fn state_lies_where_the_xdg_specification_puts_it() {
-        let at = |state: Option<&str>, home: Option<&str>, root, roots| {
-            locate_state_dir(state.map(Into::into), home.map(Into::into), root, |_| roots)
-                .map(|path| path.display().to_string())
+    fn locate_state_dir_follows_the_xdg_specification() {
+        let locate = |state: Option<&str>, home: Option<&str>, root, is_owned_by_root| {
+            locate_state_dir(state.map(Into::into), home.map(Into::into), root, |_| {
+                is_owned_by_root
+            })
+            .map(|path| path.display().to_string())
         };
-        assert_eq!(at(Some("/s"), Some("/h"), false, false).unwrap(), "/s/dm");
         assert_eq!(
-            at(Some("rel"), Some("/h"), false, false).unwrap(),
+            locate(Some("/s"), Some("/h"), false, false).unwrap(),
+            "/s/dm"
+        );
+        assert_eq!(
+            locate(Some("rel"), Some("/h"), false, false).unwrap(),
             "/h/.local/state/dm"
         );
         assert_eq!(
-            at(None, Some("/root"), true, true).unwrap(),
+            locate(None, Some("/root"), true, true).unwrap(),
             "/root/.local/state/dm"
         );
         assert_eq!(
-            at(None, Some("/home/pam"), true, false).unwrap(),
+            locate(None, Some("/home/pam"), true, false).unwrap(),
             "/var/lib/dm"
         );
-        assert_eq!(at(None, None, true, false).unwrap(), "/var/lib/dm");
-        assert_eq!(at(None, None, false, false), None);
+        assert_eq!(locate(None, None, true, false).unwrap(), "/var/lib/dm");
+        assert_eq!(locate(None, None, false, false), None);
     }
 
     #[test]
-    fn files_are_replaced_whole_and_damage_is_named() {
+    fn state_files_are_written_read_and_removed_and_damage_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let state = StateDir::open_at(dir.path().join("state")).unwrap();
         assert_eq!(state.read::<Vec<u8>>("x.json").unwrap(), None);

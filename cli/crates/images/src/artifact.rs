@@ -1,4 +1,4 @@
-//! What is fetched on the host and put into a build context: so that the build
+//! Files that are fetched on the host and added to a build context, so that the build
 //! needs neither Maven nor the host's certificates in a container.
 
 use std::fs::File;
@@ -18,12 +18,12 @@ use super::process::{self, ToolProvider};
 use super::progress::{ImageProgress, ProgressUpdate};
 use super::settings::ImageSettings;
 
-/// The goal that fetches a file. With its version: without one Maven takes whichever is new.
+/// The goal that fetches a file. The version is pinned: Maven would otherwise take the latest.
 const DEPENDENCY_COPY_GOAL: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy";
 
 /// How long a Maven mirror may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a download may stand still.
+/// How long a download may stall.
 const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A file from a Maven repository.
@@ -37,14 +37,14 @@ pub struct Artifact {
     pub version: String,
     /// The packaging, e.g. `tar.gz`.
     pub packaging: String,
-    /// The path that it gets in the build context.
+    /// Its path in the build context.
     pub context_path: String,
-    /// The SHA-256 of the file, as hex. Whoever serves it can't say that it is another one.
+    /// The SHA-256 of the file, as hex. A server cannot replace the file.
     pub sha256: String,
 }
 
 impl Artifact {
-    /// `group:artifact:version:packaging`.
+    /// Returns `group:artifact:version:packaging`.
     #[must_use]
     pub(crate) fn coordinates(&self) -> String {
         format!(
@@ -53,12 +53,12 @@ impl Artifact {
         )
     }
 
-    /// Its file name in a repository.
+    /// Returns its file name in a repository.
     fn file_name(&self) -> String {
         format!("{}-{}.{}", self.artifact_id, self.version, self.packaging)
     }
 
-    /// Its path in a repository.
+    /// Returns its path in a repository.
     fn repository_path(&self) -> String {
         format!(
             "{}/{}/{}/{}",
@@ -70,7 +70,7 @@ impl Artifact {
     }
 }
 
-/// What a fetch works with.
+/// Fetches artifacts into the cache.
 pub(super) struct ArtifactFetcher<'a> {
     pub settings: &'a ImageSettings,
     pub cache: &'a Path,
@@ -81,8 +81,8 @@ pub(super) struct ArtifactFetcher<'a> {
 }
 
 impl ArtifactFetcher<'_> {
-    /// The file of an artifact in the cache, fetched if it isn't there or isn't
-    /// what it was.
+    /// Returns the path of an artifact in the cache. It is fetched if it is missing or
+    /// differs from its checksum.
     pub(super) async fn fetch(
         &self,
         artifact: &Artifact,
@@ -92,7 +92,7 @@ impl ArtifactFetcher<'_> {
             .cache
             .join("artifacts")
             .join(artifact.repository_path());
-        // At every use: what is in the cache may have been changed since.
+        // Checked at every use: the cached file may have been changed since.
         if has_pinned_checksum(&cached, artifact).await? {
             return Ok(cached);
         }
@@ -101,7 +101,7 @@ impl ArtifactFetcher<'_> {
             ProgressUpdate::new("fetching").with_detail(artifact.coordinates()),
         );
         let work = lock.work_dir()?;
-        let (fresh, from) = match &self.settings.maven_mirror {
+        let (fresh, origin) = match &self.settings.maven_mirror {
             Some(mirror) => (
                 self.fetch_from_mirror(artifact, mirror, work).await?,
                 "images.maven_mirror",
@@ -113,9 +113,9 @@ impl ArtifactFetcher<'_> {
         };
         if !has_pinned_checksum(&fresh, artifact).await? {
             return Err(ImageError::Fetch {
-                what: artifact.coordinates(),
+                resource: artifact.coordinates(),
                 reason: format!(
-                    "the file from {from} does not have the SHA-256 {}",
+                    "the file from {origin} does not have the SHA-256 {}",
                     artifact.sha256
                 ),
                 hints: vec![
@@ -128,7 +128,7 @@ impl ArtifactFetcher<'_> {
         Ok(cached)
     }
 
-    /// Maven verifies what it fetches (`-C`), and its configuration says from where.
+    /// Fetches with Maven, which verifies the file (`-C`) and is configured with its repositories.
     async fn fetch_with_maven(
         &self,
         artifact: &Artifact,
@@ -151,7 +151,7 @@ impl ArtifactFetcher<'_> {
             .current_dir(work)
             .stdin(lock.stdin()?);
         process::run_program("mvn", command, self.cancel, |line| {
-            if let Some(detail) = line.split_once("Downloading from ").map(|(_, from)| from) {
+            if let Some(detail) = line.split_once("Downloading from ").map(|(_, url)| url) {
                 self.progress.on_progress(
                     self.image_name,
                     ProgressUpdate::new("fetching").with_detail(detail),
@@ -164,7 +164,7 @@ impl ArtifactFetcher<'_> {
             Ok(file)
         } else {
             Err(ImageError::Fetch {
-                what: artifact.coordinates(),
+                resource: artifact.coordinates(),
                 reason: "mvn succeeded and wrote no file".into(),
                 hints: vec!["mvn --version".into()],
             })
@@ -198,19 +198,19 @@ impl ArtifactFetcher<'_> {
         for path in &self.settings.extra_ca_certificates {
             let pem =
                 std::fs::read(path).map_err(ImageError::io(format!("read {}", path.display())))?;
-            let found =
+            let certificates =
                 reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| ImageError::Fetch {
-                    what: path.display().to_string(),
+                    resource: path.display().to_string(),
                     reason: format!("it is not a PEM certificate: {error}"),
                     hints: vec!["check images.extra_ca_certificates in dm.toml".into()],
                 })?;
-            authorities.extend(found);
+            authorities.extend(certificates);
         }
         if !authorities.is_empty() {
             builder = builder.tls_certs_merge(authorities);
         }
         builder.build().map_err(|error| ImageError::Fetch {
-            what: "files over HTTP".into(),
+            resource: "files over HTTP".into(),
             reason: error.to_string(),
             hints: Vec::new(),
         })
@@ -255,11 +255,11 @@ impl ArtifactFetcher<'_> {
     }
 }
 
-/// Whether the file is there and is the artifact.
+/// Returns whether the file exists and has the checksum of the artifact.
 async fn has_pinned_checksum(path: &Path, artifact: &Artifact) -> Result<bool, ImageError> {
     let (file, pinned) = (path.to_owned(), artifact.sha256.clone());
     run_blocking(move || match file_sha256(&file) {
-        Ok(found) => Ok(found.as_str() == pinned),
+        Ok(checksum) => Ok(checksum.as_str() == pinned),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     })
@@ -267,9 +267,9 @@ async fn has_pinned_checksum(path: &Path, artifact: &Artifact) -> Result<bool, I
     .map_err(ImageError::io(format!("read {}", path.display())))
 }
 
-/// Moves a file into the cache, by rename.
+/// Moves a file into the cache atomically.
 async fn store_in_cache(fresh: PathBuf, cached: PathBuf) -> Result<(), ImageError> {
-    let doing = format!("store {}", cached.display());
+    let action = format!("store {}", cached.display());
     run_blocking(move || {
         let parent = cached.parent().unwrap_or(Path::new("/"));
         std::fs::create_dir_all(parent)?;
@@ -281,7 +281,7 @@ async fn store_in_cache(fresh: PathBuf, cached: PathBuf) -> Result<(), ImageErro
         std::fs::remove_file(&fresh)
     })
     .await
-    .map_err(ImageError::io(doing))
+    .map_err(ImageError::io(action))
 }
 
 fn download_error(artifact: &Artifact, error: &reqwest::Error) -> ImageError {
@@ -298,7 +298,7 @@ fn download_error(artifact: &Artifact, error: &reqwest::Error) -> ImageError {
         hints.push("check images.maven_mirror in dm.toml".into());
     }
     ImageError::Fetch {
-        what: artifact.coordinates(),
+        resource: artifact.coordinates(),
         reason,
         hints,
     }
@@ -323,9 +323,9 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_file_of_the_cache_is_believed_by_its_contents_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("x-1.tar.gz");
+    async fn cached_artifact_is_accepted_by_its_content_checksum_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x-1.tar.gz");
         let artifact = Artifact {
             group_id: "g".into(),
             artifact_id: "x".into(),
@@ -337,9 +337,9 @@ mod tests {
         assert!(!has_pinned_checksum(&path, &artifact).await.unwrap());
         std::fs::write(&path, b"planted").unwrap();
         let planted = Sha256Digest::compute(b"planted").to_string();
-        std::fs::write(folder.path().join("x-1.tar.gz.sha256"), planted).unwrap();
+        std::fs::write(directory.path().join("x-1.tar.gz.sha256"), planted).unwrap();
         assert!(!has_pinned_checksum(&path, &artifact).await.unwrap());
-        let fresh = folder.path().join("fresh");
+        let fresh = directory.path().join("fresh");
         std::fs::write(&fresh, b"genuine").unwrap();
         store_in_cache(fresh.clone(), path.clone()).await.unwrap();
         assert!(has_pinned_checksum(&path, &artifact).await.unwrap());

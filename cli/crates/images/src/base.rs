@@ -1,4 +1,4 @@
-//! The Debian base: bootstrapped on the host and imported, or pulled.
+//! The Debian base image: bootstrapped on the host and imported, or pulled.
 
 use std::path::{Path, PathBuf};
 
@@ -16,15 +16,15 @@ use super::process::{self, ToolProvider};
 use super::progress::{ImageProgress, ProgressUpdate};
 use super::recipe::{Recipe, Sha256Digest, recipe_labels};
 
-/// The file of the base's recipe with mmdebstrap's arguments, one a line: options,
+/// The file in the base's recipe with the arguments of mmdebstrap, one per line: options,
 /// then the suite, then `-` for the target.
 pub(super) const MMDEBSTRAP_ARGUMENTS: &str = "mmdebstrap.args";
-/// The folder of the base's recipe with certificates to trust.
+/// The directory in the base's recipe with certificates to trust.
 pub(super) const CERTIFICATES_DIR: &str = "certificates";
 /// The build argument that carries the Debian mirror.
 pub(super) const APT_MIRROR_ARG: &str = "APT_MIRROR";
 
-/// What making a base works with.
+/// Builds the base image.
 pub(super) struct BaseImageBuilder<'a> {
     pub engine: &'a Engine,
     pub tools: &'a dyn ToolProvider,
@@ -35,23 +35,23 @@ pub(super) struct BaseImageBuilder<'a> {
 }
 
 impl BaseImageBuilder<'_> {
-    /// Bootstraps a root file system, imports it and returns the image's id, which
-    /// has no tag yet, and the program that made it. `Err` of the inner result says
-    /// why no such program can be used here.
+    /// Bootstraps a root file system and imports it. Returns the id of the image, which has
+    /// no tag yet, and the program that created it. The inner `Err` contains the reason for
+    /// each program that cannot be used here.
     pub(super) async fn bootstrap(
         &self,
         lock: &BuildLock,
     ) -> Result<Result<(String, &'static str), Vec<String>>, ImageError> {
-        let mut closed = Vec::new();
+        let mut unavailable = Vec::new();
         for tool in ["mmdebstrap", "debootstrap"] {
             if tool == "debootstrap" && !rustix::process::geteuid().is_root() {
-                closed.push("debootstrap: root privileges are required".to_owned());
+                unavailable.push("debootstrap: root privileges are required".to_owned());
                 continue;
             }
             let program = match self.tools.ensure_tool(tool).await {
                 Ok(program) => program,
                 Err(reason) => {
-                    closed.push(format!("{tool}: {reason}"));
+                    unavailable.push(format!("{tool}: {reason}"));
                     continue;
                 }
             };
@@ -67,11 +67,11 @@ impl BaseImageBuilder<'_> {
             let id = self.import_root_tar(&root, tool).await?;
             return Ok(Ok((id, tool)));
         }
-        Ok(Err(closed))
+        Ok(Err(unavailable))
     }
 
-    /// Puts labels, certificates and mirror on top of an image where they aren't in
-    /// it, and returns the id of the result, which has no tag yet.
+    /// Adds labels, certificates and mirror to an image that lacks them. Returns the id of
+    /// the result, which has no tag yet.
     pub(super) async fn customize(&self, from: &str, origin: &str) -> Result<String, ImageError> {
         let bootstrapped = origin != super::ORIGIN_PULLED;
         let certificates: Vec<_> = self
@@ -148,7 +148,7 @@ impl BaseImageBuilder<'_> {
             .collect()
     }
 
-    /// The suite: the argument before the target.
+    /// Returns the suite: the argument before the target.
     fn suite(&self) -> String {
         self.mmdebstrap_arguments()
             .into_iter()
@@ -156,8 +156,8 @@ impl BaseImageBuilder<'_> {
             .unwrap_or_else(|| "trixie".to_owned())
     }
 
-    /// mmdebstrap chooses its own way to the rights it needs: as root directly,
-    /// else by a user namespace.
+    /// Runs mmdebstrap, which obtains its privileges by itself: directly as root, otherwise
+    /// through a user namespace.
     async fn mmdebstrap(&self, program: &Path, lock: &BuildLock) -> Result<PathBuf, ImageError> {
         let work = lock.work_dir()?;
         let root = work.join("root.tar");
@@ -171,8 +171,8 @@ impl BaseImageBuilder<'_> {
             command.args(apt_sources(mirror, self.suite()));
         }
         if rustix::process::geteuid().is_root() {
-            // Its temporary root goes with the work directory. In a user namespace
-            // it would not get there past a private home.
+            // Its temporary root is removed with the work directory. In a user namespace
+            // it could not reach that directory through a private home.
             command.env("TMPDIR", work);
         }
         self.run_bootstrap_tool("mmdebstrap", command).await?;
@@ -208,7 +208,7 @@ impl BaseImageBuilder<'_> {
 
     async fn run_bootstrap_tool(&self, program: &str, command: Command) -> Result<(), ImageError> {
         process::run_program(program, command, self.cancel, |line| {
-            // Both tools mark their stages so: the rest is noise of apt and dpkg.
+            // Both tools mark their stages with this prefix: the rest is output of apt and dpkg.
             if let Some(stage) = line.strip_prefix("I: ") {
                 self.progress.on_progress(
                     &self.recipe.name,
@@ -241,8 +241,8 @@ impl BaseImageBuilder<'_> {
     }
 }
 
-/// What apt reads for a mirror: the suite and its updates. Security updates come
-/// from a host of their own, which a mirror of the archive does not stand in for.
+/// Returns the apt sources of a mirror: the suite and its updates. Security updates come
+/// from a separate host, which a mirror of the archive does not replace.
 fn apt_sources(mirror: &str, suite: String) -> [String; 2] {
     [
         format!("deb {mirror} {suite} main"),

@@ -1,4 +1,4 @@
-//! A build context as a stream of tar, made while it is sent.
+//! A build context as a tar stream that is created while it is sent.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -10,10 +10,10 @@ use bytes::Bytes;
 use futures_util::Stream;
 use tokio::sync::mpsc;
 
-/// The entry with the instructions.
+/// The path of the entry with the instructions.
 pub(super) const DOCKERFILE: &str = "Dockerfile";
 
-/// How much is handed over at once.
+/// The number of bytes per chunk of the stream.
 const CHUNK_SIZE: usize = 256 * 1024;
 
 /// One entry of a context.
@@ -23,21 +23,21 @@ pub(super) struct ContextEntry {
     pub path: String,
     /// Its permission bits.
     pub mode: u32,
-    /// What is in it.
+    /// The source of its bytes.
     pub source: EntrySource,
 }
 
-/// Where the bytes of an entry come from.
+/// The source of the bytes of an entry.
 #[derive(Debug)]
 pub(super) enum EntrySource {
-    /// From memory.
+    /// Bytes in memory.
     Bytes(Cow<'static, [u8]>),
-    /// From a file, read while it is sent.
+    /// A file, which is read while it is sent.
     File(PathBuf),
 }
 
 impl ContextEntry {
-    /// A text that only its owner changes.
+    /// Creates a text file that only its owner may write.
     pub(super) fn from_text(path: &str, text: String) -> Self {
         Self {
             path: path.to_owned(),
@@ -47,8 +47,8 @@ impl ContextEntry {
     }
 }
 
-/// Appends the labels to the instructions of a context, all as one step: given to
-/// the engine beside the context they would be a step each.
+/// Appends the labels to the instructions of a context as one step. Labels that are passed
+/// to the engine beside the context would be one step each.
 pub(super) fn append_labels(entries: &mut [ContextEntry], labels: &HashMap<String, String>) {
     let Some(EntrySource::Bytes(instructions)) = entries
         .iter_mut()
@@ -66,8 +66,8 @@ pub(super) fn append_labels(entries: &mut [ContextEntry], labels: &HashMap<Strin
     instructions.to_mut().extend_from_slice(step.as_bytes());
 }
 
-/// The context as a tar. Owner and times are the same whatever machine it is made
-/// on, so that the builder's cache knows it again.
+/// Returns the context as a tar. Owner and times are the same on every machine, so that the
+/// builder's cache matches.
 pub(super) fn tar_stream(
     entries: Vec<ContextEntry>,
 ) -> impl Stream<Item = io::Result<Bytes>> + Send + Unpin + 'static {
@@ -93,8 +93,8 @@ pub(super) fn tar_stream(
     })
 }
 
-/// What a blocking producer writes, as a stream. The producer gets a broken pipe
-/// when nobody reads any more; an error that it returns ends the stream.
+/// Returns the output of a blocking producer as a stream. The producer receives a broken pipe
+/// when the stream is dropped; an error that it returns ends the stream.
 pub(super) fn stream_from_writer(
     producer: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send + 'static,
 ) -> impl Stream<Item = io::Result<Bytes>> + Send + Unpin + 'static {
@@ -103,9 +103,9 @@ pub(super) fn stream_from_writer(
         let channel = ChannelWriter(sender.clone());
         let mut writer = io::BufWriter::with_capacity(CHUNK_SIZE, channel);
         if let Err(error) = producer(&mut writer).and_then(|()| writer.flush()) {
-            // What is still buffered must not follow the error.
+            // Buffered data must not follow the error.
             drop(writer.into_parts());
-            // Nobody reads any more, or they learn the reason from it.
+            // Either the stream was dropped, or its reader receives the error.
             drop(sender.blocking_send(Err(error)));
         }
     });
@@ -136,11 +136,11 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_context_is_the_same_every_time() {
+    async fn tar_stream_is_deterministic() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("big");
         std::fs::write(&file, vec![7; 3 * CHUNK_SIZE]).unwrap();
-        let make = || {
+        let context = || {
             tar_stream(vec![
                 ContextEntry::from_text("Dockerfile", "FROM scratch".into()),
                 ContextEntry {
@@ -152,21 +152,21 @@ mod tests {
             .try_collect::<Vec<_>>()
         };
         let (one, two) = (
-            make().await.unwrap().concat(),
-            make().await.unwrap().concat(),
+            context().await.unwrap().concat(),
+            context().await.unwrap().concat(),
         );
         assert_eq!(one, two);
         let mut archive = tar::Archive::new(one.as_slice());
-        let mut found = Vec::new();
+        let mut entries = Vec::new();
         for entry in archive.entries().unwrap() {
             let mut entry = entry.unwrap();
             let mut contents = Vec::new();
             entry.read_to_end(&mut contents).unwrap();
             let path = entry.path().unwrap().display().to_string();
-            found.push((path, entry.header().mode().unwrap(), contents.len()));
+            entries.push((path, entry.header().mode().unwrap(), contents.len()));
         }
         assert_eq!(
-            found,
+            entries,
             [
                 ("Dockerfile".to_owned(), 0o644, 12),
                 ("big.tar.gz".to_owned(), 0o600, 3 * CHUNK_SIZE)
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_missing_file_ends_the_stream_with_the_reason() {
+    async fn tar_stream_with_a_missing_file_ends_with_the_io_error() {
         let entry = ContextEntry {
             path: "x".into(),
             mode: 0o644,

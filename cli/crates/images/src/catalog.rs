@@ -1,4 +1,4 @@
-//! The images that `dm` knows, from the recipes that are embedded in it.
+//! The catalogue of images, from the recipes that are embedded in `dm`.
 
 use std::collections::BTreeMap;
 
@@ -11,14 +11,14 @@ use super::settings::ImageSettings;
 
 pub use super::settings::BASE_IMAGE;
 
-/// The versions of what the recipes install.
+/// The versions of the software that the recipes install.
 mod version {
     pub(crate) const DEBIAN: &str = "13";
     pub(crate) const POSTGRES: &str = "17";
     pub(crate) const RABBITMQ: &str = "4";
     pub(crate) const OPENLDAP: &str = "2.6";
     pub(crate) const KEYCLOAK: &str = "26.7.3";
-    /// Of its distribution in the Maven repositories. Changes with the version.
+    /// The checksum of the distribution in the Maven repositories. Changes with the version.
     pub(crate) const KEYCLOAK_SHA256: &str =
         "77657f30b7e90d70f727712ce1c967f430fd6a5e9f458d32d8c6df0635345f47";
 }
@@ -26,32 +26,33 @@ mod version {
 /// Every file under `recipes/`: component, path, contents.
 static RECIPE_FILES: &[(&str, &str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/recipes.rs"));
 
-/// The instructions for the layer on top of an official image.
+/// The file with the instructions for the layer on top of an official image.
 const OVERLAY_DOCKERFILE: &str = "Dockerfile.optimize";
 
-/// One image and the ways to it.
+/// One image, and how it is built or pulled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageSpec {
     /// How it is built.
     pub recipe: Recipe,
-    /// The official image that does the same, where there is one.
+    /// The equivalent official image, if one exists.
     pub official: Option<String>,
-    /// What is built on top of the official image before it is used. Its digest
-    /// takes in the id of what was pulled.
+    /// The recipe that is built on top of the official image before it is used. Its digest
+    /// includes the id of the pulled image.
     pub overlay: Option<Recipe>,
 }
 
-/// The images that there are.
+/// The images of the stack by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Catalog {
     specs: BTreeMap<String, ImageSpec>,
 }
 
 impl Catalog {
-    /// The infrastructure images of the stack, with what the settings add to them.
+    /// Returns the infrastructure images of the stack, with the additions of the settings.
     ///
     /// # Errors
-    /// Where a certificate file of the settings can't be read or is none.
+    /// Returns [`ImageError::Io`] if a certificate file of the settings cannot be read, and
+    /// [`ImageError::Fetch`] if it contains no certificate.
     pub fn from_settings(settings: &ImageSettings) -> Result<Self, ImageError> {
         let official = |component: &str| settings.official_images.get(component).cloned();
         let base = Recipe {
@@ -72,7 +73,7 @@ impl Catalog {
             context_path: "keycloak.tar.gz".to_owned(),
             sha256: version::KEYCLOAK_SHA256.to_owned(),
         });
-        let on_top = split_overlay(&mut keycloak);
+        let overlay = split_overlay(&mut keycloak);
         Ok(Self::new([
             ImageSpec {
                 recipe: base,
@@ -90,7 +91,7 @@ impl Catalog {
                 overlay: None,
             },
             ImageSpec {
-                // No official image of OpenLDAP exists: only one that is configured.
+                // No official image of OpenLDAP exists: only a configured one is used.
                 recipe: with_base_image(embedded_recipe("openldap", version::OPENLDAP)),
                 official: official("openldap"),
                 overlay: None,
@@ -98,12 +99,12 @@ impl Catalog {
             ImageSpec {
                 recipe: keycloak,
                 official: official("keycloak"),
-                overlay: on_top,
+                overlay,
             },
         ]))
     }
 
-    /// A catalogue of these images. A base must be among them under its name.
+    /// Creates a catalogue of these images. It must contain every base under its name.
     #[must_use]
     pub fn new(specs: impl IntoIterator<Item = ImageSpec>) -> Self {
         Self {
@@ -114,20 +115,20 @@ impl Catalog {
         }
     }
 
-    /// The names, those that nothing else needs first.
+    /// Returns the names, in alphabetical order.
     pub fn image_names(&self) -> impl Iterator<Item = &str> {
         self.specs.keys().map(String::as_str)
     }
 
-    /// All images.
+    /// Returns all images.
     pub fn specs(&self) -> impl Iterator<Item = &ImageSpec> {
         self.specs.values()
     }
 
-    /// The image of a name.
+    /// Returns the image with a name.
     ///
     /// # Errors
-    /// Where there is none.
+    /// Returns [`ImageError::UnknownImage`] if the name is unknown.
     pub(crate) fn get(&self, name: &str) -> Result<&ImageSpec, ImageError> {
         self.specs
             .get(name)
@@ -137,10 +138,10 @@ impl Catalog {
             })
     }
 
-    /// The digest of an image's recipe and of all below it.
+    /// Returns the digest of an image's recipe and of all recipes below it.
     ///
     /// # Errors
-    /// Where there is no such image, or no such base.
+    /// Returns [`ImageError::UnknownImage`] if the image or a base is unknown.
     pub(crate) fn recipe_digest(&self, name: &str) -> Result<Sha256Digest, ImageError> {
         let recipe = &self.get(name)?.recipe;
         let base = match &recipe.base {
@@ -150,16 +151,16 @@ impl Catalog {
         Ok(recipe.digest(base.as_ref().map(Sha256Digest::as_str)))
     }
 
-    /// The reference that a built image has on this machine.
+    /// Returns the reference of the locally built image.
     ///
     /// # Errors
-    /// As `Catalog::digest`.
+    /// Returns [`ImageError::UnknownImage`] if the image or a base is unknown.
     pub fn local_reference(&self, name: &str) -> Result<String, ImageError> {
         Ok(local_reference(name, &self.recipe_digest(name)?))
     }
 }
 
-/// The recipe of a component as it is embedded.
+/// Returns the embedded recipe of a component.
 fn embedded_recipe(name: &str, version: &str) -> Recipe {
     Recipe {
         name: name.to_owned(),
@@ -180,14 +181,14 @@ fn with_base_image(recipe: Recipe) -> Recipe {
     }
 }
 
-/// Takes the instructions for the official image out of a recipe and makes a
-/// recipe of their own of them, with the other files beside.
+/// Moves the instructions for the official image from a recipe into a recipe of their own,
+/// which also contains the other files.
 fn split_overlay(recipe: &mut Recipe) -> Option<Recipe> {
-    let at = recipe
+    let position = recipe
         .files
         .iter()
         .position(|file| file.path == OVERLAY_DOCKERFILE)?;
-    let instructions = recipe.files.remove(at);
+    let instructions = recipe.files.remove(position);
     let mut files: Vec<_> = recipe
         .files
         .iter()
@@ -203,7 +204,7 @@ fn split_overlay(recipe: &mut Recipe) -> Option<Recipe> {
     })
 }
 
-/// The embedded files of the base and the certificates that the settings add.
+/// Returns the embedded files of the base and the certificates of the settings.
 fn base_files(settings: &ImageSettings) -> Result<Vec<RecipeFile>, ImageError> {
     let mut files = embedded_recipe(BASE_IMAGE, version::DEBIAN).files;
     for (index, path) in settings.extra_ca_certificates.iter().enumerate() {
@@ -213,12 +214,12 @@ fn base_files(settings: &ImageSettings) -> Result<Vec<RecipeFile>, ImageError> {
         )))?;
         if !String::from_utf8_lossy(&pem).contains("-----BEGIN CERTIFICATE-----") {
             return Err(ImageError::Fetch {
-                what: path.display().to_string(),
+                resource: path.display().to_string(),
                 reason: "it contains no PEM certificate".into(),
                 hints: vec!["check images.extra_ca_certificates in dm.toml".into()],
             });
         }
-        // update-ca-certificates takes files that end in .crt alone.
+        // update-ca-certificates reads only files that end in .crt.
         let name = format!("{}/{index}.crt", super::base::CERTIFICATES_DIR);
         files.push(RecipeFile::new(name, pem));
     }
@@ -234,17 +235,17 @@ mod tests {
     }
 
     #[test]
-    fn every_image_has_its_recipe() {
+    fn every_image_has_an_embedded_recipe() {
         let catalog = catalog(&ImageSettings::default());
         for spec in catalog.specs() {
             let name = spec.recipe.name.as_str();
-            let wanted = if name == BASE_IMAGE {
+            let file = if name == BASE_IMAGE {
                 super::super::base::MMDEBSTRAP_ARGUMENTS
             } else {
                 "Dockerfile"
             };
-            let text = spec.recipe.file_text(wanted);
-            let text = text.unwrap_or_else(|| panic!("{name} has no {wanted}"));
+            let text = spec.recipe.file_text(file);
+            let text = text.unwrap_or_else(|| panic!("{name} has no {file}"));
             if name != BASE_IMAGE {
                 assert!(text.contains("ARG BASE"), "{name}");
             }
@@ -252,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn what_enters_the_base_changes_every_image_on_it() {
+    fn base_settings_change_the_digest_of_every_dependent_image() {
         let plain = catalog(&ImageSettings::default());
         let mirrored = catalog(&ImageSettings {
             apt_mirror: Some("http://mirror.example/debian".into()),
@@ -265,15 +266,15 @@ mod tests {
             ..ImageSettings::default()
         });
         for name in ["base", "postgres", "keycloak"] {
-            let of = |catalog: &Catalog| catalog.local_reference(name).unwrap();
-            assert_ne!(of(&plain), of(&mirrored));
-            assert_ne!(of(&plain), of(&trusting));
-            assert_ne!(of(&mirrored), of(&trusting));
+            let reference = |catalog: &Catalog| catalog.local_reference(name).unwrap();
+            assert_ne!(reference(&plain), reference(&mirrored));
+            assert_ne!(reference(&plain), reference(&trusting));
+            assert_ne!(reference(&mirrored), reference(&trusting));
         }
     }
 
     #[test]
-    fn where_things_come_from_changes_nothing() {
+    fn mirrors_do_not_change_the_catalog() {
         let plain = catalog(&ImageSettings::default());
         let elsewhere = catalog(&ImageSettings {
             mirror: Some("127.0.0.1:5000".into()),
@@ -284,19 +285,19 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_name_is_answered_with_the_right_one() {
+    fn unknown_image_name_suggests_the_closest_name() {
         let error = catalog(&ImageSettings::default())
             .get("postgers")
             .unwrap_err();
-        let next = dm_core::error::UserError::suggestions(&error);
-        insta::assert_snapshot!(next.join("\n"), @r"
+        let hints = dm_core::error::UserError::suggestions(&error);
+        insta::assert_snapshot!(hints.join("\n"), @r"
         did you mean postgres?
         the images are base, keycloak, openldap, postgres, rabbitmq
         ");
     }
 
     #[test]
-    fn a_certificate_file_must_hold_one() {
+    fn catalog_refuses_a_certificate_file_without_a_certificate() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let error = Catalog::from_settings(&ImageSettings {
             extra_ca_certificates: vec![file.path().to_owned()],

@@ -1,33 +1,33 @@
-//! Images made of another image and some files: golden ones, which hold what is
-//! slow to make and the same every time, and those of services.
+//! Images derived from another image and some files: golden images, which contain data that
+//! is slow to create and always the same, and images of services.
 
 use std::collections::HashMap;
 
 use super::recipe::Sha256Digest;
 
-/// The label with the reference that a derived image was made from.
+/// The label with the reference of the image that a derived image is based on.
 pub(crate) const LABEL_DERIVED_FROM: &str = "com.dundermifflin.dm.from";
-/// The label of an image that holds the state after a first start.
+/// The label of an image that contains the state after a first start.
 pub const LABEL_GOLDEN: &str = "com.dundermifflin.dm.golden";
 
-/// What an image stands on that stands on nothing.
+/// The base of an image without a base image.
 pub(super) const SCRATCH: &str = "scratch";
 
-/// What an image is derived from, beside the files.
+/// The specification of a derived image, beside its files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DerivedImageSpec {
     /// Its component, the name in its reference.
     pub component: String,
-    /// The name under which the build is told.
+    /// The name under which the build reports its progress.
     pub progress_name: String,
-    /// The digest of everything that the files depend on. The caller knows it
-    /// before the files exist, and so finds the image without making them.
+    /// The digest of everything that the files depend on. The caller knows it before the
+    /// files exist, and therefore finds the image without creating them.
     pub content_digest: Sha256Digest,
-    /// The reference of the image below, or `scratch`.
+    /// The reference of the base image, or `scratch`.
     pub base_image: String,
-    /// True for an image that holds the state after a first start.
+    /// True for an image that contains the state after a first start.
     pub golden: bool,
-    /// The folder in the image that the files go to.
+    /// The directory in the image that receives the files.
     pub target_dir: String,
     /// Further labels.
     pub labels: HashMap<String, String>,
@@ -36,16 +36,16 @@ pub struct DerivedImageSpec {
 }
 
 impl DerivedImageSpec {
-    /// The reference of the image: its key, what it stands on and its own
-    /// instructions are in the tag.
+    /// Returns the reference of the image. Its tag depends on the content digest, the base
+    /// image and the instructions.
     #[must_use]
     pub fn reference(&self) -> String {
         let mut text = format!(
             "{}\n{}\n{}\n{}\n",
             self.content_digest, self.base_image, self.target_dir, self.golden
         );
-        for change in &self.instructions {
-            text.push_str(change);
+        for instruction in &self.instructions {
+            text.push_str(instruction);
             text.push('\n');
         }
         let kind = if self.golden { "golden-" } else { "" };
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_reference_follows_from_all_that_matters() {
+    fn reference_changes_with_every_input() {
         let one = DerivedImageSpec {
             component: "postgres".into(),
             progress_name: "postgres".into(),

@@ -1,11 +1,11 @@
-//! The digest that things are named by.
+//! SHA-256 digests, which identify recipes, files and images.
 
 use std::fmt;
 
 use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
 
-/// How many hex digits of a digest a tag shows.
+/// The number of hex digits of a digest in a tag.
 const SHORT_DIGITS: usize = 12;
 
 /// A SHA-256 digest, as hex.
@@ -13,25 +13,25 @@ const SHORT_DIGITS: usize = 12;
 pub struct Sha256Digest(String);
 
 impl Sha256Digest {
-    /// The digest of some bytes.
+    /// Computes the digest of bytes.
     #[must_use]
     pub fn compute(bytes: &[u8]) -> Self {
         Self::from_hasher(Sha256::new_with_prefix(bytes))
     }
 
-    /// The digest that a hash has come to.
+    /// Returns the digest of a finished hash.
     #[must_use]
     pub(crate) fn from_hasher(hash: Sha256) -> Self {
         Self(HEXLOWER.encode(&hash.finalize()))
     }
 
-    /// All 64 digits.
+    /// Returns all 64 digits.
     #[must_use]
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The digits that a tag shows.
+    /// Returns the digits that a tag contains.
     #[must_use]
     pub(crate) fn short_hex(&self) -> &str {
         &self.0[..SHORT_DIGITS]

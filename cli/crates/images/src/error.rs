@@ -1,4 +1,4 @@
-//! What can go wrong with images.
+//! Errors of obtaining, building and storing images.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,23 +10,23 @@ use dm_core::suggest::closest_match;
 use dm_engine::EngineError;
 use thiserror::Error;
 
-/// Why a registry gave no image.
+/// The reason why a pull failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PullFailure {
     /// The registry has no such image or tag.
     NotFound,
-    /// The registry wants a login, or another one.
+    /// The registry requires a login, or refused the given one.
     Unauthorized,
-    /// No registry answers there.
+    /// No registry answers at the address.
     Unreachable,
-    /// The registry began, or nothing at all came, within the limit.
+    /// The registry did not answer, or stopped sending, within the limit.
     TimedOut {
         /// The limit.
         after: Duration,
     },
-    /// No trusted connection comes about.
+    /// No trusted connection could be established.
     Tls,
-    /// The registry refuses for now: too many requests.
+    /// The registry refused the request because of its rate limit.
     RateLimited,
     /// The disk is full.
     DiskFull,
@@ -34,43 +34,43 @@ pub enum PullFailure {
     Other,
 }
 
-/// A failure to obtain or keep images.
+/// A failure to obtain or store images.
 #[derive(Debug, Error)]
 pub enum ImageError {
-    /// No image is called so.
+    /// The image name is unknown.
     #[error("there is no image `{name}`")]
     UnknownImage {
         /// The name that was given.
         name: String,
-        /// The names that there are.
+        /// The known names.
         known: Vec<String>,
     },
     /// A pull failed.
-    #[error("could not pull {reference}: {}", describe(refusal))]
+    #[error("could not pull {reference}: {}", describe_pull_failure(failure))]
     Pull {
         /// The image component.
         name: String,
-        /// What was pulled.
+        /// The reference that was pulled.
         reference: String,
         /// Why it failed.
-        refusal: PullFailure,
-        /// What the engine said of it.
+        failure: PullFailure,
+        /// The message of the engine.
         #[source]
         source: Box<EnginePullMessage>,
     },
-    /// A reference stands for another image than when it was used first.
+    /// A reference now points to another image than when it was used first.
     #[error("{reference} now points to another image: {found} instead of {pinned}")]
     PinMismatch {
         /// The image component.
         name: String,
         /// The reference.
         reference: String,
-        /// What it stood for.
+        /// The image that it pointed to first.
         pinned: String,
-        /// What it stands for now.
+        /// The image that it points to now.
         found: String,
     },
-    /// Nothing official is known for an image that is to be pulled.
+    /// The image that is to be pulled has no official image.
     #[error("image {name} is not published in any registry")]
     NotPublished {
         /// The image component.
@@ -81,13 +81,13 @@ pub enum ImageError {
     Build {
         /// The image component.
         name: String,
-        /// The step, as `3/7: RUN …`, where one had begun.
+        /// The step, as `3/7: RUN …`, if one had begun.
         step: Option<String>,
-        /// What the builder said of it.
+        /// The message of the builder.
         reason: String,
         /// The last lines of its output, oldest first.
         log: Vec<String>,
-        /// What to do.
+        /// Suggested commands or actions.
         hints: Vec<String>,
     },
     /// A program on this machine failed.
@@ -95,71 +95,71 @@ pub enum ImageError {
     Program {
         /// Its name.
         program: String,
-        /// Its exit, or why it could not be started.
+        /// Its exit status, or why it could not be started.
         reason: String,
         /// The last lines of its output, oldest first.
         log: Vec<String>,
-        /// What to do.
+        /// Suggested commands or actions.
         hints: Vec<String>,
     },
-    /// Sources of the workspace are wrong.
-    #[error("{}", compile(targets, errors))]
+    /// Sources of the workspace do not compile.
+    #[error("{}", compile_summary(targets, errors))]
     Compile {
         /// The crates that did not compile, e.g. `order-service`.
         targets: Vec<String>,
-        /// What the compiler found, first one first.
+        /// The errors of the compiler, in their order.
         errors: Vec<CompilerError>,
     },
-    /// A binary that can't run alone, so that no image can be made of it.
+    /// A binary is not statically linked, so that no image can be built from it.
     #[error("the binary of {name} is not statically linked: {reason}")]
     NotStatic {
         /// The service.
         name: String,
-        /// What is wrong with it.
+        /// The library loader that it requires, or why it is not a program.
         reason: String,
     },
-    /// A program is needed that this machine lacks.
+    /// A required program is not installed.
     #[error("{tool} is required, but not installed: {reason}")]
     ToolMissing {
         /// Its name.
         tool: String,
-        /// Why it could not be had.
+        /// Why it could not be installed.
         reason: String,
     },
-    /// There is no way on this machine to make a Debian base.
+    /// No way to create a Debian base image works on this machine.
     #[error("could not make a Debian base image on this machine")]
     NoBaseImage {
-        /// Each way and why it was closed.
+        /// Each way and why it is unavailable.
         tried: Vec<String>,
     },
     /// A download failed.
-    #[error("could not fetch {what}: {reason}")]
+    #[error("could not fetch {resource}: {reason}")]
     Fetch {
-        /// The coordinates.
-        what: String,
+        /// The coordinates of the artifact, or the file.
+        resource: String,
         /// Why.
         reason: String,
-        /// What to do.
+        /// Suggested commands or actions.
         hints: Vec<String>,
     },
-    /// A file of images can't be taken.
+    /// An image archive cannot be read or written.
     #[error("could not use the image archive {}: {reason}", path.display())]
     Archive {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Why it cannot be used.
         reason: String,
-        /// What to do.
+        /// Suggested commands or actions.
         hints: Vec<String>,
     },
-    /// There is nothing to save.
+    /// There are no current images to save.
     #[error("there are no current images to save")]
     NothingToSave,
     /// A file could not be read or written.
-    #[error("could not {doing}")]
+    #[error("could not {action}")]
     Io {
-        /// What was being done to which file.
-        doing: String,
+        /// The failed action and its file, e.g. `read /x`.
+        action: String,
         /// Why it failed.
         #[source]
         source: io::Error,
@@ -167,24 +167,24 @@ pub enum ImageError {
     /// The engine failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// It was interrupted.
+    /// The operation was cancelled.
     #[error("interrupted")]
     Cancelled,
 }
 
-/// What the engine said of a pull that failed, kept as a cause.
+/// The engine's message of a failed pull, as the cause of an error.
 #[derive(Debug, Error)]
 #[error("{0}")]
 pub struct EnginePullMessage(pub String);
 
 impl ImageError {
-    /// For `map_err`: a failure of the file system, named by what was being done.
-    pub(crate) fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
-        let doing = doing.into();
-        move |source| Self::Io { doing, source }
+    /// Returns a function for `map_err` that wraps a file system error with the failed action.
+    pub(crate) fn io(action: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let action = action.into();
+        move |source| Self::Io { action, source }
     }
 
-    /// For `map_err`: a file that the caller named can't be opened or made.
+    /// Returns a function for `map_err` for an archive that cannot be opened or created.
     pub(crate) fn archive_io(path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |error| Self::Archive {
             path: path.to_owned(),
@@ -194,8 +194,8 @@ impl ImageError {
     }
 }
 
-/// What does not compile, in one sentence.
-fn compile(targets: &[String], errors: &[CompilerError]) -> String {
+/// Returns one sentence that names the targets that do not compile.
+fn compile_summary(targets: &[String], errors: &[CompilerError]) -> String {
     let errors = match errors.len() {
         1 => "1 error".to_owned(),
         count => format!("{count} errors"),
@@ -203,9 +203,9 @@ fn compile(targets: &[String], errors: &[CompilerError]) -> String {
     format!("{} did not compile: {errors}", targets.join(" and "))
 }
 
-/// A refusal as the end of a sentence.
-fn describe(refusal: &PullFailure) -> String {
-    match refusal {
+/// Returns a pull failure as the end of a sentence.
+fn describe_pull_failure(failure: &PullFailure) -> String {
+    match failure {
         PullFailure::NotFound => "the registry does not have the image".into(),
         PullFailure::Unauthorized => "the registry refused the credentials".into(),
         PullFailure::Unreachable => "the registry is unreachable".into(),
@@ -219,7 +219,7 @@ fn describe(refusal: &PullFailure) -> String {
     }
 }
 
-/// What to do when the disk is full.
+/// Returns suggestions for a full disk.
 pub(super) fn disk_full_hints() -> Vec<String> {
     vec![
         "free disk space by removing unused images: dm images prune".into(),
@@ -245,7 +245,7 @@ impl UserError for ImageError {
     fn code(&self) -> ErrorCode {
         match self {
             Self::UnknownImage { .. } => ErrorCode::ImageUnknown,
-            Self::Pull { refusal, .. } => match refusal {
+            Self::Pull { failure, .. } => match failure {
                 PullFailure::NotFound => ErrorCode::ImageNotFound,
                 PullFailure::Unauthorized => ErrorCode::RegistryCredentials,
                 PullFailure::Unreachable => ErrorCode::RegistryUnreachable,
@@ -278,7 +278,7 @@ impl UserError for ImageError {
                 ExitStatus::Usage
             }
             Self::Pull {
-                refusal: PullFailure::TimedOut { .. },
+                failure: PullFailure::TimedOut { .. },
                 ..
             } => ExitStatus::TimedOut,
             Self::Engine(error) => error.exit_status(),
@@ -290,14 +290,14 @@ impl UserError for ImageError {
     fn suggestions(&self) -> Vec<String> {
         match self {
             Self::UnknownImage { name, known } => {
-                let mut next = Vec::new();
+                let mut hints = Vec::new();
                 if let Some(nearest) = closest_match(name, known) {
-                    next.push(format!("did you mean {nearest}?"));
+                    hints.push(format!("did you mean {nearest}?"));
                 }
-                next.push(format!("the images are {}", known.join(", ")));
-                next
+                hints.push(format!("the images are {}", known.join(", ")));
+                hints
             }
-            Self::Pull { refusal, .. } => pull_hints(refusal),
+            Self::Pull { failure, .. } => pull_hints(failure),
             Self::PinMismatch { name, .. } => vec![
                 format!("accept the new image: dm images pull {name}"),
                 format!("or build the image here: dm images build {name}"),
@@ -321,9 +321,9 @@ impl UserError for ImageError {
                 vec![format!("install {tool} with the package manager of this system")]
             }
             Self::NoBaseImage { tried } => {
-                let mut next = tried.clone();
-                next.push("install mmdebstrap, or set images.mirror to a registry that has debian:trixie-slim".into());
-                next
+                let mut hints = tried.clone();
+                hints.push("install mmdebstrap, or set images.mirror to a registry that has debian:trixie-slim".into());
+                hints
             }
             Self::Compile { .. } => Vec::new(),
             Self::NothingToSave => vec!["dm images build".into()],
@@ -337,9 +337,9 @@ impl UserError for ImageError {
     }
 }
 
-fn pull_hints(refusal: &PullFailure) -> Vec<String> {
+fn pull_hints(failure: &PullFailure) -> Vec<String> {
     let build = "build the image here, without a registry: dm images build";
-    match refusal {
+    match failure {
         PullFailure::NotFound => vec![
             "check images.mirror in dm.toml: the mirror must have the image at its usual path"
                 .into(),

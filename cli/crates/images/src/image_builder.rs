@@ -1,5 +1,5 @@
-//! One build by the engine's classic builder: its steps as progress, its failure
-//! with the step and the output, and nothing left behind.
+//! A build with the engine's classic builder: reports its steps as progress and a failure
+//! with the step and the output, and removes intermediate images.
 
 use std::io;
 use std::time::Duration;
@@ -15,14 +15,14 @@ use super::error::{ImageError, disk_full_hints};
 use super::process::{LogTail, output_hints};
 use super::progress::{ImageProgress, ProgressUpdate};
 
-/// How long the engine may take to stop a step that was broken off.
+/// How long the engine may take to stop an aborted step.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often it is tried meanwhile to remove what that step stands on.
+/// The interval of the attempts to remove the image that an aborted step uses.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
-/// The longest detail that is told, in columns.
+/// The maximum width of a reported detail, in columns.
 const MAX_DETAIL_WIDTH: usize = 80;
 
-/// What a build works with.
+/// Builds images from a context.
 pub(super) struct ImageBuilder<'a> {
     pub engine: &'a Engine,
     pub progress: &'a dyn ImageProgress,
@@ -30,8 +30,8 @@ pub(super) struct ImageBuilder<'a> {
 }
 
 impl ImageBuilder<'_> {
-    /// Builds an image and returns its id. It has no tag yet: the caller gives it
-    /// one as the last thing, so that nothing half made is ever found.
+    /// Builds an image and returns its id. It has no tag yet: the caller tags it last, so
+    /// that an incomplete image is never found.
     pub(super) async fn build(
         &self,
         name: &str,
@@ -39,7 +39,7 @@ impl ImageBuilder<'_> {
         context: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
     ) -> Result<String, ImageError> {
         let mut events = self.engine.build_image(options, context);
-        let mut transcript = BuildOutputParser::default();
+        let mut parser = BuildOutputParser::default();
         self.progress.on_progress(
             name,
             ProgressUpdate::new("building").with_detail("sending the context"),
@@ -50,10 +50,10 @@ impl ImageBuilder<'_> {
                 event = events.next() => event,
             };
             match event {
-                None => break self.take_image_id(name, &mut transcript),
-                Some(Ok(BuildEvent::Built(id))) => transcript.image_id = Some(id),
+                None => break self.take_image_id(name, &mut parser),
+                Some(Ok(BuildEvent::Built(id))) => parser.image_id = Some(id),
                 Some(Ok(BuildEvent::Output(text))) => {
-                    for update in transcript.feed(&text) {
+                    for update in parser.feed(&text) {
                         self.progress.on_progress(name, update);
                     }
                 }
@@ -65,13 +65,13 @@ impl ImageBuilder<'_> {
                     };
                     self.progress.on_progress(name, update);
                 }
-                Some(Err(error)) => break Err(build_error(name, &mut transcript, error)),
+                Some(Err(error)) => break Err(build_error(name, &mut parser, error)),
             }
         };
-        // Closing the stream ends a build that still runs.
+        // Dropping the stream ends a build that still runs.
         drop(events);
         let result = outcome.as_ref().ok().cloned();
-        self.remove_intermediate_images(&transcript.created_images, result.as_deref())
+        self.remove_intermediate_images(&parser.created_images, result.as_deref())
             .await;
         outcome
     }
@@ -79,43 +79,43 @@ impl ImageBuilder<'_> {
     fn take_image_id(
         &self,
         name: &str,
-        transcript: &mut BuildOutputParser,
+        parser: &mut BuildOutputParser,
     ) -> Result<String, ImageError> {
-        transcript.image_id.take().ok_or_else(|| ImageError::Build {
+        parser.image_id.take().ok_or_else(|| ImageError::Build {
             name: name.to_owned(),
-            step: transcript.step.take(),
+            step: parser.step.take(),
             reason: "the builder ended without an image".into(),
-            log: std::mem::take(&mut transcript.tail).into_lines(),
+            log: std::mem::take(&mut parser.tail).into_lines(),
             hints: vec!["dm doctor".into()],
         })
     }
 
-    /// Removes what the steps left: all of it after a failure, and after a success
-    /// the stages that the image does not stand on. The engine itself keeps what
-    /// something still needs.
+    /// Removes the images of the steps: all of them after a failure, and after a success
+    /// the stages that the image is not based on. The engine itself keeps images that are
+    /// in use.
     async fn remove_intermediate_images(&self, created: &[String], result: Option<&str>) {
-        // A step that was broken off needs its image until the engine has stopped it.
-        let patience = result.map_or(STOP_TIMEOUT, |_| Duration::ZERO);
-        let until = Instant::now() + patience;
+        // An aborted step uses its image until the engine has stopped it.
+        let timeout = result.map_or(STOP_TIMEOUT, |_| Duration::ZERO);
+        let deadline = Instant::now() + timeout;
         for id in created.iter().rev() {
             if result.is_some_and(|result| result.trim_start_matches("sha256:").starts_with(id)) {
                 continue;
             }
-            if let Err(error) = self.remove_untagged(id, until).await {
+            if let Err(error) = self.remove_untagged(id, deadline).await {
                 tracing::debug!(%error, "left an intermediate image behind");
             }
         }
     }
 
-    /// Removes an image that has no tag, as soon as nothing needs it, or leaves it.
-    async fn remove_untagged(&self, id: &str, until: Instant) -> Result<(), EngineError> {
+    /// Removes an untagged image as soon as it is unused; keeps it if that takes too long.
+    async fn remove_untagged(&self, id: &str, deadline: Instant) -> Result<(), EngineError> {
         loop {
-            // By its id, the engine would remove a tagged image, too.
+            // The engine would also remove a tagged image if it is given by its id.
             match self.engine.inspect_image(id).await? {
                 Some(image) if image.references.is_empty() => {}
                 _ => return Ok(()),
             }
-            if self.engine.remove_image(id).await? || Instant::now() >= until {
+            if self.engine.remove_image(id).await? || Instant::now() >= deadline {
                 return Ok(());
             }
             tokio::time::sleep(POLL_INTERVAL).await;
@@ -123,12 +123,12 @@ impl ImageBuilder<'_> {
     }
 }
 
-/// A build's failure with all that is known of it.
-fn build_error(name: &str, transcript: &mut BuildOutputParser, error: EngineError) -> ImageError {
+/// Returns the error of a failed build, with its step and output.
+fn build_error(name: &str, parser: &mut BuildOutputParser, error: EngineError) -> ImageError {
     let Some(reason) = error.engine_message().map(str::to_owned) else {
         return error.into();
     };
-    let mut tail = std::mem::take(&mut transcript.tail);
+    let mut tail = std::mem::take(&mut parser.tail);
     let hints = if error.refusal() == Some(EngineRefusal::DiskFull) {
         disk_full_hints()
     } else {
@@ -139,27 +139,27 @@ fn build_error(name: &str, transcript: &mut BuildOutputParser, error: EngineErro
     }
     ImageError::Build {
         name: name.to_owned(),
-        step: transcript.step.take(),
+        step: parser.step.take(),
         reason: reason.trim().to_owned(),
         log: tail.into_lines(),
         hints,
     }
 }
 
-/// What the classic builder's output tells.
+/// Parses the output of the classic builder.
 #[derive(Debug, Default)]
 struct BuildOutputParser {
     /// The output since the last line end.
     partial_line: String,
-    /// The step under way, as `3/7: RUN …`.
+    /// The current step, as `3/7: RUN …`.
     step: Option<String>,
-    /// Its number and how many there are.
+    /// The number of the step, and the number of all steps.
     position: (u64, u64),
-    /// Its verb, e.g. `RUN`.
+    /// The instruction of the step, e.g. `RUN`.
     instruction_name: String,
-    /// True where the result of the step is one that was known before.
+    /// True if the result of the step came from the cache.
     cached: bool,
-    /// The images that this build made, in order.
+    /// The images that this build created, in order.
     created_images: Vec<String>,
     /// The id of the result.
     image_id: Option<String>,
@@ -167,7 +167,7 @@ struct BuildOutputParser {
 }
 
 impl BuildOutputParser {
-    /// Takes text as it comes; returns what is worth telling.
+    /// Parses a chunk of output and returns the progress to report.
     fn feed(&mut self, text: &str) -> Vec<ProgressUpdate> {
         self.partial_line.push_str(text);
         let mut updates = Vec::new();
@@ -179,18 +179,18 @@ impl BuildOutputParser {
     }
 
     fn parse_line(&mut self, line: &str) -> Option<ProgressUpdate> {
-        if let Some((number, of, instruction)) = parse_step(line) {
-            self.step = Some(format!("{number}/{of}: {instruction}"));
-            self.position = (number, of);
-            // What FROM names was there before.
+        if let Some((number, total, instruction)) = parse_step(line) {
+            self.step = Some(format!("{number}/{total}: {instruction}"));
+            self.position = (number, total);
+            // The image of FROM existed before.
             self.cached = instruction.starts_with("FROM ");
-            let (verb, rest) = instruction.split_once(' ').unwrap_or((instruction, ""));
-            self.instruction_name = verb.to_ascii_uppercase();
-            // Labels and the like are no work.
+            let (keyword, rest) = instruction.split_once(' ').unwrap_or((instruction, ""));
+            self.instruction_name = keyword.to_ascii_uppercase();
+            // Labels and similar instructions are not reported.
             return match self.instruction_name.as_str() {
-                // Its output says better what it does than a page of shell.
+                // Its output is more informative than a page of shell.
                 "RUN" => Some(self.progress_update("RUN")),
-                "FROM" | "COPY" | "ADD" => Some(self.progress_update(&format!("{verb} {rest}"))),
+                "FROM" | "COPY" | "ADD" => Some(self.progress_update(&format!("{keyword} {rest}"))),
                 _ => None,
             };
         }
@@ -220,8 +220,8 @@ impl BuildOutputParser {
     }
 }
 
-/// A line of output as plain text: what a program redraws in place (after a
-/// carriage return) counts as it is at last, and colours are gone.
+/// Returns a line of output as plain text: without colours, and only the last version of
+/// text that a program redraws in place (after a carriage return).
 fn to_plain_text(line: &str) -> String {
     let line = console::strip_ansi_codes(line);
     let line = line.trim_end();
@@ -232,16 +232,20 @@ fn to_plain_text(line: &str) -> String {
         .collect()
 }
 
-/// A detail that fits into a line.
+/// Truncates a detail to one line.
 fn truncate_detail(detail: &str) -> String {
     console::truncate_str(detail, MAX_DETAIL_WIDTH, "…").into_owned()
 }
 
-/// `Step 3/7 : RUN apt-get update`, in its parts.
+/// Splits `Step 3/7 : RUN apt-get update` into number, total and instruction.
 fn parse_step(line: &str) -> Option<(u64, u64, &str)> {
     let (position, instruction) = line.strip_prefix("Step ")?.split_once(" : ")?;
-    let (number, of) = position.split_once('/')?;
-    Some((number.parse().ok()?, of.parse().ok()?, instruction.trim()))
+    let (number, total) = position.split_once('/')?;
+    Some((
+        number.parse().ok()?,
+        total.parse().ok()?,
+        instruction.trim(),
+    ))
 }
 
 fn is_short_id(text: &str) -> bool {
@@ -253,8 +257,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_transcript_knows_its_step_its_own_images_and_its_last_lines() {
-        let mut transcript = BuildOutputParser::default();
+    fn parser_tracks_step_created_images_and_log_tail() {
+        let mut parser = BuildOutputParser::default();
         let mut updates = Vec::new();
         for text in [
             "Step 1/4 : FROM dm/base:1",
@@ -270,20 +274,17 @@ mod tests {
             " ---> 333333333333\n",
             "Step 4/4 : RUN false\n ---> Running in bbbbbbbbbbbb\noops\n",
         ] {
-            updates.extend(transcript.feed(text));
+            updates.extend(parser.feed(text));
         }
-        assert_eq!(transcript.created_images, ["333333333333"]);
-        assert_eq!(transcript.step.as_deref(), Some("4/4: RUN false"));
-        assert_eq!(
-            transcript.tail.into_lines(),
-            ["compiling x", "linking", "oops"]
-        );
-        let told: Vec<_> = updates
+        assert_eq!(parser.created_images, ["333333333333"]);
+        assert_eq!(parser.step.as_deref(), Some("4/4: RUN false"));
+        assert_eq!(parser.tail.into_lines(), ["compiling x", "linking", "oops"]);
+        let reported: Vec<_> = updates
             .iter()
             .map(|update| (update.current.unwrap(), update.detail.as_deref().unwrap()))
             .collect();
         assert_eq!(
-            told,
+            reported,
             [
                 (1, "FROM dm/base:1"),
                 (2, "COPY a /a"),
@@ -297,10 +298,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_of_a_step_is_plain_and_short() {
-        let mut transcript = BuildOutputParser::default();
+    fn parser_reports_details_as_short_plain_text() {
+        let mut parser = BuildOutputParser::default();
         let long = "apt-get install ".repeat(60);
-        let updates = transcript.feed(&format!(
+        let updates = parser.feed(&format!(
             "Step 1/3 : LABEL a=b\nStep 2/3 : RUN {long}\n\
              \x1b[91mWarning: \x1b[0mslow\n10%\r100%\r\n{long}\n\
              \x1b[0mRemoving intermediate container aaaaaaaaaaaa\n\
@@ -314,7 +315,7 @@ mod tests {
         assert_eq!(details.len(), 4);
         assert!(details[3].ends_with('…'));
         assert_eq!(console::measure_text_width(details[3]), MAX_DETAIL_WIDTH);
-        assert_eq!(transcript.created_images, ["333333333333"]);
-        assert_eq!(transcript.tail.into_lines()[..2], ["Warning: slow", "100%"]);
+        assert_eq!(parser.created_images, ["333333333333"]);
+        assert_eq!(parser.tail.into_lines()[..2], ["Warning: slow", "100%"]);
     }
 }

@@ -1,4 +1,4 @@
-//! What images there are, who uses them, and what can go.
+//! The inventory of images: their status, their users, and pruning.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -12,86 +12,86 @@ use super::recipe::{LABEL_COMPONENT, LABEL_ORIGIN, LABEL_RECIPE};
 use super::store::ImageStore;
 use super::{ORIGIN_BUILT, ORIGIN_PULLED};
 
-/// The label with the instance that a container belongs to.
+/// The label with the instance of a container.
 const LABEL_INSTANCE: &str = "com.dundermifflin.dm.instance";
 
-/// What an image is worth now.
+/// Whether an image is still used by the stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ImageStatus {
     /// The next `dm up` would use it.
     Current,
-    /// Its recipe, or what it stands on, has changed since.
+    /// Its recipe, or its base image, has changed since.
     Stale,
-    /// It has no name any more, or never got one: the rest of a build.
+    /// It is untagged: a remainder of a build.
     Dangling,
 }
 
 /// A container that uses an image.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct ContainerUse {
-    /// The instance that the container belongs to, if it is one of `dm`'s.
+    /// The instance of the container, if `dm` created it.
     pub instance: Option<String>,
     /// The container.
     pub container: String,
 }
 
-/// One image of the stack that is on this machine.
+/// One image of the stack on this machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ImageInfo {
     /// The component.
     pub component: String,
-    /// Its reference, where it has one.
+    /// Its reference, if it is tagged.
     pub reference: Option<String>,
     /// Its id.
     pub id: String,
-    /// Bytes on disk, shared layers included.
+    /// Its size on disk in bytes, including shared layers.
     pub size: u64,
-    /// When it was made.
+    /// The time of its creation.
     pub created: DateTime<Utc>,
-    /// The digest of its recipe, where it was made from one.
+    /// The digest of its recipe, if it was built from one.
     pub digest: Option<String>,
     /// How it was obtained.
     pub origin: String,
-    /// What it is worth now.
-    pub standing: ImageStatus,
-    /// True for one that holds the state after a first start.
+    /// Whether it is still used by the stack.
+    pub status: ImageStatus,
+    /// True for an image that contains the state after a first start.
     pub golden: bool,
-    /// Who uses it.
+    /// The containers that use it.
     pub in_use: Vec<ContainerUse>,
 }
 
-/// What a removal did.
+/// The result of pruning.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct ImagePruneReport {
-    /// The images that are gone.
+    /// The removed images.
     pub removed: Vec<ImageInfo>,
-    /// The images that would have gone, but something still needs them.
-    pub kept: Vec<ImageInfo>,
-    /// The bytes that are free now.
+    /// The images that were not removed because they are in use.
+    pub skipped: Vec<ImageInfo>,
+    /// The freed bytes.
     pub freed: u64,
 }
 
-/// An image with what is known of it.
+/// An image of the engine with its inventory entry.
 struct LabelledImage {
     image: Image,
     info: ImageInfo,
 }
 
 impl ImageStore {
-    /// The images of the stack on this machine: all that carry `dm`'s labels, and
-    /// the official ones that are used as they are.
+    /// Returns the images of the stack on this machine: all that carry `dm`'s labels, and
+    /// the official ones that are used unchanged.
     ///
     /// # Errors
-    /// Where the engine fails.
+    /// Returns [`ImageError::Engine`] if the engine fails.
     pub async fn list_images(&self) -> Result<Vec<ImageInfo>, ImageError> {
         let mut rows: Vec<_> = self
             .labelled_images()
             .await?
             .into_iter()
-            .map(|known| known.info)
+            .map(|labelled| labelled.info)
             .collect();
-        let labelled: HashSet<_> = rows.iter().map(|row| row.id.clone()).collect();
+        let labelled_ids: HashSet<_> = rows.iter().map(|row| row.id.clone()).collect();
         let mut users = self.engine.containers_by_image().await?;
         for spec in self.catalog.specs() {
             let Some(official) = self.official_reference(spec) else {
@@ -101,7 +101,7 @@ impl ImageStore {
             let Some(image) = self.engine.inspect_image(&reference).await? else {
                 continue;
             };
-            if labelled.contains(&image.id) {
+            if labelled_ids.contains(&image.id) {
                 continue;
             }
             rows.push(ImageInfo {
@@ -113,7 +113,7 @@ impl ImageStore {
                 created: image.created,
                 digest: None,
                 origin: ORIGIN_PULLED.to_owned(),
-                standing: ImageStatus::Current,
+                status: ImageStatus::Current,
                 golden: false,
             });
         }
@@ -128,56 +128,57 @@ impl ImageStore {
     }
 
     /// Removes the images with `dm`'s labels that no container uses: the stale and
-    /// dangling ones, or with `all` the current ones too. Never touches another.
+    /// dangling ones, with `all` also the current ones. Never removes other images.
     ///
     /// # Errors
-    /// Where the engine fails.
+    /// Returns [`ImageError::Engine`] if the engine fails, and [`ImageError::Cancelled`] on
+    /// cancellation.
     pub async fn prune(&self, all: bool) -> Result<ImagePruneReport, ImageError> {
-        let mut going: Vec<_> = self
+        let mut candidates: Vec<_> = self
             .labelled_images()
             .await?
             .into_iter()
-            .filter(|known| all || known.info.standing != ImageStatus::Current)
+            .filter(|candidate| all || candidate.info.status != ImageStatus::Current)
             .collect();
-        // What stands on another is younger than that.
-        going.sort_by_key(|known| std::cmp::Reverse(known.image.created));
-        let mut pruned = ImagePruneReport::default();
+        // A dependent image is younger than its base.
+        candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.image.created));
+        let mut report = ImagePruneReport::default();
         let mut removed = Vec::new();
-        for known in going {
+        for candidate in candidates {
             if self.cancel.is_cancelled() {
                 return Err(ImageError::Cancelled);
             }
-            if !known.info.in_use.is_empty() {
-                pruned.kept.push(known.info);
+            if !candidate.info.in_use.is_empty() {
+                report.skipped.push(candidate.info);
                 continue;
             }
-            let gone = if known.image.references.is_empty() {
-                self.engine.remove_image(&known.image.id).await?
+            let was_removed = if candidate.image.references.is_empty() {
+                self.engine.remove_image(&candidate.image.id).await?
             } else {
-                let mut gone = true;
-                for reference in &known.image.references {
-                    gone &= self.engine.remove_image(reference).await?;
+                let mut was_removed = true;
+                for reference in &candidate.image.references {
+                    was_removed &= self.engine.remove_image(reference).await?;
                 }
-                gone
+                was_removed
             };
-            if gone {
-                removed.push(known.image);
-                pruned.removed.push(known.info);
+            if was_removed {
+                removed.push(candidate.image);
+                report.removed.push(candidate.info);
             } else {
-                pruned.kept.push(known.info);
+                report.skipped.push(candidate.info);
             }
         }
-        pruned.freed = freed_bytes(&removed, &self.remaining_images().await?);
-        Ok(pruned)
+        report.freed = freed_bytes(&removed, &self.remaining_images().await?);
+        Ok(report)
     }
 
-    /// The references that the next run would use, as far as they are here.
+    /// Returns the references that the next run would use, as far as they exist here.
     pub(super) async fn current_references(&self) -> Result<BTreeSet<String>, ImageError> {
         let mut current = BTreeSet::new();
         for name in self.catalog.image_names() {
-            let built = self.catalog.local_reference(name)?;
-            if self.engine.inspect_image(&built).await?.is_some() {
-                current.insert(built);
+            let local = self.catalog.local_reference(name)?;
+            if self.engine.inspect_image(&local).await?.is_some() {
+                current.insert(local);
             }
             let spec = self.catalog.get(name)?;
             let Some(official) = self.official_reference(spec) else {
@@ -196,17 +197,17 @@ impl ImageStore {
         Ok(current)
     }
 
-    /// Every image with `dm`'s labels.
+    /// Returns every image with `dm`'s labels.
     async fn labelled_images(&self) -> Result<Vec<LabelledImage>, ImageError> {
         let current = self.current_references().await?;
         let mut users = self.engine.containers_by_image().await?;
         let mut images = Vec::new();
         for listed in self.engine.list_images_with_label(LABEL_COMPONENT).await? {
-            let ours = listed.labels.get(LABEL_COMPONENT);
-            if !ours.is_some_and(|component| self.components.contains(component)) {
+            let component = listed.labels.get(LABEL_COMPONENT);
+            if !component.is_some_and(|name| self.components.contains(name)) {
                 continue;
             }
-            // The list knows no layers; gone meanwhile is gone.
+            // The list contains no layers; an image that was removed meanwhile is skipped.
             images.extend(self.engine.inspect_image(&listed.id).await?);
         }
         images.sort_by_key(|image| std::cmp::Reverse(image.created));
@@ -222,17 +223,17 @@ impl ImageStore {
         Ok(images
             .into_iter()
             .map(|image| {
-                let standing = image_status(&image, &current, newest.get(&component_label(&image)));
+                let status = image_status(&image, &current, newest.get(&component_label(&image)));
                 let used = container_uses(users.remove(&image.id));
                 LabelledImage {
-                    info: image_info(&image, standing, used),
+                    info: image_info(&image, status, used),
                     image,
                 }
             })
             .collect())
     }
 
-    /// What is left of the images that others may share layers with.
+    /// Returns the remaining images, which may share layers with removed ones.
     async fn remaining_images(&self) -> Result<Vec<Image>, ImageError> {
         let mut remaining = Vec::new();
         for listed in self.engine.list_images_with_label(LABEL_COMPONENT).await? {
@@ -255,15 +256,15 @@ fn component_label(image: &Image) -> String {
         .unwrap_or_default()
 }
 
-/// An image is current where the next run would use it. A derived one, where what it
-/// was made from is current and it is the newest for its component.
+/// Returns the status of an image. It is current if the next run would use it. A derived
+/// image is current if its base is current and it is the newest of its component.
 fn image_status(image: &Image, current: &BTreeSet<String>, newest: Option<&String>) -> ImageStatus {
     if image.references.is_empty() {
         return ImageStatus::Dangling;
     }
     let is_current = match image.labels.get(LABEL_DERIVED_FROM) {
-        // A service's image is known by its reference, as any other is.
-        Some(from) if from != SCRATCH => current.contains(from) && newest == Some(&image.id),
+        // A service's image is identified by its reference, like any other.
+        Some(base) if base != SCRATCH => current.contains(base) && newest == Some(&image.id),
         _ => image
             .references
             .iter()
@@ -276,7 +277,7 @@ fn image_status(image: &Image, current: &BTreeSet<String>, newest: Option<&Strin
     }
 }
 
-fn image_info(image: &Image, standing: ImageStatus, in_use: Vec<ContainerUse>) -> ImageInfo {
+fn image_info(image: &Image, status: ImageStatus, in_use: Vec<ContainerUse>) -> ImageInfo {
     let derived = image.labels.contains_key(LABEL_DERIVED_FROM);
     ImageInfo {
         component: component_label(image),
@@ -284,13 +285,13 @@ fn image_info(image: &Image, standing: ImageStatus, in_use: Vec<ContainerUse>) -
         id: image.id.clone(),
         size: image.size,
         created: image.created,
-        // Inherited from what it was made from, where it is derived.
+        // A derived image inherits the label from its base.
         digest: image.labels.get(LABEL_RECIPE).filter(|_| !derived).cloned(),
         origin: image
             .labels
             .get(LABEL_ORIGIN)
             .map_or_else(|| ORIGIN_BUILT.to_owned(), Clone::clone),
-        standing,
+        status,
         golden: image.labels.contains_key(LABEL_GOLDEN),
         in_use,
     }
@@ -309,12 +310,12 @@ fn container_uses(users: Option<Vec<ImageContainer>>) -> Vec<ContainerUse> {
     in_use
 }
 
-/// The bytes that went with some images: their sizes, without the layers that an
-/// image which is still there, or was counted already, has in common with them.
+/// Returns the bytes that the removal of images freed: their sizes, without the layers that
+/// they share with a remaining image or with an image that was counted before.
 fn freed_bytes(removed: &[Image], remaining: &[Image]) -> u64 {
     let mut counted: Vec<&Image> = remaining.iter().collect();
     let mut freed = 0;
-    // What stands lower has fewer layers, and is counted first.
+    // A base has fewer layers and is counted first.
     let mut removed: Vec<_> = removed.iter().collect();
     removed.sort_by_key(|image| image.layers.len());
     for image in removed {
@@ -347,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn shared_layers_are_freed_once_and_not_while_something_has_them() {
+    fn freed_bytes_counts_shared_layers_once_and_only_if_unused() {
         let base = image("base", 80, &["a"]);
         let postgres = image("postgres", 200, &["a", "b"]);
         let ldap = image("ldap", 100, &["a", "c"]);
@@ -357,19 +358,19 @@ mod tests {
     }
 
     #[test]
-    fn a_derived_image_goes_stale_with_what_it_was_made_from() {
+    fn derived_image_is_stale_if_its_base_is_stale_or_a_newer_one_exists() {
         let current = BTreeSet::from(["dm/postgres:new".to_owned()]);
         let mut golden = image("golden", 1, &[]);
         let newest = "golden".to_owned();
-        for (from, expected) in [
+        for (base, expected) in [
             ("dm/postgres:new", ImageStatus::Current),
             ("dm/postgres:old", ImageStatus::Stale),
         ] {
-            golden.labels.insert(LABEL_DERIVED_FROM.into(), from.into());
+            golden.labels.insert(LABEL_DERIVED_FROM.into(), base.into());
             assert_eq!(
                 image_status(&golden, &current, Some(&newest)),
                 expected,
-                "{from}"
+                "{base}"
             );
         }
         golden.id = "older".into();
@@ -385,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn a_services_image_is_current_by_its_reference() {
+    fn service_image_is_current_by_its_reference() {
         let mut order = image("order", 1, &[]);
         order
             .labels

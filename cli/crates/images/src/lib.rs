@@ -1,7 +1,7 @@
-//! Images: what they are made of, where they come from, and what is kept of them.
+//! Images: recipes, builds, pulls, archives and the inventory.
 //!
-//! [`Images`] is the way in. An image is known by a [`Recipe`](recipe::Recipe),
-//! whose digest is its tag; [`Catalog`] has those of the stack.
+//! [`ImageStore`] is the entry point. An image is identified by a [`Recipe`](recipe::Recipe),
+//! whose digest is its tag; [`Catalog`] contains the recipes of the stack.
 
 pub mod archive;
 mod artifact;
@@ -37,7 +37,7 @@ pub use services::{
 pub use settings::{ImageDirs, ImageSettings, SourcePolicy};
 pub use store::{AcquiredImage, ImageOrigin, ImageStore};
 
-/// The origin of an image that a Dockerfile made.
+/// The origin of an image that was built from a Dockerfile.
 const ORIGIN_BUILT: &str = "built";
-/// The origin of an image that a registry gave.
+/// The origin of an image that was pulled from a registry.
 const ORIGIN_PULLED: &str = "pulled";

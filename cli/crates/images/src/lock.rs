@@ -1,4 +1,4 @@
-//! One at a time for one digest, across processes.
+//! The lock of an image build, across processes.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::ImageError;
 
-/// The right to make one image, and a directory to do it in.
+/// The lock of one image build, and its work directory.
 #[derive(Debug)]
 pub(crate) struct BuildLock {
     guard: LockGuard,
@@ -17,10 +17,11 @@ pub(crate) struct BuildLock {
 }
 
 impl BuildLock {
-    /// Waits for the lock of a key. `waiting` is called once if somebody else has it.
+    /// Waits for the lock of a key. `on_wait` is called once if another process holds it.
     ///
     /// # Errors
-    /// Where the state directory can't be written, or on cancellation.
+    /// Returns [`ImageError::Io`] if the state directory cannot be written, and
+    /// [`ImageError::Cancelled`] on cancellation.
     pub(crate) async fn acquire(
         state: &Path,
         key: &str,
@@ -39,22 +40,22 @@ impl BuildLock {
                 LockError::Io { path, source } => {
                     ImageError::io(format!("lock {}", path.display()))(source)
                 }
-                // Without a limit, nothing but an interrupt ends the wait.
+                // Without a timeout, only an interrupt ends the wait.
                 LockError::Interrupted { .. } | LockError::Busy { .. } => ImageError::Cancelled,
             })?;
         let lock = Self {
             guard,
             work_dir: state.join("work").join(name),
         };
-        // What a killed run left behind.
+        // A killed run may have left its work directory.
         lock.remove_work_dir()?;
         Ok(lock)
     }
 
-    /// An empty directory that belongs to the holder and goes with the lock.
+    /// Returns an empty directory for the holder, which is removed with the lock.
     ///
     /// # Errors
-    /// Where it can't be made.
+    /// Returns [`ImageError::Io`] if the directory cannot be created.
     pub(crate) fn work_dir(&self) -> Result<&Path, ImageError> {
         std::fs::create_dir_all(&self.work_dir).map_err(ImageError::io(format!(
             "create {}",
@@ -63,11 +64,10 @@ impl BuildLock {
         Ok(&self.work_dir)
     }
 
-    /// Standard input for a program that is to keep the lock while it lives. It
-    /// reads as empty.
+    /// Returns an empty standard input for a program that keeps the lock while it runs.
     ///
     /// # Errors
-    /// Where the process has too many open files.
+    /// Returns [`ImageError::Io`] if the process has too many open files.
     pub(crate) fn stdin(&self) -> Result<Stdio, ImageError> {
         self.guard
             .inheritable_stdin()
@@ -97,17 +97,17 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_second_waits_until_the_first_is_done() {
+    async fn second_build_lock_waits_for_the_first() {
         let state = tempfile::tempdir().unwrap();
         let cancel = CancellationToken::new();
         let first = BuildLock::acquire(state.path(), "k", &cancel, || {})
             .await
             .unwrap();
         std::fs::write(first.work_dir().unwrap().join("half"), "x").unwrap();
-        let (told, mut waits) = tokio::sync::mpsc::unbounded_channel();
+        let (wait_sender, mut waits) = tokio::sync::mpsc::unbounded_channel();
         let (path, token) = (state.path().to_owned(), cancel.clone());
         let second = tokio::spawn(async move {
-            BuildLock::acquire(&path, "k", &token, || told.send(()).unwrap()).await
+            BuildLock::acquire(&path, "k", &token, || wait_sender.send(()).unwrap()).await
         });
         waits.recv().await.unwrap();
         assert!(!second.is_finished());
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_program_that_outlives_its_starter_keeps_the_lock() {
+    async fn program_with_inherited_stdin_keeps_the_build_lock() {
         let state = tempfile::tempdir().unwrap();
         let cancel = CancellationToken::new();
         let lock = BuildLock::acquire(state.path(), "k", &cancel, || {})
@@ -140,14 +140,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn waiting_can_be_interrupted() {
+    async fn waiting_for_a_build_lock_can_be_cancelled() {
         let state = tempfile::tempdir().unwrap();
         let cancel = CancellationToken::new();
         let _first = BuildLock::acquire(state.path(), "k", &cancel, || {})
             .await
             .unwrap();
-        let waiting = cancel.clone();
-        let second = BuildLock::acquire(state.path(), "k", &cancel, move || waiting.cancel());
+        let token = cancel.clone();
+        let second = BuildLock::acquire(state.path(), "k", &cancel, move || token.cancel());
         assert!(matches!(second.await, Err(ImageError::Cancelled)));
     }
 }

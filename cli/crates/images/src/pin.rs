@@ -1,5 +1,5 @@
-//! What a reference in a registry stood for when it was used first: a tag can be moved by
-//! whoever may write to the registry, and what is in an image runs here.
+//! Pins of registry references to the images that they pointed to at first use: anyone with
+//! write access to the registry can move a tag, and the image's programs run on this machine.
 
 use std::fs;
 use std::io;
@@ -14,19 +14,19 @@ use super::reference::RegistryReference;
 
 const PINS_DIR: &str = "pins";
 
-/// The image that a reference stands for on this machine.
+/// The image that a reference is pinned to on this machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ImagePin {
-    /// The reference, for whoever reads the file.
+    /// The reference, for human readers of the file.
     reference: String,
     /// The image's id.
     id: String,
-    /// Its digest in the registry, `sha256:…`, where it came from one.
+    /// Its digest in the registry, `sha256:…`, if it was pulled from one.
     digest: Option<String>,
 }
 
 impl ImagePin {
-    /// What an image is that a reference stands for.
+    /// Creates the pin of a reference to an image.
     pub(super) fn from_image(reference: &RegistryReference, image: &Image) -> Self {
         let repository = reference.qualified_repository();
         let digest = image.digests.iter().find_map(|named| {
@@ -41,12 +41,12 @@ impl ImagePin {
         }
     }
 
-    /// Whether an image is the one.
+    /// Returns whether an image is the pinned one.
     pub(super) fn matches_image(&self, image: &Image) -> bool {
         self.id == image.id
     }
 
-    /// The same image by its digest, where that is known.
+    /// Returns the reference by digest, if the digest is known.
     pub(super) fn digest_reference(
         &self,
         reference: &RegistryReference,
@@ -56,13 +56,13 @@ impl ImagePin {
             .map(|digest| reference.with_digest(digest))
     }
 
-    /// How a person tells two of them apart.
+    /// Returns the digest or id to show in messages.
     pub(super) fn display_id(&self) -> &str {
         self.digest.as_deref().unwrap_or(&self.id)
     }
 
-    /// What is recorded of a reference. A record that can't be read is an error: it is not
-    /// to be thought that there is none.
+    /// Loads the pin of a reference. An unreadable pin is an error, since it must not be
+    /// treated as missing.
     pub(super) fn load(
         state: &Path,
         reference: &RegistryReference,
@@ -78,7 +78,7 @@ impl ImagePin {
         }
     }
 
-    /// Records it, in place of what was recorded before.
+    /// Saves the pin, replacing the previous one.
     pub(super) fn save(
         &self,
         state: &Path,
@@ -86,9 +86,9 @@ impl ImagePin {
     ) -> Result<(), ImageError> {
         let path = pin_path(state, reference);
         let written = || -> io::Result<()> {
-            let folder = path.parent().unwrap_or(state);
-            fs::create_dir_all(folder)?;
-            let mut file = tempfile::NamedTempFile::new_in(folder)?;
+            let directory = path.parent().unwrap_or(state);
+            fs::create_dir_all(directory)?;
+            let mut file = tempfile::NamedTempFile::new_in(directory)?;
             serde_json::to_writer(&mut file, self)?;
             file.as_file().sync_data()?;
             file.persist(&path)?;
@@ -115,12 +115,12 @@ mod tests {
             created: chrono::DateTime::default(),
             labels: std::collections::HashMap::new(),
             layers: Vec::new(),
-            digests: digests.iter().map(|&it| it.to_owned()).collect(),
+            digests: digests.iter().map(|&digest| digest.to_owned()).collect(),
         }
     }
 
     #[test]
-    fn a_pin_is_of_the_repository_that_it_came_from() {
+    fn pin_contains_the_digest_of_the_matching_repository() {
         let reference = RegistryReference::parse("registry.example:5000/library/postgres:17");
         let image = image(
             "sha256:1",

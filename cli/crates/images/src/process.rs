@@ -1,4 +1,4 @@
-//! Programs of the host, run so that they can be stopped with all they started.
+//! Runs programs of the host in process groups that can be terminated as a whole.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -12,42 +12,42 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::{ImageError, disk_full_hints};
 
-/// How many lines of output are kept for an error.
+/// The number of output lines that an error contains.
 pub(super) const LOG_TAIL_LINES: usize = 20;
 
 /// How long a program may take to clean up after SIGTERM.
 const TERMINATION_GRACE_PERIOD: Duration = Duration::from_secs(2);
 
-/// Gets programs that images are made with.
+/// Provides the programs that image builds use.
 pub trait ToolProvider: Send + Sync {
-    /// The path of a program, installed first where that is allowed.
+    /// Returns the path of a program, which is installed first if that is allowed.
     ///
-    /// The error is the end of a sentence: why there is none.
+    /// The error is the end of a sentence: why the program is unavailable.
     fn ensure_tool<'a>(&'a self, tool: &'a str) -> BoxFuture<'a, Result<PathBuf, String>>;
 }
 
-/// Takes what is in `PATH` and installs nothing.
+/// Finds programs in `PATH` and installs nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PathTools;
 
 impl ToolProvider for PathTools {
     fn ensure_tool<'a>(&'a self, tool: &'a str) -> BoxFuture<'a, Result<PathBuf, String>> {
-        let found = std::env::var_os("PATH")
+        let path = std::env::var_os("PATH")
             .iter()
             .flat_map(std::env::split_paths)
             .map(|dir| dir.join(tool))
-            .find(|path| path.is_file());
-        let found = found.ok_or_else(|| "it is not in PATH".to_owned());
-        Box::pin(std::future::ready(found))
+            .find(|candidate| candidate.is_file());
+        let path = path.ok_or_else(|| "it is not in PATH".to_owned());
+        Box::pin(std::future::ready(path))
     }
 }
 
-/// The last lines of some output.
+/// The last lines of the output of a program.
 #[derive(Debug, Default)]
 pub(super) struct LogTail(VecDeque<String>);
 
 impl LogTail {
-    /// Adds a line, without its end; a blank one is left out.
+    /// Adds a line without its line end. Blank lines are ignored.
     pub(super) fn push(&mut self, line: &str) {
         let line = line.trim_end();
         if line.is_empty() {
@@ -59,25 +59,25 @@ impl LogTail {
         self.0.push_back(line.to_owned());
     }
 
-    /// The lines, oldest first.
+    /// Returns the lines, oldest first.
     pub(super) fn into_lines(self) -> Vec<String> {
         self.0.into()
     }
 
-    /// True where there is no line.
+    /// Returns whether there are no lines.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// True where a line has a text in it.
+    /// Returns whether a line contains a text.
     pub(super) fn contains(&self, text: &str) -> bool {
         self.0.iter().any(|line| line.contains(text))
     }
 }
 
-/// Runs a program to its end, in a process group of its own. On cancellation the
-/// whole group gets SIGTERM and, 2 s later, SIGKILL. Each line of its output is
-/// handed to `on_line`.
+/// Runs a program to its end, in its own process group. On cancellation the whole
+/// group receives SIGTERM and, 2 s later, SIGKILL. Each line of output is passed to
+/// `on_line`.
 pub(super) async fn run_program(
     program: &str,
     command: Command,
@@ -91,8 +91,8 @@ pub(super) async fn run_program(
     .await
 }
 
-/// The same for a program that also writes what is for programs: a failure tells
-/// only the lines for which `on_line` answers true.
+/// Runs a program as [`run_program`] does. An error contains only the lines for which
+/// `on_line` returns true, without machine-readable output.
 pub(super) async fn run_program_filtered(
     program: &str,
     mut command: Command,
@@ -112,14 +112,14 @@ pub(super) async fn run_program_filtered(
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| failed(error.to_string(), LogTail::default()))?;
-    let (lines, mut received) = tokio::sync::mpsc::channel(64);
+    let (sender, mut lines) = tokio::sync::mpsc::channel(64);
     if let Some(stdout) = child.stdout.take() {
-        tokio::spawn(forward_lines(stdout, lines.clone()));
+        tokio::spawn(forward_lines(stdout, sender.clone()));
     }
     if let Some(stderr) = child.stderr.take() {
-        tokio::spawn(forward_lines(stderr, lines.clone()));
+        tokio::spawn(forward_lines(stderr, sender.clone()));
     }
-    drop(lines);
+    drop(sender);
     let mut tail = LogTail::default();
     loop {
         tokio::select! {
@@ -127,7 +127,7 @@ pub(super) async fn run_program_filtered(
                 terminate_group(&mut child).await;
                 return Err(ImageError::Cancelled);
             }
-            line = received.recv() => match line {
+            line = lines.recv() => match line {
                 Some(line) => {
                     if on_line(&line) {
                         tail.push(&line);
@@ -151,7 +151,7 @@ pub(super) async fn run_program_filtered(
     }
 }
 
-/// Sends lines on. A progress bar writes over its line: that ends one, too.
+/// Forwards lines of output. A carriage return, as in a progress bar, also ends a line.
 async fn forward_lines(output: impl AsyncRead + Unpin, lines: tokio::sync::mpsc::Sender<String>) {
     let mut reader = BufReader::new(output);
     let mut line = Vec::new();
@@ -164,8 +164,7 @@ async fn forward_lines(output: impl AsyncRead + Unpin, lines: tokio::sync::mpsc:
     }
 }
 
-/// Reads up to a line feed or a carriage return, or the end. Answers with the number of
-/// bytes read.
+/// Reads up to a line feed, a carriage return or the end. Returns the number of bytes read.
 async fn read_line(
     reader: &mut (impl AsyncBufRead + Unpin),
     line: &mut Vec<u8>,
@@ -182,7 +181,7 @@ async fn read_line(
     }
 }
 
-/// Ends a child and everything in its process group.
+/// Terminates a child and all processes of its group.
 async fn terminate_group(child: &mut Child) {
     let group = child
         .id()
@@ -203,12 +202,12 @@ async fn terminate_group(child: &mut Child) {
     {
         tracing::debug!("the program ignores SIGTERM");
     }
-    // The leader may be gone while others of its group still run.
+    // The leader may have ended while other processes of the group still run.
     signal(rustix::process::Signal::KILL);
     if let Err(error) = child.wait().await {
         tracing::debug!(%error, "could not wait for the program");
     }
-    // Dying takes a moment, and what they write to is removed next.
+    // The processes take a moment to end, and the caller removes their files next.
     let gone = async {
         while rustix::process::test_kill_process_group(group).is_ok() {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -222,7 +221,7 @@ async fn terminate_group(child: &mut Child) {
     }
 }
 
-/// What to do, judged by what a package or download tool wrote.
+/// Returns suggestions for known messages of package and download tools.
 pub(super) fn output_hints(log: &LogTail) -> Vec<String> {
     let mentions = |texts: &[&str]| texts.iter().any(|text| log.contains(text));
     if mentions(&["No space left on device", "no space left on device"]) {
@@ -270,7 +269,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failure_carries_the_exit_and_the_last_lines() {
+    async fn failed_program_reports_exit_status_and_last_lines() {
         let script = "seq 1 30; echo 'No space left on device' >&2; exit 3";
         let error = run_program("sh", shell(script), &CancellationToken::new(), |_| {})
             .await
@@ -287,7 +286,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn cancelling_ends_the_whole_group() {
+    async fn cancelled_program_terminates_its_process_group() {
         let cancel = CancellationToken::new();
         let dir = tempfile::tempdir().unwrap();
         let alive = dir.path().join("alive");
@@ -299,13 +298,13 @@ mod tests {
         command.current_dir(dir.path());
         let result = run_program("sh", command, &cancel, |_| token.cancel()).await;
         assert!(matches!(result, Err(ImageError::Cancelled)));
-        // Nobody is left in the directory: no process has it as its own.
-        let here = std::fs::read_dir("/proc")
+        // No process is left that has the directory as its working directory.
+        let remaining = std::fs::read_dir("/proc")
             .unwrap()
             .flatten()
             .filter_map(|entry| std::fs::read_link(entry.path().join("cwd")).ok())
             .filter(|cwd| cwd == dir.path())
             .count();
-        assert_eq!(here, 0);
+        assert_eq!(remaining, 0);
     }
 }

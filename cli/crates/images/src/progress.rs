@@ -1,8 +1,8 @@
-//! What is told while images are obtained.
+//! Progress events of obtaining images.
 
 use serde::{Deserialize, Serialize};
 
-/// What the numbers of an [`Update`] count.
+/// The unit of the numbers of a [`ProgressUpdate`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProgressUnit {
@@ -10,31 +10,31 @@ pub enum ProgressUnit {
     Bytes,
     /// Steps of a build.
     Steps,
-    /// Units of cargo: crates, build scripts, and runs of those.
+    /// Units of cargo: crates, build scripts, and runs of build scripts.
     Crates,
 }
 
-/// A sign of life of one image.
+/// The current progress of one image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProgressUpdate {
     /// A verb, e.g. `pulling`.
     pub activity: &'static str,
-    /// What exactly, e.g. `step 3/7: RUN apt-get …`.
+    /// The details, e.g. `step 3/7: RUN apt-get …`.
     pub detail: Option<String>,
-    /// Done so far.
+    /// The completed amount.
     pub current: Option<u64>,
-    /// Of how much in all.
+    /// The total amount.
     pub total: Option<u64>,
-    /// What the two count.
+    /// The unit of both amounts.
     pub unit: ProgressUnit,
 }
 
 impl ProgressUpdate {
-    /// Something that counts nothing.
+    /// Creates an update without amounts.
     #[must_use]
-    pub const fn new(doing: &'static str) -> Self {
+    pub const fn new(activity: &'static str) -> Self {
         Self {
-            activity: doing,
+            activity,
             detail: None,
             current: None,
             total: None,
@@ -42,14 +42,14 @@ impl ProgressUpdate {
         }
     }
 
-    /// The same with a detail.
+    /// Sets the detail.
     #[must_use]
     pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
         self
     }
 
-    /// The same with bytes done, and in all where known.
+    /// Sets the completed bytes, and the total if it is known.
     #[must_use]
     pub(crate) const fn with_bytes(mut self, current: u64, total: Option<u64>) -> Self {
         self.current = Some(current);
@@ -58,7 +58,7 @@ impl ProgressUpdate {
         self
     }
 
-    /// The same with crates done, and in all.
+    /// Sets the completed and total crates.
     #[must_use]
     pub const fn with_crates(mut self, current: u64, total: u64) -> Self {
         self.current = Some(current);
@@ -67,7 +67,7 @@ impl ProgressUpdate {
         self
     }
 
-    /// The same with steps done, and in all.
+    /// Sets the completed and total steps.
     #[must_use]
     pub const fn with_steps(mut self, current: u64, total: u64) -> Self {
         self.current = Some(current);
@@ -77,20 +77,19 @@ impl ProgressUpdate {
     }
 }
 
-/// Receives what is told while images are obtained. Calls come from several tasks
-/// and must not block.
+/// Receives progress events of images. Several tasks call it, and it must not block.
 pub trait ImageProgress: Send + Sync {
-    /// An image is being worked on.
+    /// Reports the progress of an image.
     fn on_progress(&self, image: &str, update: ProgressUpdate);
 
-    /// An image is there: `was_here` where nothing had to be done for it.
-    fn on_acquired(&self, _image: &str, _was_here: bool) {}
+    /// Reports that an image is available. `_was_local` is true if nothing had to be done.
+    fn on_acquired(&self, _image: &str, _was_local: bool) {}
 
-    /// Something worth a line, e.g. that no registry answers and so it is built.
+    /// Reports a message, e.g. that no registry answers and the image is built instead.
     fn on_note(&self, image: &str, text: String);
 }
 
-/// Tells nobody.
+/// Discards all progress events.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoImageProgress;
 

@@ -1,4 +1,4 @@
-//! Pulling: progress over all layers, limits, and what a failure means.
+//! Pulls images: progress over all layers, timeouts, and the classification of failures.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use super::progress::{ImageProgress, ProgressUpdate};
 use super::reference::RegistryReference;
 use super::settings::ImageSettings;
 
-/// How long a pull that has begun may stand still.
+/// How long a pull that has begun may stall.
 const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What is known of the registries in this run: one that does not answer is asked
-/// once, not once for every image.
+/// The states of the registries in this run: an unreachable registry is queried once, not
+/// once per image.
 #[derive(Debug, Default)]
 pub(super) struct RegistryStates(Mutex<HashMap<String, Arc<Mutex<RegistryState>>>>);
 
@@ -33,12 +33,12 @@ enum RegistryState {
 
 impl RegistryStates {
     async fn registry_state(&self, registry: &str) -> Arc<Mutex<RegistryState>> {
-        let mut known = self.0.lock().await;
-        Arc::clone(known.entry(registry.to_owned()).or_default())
+        let mut states = self.0.lock().await;
+        Arc::clone(states.entry(registry.to_owned()).or_default())
     }
 }
 
-/// What a pull works with.
+/// Pulls images from registries.
 pub(super) struct ImagePuller<'a> {
     pub engine: &'a Engine,
     pub settings: &'a ImageSettings,
@@ -54,16 +54,16 @@ impl ImagePuller<'_> {
         name: &str,
         reference: &RegistryReference,
     ) -> Result<(), ImageError> {
-        let failed = |refusal, detail| ImageError::Pull {
+        let failed = |failure, detail| ImageError::Pull {
             name: name.to_owned(),
             reference: reference.to_string(),
-            refusal,
+            failure,
             source: Box::new(EnginePullMessage(detail)),
         };
-        let verdict = self.registries.registry_state(reference.registry()).await;
-        let mut verdict = verdict.lock().await;
-        if let RegistryState::Down(refusal, detail) = &*verdict {
-            return Err(failed(refusal.clone(), detail.clone()));
+        let state = self.registries.registry_state(reference.registry()).await;
+        let mut state = state.lock().await;
+        if let RegistryState::Down(failure, detail) = &*state {
+            return Err(failed(failure.clone(), detail.clone()));
         }
         self.progress.on_progress(
             name,
@@ -72,18 +72,18 @@ impl ImagePuller<'_> {
         let login = self.settings.credentials.as_ref();
         let login = login.filter(|login| reference.is_in_registry(&login.registry));
         let mut events = self.engine.pull_image(&reference.to_string(), login);
-        // Others that want the same registry wait for its first answer, not longer.
+        // Other pulls from the same registry only wait for its first answer.
         let first = self
             .next_event(&mut events, self.settings.pull_timeout)
             .await;
-        *verdict = match &first {
-            Err(PullError::Failed(refusal, detail)) if is_registry_failure(refusal) => {
-                RegistryState::Down(refusal.clone(), detail.clone())
+        *state = match &first {
+            Err(PullError::Failed(failure, detail)) if is_registry_failure(failure) => {
+                RegistryState::Down(failure.clone(), detail.clone())
             }
             Err(PullError::Cancelled) => RegistryState::Unknown,
             _ => RegistryState::Reachable,
         };
-        drop(verdict);
+        drop(state);
         let mut layers = LayerProgress::default();
         let mut next = first;
         loop {
@@ -94,7 +94,7 @@ impl ImagePuller<'_> {
                 }
                 Ok(None) => return Ok(()),
                 Err(PullError::Cancelled) => return Err(ImageError::Cancelled),
-                Err(PullError::Failed(refusal, detail)) => return Err(failed(refusal, detail)),
+                Err(PullError::Failed(failure, detail)) => return Err(failed(failure, detail)),
                 Err(PullError::Engine(error)) => return Err(error.into()),
             }
             next = self.next_event(&mut events, STALL_TIMEOUT).await;
@@ -104,21 +104,21 @@ impl ImagePuller<'_> {
     async fn next_event(
         &self,
         events: &mut (impl Stream<Item = Result<TransferEvent, EngineError>> + Unpin),
-        limit: Duration,
+        timeout: Duration,
     ) -> Result<Option<TransferEvent>, PullError> {
         let event = tokio::select! {
             () = self.cancel.cancelled() => return Err(PullError::Cancelled),
-            event = tokio::time::timeout(limit, events.next()) => event,
+            event = tokio::time::timeout(timeout, events.next()) => event,
         };
         match event {
             Ok(None) => Ok(None),
             Ok(Some(Ok(event))) => Ok(Some(event)),
             Ok(Some(Err(error))) => Err(match error.engine_message() {
-                Some(text) => PullError::Failed(classify_message(text, limit), text.to_owned()),
+                Some(text) => PullError::Failed(classify_message(text, timeout), text.to_owned()),
                 None => PullError::Engine(error),
             }),
             Err(_) => Err(PullError::Failed(
-                PullFailure::TimedOut { after: limit },
+                PullFailure::TimedOut { after: timeout },
                 "the pull was aborted".into(),
             )),
         }
@@ -131,40 +131,39 @@ enum PullError {
     Engine(EngineError),
 }
 
-/// True where other images of the same registry would fare no better.
-const fn is_registry_failure(refusal: &PullFailure) -> bool {
+/// Returns whether other images of the same registry would fail in the same way.
+const fn is_registry_failure(failure: &PullFailure) -> bool {
     matches!(
-        refusal,
+        failure,
         PullFailure::Unreachable | PullFailure::TimedOut { .. } | PullFailure::Tls
     )
 }
 
-/// What a message of the engine means. Engines report all of it as text; the
-/// texts are those of Docker's and Podman's registry clients and of Go's network
-/// and TLS packages.
-fn classify_message(message: &str, limit: Duration) -> PullFailure {
+/// Classifies a message of the engine. Engines report failures only as text; the texts
+/// are those of Docker's and Podman's registry clients and of Go's network and TLS packages.
+fn classify_message(message: &str, timeout: Duration) -> PullFailure {
     let message = message.to_ascii_lowercase();
-    let says = |texts: &[&str]| texts.iter().any(|text| message.contains(text));
-    if says(&["no space left on device"]) {
+    let contains_any = |texts: &[&str]| texts.iter().any(|text| message.contains(text));
+    if contains_any(&["no space left on device"]) {
         PullFailure::DiskFull
-    } else if says(&["toomanyrequests", "too many requests", "rate limit"]) {
+    } else if contains_any(&["toomanyrequests", "too many requests", "rate limit"]) {
         PullFailure::RateLimited
-    } else if says(&[
+    } else if contains_any(&[
         "x509:",
         "tls: ",
         "server gave http response to https client",
         "certificate",
     ]) {
         PullFailure::Tls
-    } else if says(&[
+    } else if contains_any(&[
         "client.timeout exceeded",
         "deadline exceeded",
         "i/o timeout",
         "handshake timeout",
         "timeout awaiting",
     ]) {
-        PullFailure::TimedOut { after: limit }
-    } else if says(&[
+        PullFailure::TimedOut { after: timeout }
+    } else if contains_any(&[
         "connection refused",
         "no such host",
         "no route to host",
@@ -177,7 +176,7 @@ fn classify_message(message: &str, limit: Duration) -> PullFailure {
         ": eof",
     ]) {
         PullFailure::Unreachable
-    } else if says(&[
+    } else if contains_any(&[
         "does not exist",
         "manifest unknown",
         "name unknown",
@@ -186,7 +185,7 @@ fn classify_message(message: &str, limit: Duration) -> PullFailure {
     ]) {
         // Before the credentials: an unknown repository "may require docker login".
         PullFailure::NotFound
-    } else if says(&[
+    } else if contains_any(&[
         "unauthorized",
         "authentication required",
         "no basic auth credentials",
@@ -200,7 +199,7 @@ fn classify_message(message: &str, limit: Duration) -> PullFailure {
     }
 }
 
-/// How far the layers of one image are, all together.
+/// The total progress of the layers of one image.
 #[derive(Debug, Default)]
 struct LayerProgress {
     layers: HashMap<String, (u64, u64)>,
@@ -212,7 +211,7 @@ impl LayerProgress {
         let Some(layer) = event.layer else {
             return;
         };
-        // Extraction counts the same bytes again; only the download is summed up.
+        // Extraction counts the same bytes again; only downloads are added up.
         match (event.status.as_str(), event.total) {
             ("Downloading", Some(total)) => {
                 let done = event.current.unwrap_or_default().min(total);
@@ -254,7 +253,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_of_engines_are_understood() {
+    fn classify_message_recognises_messages_of_engines() {
         let limit = Duration::from_secs(5);
         let timed_out = PullFailure::TimedOut { after: limit };
         for (message, expected) in [
@@ -313,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn layers_add_up_and_extraction_does_not_count_twice() {
+    fn layer_progress_sums_downloads_and_ignores_extraction() {
         let event = |layer: &str, status: &str, current, total| TransferEvent {
             layer: Some(layer.into()),
             status: status.into(),

@@ -1,7 +1,7 @@
-//! What an image is made of, and the name that follows from it.
+//! Recipes of images, and the references derived from them.
 //!
-//! The tag of an image carries a digest over everything that enters its build, so
-//! an unchanged recipe is never built twice and a changed one never stale.
+//! The tag of an image contains a digest of all inputs of its build. Therefore an unchanged
+//! recipe is never built twice, and the image of a changed recipe is never reused.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -15,9 +15,9 @@ pub use super::digest::Sha256Digest;
 pub(crate) const LABEL_RECIPE: &str = "com.dundermifflin.dm.recipe";
 /// The label with the name of the component.
 pub const LABEL_COMPONENT: &str = "com.dundermifflin.dm.component";
-/// The label with the version that the component is of.
+/// The label with the version of the component.
 pub(crate) const LABEL_VERSION: &str = "com.dundermifflin.dm.version";
-/// The label with the way in which the image was obtained.
+/// The label with the origin of the image: how it was obtained.
 pub(crate) const LABEL_ORIGIN: &str = "com.dundermifflin.dm.origin";
 
 /// One file of a build context.
@@ -27,13 +27,13 @@ pub struct RecipeFile {
     pub path: String,
     /// Its permission bits.
     pub mode: u32,
-    /// What is in it.
+    /// Its contents.
     pub contents: Cow<'static, [u8]>,
 }
 
 impl RecipeFile {
-    /// A file whose mode follows from its contents: a script can be executed.
-    /// So the digest doesn't depend on the umask of the checkout.
+    /// Creates a file whose mode depends on its contents: a script is executable. Therefore
+    /// the digest does not depend on the umask of the checkout.
     #[must_use]
     pub fn new(path: impl Into<String>, contents: impl Into<Cow<'static, [u8]>>) -> Self {
         let contents = contents.into();
@@ -50,28 +50,28 @@ impl RecipeFile {
     }
 }
 
-/// What an image is made of.
+/// The inputs of an image build.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Recipe {
     /// The component, e.g. `postgres`.
     pub name: String,
-    /// The version of it, e.g. `17`.
+    /// Its version, e.g. `17`.
     pub version: String,
     /// The build context.
     pub files: Vec<RecipeFile>,
-    /// The name of the image that it stands on, given to the build as `BASE`.
+    /// The name of the base image, which the build receives as `BASE`.
     pub base: Option<String>,
-    /// What is fetched and put into the context.
+    /// Files that are fetched and added to the context.
     pub artifacts: Vec<Artifact>,
     /// Values for the `ARG`s.
     pub build_args: BTreeMap<String, String>,
 }
 
 impl Recipe {
-    /// The digest over everything that enters the build. `base` is the digest of
-    /// what it stands on: of the base's recipe, or of a pulled image.
+    /// Returns the digest of all inputs of the build. `base` is the digest of the base
+    /// image: of its recipe, or of a pulled image.
     ///
-    /// The order of files, artifacts and arguments makes no difference.
+    /// It does not depend on the order of files, artifacts and arguments.
     #[must_use]
     pub(crate) fn digest(&self, base: Option<&str>) -> Sha256Digest {
         let mut hash = FieldHasher::default();
@@ -102,7 +102,7 @@ impl Recipe {
         Sha256Digest::from_hasher(hash.0)
     }
 
-    /// The file of a path, as text.
+    /// Returns the file at a path as text.
     #[must_use]
     pub(crate) fn file_text(&self, path: &str) -> Option<Cow<'_, str>> {
         self.files
@@ -112,13 +112,13 @@ impl Recipe {
     }
 }
 
-/// The local reference of an image: `dm/<name>:<12 hex>`.
+/// Returns the local reference of an image: `dm/<name>:<12 hex>`.
 #[must_use]
 pub(crate) fn local_reference(name: &str, digest: &Sha256Digest) -> String {
     format!("dm/{name}:{}", digest.short_hex())
 }
 
-/// The labels of an image made from a recipe.
+/// Returns the labels of an image that is built from a recipe.
 #[must_use]
 pub(crate) fn recipe_labels(
     recipe: &Recipe,
@@ -133,8 +133,8 @@ pub(crate) fn recipe_labels(
     ])
 }
 
-/// A hash over fields of which each is preceded by its length, so that no two
-/// sequences of fields look alike.
+/// A hash of fields, each preceded by its length, so that different sequences of fields
+/// yield different input.
 #[derive(Default)]
 struct FieldHasher(Sha256);
 
@@ -194,15 +194,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn order_makes_no_difference(recipe in recipe()) {
-            let mut turned = recipe.clone();
-            turned.files.reverse();
-            turned.artifacts.reverse();
-            prop_assert_eq!(recipe.digest(None), turned.digest(None));
+        fn recipe_digest_ignores_the_order_of_files_and_artifacts(recipe in recipe()) {
+            let mut reversed = recipe.clone();
+            reversed.files.reverse();
+            reversed.artifacts.reverse();
+            prop_assert_eq!(recipe.digest(None), reversed.digest(None));
         }
 
         #[test]
-        fn any_change_changes_the_digest(recipe in recipe(), extra in file(), more in artifact()) {
+        fn recipe_digest_changes_with_every_input(recipe in recipe(), extra in file(), more in artifact()) {
             let before = recipe.digest(Some("base"));
             let mut changes: Vec<Recipe> = Vec::new();
             let mut change = |edit: &dyn Fn(&mut Recipe)| {
@@ -241,16 +241,16 @@ mod tests {
         }
 
         #[test]
-        fn fields_do_not_run_together(left in "[a-z]{0,4}", right in "[a-z]{1,4}") {
-            let of = |name: String, version: String| Recipe { name, version, ..Recipe::default() };
-            let one = of(left.clone() + &right, String::new());
-            let other = of(left, right);
+        fn recipe_digest_separates_adjacent_fields(left in "[a-z]{0,4}", right in "[a-z]{1,4}") {
+            let recipe = |name: String, version: String| Recipe { name, version, ..Recipe::default() };
+            let one = recipe(left.clone() + &right, String::new());
+            let other = recipe(left, right);
             prop_assert_ne!(one.digest(None), other.digest(None));
         }
     }
 
     #[test]
-    fn the_tag_shows_the_start_of_the_digest() {
+    fn local_reference_contains_the_short_digest() {
         let digest = Sha256Digest::compute(b"");
         assert_eq!(
             local_reference("postgres", &digest),
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_script_can_be_executed() {
+    fn recipe_file_with_a_shebang_is_executable() {
         assert_eq!(RecipeFile::new("run", b"#!/bin/sh".as_slice()).mode, 0o755);
         assert_eq!(RecipeFile::new("conf", b"a = 1".as_slice()).mode, 0o644);
     }

@@ -15,8 +15,8 @@ pub(crate) struct RegistryReference {
 }
 
 impl RegistryReference {
-    /// Reads a reference. One without a tag or digest means `:latest`, because
-    /// engines would otherwise pull every tag there is.
+    /// Parses a reference. Without a tag or digest it means `:latest`, because engines would
+    /// otherwise pull all tags.
     #[must_use]
     pub(crate) fn parse(text: &str) -> Self {
         let (registry, rest) = match text.split_once('/') {
@@ -25,11 +25,12 @@ impl RegistryReference {
             }
             _ => (None, text),
         };
-        let at = rest.find('@').or_else(|| {
+        let separator = rest.find('@').or_else(|| {
             rest.rfind(':')
                 .filter(|colon| !rest[*colon..].contains('/'))
         });
-        let (repository, version) = at.map_or((rest, ":latest"), |at| rest.split_at(at));
+        let (repository, version) =
+            separator.map_or((rest, ":latest"), |separator| rest.split_at(separator));
         Self {
             registry,
             repository: repository.to_owned(),
@@ -37,19 +38,19 @@ impl RegistryReference {
         }
     }
 
-    /// The host, and port if any, that it is pulled from.
+    /// Returns the registry: the host and the optional port.
     #[must_use]
     pub(crate) fn registry(&self) -> &str {
         self.registry.as_deref().unwrap_or(DEFAULT_REGISTRY)
     }
 
-    /// The repository alone, with its registry.
+    /// Returns the repository with its registry, without tag and digest.
     #[must_use]
     pub(crate) fn qualified_repository(&self) -> String {
         format!("{}/{}", self.registry(), self.repository)
     }
 
-    /// Another version of the same repository, by its digest.
+    /// Returns a reference to another version of the same repository, by digest.
     #[must_use]
     pub(crate) fn with_digest(&self, digest: &str) -> Self {
         Self {
@@ -58,32 +59,32 @@ impl RegistryReference {
         }
     }
 
-    /// Whether it names its version by a digest.
+    /// Returns whether the version is a digest.
     #[must_use]
     pub(crate) fn has_digest(&self) -> bool {
         self.version_suffix.starts_with('@')
     }
 
-    /// Whether it is pulled from this registry, `host[:port]`.
+    /// Returns whether the image is pulled from a registry, `host[:port]`.
     #[must_use]
     pub(crate) fn is_in_registry(&self, registry: &str) -> bool {
-        let known = |registry: &str| {
+        let canonical = |registry: &str| {
             let registry = registry.to_ascii_lowercase();
-            // All names of the one registry.
+            // Docker Hub has several names.
             match registry.as_str() {
                 "index.docker.io" | "registry-1.docker.io" => DEFAULT_REGISTRY.to_owned(),
                 _ => registry,
             }
         };
-        known(self.registry()) == known(registry)
+        canonical(self.registry()) == canonical(registry)
     }
 
-    /// The same image behind a mirror: the mirror takes the place of the registry,
-    /// and the path stays; an official image's short name becomes
-    /// `library/<name>`. So with `127.0.0.1:5000`, `postgres:17` is
+    /// Returns the reference of the same image in a mirror. The mirror replaces the registry,
+    /// and the path is unchanged; the short name of an official image becomes
+    /// `library/<name>`. With `127.0.0.1:5000`, `postgres:17` becomes
     /// `127.0.0.1:5000/library/postgres:17`, and `quay.io/keycloak/keycloak:26`
-    /// is `127.0.0.1:5000/keycloak/keycloak:26`. A mirror may carry a path of its
-    /// own, `registry.example/proxy`.
+    /// becomes `127.0.0.1:5000/keycloak/keycloak:26`. A mirror may include a path,
+    /// `registry.example/proxy`.
     #[must_use]
     pub(crate) fn with_mirror(&self, mirror: Option<&str>) -> Self {
         let Some(mirror) = mirror.map(|mirror| mirror.trim_end_matches('/')) else {
@@ -126,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mirror_takes_the_registrys_place() {
+    fn with_mirror_replaces_the_registry_and_keeps_the_path() {
         assert_eq!(
             mirrored("postgres:17", "127.0.0.1:5000"),
             "127.0.0.1:5000/library/postgres:17"
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_is_told_from_a_port_and_a_missing_one_is_latest() {
+    fn parse_distinguishes_tag_from_port_and_defaults_to_latest() {
         let reference = RegistryReference::parse("localhost:5000/a/b");
         assert_eq!(reference.registry(), "localhost:5000");
         assert_eq!(reference.to_string(), "localhost:5000/a/b:latest");
@@ -157,7 +158,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn text_survives_a_round_trip(
+        fn reference_round_trips_through_text(
             registry in proptest::option::of("[a-z]{1,8}(\\.[a-z]{2,3}|:[0-9]{2,5})"),
             repository in "[a-z]{1,8}(/[a-z]{1,8}){0,2}",
             tag in "[a-z0-9][a-z0-9.-]{0,10}",

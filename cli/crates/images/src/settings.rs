@@ -1,4 +1,4 @@
-//! How images are obtained, as `[images]` in `dm.toml` says.
+//! The settings of `[images]` in `dm.toml`: how images are obtained.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,42 +10,42 @@ use dm_engine::images::RegistryLogin;
 
 use super::error::ImageError;
 
-/// The name of the image that all others stand on.
+/// The name of the image that all others are based on.
 pub const BASE_IMAGE: &str = "base";
 
-/// Where an image comes from.
+/// The sources from which an image may be obtained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SourcePolicy {
-    /// What is local already, else by pull within a short limit, else by build.
+    /// A local image, otherwise a pull within a short timeout, otherwise a build.
     #[default]
     Auto,
-    /// By pull alone.
+    /// Only pulls.
     Pull,
-    /// By build alone.
+    /// Only builds.
     Build,
 }
 
 /// How images are obtained.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageSettings {
-    /// Where they come from.
+    /// The allowed sources.
     pub source: SourcePolicy,
-    /// A registry that stands in for all others, e.g. `127.0.0.1:5000`. See
-    /// `Reference::mirrored` for the rule.
+    /// A registry that replaces all others, e.g. `127.0.0.1:5000`. See
+    /// `RegistryReference::with_mirror` for the rule.
     pub mirror: Option<String>,
-    /// The Debian archive that the base and everything on top of it install from.
-    /// Without it the distribution's own default is used.
+    /// The Debian archive that the base and all images on top of it install from.
+    /// The default is that of the distribution.
     pub apt_mirror: Option<String>,
-    /// The Maven repository that Keycloak's distribution is fetched from by HTTP.
-    /// Without it Maven and its own configuration decide.
+    /// The Maven repository that Keycloak's distribution is fetched from over HTTP.
+    /// The default is Maven with its own configuration.
     pub maven_mirror: Option<String>,
-    /// Certificates (PEM) of authorities that the images trust beside the usual
-    /// ones: the files go to `/usr/local/share/ca-certificates` of the base, and
+    /// Certificates (PEM) of authorities that the images trust in addition to the default
+    /// ones: the files are copied to `/usr/local/share/ca-certificates` of the base, and
     /// `update-ca-certificates` runs.
     pub extra_ca_certificates: Vec<PathBuf>,
-    /// How long a registry may take for its first answer.
+    /// How long a registry may take to answer first.
     pub pull_timeout: Duration,
-    /// The official images by component; a component without one is always built.
+    /// The official images by component. A component without one is always built.
     pub official_images: BTreeMap<String, String>,
     /// The login for one registry.
     pub credentials: Option<RegistryLogin>,
@@ -74,14 +74,15 @@ impl Default for ImageSettings {
     }
 }
 
-/// Where Debian and its kin keep the authorities that were added to a machine.
+/// The directory of added certificate authorities on Debian and derived distributions.
 const HOST_CA_DIR: &str = "/usr/local/share/ca-certificates";
 
 impl ImageSettings {
-    /// The settings of a configuration, whose paths are relative to `root`.
+    /// Creates the settings of a configuration, whose paths are relative to `root`.
     ///
     /// # Errors
-    /// The host's own authorities are asked for and can't be read.
+    /// Returns [`ImageError::Io`] if the certificate authorities of the host are configured
+    /// and cannot be read.
     pub fn from_config(config: &Config, root: &Path) -> Result<Self, ImageError> {
         let images = &config.images;
         let defaults = Self::default();
@@ -126,16 +127,16 @@ impl ImageSettings {
     }
 }
 
-/// The certificates that were added to this host, by name. None where the host
-/// keeps them elsewhere or has none.
+/// Returns the certificates that were added to this host, sorted by name. The list is empty
+/// if the host has none or stores them elsewhere.
 fn host_ca_certificates() -> Result<Vec<PathBuf>, ImageError> {
-    let folder = Path::new(HOST_CA_DIR);
-    if !folder.is_dir() {
+    let directory = Path::new(HOST_CA_DIR);
+    if !directory.is_dir() {
         return Ok(Vec::new());
     }
     let failed = || ImageError::io(format!("read {HOST_CA_DIR}"));
     let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(failed())? {
+    for entry in std::fs::read_dir(directory).map_err(failed())? {
         let path = entry.map_err(failed())?.path();
         if path.extension().is_some_and(|extension| extension == "crt") {
             files.push(path);
@@ -145,11 +146,11 @@ fn host_ca_certificates() -> Result<Vec<PathBuf>, ImageError> {
     Ok(files)
 }
 
-/// Where `dm` keeps what outlives a run.
+/// The directories of `dm` that outlive a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageDirs {
-    /// Locks and work in progress.
+    /// Locks, records and work in progress.
     pub state_dir: PathBuf,
-    /// Downloads that can be had again.
+    /// Downloads that can be fetched again.
     pub cache_dir: PathBuf,
 }

@@ -1,4 +1,4 @@
-//! The broker, for its administrator.
+//! Access to the broker as administrator.
 
 use std::time::{Duration, Instant};
 
@@ -11,33 +11,33 @@ use lapin::{Channel, Connection, ErrorKind};
 
 use super::MessagingError;
 
-/// The queue that stands for the right to have the dead letters in hand.
+/// The exclusive queue that serves as the lock of the dead letters.
 const DEAD_LETTER_LOCK_QUEUE: &str = "dm.dead-letters.turn";
-/// How long to wait for that right.
+/// The timeout for acquiring the lock.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long to wait before that right is asked for again, at first …
+/// The delay before the first retry.
 const INITIAL_RETRY_DELAY: Duration = Duration::from_millis(200);
-/// … and in the end.
+/// The minimum delay before a retry.
 const MIN_RETRY_DELAY: Duration = Duration::from_millis(20);
 
-/// A connection as administrator.
+/// Opens a connection as administrator.
 ///
 /// # Errors
-/// The broker is away, or refuses.
+/// If the broker cannot be reached or refuses the connection.
 pub async fn connect(uri: &str) -> Result<Connection, MessagingError> {
     Ok(dm_amqp::connect(uri, "dm").await?)
 }
 
-/// Waits until nobody else has the dead letters in hand. The right goes with the
-/// connection: it is a queue that is this connection's alone, so that a process that is
-/// killed keeps nobody waiting.
+/// Acquires the lock of the dead letters. The lock is an exclusive queue of this connection,
+/// so the broker releases it when the process is killed.
 ///
 /// # Errors
-/// [`MessagingError::Busy`] where somebody keeps them.
+/// Returns [`MessagingError::DeadLettersLocked`] if another process holds the lock for longer
+/// than 60 s.
 pub async fn acquire_dead_letter_lock(connection: &Connection) -> Result<(), MessagingError> {
-    let began = Instant::now();
+    let started_at = Instant::now();
     loop {
-        // A refusal closes the channel that it came on.
+        // A refusal closes the channel.
         let channel = connection.create_channel().await?;
         let options = QueueDeclareOptions {
             exclusive: true,
@@ -53,16 +53,16 @@ pub async fn acquire_dead_letter_lock(connection: &Connection) -> Result<(), Mes
         {
             Ok(_) => return Ok(()),
             Err(error) if !is_locked(&error) => return Err(error.into()),
-            Err(_) if began.elapsed() > LOCK_TIMEOUT => {
+            Err(_) if started_at.elapsed() > LOCK_TIMEOUT => {
                 return Err(MessagingError::DeadLettersLocked(LOCK_TIMEOUT));
             }
-            Err(_) => tokio::time::sleep(retry_delay(began.elapsed())).await,
+            Err(_) => tokio::time::sleep(retry_delay(started_at.elapsed())).await,
         }
     }
 }
 
-/// How long to wait before asking again. The broker keeps no queue of those that wait: who has
-/// waited longer asks more often, so that newcomers do not overtake it again and again.
+/// Returns the delay before the next retry. The broker does not queue waiting processes. The
+/// delay shrinks with the time waited, so that newcomers do not overtake repeatedly.
 fn retry_delay(waited: Duration) -> Duration {
     let seconds = u32::try_from(waited.as_secs()).unwrap_or(u32::MAX);
     (INITIAL_RETRY_DELAY / seconds.saturating_add(1)).max(MIN_RETRY_DELAY)
@@ -77,11 +77,11 @@ fn is_locked(error: &lapin::Error) -> bool {
     }
 }
 
-/// Publishes all of them and waits for every confirm. Answers, in their
-/// order, whether the broker has each in a queue.
+/// Publishes the messages and waits for every confirm. Returns, in the order of the messages,
+/// whether the broker confirmed each one.
 ///
 /// # Errors
-/// The connection broke: some of them may be there.
+/// If the connection breaks. Some of the messages may have been published.
 pub async fn publish_and_confirm(
     channel: &Channel,
     messages: &[OutgoingMessage],
@@ -93,10 +93,10 @@ pub async fn publish_and_confirm(
         .await?
         .wait_for_confirms(channel)
         .await?;
-    let there = outcomes
+    let confirmed = outcomes
         .iter()
         .map(|outcome| *outcome == PublishOutcome::Confirmed);
-    Ok(there.collect())
+    Ok(confirmed.collect())
 }
 
 #[cfg(test)]
@@ -104,10 +104,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pause_shrinks_with_the_wait_and_never_ends() {
-        let pauses = [0, 1, 4, 9, 60, u64::MAX].map(|it| retry_delay(Duration::from_secs(it)));
-        assert_eq!(pauses[0], INITIAL_RETRY_DELAY);
-        assert!(pauses.is_sorted_by(|one, next| one >= next), "{pauses:?}");
-        assert_eq!(pauses[5], MIN_RETRY_DELAY);
+    fn retry_delay_shrinks_to_its_minimum() {
+        let delays =
+            [0, 1, 4, 9, 60, u64::MAX].map(|seconds| retry_delay(Duration::from_secs(seconds)));
+        assert_eq!(delays[0], INITIAL_RETRY_DELAY);
+        assert!(delays.is_sorted_by(|one, next| one >= next), "{delays:?}");
+        assert_eq!(delays[5], MIN_RETRY_DELAY);
     }
 }

@@ -1,4 +1,4 @@
-//! Why the event flow can't be seen, or not be repaired.
+//! The errors of inspecting and repairing the event flow.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -9,159 +9,159 @@ use dm_core::error::{ExitStatus, UserError};
 use dm_core::error_code::ErrorCode;
 use thiserror::Error;
 
-/// What went wrong with messages.
+/// The errors of this crate.
 #[derive(Debug, Error)]
 pub enum MessagingError {
-    /// The broker is away, or refuses.
+    /// The broker cannot be reached or returned an error.
     #[error("could not communicate with RabbitMQ")]
     Broker(#[from] lapin::Error),
-    /// The database is away, or refuses.
+    /// The database cannot be reached or returned an error.
     #[error("could not query PostgreSQL")]
     Database(#[from] sqlx::Error),
-    /// The broker's state can't be read by its own tool.
+    /// `rabbitmqctl` could not read the state of the queues.
     #[error("could not list the messages in the queues: {0}")]
     QueueInspection(String),
-    /// The engine can't run the broker's tool.
+    /// The engine could not run `rabbitmqctl`.
     #[error("could not run rabbitmqctl in the container of RabbitMQ")]
     Engine(#[from] dm_engine::EngineError),
-    /// There are messages that could not be read, and events that may be among them.
+    /// Some messages could not be read, and unlocated events may be among them.
     #[error(
-        "{events} events of {queue} may be among {unread} messages that could not be read in \
+        "{events} events of {queue} may be among {unreadable} messages that could not be read in \
          RabbitMQ"
     )]
     UnreadableMessages {
         /// The work queue.
         queue: &'static str,
-        /// How many events are not found.
+        /// The number of events that were not found.
         events: usize,
-        /// How many messages were not read.
-        unread: u64,
+        /// The number of messages that could not be read.
+        unreadable: u64,
     },
-    /// The broker's management interface is away, or refuses.
+    /// The management API of the broker cannot be reached or returned an error.
     #[error(transparent)]
     Management(#[from] ManagementApiError),
-    /// A service has no events, or there is no such service.
+    /// The service is unknown, or has no events.
     #[error("there is no service `{name}` with events")]
     UnknownService {
-        /// What was asked for.
+        /// The requested name.
         name: String,
-        /// What there is.
+        /// The services with events.
         known: Vec<String>,
     },
-    /// No outbox has it.
+    /// No outbox contains the event.
     #[error("no outbox contains event `{0}`")]
     EventNotFound(String),
-    /// There is no such queue.
+    /// The work queue is unknown.
     #[error("there is no work queue `{name}`")]
     UnknownQueue {
-        /// What was asked for.
+        /// The requested name.
         name: String,
     },
-    /// Somebody else has the dead letters in hand.
+    /// Another process holds the lock of the dead letters.
     #[error("could not lock the dead letters: another dm process has held the lock for {} s", .0.as_secs())]
     DeadLettersLocked(Duration),
-    /// The broker stopped in the middle.
+    /// The broker stopped delivering messages.
     #[error("could not read {queue}: {read} of {expected} messages arrived, and then none for {} s", timeout.as_secs())]
     QueueStalled {
         /// The queue.
         queue: String,
-        /// How many came.
+        /// The number of messages that arrived.
         read: u64,
-        /// How many were there.
+        /// The number of messages that the queue contained.
         expected: u64,
-        /// How long was waited for the next one.
+        /// The timeout for the next message.
         timeout: Duration,
     },
-    /// No dead letter has that id.
+    /// No dead letter has this id.
     #[error("no dead letter has the id `{0}`")]
     DeadLetterNotFound(String),
-    /// What a person made of a letter is no event.
-    #[error("could not replay the edited event: {what}")]
+    /// The edited letter is not a valid event.
+    #[error("could not replay the edited event: {reason}")]
     InvalidEdit {
-        /// What is wrong.
-        what: String,
-        /// Where it still is.
+        /// The reason.
+        reason: String,
+        /// The file with the draft.
         draft: std::path::PathBuf,
     },
-    /// There is more than one to be edited, or none.
+    /// The filter matches more than one letter to edit, or none.
     #[error("`--edit` requires exactly one dead letter, and the filter matches {0}")]
     EditTargetNotUnique(usize),
-    /// There are other dead letters than those that were to be replayed.
-    #[error("the dead letters have changed: their digest is {found}, and {expected} was expected")]
+    /// The dead letters differ from those that were to be replayed.
+    #[error("the dead letters have changed: their digest is {actual}, and {expected} was expected")]
     DigestMismatch {
-        /// What was asked for.
+        /// The requested digest.
         expected: String,
-        /// What there is.
-        found: String,
+        /// The digest of the current dead letters.
+        actual: String,
     },
-    /// No run has that id.
+    /// No run has this id.
     #[error("there is no replay run `{0}`")]
     ReplayRunNotFound(String),
-    /// A line of a file of dead letters is none.
-    #[error("line {line} is not a dead letter: {what}")]
+    /// A line of a file is not a dead letter.
+    #[error("line {line} is not a dead letter: {reason}")]
     InvalidLine {
-        /// Which line, from 1.
+        /// The line number, from 1.
         line: usize,
-        /// What is wrong.
-        what: String,
+        /// The reason.
+        reason: String,
     },
-    /// No parked letter has that id.
+    /// No parked letter has this id.
     #[error("no parked message has the id `{0}`")]
     ParkedLetterNotFound(String),
-    /// A file holds lines, and none of them is a dead letter.
-    #[error("{file} contains no dead letter: {first}")]
+    /// No line of a file is a dead letter.
+    #[error("{file} contains no dead letter: {first_error}")]
     NoValidLine {
         /// The file.
         file: String,
-        /// What is wrong with the first line.
-        first: String,
+        /// The error of the first line.
+        first_error: String,
     },
-    /// A copy that is to outlast the letters can't go to stdout, a pipe or a device.
+    /// The copy of letters that are to be removed would go to stdout, a pipe or a device.
     #[error(
         "could not remove the dead letters: their copy must be a regular file, not stdout, a pipe or a device"
     )]
     CopyNotRegularFile,
-    /// A named file can't be read or written.
-    #[error("could not {doing} {}", path.display())]
+    /// A file cannot be read or written.
+    #[error("could not {action} {}", path.display())]
     FileAccess {
-        /// What was to be done with it.
-        doing: &'static str,
+        /// The verb for the failed operation, for example `read`.
+        action: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: std::io::Error,
     },
-    /// A temporary file, or what it is written to, fails.
+    /// A temporary file, or its destination, cannot be read or written.
     #[error("could not read or write a temporary file")]
     Io(#[from] std::io::Error),
-    /// Nobody said yes.
+    /// The removal of dead letters was not confirmed.
     #[error("the removal of {0} dead letters from their queues was not confirmed")]
     NotConfirmed(usize),
-    /// Somebody interrupted it.
-    #[error("interrupted; run {run} replayed {replayed} of {of} dead letters, and none is lost")]
+    /// A replay was interrupted.
+    #[error("interrupted; run {run} replayed {replayed} of {total} dead letters, and none is lost")]
     ReplayInterrupted {
         /// The run.
         run: String,
-        /// How many went back so far.
+        /// The number of letters that were replayed.
         replayed: u64,
-        /// How many it is about.
-        of: u64,
+        /// The number of letters of the run.
+        total: u64,
     },
 }
 
 impl MessagingError {
-    /// What could not be done with a file.
-    pub fn file_access(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+    /// Returns a function that maps the I/O error of an operation on a file.
+    pub fn file_access(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::FileAccess {
-            doing,
+            action,
             path,
             source,
         }
     }
 }
 
-/// Whether another name, or another folder, would help.
+/// Returns whether the error depends on the path, so that another path may succeed.
 fn is_path_error(error: &std::io::Error) -> bool {
     matches!(
         error.kind(),

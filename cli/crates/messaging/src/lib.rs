@@ -1,21 +1,21 @@
-//! The event flow, seen from outside of the services.
+//! Inspection and repair of the event flow from outside the services.
 //!
 //! ```text
-//! stores      where the services keep their events
-//! outbox      what they have written to be published
-//! inbox       what they have handled
-//! filter      which events of either
-//! queues      how the work queues stand
-//! story       what became of an event, and what it caused
-//! tail        events as they pass
-//! dead        dead letters: looks that change nothing, and the way back
-//! reconcile   the account of every event for every queue, and the laws of the tables
-//! poison      a message that no consumer can handle
-//! memory      how long outboxes and inboxes remember
-//! broker      the way in as administrator, publishing with confirms, a turn at the dead letters
-//! reader      reads a dead-letter queue and leaves it as it was
-//! browse      what quorum queues hold, without a delivery
-//! error       why it can't be seen or repaired
+//! service_tables    the outbox and inbox tables of the services
+//! outbox            the events that the services publish
+//! inbox             the events that the services have processed
+//! event_filter      the conditions for both
+//! queues            the depths of the work queues
+//! trace             the delivery status of an event, and the events that it caused
+//! tail              live events
+//! dead_letters      dead letters: reading, replaying, parking, exporting
+//! reconcile         every event accounted for in every queue, and the invariants of the tables
+//! poison            a message that no consumer can process
+//! retention         the retention periods of outboxes, inboxes and notifications
+//! broker            connecting as administrator, publishing with confirms, the dead-letter lock
+//! queue_browser     reads a dead-letter queue and leaves it unchanged
+//! queue_inspector   the contents of quorum queues, without a delivery
+//! error             the errors
 //! ```
 
 pub mod broker;

@@ -1,4 +1,4 @@
-//! A message that no consumer can handle, for demonstrations and tests.
+//! A message that no consumer can process, for demonstrations and tests.
 
 use dm_contracts::events::{NotificationCreated, OrderCreated, StockReserved};
 use dm_contracts::{DomainEvent as _, Envelope, envelope, time, topology};
@@ -9,11 +9,12 @@ use uuid::Uuid;
 use super::MessagingError;
 use super::broker::{OutgoingMessage, publish_and_confirm};
 
-/// Puts such a message into a work queue: a whole envelope of a type that the queue
-/// takes, whose data lack everything. Answers its id.
+/// Publishes a poison message to a work queue: a valid envelope of a type that the queue
+/// receives, without the required data. Returns the id of the message.
 ///
 /// # Errors
-/// There is no such queue, or the broker refuses.
+/// Returns [`MessagingError::UnknownQueue`] if there is no such queue, or the error of the
+/// broker.
 pub async fn publish_poison_message(
     connection: &Connection,
     queue: &str,
@@ -57,7 +58,7 @@ pub async fn publish_poison_message(
     if publish_and_confirm(&channel, &[message]).await? == [true] {
         Ok(id)
     } else {
-        // It is known here, and the broker doesn't have it.
+        // The topology contains the queue, but the broker does not.
         Err(MessagingError::UnknownQueue {
             name: queue.name.to_owned(),
         })

@@ -1,12 +1,12 @@
-//! Reads a dead-letter queue and leaves it as it was.
+//! Reads a dead-letter queue and leaves it unchanged.
 //!
-//! What is read is never acknowledged unless somebody says so, and goes back to its
-//! place when the channel closes, or when the process is killed: dead-letter queues are
-//! classic queues, where neither a body nor a header nor the order changes by that. A
-//! consumer is given a bounded number of messages, and the next ones come by another
-//! consumer of the same channel, so that memory is bounded whatever the queue's depth. What
-//! others take out meanwhile is not waited for. Quorum queues, which work queues are, count
-//! deliveries, and are read in another way ([`super::browse`]).
+//! A message is not acknowledged unless [`QueueBrowser::ack`] is called. It returns to its
+//! position when the channel closes or the process is killed: dead-letter queues are
+//! classic queues, where a requeue changes neither body nor headers nor order. A
+//! consumer gets a bounded number of messages, and the next ones come from another
+//! consumer of the same channel, so memory is bounded whatever the queue's depth. Messages
+//! that other consumers remove meanwhile are not waited for. Work queues are quorum queues,
+//! which count deliveries; they are read by [`super::queue_inspector`].
 
 use std::time::Duration;
 
@@ -21,27 +21,28 @@ use tokio::time::Instant;
 
 use crate::{MessagingError, queues};
 
-/// How many messages wait here at most.
+/// The maximum number of unacknowledged messages per consumer.
 const PREFETCH_WINDOW: u16 = 2_000;
-/// How long the broker may take for the next message.
+/// The timeout for the next message.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
-/// After how long without one it is looked whether there is one.
+/// The interval at which the depth of the queue is checked while no message arrives.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
-/// How often in a row there must be none: one that is on its way here is no longer counted.
+/// The number of consecutive polls that must find the queue empty: a message that is being
+/// delivered is no longer counted as ready.
 const MAX_EMPTY_POLLS: usize = 2;
 
-/// What a consumer comes to.
+/// The result of waiting for a message.
 #[derive(Debug, PartialEq, Eq)]
 enum NextMessage<T> {
-    /// It gave this.
+    /// The consumer received a message.
     Received(T),
-    /// There is nothing more that it could give: others have taken the rest out.
+    /// The queue is empty: other consumers have removed the remaining messages.
     Drained,
-    /// It gives nothing, and there is something.
+    /// The queue has messages, but the consumer receives none.
     Stalled,
 }
 
-/// Waits for the next message of a consumer. `waiting` counts the messages in the queue.
+/// Waits for the next message of a consumer. `ready_count` returns the number of ready messages.
 async fn wait_for_next<T, E, W>(
     consumer: &mut (impl Stream<Item = T> + Unpin),
     ready_count: impl Fn() -> W,
@@ -49,51 +50,51 @@ async fn wait_for_next<T, E, W>(
 where
     W: Future<Output = Result<u32, E>>,
 {
-    let (began, mut looks) = (Instant::now(), 0);
+    let (started_at, mut empty_polls) = (Instant::now(), 0);
     loop {
         match tokio::time::timeout(POLL_INTERVAL, consumer.next()).await {
-            Ok(Some(given)) => return Ok(NextMessage::Received(given)),
+            Ok(Some(message)) => return Ok(NextMessage::Received(message)),
             Ok(None) => return Ok(NextMessage::Stalled),
-            Err(_) if began.elapsed() > DELIVERY_TIMEOUT => return Ok(NextMessage::Stalled),
+            Err(_) if started_at.elapsed() > DELIVERY_TIMEOUT => return Ok(NextMessage::Stalled),
             Err(_) => {}
         }
-        looks = if ready_count().await? == 0 {
-            looks + 1
+        empty_polls = if ready_count().await? == 0 {
+            empty_polls + 1
         } else {
             0
         };
-        if looks == MAX_EMPTY_POLLS {
+        if empty_polls == MAX_EMPTY_POLLS {
             return Ok(NextMessage::Drained);
         }
     }
 }
 
-/// A pass over the messages that are in a queue now.
+/// Reads the messages that a queue contains when it is opened.
 pub(super) struct QueueBrowser {
     queue: String,
     channel: Channel,
     consumer: Option<Consumer>,
-    /// What the open consumer may still give: its window without what is held.
+    /// The number of messages that the open consumer may still receive within its window.
     window_remaining: u16,
-    /// The place of the first message that the open consumer gave.
+    /// The position of the first message of the open consumer.
     window_start: u64,
     read_count: u64,
     expected_count: u64,
 }
 
 impl QueueBrowser {
-    /// Begins a pass over a queue.
+    /// Opens a queue for reading.
     pub(super) async fn open(connection: &Connection, queue: &str) -> Result<Self, MessagingError> {
         let channel = connection.create_channel().await?;
         let options = QueueDeclareOptions {
             passive: true,
             ..QueueDeclareOptions::default()
         };
-        let found = channel
+        let declared = channel
             .queue_declare(queue.into(), options, FieldTable::default())
             .await?;
         Ok(Self {
-            expected_count: found.message_count().into(),
+            expected_count: declared.message_count().into(),
             queue: queue.to_owned(),
             channel,
             consumer: None,
@@ -103,7 +104,7 @@ impl QueueBrowser {
         })
     }
 
-    /// The next one with its place, from 1; `None` after the last one.
+    /// Returns the next message with its position, from 1. `None` after the last message.
     pub(super) async fn next(&mut self) -> Result<Option<(u64, Delivery)>, MessagingError> {
         if self.read_count == self.expected_count {
             return Ok(None);
@@ -112,7 +113,7 @@ impl QueueBrowser {
             self.open_next_window().await?;
         }
         let Some(delivery) = self.next_delivery().await? else {
-            // Others have taken the rest out.
+            // Other consumers have removed the remaining messages.
             self.expected_count = self.read_count;
             return Ok(None);
         };
@@ -121,16 +122,16 @@ impl QueueBrowser {
         Ok(Some((self.read_count, delivery?)))
     }
 
-    /// What the open consumer gives next; `None` where the queue has nothing more to give.
+    /// Returns the next message of the open consumer. `None` if the queue is empty.
     async fn next_delivery(
         &mut self,
     ) -> Result<Option<Result<Delivery, lapin::Error>>, MessagingError> {
         let Some(consumer) = &mut self.consumer else {
             return Ok(None);
         };
-        // What is held here is not counted.
-        let waiting = || queues::ready_count(&self.channel, &self.queue);
-        match wait_for_next(consumer, waiting).await? {
+        // Unacknowledged messages are not counted.
+        let ready_count = || queues::ready_count(&self.channel, &self.queue);
+        match wait_for_next(consumer, ready_count).await? {
             NextMessage::Received(delivery) => Ok(Some(delivery)),
             NextMessage::Drained => Ok(None),
             NextMessage::Stalled => Err(MessagingError::QueueStalled {
@@ -142,20 +143,21 @@ impl QueueBrowser {
         }
     }
 
-    /// Takes the next portion, by a consumer of its own.
+    /// Starts a new consumer for the next window of messages.
     async fn open_next_window(&mut self) -> Result<(), MessagingError> {
         if let Some(consumer) = self.consumer.take() {
-            // All of its window is held here: it has given nothing that was not read.
+            // All messages of its window were read, so none is lost by the cancellation.
             self.channel
                 .basic_cancel(consumer.tag(), BasicCancelOptions::default())
                 .await?;
         }
-        let rest = self.expected_count - self.read_count;
-        let portion = u16::try_from(rest).map_or(PREFETCH_WINDOW, |rest| rest.min(PREFETCH_WINDOW));
-        // Counts for each consumer by itself, from the next one on
+        let remaining = self.expected_count - self.read_count;
+        let window = u16::try_from(remaining)
+            .map_or(PREFETCH_WINDOW, |remaining| remaining.min(PREFETCH_WINDOW));
+        // Applies to each new consumer separately
         // (<https://www.rabbitmq.com/docs/consumer-prefetch>).
         self.channel
-            .basic_qos(portion, BasicQosOptions::default())
+            .basic_qos(window, BasicQosOptions::default())
             .await?;
         let consumer = self
             .channel
@@ -167,13 +169,12 @@ impl QueueBrowser {
             )
             .await?;
         self.consumer = Some(consumer);
-        self.window_remaining = portion;
+        self.window_remaining = window;
         self.window_start = self.read_count + 1;
         Ok(())
     }
 
-    /// Takes a message out of the queue for good. Its consumer may then give another one
-    /// for it.
+    /// Removes a message from the queue. Its consumer may then receive another message.
     pub(super) async fn ack(
         &mut self,
         position: u64,
@@ -186,7 +187,7 @@ impl QueueBrowser {
         Ok(())
     }
 
-    /// Gives everything back that was not taken.
+    /// Requeues all messages that were not acknowledged, and closes the channel.
     pub(super) async fn requeue_and_close(self) -> Result<(), MessagingError> {
         Ok(self.channel.close(200, "done".into()).await?)
     }
@@ -201,46 +202,60 @@ mod tests {
 
     use super::*;
 
-    /// A consumer without a message. `waiting` is the number of messages in the queue at each
-    /// poll; the last number holds for all later polls.
-    async fn silent(waiting: &[u32]) -> NextMessage<u8> {
-        let looks = RefCell::new(waiting.iter().copied());
-        let last = waiting.last().copied().unwrap_or_default();
-        let look = || async { Ok::<_, Infallible>(looks.borrow_mut().next().unwrap_or(last)) };
-        let Ok(next) = wait_for_next(&mut stream::pending(), look).await;
+    /// Waits on a consumer without a message. `ready` is the number of messages in the queue at
+    /// each poll; the last number holds for all later polls.
+    async fn wait_without_delivery(ready: &[u32]) -> NextMessage<u8> {
+        let counts = RefCell::new(ready.iter().copied());
+        let last = ready.last().copied().unwrap_or_default();
+        let poll = || async { Ok::<_, Infallible>(counts.borrow_mut().next().unwrap_or(last)) };
+        let Ok(next) = wait_for_next(&mut stream::pending(), poll).await;
         next
     }
 
-    /// It used to be taken for a broker that had stalled.
+    /// Regression: this was reported as a stalled broker.
     #[tokio::test(start_paused = true)]
-    async fn what_others_take_out_meanwhile_ends_a_pass() {
-        let began = Instant::now();
-        assert_eq!(silent(&[0, 0]).await, NextMessage::Drained);
-        assert!(began.elapsed() < DELIVERY_TIMEOUT, "{:?}", began.elapsed());
-        assert_eq!(silent(&[3, 0, 0]).await, NextMessage::Drained);
-        // The first of these is on its way here.
-        assert_eq!(silent(&[0, 1, 0, 0]).await, NextMessage::Drained);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_queue_that_has_messages_and_gives_none_has_stalled() {
-        let began = Instant::now();
-        assert_eq!(silent(&[2]).await, NextMessage::Stalled);
-        assert!(began.elapsed() >= DELIVERY_TIMEOUT, "{:?}", began.elapsed());
-        assert_eq!(silent(&[0, 2]).await, NextMessage::Stalled);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_is_given_is_given() {
-        let look = || async { Ok::<_, Infallible>(0) };
-        let mut given = stream::iter([7]);
+    async fn wait_returns_drained_if_other_consumers_empty_the_queue() {
+        let started_at = Instant::now();
+        assert_eq!(wait_without_delivery(&[0, 0]).await, NextMessage::Drained);
+        assert!(
+            started_at.elapsed() < DELIVERY_TIMEOUT,
+            "{:?}",
+            started_at.elapsed()
+        );
         assert_eq!(
-            wait_for_next(&mut given, look).await,
+            wait_without_delivery(&[3, 0, 0]).await,
+            NextMessage::Drained
+        );
+        // The first empty poll is a message that is being delivered.
+        assert_eq!(
+            wait_without_delivery(&[0, 1, 0, 0]).await,
+            NextMessage::Drained
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn wait_returns_stalled_if_a_non_empty_queue_delivers_nothing() {
+        let started_at = Instant::now();
+        assert_eq!(wait_without_delivery(&[2]).await, NextMessage::Stalled);
+        assert!(
+            started_at.elapsed() >= DELIVERY_TIMEOUT,
+            "{:?}",
+            started_at.elapsed()
+        );
+        assert_eq!(wait_without_delivery(&[0, 2]).await, NextMessage::Stalled);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn wait_returns_a_delivered_message() {
+        let poll = || async { Ok::<_, Infallible>(0) };
+        let mut deliveries = stream::iter([7]);
+        assert_eq!(
+            wait_for_next(&mut deliveries, poll).await,
             Ok(NextMessage::Received(7))
         );
         // The broker ended the consumer.
         assert_eq!(
-            wait_for_next(&mut given, look).await,
+            wait_for_next(&mut deliveries, poll).await,
             Ok(NextMessage::Stalled)
         );
     }

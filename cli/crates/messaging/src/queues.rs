@@ -1,4 +1,4 @@
-//! How the work queues stand, as the broker tells at once.
+//! The depths of the work queues, from passive declarations.
 
 use dm_contracts::topology::{RetryTier, WORK_QUEUES, WorkQueue, dead_letter_queue, retry_queue};
 use lapin::options::QueueDeclareOptions;
@@ -8,55 +8,55 @@ use serde::Serialize;
 
 use super::MessagingError;
 
-/// How a work queue stands.
+/// The depth of a work queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct QueueDepth {
-    /// The queue.
+    /// The work queue.
     pub queue: &'static str,
-    /// The service that consumes it; nobody's where it is for outside use.
+    /// The service that consumes it. `None` if the queue is for external consumers.
     pub consumer: Option<&'static str>,
-    /// How many consumers it has now.
+    /// The number of active consumers.
     pub consumers: u32,
-    /// How many events wait in it. Those that a consumer has at hand are none of them.
+    /// The number of messages that are ready. Unacknowledged messages are not included.
     pub ready: u32,
-    /// How many wait to be tried again.
+    /// The number of messages that wait for a retry.
     pub retrying: u32,
-    /// How many were set aside.
-    pub dead: u32,
+    /// The number of messages that were dead-lettered.
+    pub dead_lettered: u32,
 }
 
-/// How each of these queues stands.
+/// Returns the depth of each of these queues.
 ///
 /// # Errors
-/// The broker is away, or has lost a queue.
+/// If the broker cannot be reached or a queue does not exist.
 pub async fn load_depths(
     connection: &Connection,
     queues: &[WorkQueue],
 ) -> Result<Vec<QueueDepth>, MessagingError> {
     let channel = connection.create_channel().await?;
-    let mut found = Vec::new();
+    let mut depths = Vec::new();
     for queue in queues {
         let (ready, consumers) = passive_declare(&channel, queue.name).await?;
         let mut retrying = 0;
         for name in retry_queue_names(queue) {
             retrying += passive_declare(&channel, &name).await?.0;
         }
-        found.push(QueueDepth {
+        depths.push(QueueDepth {
             queue: queue.name,
             consumer: queue.consumer,
             consumers,
             ready,
             retrying,
-            dead: passive_declare(&channel, &dead_letter_queue(queue.name))
+            dead_lettered: passive_declare(&channel, &dead_letter_queue(queue.name))
                 .await?
                 .0,
         });
     }
     channel.close(200, "done".into()).await?;
-    Ok(found)
+    Ok(depths)
 }
 
-/// The queues in which events of a work queue wait to be tried again.
+/// Returns the retry queues of a work queue.
 pub(super) fn retry_queue_names(queue: &WorkQueue) -> Vec<String> {
     let tiers = queue.consumer.map_or(&[][..], |_| &RetryTier::ALL);
     tiers
@@ -65,36 +65,36 @@ pub(super) fn retry_queue_names(queue: &WorkQueue) -> Vec<String> {
         .collect()
 }
 
-/// The work queues of these names; all where none is given.
+/// Returns the work queues with these names, or all if no name is given.
 ///
 /// # Errors
-/// [`MessagingError::UnknownQueue`].
+/// Returns [`MessagingError::UnknownQueue`] if a name is unknown.
 pub fn resolve_work_queues(names: &[String]) -> Result<Vec<WorkQueue>, MessagingError> {
     if names.is_empty() {
         return Ok(WORK_QUEUES.to_vec());
     }
-    let one = |name: &String| {
-        let found = WORK_QUEUES.iter().find(|queue| queue.name == name);
-        found
+    let resolve = |name: &String| {
+        let queue = WORK_QUEUES.iter().find(|queue| queue.name == name);
+        queue
             .copied()
             .ok_or_else(|| MessagingError::UnknownQueue { name: name.clone() })
     };
-    names.iter().map(one).collect()
+    names.iter().map(resolve).collect()
 }
 
-/// How many messages a queue has ready.
+/// Returns the number of ready messages of a queue.
 pub(super) async fn ready_count(channel: &Channel, queue: &str) -> Result<u32, MessagingError> {
     Ok(passive_declare(channel, queue).await?.0)
 }
 
-/// How many messages a queue has ready, and how many consumers.
+/// Returns the number of ready messages and the number of consumers of a queue.
 async fn passive_declare(channel: &Channel, queue: &str) -> Result<(u32, u32), MessagingError> {
     let options = QueueDeclareOptions {
         passive: true,
         ..QueueDeclareOptions::default()
     };
-    let found = channel
+    let declared = channel
         .queue_declare(queue.into(), options, FieldTable::default())
         .await?;
-    Ok((found.message_count(), found.consumer_count()))
+    Ok((declared.message_count(), declared.consumer_count()))
 }

@@ -1,4 +1,4 @@
-//! How long outboxes, inboxes and notifications are kept, as the services are set up.
+//! The configured retention periods of outboxes, inboxes and notifications.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,39 +7,39 @@ use dm_components::rabbitmq;
 use dm_config::Config;
 use dm_contracts::topology::WORK_QUEUES;
 
-/// How long outboxes and inboxes remember unless a service is set up otherwise.
+/// The default retention of outboxes and inboxes.
 pub(super) const DEFAULT_EVENT_RETENTION: Duration = Duration::from_secs(30 * SECONDS_PER_DAY);
 
-/// How long notifications are kept unless their service is set up otherwise.
+/// The default retention of notifications.
 const DEFAULT_NOTIFICATION_RETENTION: Duration = Duration::from_secs(90 * SECONDS_PER_DAY);
 
-/// Longer than this is for ever: PostgreSQL can't reckon with all that a setting can say.
+/// The maximum retention: longer settings exceed the range of PostgreSQL timestamps.
 const MAX_RETENTION: Duration = Duration::from_secs(200 * 365 * SECONDS_PER_DAY);
 
 const SECONDS_PER_DAY: u64 = 24 * 3600;
 
-/// What tells a service how long its inbox remembers.
+/// The variable with the retention of the inbox.
 const INBOX_RETENTION_ENV: &str = "INBOX_RETENTION_MS";
 
-/// What tells a service how long its outbox remembers.
+/// The variable with the retention of the outbox.
 const OUTBOX_RETENTION_ENV: &str = "OUTBOX_RETENTION_MS";
 
-/// What tells a service how long it keeps notifications.
+/// The variable with the retention of notifications.
 const NOTIFICATION_RETENTION_ENV: &str = "NOTIFICATION_RETENTION_MS";
 
-/// How long a service keeps its rows.
+/// The retention periods of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ServiceRetention {
-    /// Rows of its inbox, from when they were handled on.
+    /// The retention of inbox rows, from the instant of processing.
     pub inbox: Duration,
-    /// Rows of its outbox, from when they were published on.
+    /// The retention of outbox rows, from the instant of publishing.
     pub outbox: Duration,
-    /// Its notifications, where it has some.
+    /// The retention of notifications.
     pub notifications: Duration,
 }
 
 impl ServiceRetention {
-    /// How long both inbox and outbox remember.
+    /// Returns the shorter one of the retention periods of inbox and outbox.
     #[must_use]
     pub fn event_retention(&self) -> Duration {
         self.inbox.min(self.outbox)
@@ -64,8 +64,7 @@ impl Default for ServiceRetention {
     }
 }
 
-/// How long the inbox of each work queue remembers. A queue that no service consumes has
-/// none.
+/// Returns the inbox retention by work queue. Queues that no service consumes have no entry.
 #[must_use]
 pub fn inbox_retention_by_queue(config: &Config) -> BTreeMap<String, Duration> {
     let services = config.services.all();
@@ -82,7 +81,7 @@ pub fn inbox_retention_by_queue(config: &Config) -> BTreeMap<String, Duration> {
         .collect()
 }
 
-/// How long each service keeps its rows.
+/// Returns the retention periods by service.
 #[must_use]
 pub fn retention_by_service(config: &Config) -> BTreeMap<String, ServiceRetention> {
     config
@@ -101,11 +100,12 @@ pub fn retention_by_service(config: &Config) -> BTreeMap<String, ServiceRetentio
 fn read_retention(
     environment: &BTreeMap<String, String>,
     variable: &str,
-    customary: Duration,
+    default: Duration,
 ) -> Duration {
-    let set = environment.get(variable);
-    let set = set.and_then(|text| text.trim().parse().ok());
-    set.map_or(customary, Duration::from_millis)
+    let value = environment.get(variable);
+    let millis = value.and_then(|text| text.trim().parse().ok());
+    millis
+        .map_or(default, Duration::from_millis)
         .min(MAX_RETENTION)
 }
 
@@ -114,27 +114,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_set_counts_and_what_is_too_long_is_for_ever() {
-        let set = |name: &str, value: &str| {
+    fn retention_is_read_from_the_environment_and_capped() {
+        let retention_with = |name: &str, value: &str| {
             ServiceRetention::from_environment(&[(name.into(), value.into())].into())
         };
         assert_eq!(
-            set(INBOX_RETENTION_ENV, "1000").event_retention(),
+            retention_with(INBOX_RETENTION_ENV, "1000").event_retention(),
             Duration::from_secs(1)
         );
         assert_eq!(
-            set(OUTBOX_RETENTION_ENV, "1000").event_retention(),
+            retention_with(OUTBOX_RETENTION_ENV, "1000").event_retention(),
             Duration::from_secs(1)
         );
         assert_eq!(
-            set(NOTIFICATION_RETENTION_ENV, "60000").notifications,
+            retention_with(NOTIFICATION_RETENTION_ENV, "60000").notifications,
             Duration::from_secs(60)
         );
         assert_eq!(
-            set(INBOX_RETENTION_ENV, &u64::MAX.to_string()).inbox,
+            retention_with(INBOX_RETENTION_ENV, &u64::MAX.to_string()).inbox,
             MAX_RETENTION
         );
-        assert_eq!(set("OTHER", "1"), ServiceRetention::default());
+        assert_eq!(retention_with("OTHER", "1"), ServiceRetention::default());
         assert_eq!(
             ServiceRetention::default().event_retention(),
             DEFAULT_EVENT_RETENTION

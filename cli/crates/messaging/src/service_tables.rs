@@ -1,4 +1,4 @@
-//! Where the services keep their events: an outbox and an inbox each.
+//! The outbox and inbox tables of the services.
 
 use dm_components::rabbitmq;
 use dm_config::Config;
@@ -6,25 +6,25 @@ use dm_contracts::topology::WORK_QUEUES;
 
 use super::MessagingError;
 
-/// The tables of a service.
+/// The event tables of one service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceTables {
-    /// The service, as `dm.toml` calls it.
+    /// The name of the service in `dm.toml`.
     pub service: String,
-    /// Its schema, which is an identifier by its type in the configuration.
+    /// The schema. Its type in the configuration guarantees an identifier.
     pub schema: String,
     /// The work queue that it consumes.
     pub work_queue: Option<&'static str>,
 }
 
 impl ServiceTables {
-    /// A table of its schema, as SQL names it.
+    /// Returns the qualified name of a table of the schema in SQL.
     pub(super) fn qualified_table(&self, name: &str) -> String {
         format!("\"{}\".{name}", self.schema)
     }
 }
 
-/// Those of every service that has a schema.
+/// Returns the tables of every service that has a schema.
 #[must_use]
 pub fn from_config(config: &Config) -> Vec<ServiceTables> {
     config
@@ -45,10 +45,10 @@ pub fn from_config(config: &Config) -> Vec<ServiceTables> {
         .collect()
 }
 
-/// Those of these services; all where none is named.
+/// Returns the tables of these services, or all if no name is given.
 ///
 /// # Errors
-/// [`MessagingError::UnknownService`] where one of them has none.
+/// Returns [`MessagingError::UnknownService`] if a service has no tables.
 pub fn resolve_services(
     service_tables: &[ServiceTables],
     services: &[String],
@@ -56,17 +56,17 @@ pub fn resolve_services(
     if services.is_empty() {
         return Ok(service_tables.to_vec());
     }
-    let one = |name: &String| {
-        let found = service_tables.iter().find(|store| store.service == *name);
-        found
+    let resolve = |name: &String| {
+        let tables = service_tables.iter().find(|tables| tables.service == *name);
+        tables
             .cloned()
             .ok_or_else(|| MessagingError::UnknownService {
                 name: name.clone(),
                 known: service_tables
                     .iter()
-                    .map(|store| store.service.clone())
+                    .map(|tables| tables.service.clone())
                     .collect(),
             })
     };
-    services.iter().map(one).collect()
+    services.iter().map(resolve).collect()
 }

@@ -1,4 +1,4 @@
-//! Events as they pass.
+//! Live events.
 
 use chrono::{DateTime, Utc};
 use dm_amqp::header;
@@ -14,27 +14,27 @@ use serde_json::Value;
 use super::MessagingError;
 use super::dead_letters::DeadLetter;
 
-/// How many messages wait for a slow reader; older ones go.
+/// The maximum length of the queue of a slow reader. Older messages are dropped.
 const MAX_QUEUE_LENGTH: i32 = 20_000;
 
-/// What passed.
+/// The kind of an observed event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ObservedEventKind {
     /// A service published it, or it was replayed to the exchange.
     Published,
-    /// A service could not handle it, and tries again later.
+    /// A service could not process it and retries later.
     Retried,
-    /// It was set aside.
-    Dead,
+    /// It was dead-lettered.
+    DeadLettered,
 }
 
-/// A message that passed.
+/// An observed event.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ObservedEvent {
-    /// When it was seen.
-    pub at: DateTime<Utc>,
-    /// What happened.
+    /// The instant of the observation.
+    pub observed_at: DateTime<Utc>,
+    /// The kind.
     pub kind: ObservedEventKind,
     /// The routing key that it was first published with.
     pub routing_key: Option<String>,
@@ -48,45 +48,45 @@ pub struct ObservedEvent {
     pub source: Option<String>,
     /// The trace that it belongs to.
     pub trace_id: Option<String>,
-    /// Where it failed.
+    /// The work queue in which it failed.
     pub queue: Option<String>,
-    /// Why it failed.
+    /// The reason of the failure.
     pub reason: Option<String>,
-    /// The error that it failed with.
+    /// The error of the failure.
     pub error: Option<String>,
-    /// What the event says, where that can be read.
+    /// The event's data, if it is JSON.
     pub data: Option<Value>,
 }
 
-/// What is to be seen. What is empty asks for nothing.
+/// The conditions that an event must meet. An empty field is no condition.
 #[derive(Debug, Clone, Default)]
 pub struct TailFilter {
-    /// One of these types, whole or their end.
+    /// The accepted types or their suffixes.
     pub types: Vec<String>,
-    /// Published by one of these services, or failed in it.
+    /// The services that published the event or failed to process it.
     pub services: Vec<String>,
-    /// Of this trace.
+    /// The trace id.
     pub trace_id: Option<String>,
-    /// Of this aggregate.
+    /// The aggregate.
     pub subject: Option<String>,
 }
 
 impl TailFilter {
-    /// Whether a message is meant.
+    /// Returns whether an event meets the conditions.
     #[must_use]
-    pub fn matches(&self, seen: &ObservedEvent) -> bool {
-        let ends = |wanted: &String, found: &str| {
-            found
-                .strip_suffix(wanted.as_str())
+    pub fn matches(&self, event: &ObservedEvent) -> bool {
+        let has_suffix = |event_type: &str, suffix: &String| {
+            event_type
+                .strip_suffix(suffix.as_str())
                 .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
         };
-        let kind = seen.event_type.as_deref();
-        let of_service = |service: &String| {
-            let source = seen.source.as_deref().unwrap_or_default();
+        let event_type = event.event_type.as_deref();
+        let is_of_service = |service: &String| {
+            let source = event.source.as_deref().unwrap_or_default();
             let source = source.trim_start_matches('/');
             let consumer = topology::WORK_QUEUES
                 .iter()
-                .find(|queue| Some(queue.name) == seen.queue.as_deref());
+                .find(|queue| Some(queue.name) == event.queue.as_deref());
             let names = [Some(source), consumer.and_then(|queue| queue.consumer)];
             names
                 .into_iter()
@@ -94,25 +94,29 @@ impl TailFilter {
                 .any(|name| name.strip_suffix("-service").unwrap_or(name) == service)
         };
         (self.types.is_empty()
-            || kind.is_some_and(|kind| self.types.iter().any(|wanted| ends(wanted, kind))))
-            && (self.services.is_empty() || self.services.iter().any(of_service))
-            && (self.trace_id.is_none() || self.trace_id == seen.trace_id)
-            && (self.subject.is_none() || self.subject == seen.subject)
+            || event_type.is_some_and(|event_type| {
+                self.types
+                    .iter()
+                    .any(|suffix| has_suffix(event_type, suffix))
+            }))
+            && (self.services.is_empty() || self.services.iter().any(is_of_service))
+            && (self.trace_id.is_none() || self.trace_id == event.trace_id)
+            && (self.subject.is_none() || self.subject == event.subject)
     }
 }
 
-/// A look at what passes, by a queue of its own that goes with the connection.
+/// A subscription to live events, by an exclusive queue of its connection.
 #[derive(Debug)]
 pub struct EventTail {
     consumer: Consumer,
 }
 
 impl EventTail {
-    /// Begins to look at events with these binding keys, at all where there is none; at
-    /// what fails of them, too.
+    /// Subscribes to events with these binding keys, or to all if there is none, and to
+    /// retried and dead-lettered events.
     ///
     /// # Errors
-    /// The broker is away, or refuses.
+    /// If the broker cannot be reached or returns an error.
     pub async fn open(connection: &Connection, keys: &[String]) -> Result<Self, MessagingError> {
         let channel = connection.create_channel().await?;
         let mut arguments = FieldTable::default();
@@ -123,8 +127,8 @@ impl EventTail {
         };
         let queue = channel.queue_declare("".into(), options, arguments).await?;
         let all = ["#".to_owned()];
-        let events = if keys.is_empty() { &all[..] } else { keys };
-        let bindings = events
+        let keys = if keys.is_empty() { &all[..] } else { keys };
+        let bindings = keys
             .iter()
             .map(|key| (topology::EVENT_EXCHANGE, key.as_str()))
             .chain([
@@ -157,17 +161,17 @@ impl EventTail {
         Ok(Self { consumer })
     }
 
-    /// The next message.
+    /// Waits for the next event. Returns `None` if the subscription has ended.
     ///
     /// # Errors
-    /// The broker went away.
+    /// If the connection breaks.
     pub async fn next(&mut self) -> Result<Option<ObservedEvent>, MessagingError> {
         let delivery = self.consumer.next().await.transpose()?;
         Ok(delivery.map(|delivery| to_observed_event(&delivery, Utc::now())))
     }
 }
 
-fn to_observed_event(delivery: &Delivery, at: DateTime<Utc>) -> ObservedEvent {
+fn to_observed_event(delivery: &Delivery, observed_at: DateTime<Utc>) -> ObservedEvent {
     #[derive(Default, serde::Deserialize)]
     struct EnvelopeFields {
         source: Option<String>,
@@ -176,20 +180,20 @@ fn to_observed_event(delivery: &Delivery, at: DateTime<Utc>) -> ObservedEvent {
     let exchange = delivery.exchange.as_str();
     let kind = match exchange {
         topology::RETRY_EXCHANGE => ObservedEventKind::Retried,
-        topology::DEAD_LETTER_EXCHANGE => ObservedEventKind::Dead,
+        topology::DEAD_LETTER_EXCHANGE => ObservedEventKind::DeadLettered,
         _ => ObservedEventKind::Published,
     };
     let event: EnvelopeFields = serde_json::from_slice(&delivery.data).unwrap_or_default();
-    // What fails carries where it came from; what is published doesn't need to.
+    // Failed messages have headers with their origin; published ones do not need them.
     let letter = DeadLetter::from_message("", 0, &delivery.properties, &delivery.data);
     let failed = kind != ObservedEventKind::Published;
-    let own_queue = || {
+    let queue_header = || {
         let table = delivery.properties.headers().as_ref()?;
         header::get_text(table, headers::QUEUE)
     };
     let key = delivery.routing_key.to_string();
     ObservedEvent {
-        at,
+        observed_at,
         kind,
         routing_key: if failed {
             letter.routing_key
@@ -201,16 +205,16 @@ fn to_observed_event(delivery: &Delivery, at: DateTime<Utc>) -> ObservedEvent {
         subject: letter.subject,
         source: event.source,
         trace_id: letter.trace_id,
-        queue: failed.then(|| own_queue().unwrap_or(key)),
+        queue: failed.then(|| queue_header().unwrap_or(key)),
         reason: failed.then_some(letter.reason),
         error: letter.error,
         data: event.data,
     }
 }
 
-/// What the tests of other crates show.
+/// Examples for the tests of other crates.
 #[cfg(any(test, feature = "examples"))]
-#[allow(clippy::unwrap_used, missing_docs, reason = "tests alone use it")]
+#[allow(clippy::unwrap_used, missing_docs, reason = "only tests use it")]
 pub mod examples {
     use dm_contracts::time;
 
@@ -219,7 +223,7 @@ pub mod examples {
     #[must_use]
     pub fn published_event() -> ObservedEvent {
         ObservedEvent {
-            at: time::parse("2026-02-03T10:00:00.123Z").unwrap(),
+            observed_at: time::parse("2026-02-03T10:00:00.123Z").unwrap(),
             kind: ObservedEventKind::Published,
             routing_key: Some("order.created.v1".into()),
             id: Some("evt_1".into()),
@@ -242,11 +246,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_condition_counts() {
+    fn filter_requires_every_condition() {
         let texts = |text: &str| vec!["x".to_owned(), text.to_owned()];
-        let takes = |filter: TailFilter| filter.matches(&published_event());
-        assert!(takes(TailFilter::default()));
-        for (types, services, takes_it) in [
+        let matches = |filter: TailFilter| filter.matches(&published_event());
+        assert!(matches(TailFilter::default()));
+        for (types, services, expected) in [
             ("order.created.v1", "order", true),
             ("created.v2", "order", false),
             ("order.created.v1", "inventory", false),
@@ -256,20 +260,20 @@ mod tests {
                 services: texts(services),
                 ..TailFilter::default()
             };
-            assert_eq!(takes(filter), takes_it, "{types} {services}");
+            assert_eq!(matches(filter), expected, "{types} {services}");
         }
-        let of = |trace: &str| TailFilter {
+        let with_trace = |trace: &str| TailFilter {
             trace_id: Some(trace.to_owned()),
             ..TailFilter::default()
         };
-        assert!(takes(of("0af7651916cd43dd8448eb211c80319c")));
-        assert!(!takes(of("0")));
+        assert!(matches(with_trace("0af7651916cd43dd8448eb211c80319c")));
+        assert!(!matches(with_trace("0")));
     }
 
     #[test]
-    fn a_failure_is_of_who_failed_too() {
-        let dead = ObservedEvent {
-            kind: ObservedEventKind::Dead,
+    fn service_filter_matches_the_consumer_of_a_dead_letter() {
+        let dead_lettered = ObservedEvent {
+            kind: ObservedEventKind::DeadLettered,
             queue: Some(topology::INVENTORY_QUEUE.into()),
             ..published_event()
         };
@@ -277,6 +281,6 @@ mod tests {
             services: vec!["inventory".into()],
             ..TailFilter::default()
         };
-        assert!(filter.matches(&dead));
+        assert!(filter.matches(&dead_lettered));
     }
 }

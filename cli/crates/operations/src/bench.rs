@@ -1,4 +1,4 @@
-//! The program of the benchmarks, compiled where it is stale.
+//! Compiles the benchmark program if it is out of date.
 
 use std::path::{Path, PathBuf};
 use std::sync::Once;
@@ -12,14 +12,14 @@ use dm_stack::failure;
 
 use crate::session::{Project, Session};
 
-/// The package and its binary; the node of the run that compiles it.
+/// The name of the package, of its binary and of the node that compiles it.
 const PROGRAM: &str = "dm-bench";
 
-/// Compiles the program that measures, as the services are compiled, and answers its path.
-/// Whether it is stale, cargo knows; where it is fresh, nothing is reported.
+/// Compiles the benchmark program in the same way as the services, and returns its path.
+/// Cargo decides whether it is out of date. Otherwise, nothing is reported.
 ///
 /// # Errors
-/// There is no cargo, the sources don't compile, or an interrupt.
+/// If cargo is missing, the sources do not compile, or the call is interrupted.
 pub async fn compile(session: &Session, project: &Project) -> Result<PathBuf> {
     let cargo = process::find_program("cargo").ok_or_else(|| ImageError::ToolMissing {
         tool: "cargo".into(),
@@ -36,9 +36,9 @@ pub async fn compile(session: &Session, project: &Project) -> Result<PathBuf> {
                     announced: Once::new(),
                     instance: &project.instance.name,
                 };
-                let built = build.run(session, project, &cargo, &cache).await;
-                build.report_end(&built);
-                Ok(built?)
+                let result = build.run(session, project, &cargo, &cache).await;
+                build.report_end(&result);
+                Ok(result?)
             },
             |_| true,
         )
@@ -46,7 +46,7 @@ pub async fn compile(session: &Session, project: &Project) -> Result<PathBuf> {
     Ok(program)
 }
 
-/// A build that is a run only from when there is something to compile.
+/// A build that is announced as a run only when there is something to compile.
 struct BenchBuild<'a> {
     emitter: EventEmitter,
     announced: Once,
@@ -68,7 +68,7 @@ impl BenchBuild<'_> {
             features: &[],
             cancel: &session.interrupt,
         };
-        let mut built = cargo
+        let mut binaries = cargo
             .build(&[PROGRAM.to_owned()], &|done, total| {
                 self.report(
                     ProgressUpdate::new("compiling")
@@ -77,8 +77,8 @@ impl BenchBuild<'_> {
                 );
             })
             .await?;
-        // The build fails where it has made no such binary.
-        Ok(built.remove(PROGRAM).unwrap_or_default())
+        // The build fails if it has not created this binary.
+        Ok(binaries.remove(PROGRAM).unwrap_or_default())
     }
 
     fn report(&self, state: NodeState) {
@@ -93,10 +93,10 @@ impl BenchBuild<'_> {
         self.emitter.emit_state(PROGRAM, state);
     }
 
-    fn report_end(&self, built: &Result<PathBuf, ImageError>) {
-        match built {
+    fn report_end(&self, result: &Result<PathBuf, ImageError>) {
+        match result {
             Ok(_) if !self.announced.is_completed() => {}
-            Ok(_) => self.report(NodeState::Ready { kept: false }),
+            Ok(_) => self.report(NodeState::Ready { unchanged: false }),
             Err(error) if error.log_tail().is_empty() && error.compiler_errors().is_empty() => {}
             Err(error) => {
                 self.report(NodeState::Failed);

@@ -1,4 +1,4 @@
-//! Faults are injected into the running stack, one step after the other.
+//! Injects faults into the running stack, step by step.
 
 use dm_chaos::{ChaosContext, Fault, FaultOutcome, ScenarioStep};
 use dm_core::error::Result;
@@ -7,72 +7,69 @@ use dm_messaging::queues;
 use crate::exec;
 use crate::session::{Session, StackClients};
 
-/// What happens in a scenario.
+/// An event of a scenario.
 #[derive(Debug)]
 pub enum ScenarioEvent<'a> {
     /// A fault is about to be injected.
     Injecting(&'a Fault),
-    /// A fault was injected, and this came of it.
+    /// A fault was injected, with this outcome.
     Injected(&'a Fault, FaultOutcome),
 }
 
-/// How far a scenario got.
+/// The outcome of a scenario.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScenarioOutcome {
-    /// To its end.
+    /// All steps were executed.
     Completed,
-    /// Up to an interrupt.
+    /// The scenario was interrupted.
     Interrupted,
 }
 
-/// Takes the steps of a scenario in their order. Each names a component or a queue that
-/// exists, or nothing is injected.
+/// Executes the steps of a scenario in order. All components and queues are checked before
+/// the first fault is injected.
 ///
 /// # Errors
-/// A step that can't be taken; a component that does not run when its turn comes.
+/// If a step names an unknown component or queue, if its component is not running, or if the
+/// fault cannot be injected.
 pub async fn run(
     session: &Session,
     steps: &[ScenarioStep],
     on_event: &mut (dyn FnMut(ScenarioEvent<'_>) + Send),
 ) -> Result<ScenarioOutcome> {
-    let desk = StackClients::open(session).await?;
+    let clients = StackClients::open(session).await?;
     for ScenarioStep { fault, .. } in steps {
         if let Some(component) = fault.component() {
-            desk.project.check_component(component)?;
+            clients.project.check_component(component)?;
         }
         if let Fault::Poison { queue } = fault {
             queues::resolve_work_queues(std::slice::from_ref(queue))?;
         }
     }
-    let management = desk.management()?;
-    for ScenarioStep {
-        delay: after,
-        fault,
-    } in steps
-    {
+    let management = clients.management()?;
+    for ScenarioStep { delay, fault } in steps {
         tokio::select! {
             () = session.interrupt.cancelled() => return Ok(ScenarioOutcome::Interrupted),
-            () = tokio::time::sleep(*after) => {}
+            () = tokio::time::sleep(*delay) => {}
         }
         if let Some(component) = fault.component() {
-            exec::running_container(&desk.project, &desk.engine, component).await?;
+            exec::running_container(&clients.project, &clients.engine, component).await?;
         }
-        // Made anew for each: a fault before may have ended it.
+        // A new connection for each step: an earlier fault may have closed the last one.
         let broker = match fault {
-            Fault::Poison { .. } => Some(desk.connect_broker().await?),
+            Fault::Poison { .. } => Some(clients.connect_broker().await?),
             _ => None,
         };
-        let site = ChaosContext {
-            engine: &desk.engine,
-            instance: &desk.project.instance,
-            stop_timeout: desk.config().timeouts.stop.as_duration(),
+        let context = ChaosContext {
+            engine: &clients.engine,
+            instance: &clients.project.instance,
+            stop_timeout: clients.config().timeouts.stop.as_duration(),
             broker: broker.as_ref(),
             management: &management,
             interrupt: &session.interrupt,
         };
         on_event(ScenarioEvent::Injecting(fault));
-        let broken = fault.inject(&site).await?;
-        on_event(ScenarioEvent::Injected(fault, broken));
+        let outcome = fault.inject(&context).await?;
+        on_event(ScenarioEvent::Injected(fault, outcome));
     }
     Ok(ScenarioOutcome::Completed)
 }

@@ -1,4 +1,4 @@
-//! Dead letters are copied, removed, parked and put back.
+//! Exports, imports, purges and parks dead letters.
 
 use std::fs::File;
 use std::io::{BufWriter, Seek as _};
@@ -17,19 +17,19 @@ use lapin::Connection;
 
 use crate::session::{Session, StackClients};
 
-/// Which dead letters an operation is about.
+/// The dead letters that an operation applies to.
 #[derive(Debug, Clone)]
 pub struct DeadLetterSelection {
     /// The dead-letter queues.
     pub queues: Vec<&'static str>,
-    /// Which of their letters.
+    /// The filter for their dead letters.
     pub filter: DeadLetterFilter,
 }
 
-/// Refuses a file that exists. An operation asks before it does anything.
+/// Fails if the file exists. Operations check this before they change anything.
 ///
 /// # Errors
-/// [`MessagingError::Path`] with `AlreadyExists`.
+/// Returns the error of [`MessagingError::file_access`] with `AlreadyExists`.
 pub(crate) fn refuse_existing(file: &Path) -> Result<()> {
     if file.symlink_metadata().is_ok() {
         let exists = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
@@ -38,32 +38,33 @@ pub(crate) fn refuse_existing(file: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes a copy of dead letters to a new file: a complete one, or none. Returns how many
-/// letters it holds.
+/// Exports dead letters to a new file, which is complete or not created. Returns the number of
+/// letters.
 ///
 /// # Errors
-/// The broker is away; an id that is no letter's; a file that exists or can't be written.
+/// If the broker cannot be reached, an id matches no dead letter, or the file exists or cannot
+/// be written.
 pub async fn export(
-    desk: &StackClients,
+    clients: &StackClients,
     selection: &DeadLetterSelection,
     file: &Path,
 ) -> Result<u64> {
     refuse_existing(file)?;
-    let connection = desk.lock_dead_letters().await?;
+    let connection = clients.lock_dead_letters().await?;
     browse::for_each_requested(&connection, &selection.queues, &selection.filter, |_| {}).await?;
     Ok(write_export(&connection, selection, file).await?.total())
 }
 
-/// Writes a copy of dead letters to a file without a name, which ends with its handle.
-/// Returns it, to be read from its beginning, and how many letters it holds.
+/// Exports dead letters to an unnamed file, which is removed when its handle is closed.
+/// Returns the file, positioned at its start, and the number of letters.
 ///
 /// # Errors
-/// The broker is away; an id that is no letter's; no room for the file.
+/// If the broker cannot be reached, an id matches no dead letter, or the disk is full.
 pub async fn export_to_temp_file(
-    desk: &StackClients,
+    clients: &StackClients,
     selection: &DeadLetterSelection,
 ) -> Result<(File, u64)> {
-    let connection = desk.lock_dead_letters().await?;
+    let connection = clients.lock_dead_letters().await?;
     let DeadLetterSelection { queues, filter } = selection;
     browse::for_each_requested(&connection, queues, filter, |_| {}).await?;
     let mut spool = tempfile::tempfile().map_err(MessagingError::from)?;
@@ -73,109 +74,113 @@ pub async fn export_to_temp_file(
     Ok((spool, letters.total()))
 }
 
-/// Puts copies of dead letters back into their dead-letter queues.
+/// Imports exported dead letters into their dead-letter queues.
 ///
 /// # Errors
-/// The lock stays taken; the broker is away: some of them may be there.
+/// If the lock is not released in time or the broker cannot be reached. Some of the letters may
+/// have been imported.
 pub async fn import(
     session: &Session,
-    desk: &StackClients,
+    clients: &StackClients,
     lines: &[DeadLetterLine],
 ) -> Result<ImportSummary> {
-    let _guard = session.lock(&desk.project, "dm dlq import").await?;
-    let connection = desk.lock_dead_letters().await?;
+    let _guard = session.lock(&clients.project, "dm dlq import").await?;
+    let connection = clients.lock_dead_letters().await?;
     let imported = import_export::import(&connection, lines).await?;
-    update_records(session, desk, &imported.letters, None).await;
+    update_records(session, clients, &imported.letters, None).await;
     Ok(imported)
 }
 
-/// Makes parked letters dead letters again.
+/// Moves parked messages back to their dead-letter queues.
 ///
 /// # Errors
-/// The lock stays taken; the broker or the database is away; an id that is no letter's.
+/// If the lock is not released in time, the broker or the database cannot be reached, or an id
+/// matches no parked message.
 pub async fn unpark(
     session: &Session,
-    desk: &StackClients,
+    clients: &StackClients,
     ids: &[String],
 ) -> Result<ImportSummary> {
-    let _guard = session.lock(&desk.project, "dm dlq unpark").await?;
+    let _guard = session.lock(&clients.project, "dm dlq unpark").await?;
     let (connection, database) = (
-        desk.lock_dead_letters().await?,
-        desk.connect_database().await?,
+        clients.lock_dead_letters().await?,
+        clients.connect_database().await?,
     );
     let imported = parking::unpark(&connection, &database, ids).await?;
-    update_records(session, desk, &imported.letters, None).await;
+    update_records(session, clients, &imported.letters, None).await;
     Ok(imported)
 }
 
-/// Removes dead letters, each of which is in a new file first. Returns how many.
+/// Exports dead letters to a new file and then removes them. Returns the number of removed
+/// letters.
 ///
 /// # Errors
-/// The lock stays taken; the operation is not confirmed; the broker is away; a file that exists or can't
-/// be written.
+/// If the lock is not released in time, the operation is not confirmed, the broker cannot be
+/// reached, or the file exists or cannot be written.
 pub async fn purge(
     session: &Session,
-    desk: &StackClients,
+    clients: &StackClients,
     selection: &DeadLetterSelection,
     file: &Path,
     yes: bool,
 ) -> Result<u64> {
     refuse_existing(file)?;
-    let _guard = session.lock(&desk.project, "dm dlq purge").await?;
-    let connection = desk.lock_dead_letters().await?;
-    let found = count_selected(&connection, selection).await?;
-    if found == 0 {
+    let _guard = session.lock(&clients.project, "dm dlq purge").await?;
+    let connection = clients.lock_dead_letters().await?;
+    let count = count_selected(&connection, selection).await?;
+    if count == 0 {
         return Ok(0);
     }
-    let what = format!(
+    let question = format!(
         "Remove {}, with a copy in {}?",
-        format_letter_count(found),
+        format_letter_count(count),
         file.display()
     );
-    confirm(session, &what, found, yes)?;
-    // Letters that came meanwhile are copied, too: exactly what is copied is removed.
-    let copied = write_export(&connection, selection, file).await?;
-    let removed = import_export::remove(&connection, &selection.queues, copied).await?;
-    update_records(session, desk, &removed, Some(Resolution::Purged)).await;
+    confirm(session, &question, count, yes)?;
+    // Letters that arrived meanwhile are exported, too: exactly the exported ones are removed.
+    let exported = write_export(&connection, selection, file).await?;
+    let removed = import_export::remove(&connection, &selection.queues, exported).await?;
+    update_records(session, clients, &removed, Some(Resolution::Purged)).await;
     Ok(removed.len() as u64)
 }
 
-/// Takes dead letters out of their queues and keeps them in the database.
+/// Moves dead letters from their queues to the database.
 ///
 /// # Errors
-/// The lock stays taken; the operation is not confirmed; the broker or the database is away.
+/// If the lock is not released in time, the operation is not confirmed, or the broker or the
+/// database cannot be reached.
 pub async fn park(
     session: &Session,
-    desk: &StackClients,
+    clients: &StackClients,
     selection: &DeadLetterSelection,
     note: &str,
     yes: bool,
 ) -> Result<ParkSummary> {
-    let _guard = session.lock(&desk.project, "dm dlq park").await?;
+    let _guard = session.lock(&clients.project, "dm dlq park").await?;
     let (connection, database) = (
-        desk.lock_dead_letters().await?,
-        desk.connect_database().await?,
+        clients.lock_dead_letters().await?,
+        clients.connect_database().await?,
     );
-    let found = count_selected(&connection, selection).await?;
-    if found > 0 {
+    let count = count_selected(&connection, selection).await?;
+    if count > 0 {
         confirm(
             session,
-            &format!("Park {}?", format_letter_count(found)),
-            found,
+            &format!("Park {}?", format_letter_count(count)),
+            count,
             yes,
         )?;
     }
     let DeadLetterSelection { queues, filter } = selection;
-    let parking = parking::park(&connection, &database, queues, filter, note).await?;
-    update_records(session, desk, &parking.parked, Some(Resolution::Parked)).await;
-    Ok(parking)
+    let summary = parking::park(&connection, &database, queues, filter, note).await?;
+    update_records(session, clients, &summary.parked, Some(Resolution::Parked)).await;
+    Ok(summary)
 }
 
 async fn count_selected(connection: &Connection, selection: &DeadLetterSelection) -> Result<u64> {
-    let mut found = 0;
+    let mut count = 0;
     let DeadLetterSelection { queues, filter } = selection;
-    browse::for_each_requested(connection, queues, filter, |_| found += 1).await?;
-    Ok(found)
+    browse::for_each_requested(connection, queues, filter, |_| count += 1).await?;
+    Ok(count)
 }
 
 fn format_letter_count(count: u64) -> String {
@@ -191,55 +196,55 @@ fn confirm(session: &Session, question: &str, count: u64, yes: bool) -> Result<(
     Err(MessagingError::NotConfirmed(count).into())
 }
 
-/// Writes a copy that is complete, or none.
+/// Exports to a temporary file that is renamed once it is complete.
 async fn write_export(
     connection: &Connection,
     selection: &DeadLetterSelection,
     file: &Path,
 ) -> Result<LetterCounts> {
-    let folder = file
+    let directory = file
         .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
-    let failed = || MessagingError::file_access("write", file);
-    let mut partial = tempfile::NamedTempFile::new_in(folder).map_err(failed())?;
+        .filter(|directory| !directory.as_os_str().is_empty());
+    let directory = directory.unwrap_or(Path::new("."));
+    let write_error = || MessagingError::file_access("write", file);
+    let mut partial = tempfile::NamedTempFile::new_in(directory).map_err(write_error())?;
     let DeadLetterSelection { queues, filter } = selection;
     let letters =
         import_export::export(connection, queues, filter, BufWriter::new(&mut partial)).await?;
-    partial.as_file().sync_all().map_err(failed())?;
+    partial.as_file().sync_all().map_err(write_error())?;
     partial
         .persist_noclobber(file)
-        .map_err(|error| failed()(error.error))?;
-    // Its name is on the disk, too, before any letter is removed.
-    let folder = File::open(folder).map_err(failed())?;
-    folder.sync_all().map_err(failed())?;
+        .map_err(|error| write_error()(error.error))?;
+    // The directory entry must be on disk as well before any letter is removed.
+    let directory = File::open(directory).map_err(write_error())?;
+    directory.sync_all().map_err(write_error())?;
     Ok(letters)
 }
 
-/// Notes in the records of consumers what took letters away, or that they are there. What
-/// can't be noted is found by the next `dm dlq ls`.
+/// Resolves the failure records of removed dead letters, or reopens those of restored ones if
+/// `resolution` is `None`. If that fails, the next `dm dlq ls` corrects the records.
 async fn update_records(
     session: &Session,
-    desk: &StackClients,
+    clients: &StackClients,
     letters: &[DeadLetter],
-    how: Option<Resolution>,
+    resolution: Option<Resolution>,
 ) {
-    let noted = async {
-        let (database, stores) = (desk.connect_database().await?, desk.stores());
+    let update = async {
+        let (database, stores) = (clients.connect_database().await?, clients.stores());
         let records = FailureRecords {
             database: &database,
             service_tables: &stores,
         };
-        match how {
-            Some(how) => records.resolve(letters, how).await?,
+        match resolution {
+            Some(resolution) => records.resolve(letters, resolution).await?,
             None => records.reopen(letters).await?,
         }
         Result::<()>::Ok(())
     };
-    if let Err(error) = noted.await {
-        let why = error.error_chain().join(": ");
+    if let Err(error) = update.await {
+        let reason = error.error_chain().join(": ");
         session.frontend.warn(&format!(
-            "could not update the records of dead letters: {why}"
+            "could not update the records of dead letters: {reason}"
         ));
     }
 }

@@ -1,4 +1,4 @@
-//! The machine is examined, and what is found is bundled for whoever is to help.
+//! Checks the machine and writes diagnostics bundles.
 
 use std::path::{Path, PathBuf};
 
@@ -13,15 +13,15 @@ use dm_images::{Catalog, ImageError, ImageSettings};
 
 use crate::session::{Project, Session, engine_settings, is_outside_project};
 
-/// What was found on this machine.
+/// The result of the checks of this machine.
 pub struct DoctorRun {
     report: DoctorReport,
     project: Option<Project>,
-    /// The project's identity, empty without a project.
+    /// The project id, empty without a project.
     project_id: String,
 }
 
-/// Examines this machine, and the project where there is one.
+/// Checks this machine, and the project if there is one.
 pub async fn examine(session: &Session) -> DoctorRun {
     let (project, findings) = match session.project() {
         Ok(project) => {
@@ -34,33 +34,33 @@ pub async fn examine(session: &Session) -> DoctorRun {
         }
         Err(error) => (None, vec![error_finding("configuration", &error)]),
     };
-    let (examination, identity) = run_checks(project.as_ref(), findings).await;
+    let (report, project_id) = run_checks(project.as_ref(), findings).await;
     DoctorRun {
-        report: examination,
+        report,
         project,
-        project_id: identity,
+        project_id,
     }
 }
 
 impl DoctorRun {
-    /// What was found, in the order in which one reads it.
+    /// Returns the findings in the order of presentation.
     #[must_use]
     pub fn findings(&self) -> &[DoctorFinding] {
         &self.report.findings
     }
 
-    /// Writes a bundle of all that is needed to help, with secrets masked.
+    /// Writes a diagnostics bundle with masked secrets.
     ///
     /// # Errors
-    /// Where it can't be written.
+    /// Returns [`BundleError`] if the bundle cannot be written.
     pub async fn write_bundle(&self, path: &Path) -> Result<(), BundleError> {
         let loaded = self.project.as_ref().map(|project| &project.loaded);
         write_bundle_file(path, &self.report, &self.project_id, loaded).await
     }
 }
 
-/// Where the bundle about the last failure of an instance lies: the next one takes
-/// its place, so that they don't pile up.
+/// Returns the path of the bundle about the last failure of an instance. The next failure
+/// overwrites it, so that bundles do not accumulate.
 #[must_use]
 pub(crate) fn failure_bundle_path(project: &Project) -> PathBuf {
     project.state.path().join(format!(
@@ -69,39 +69,39 @@ pub(crate) fn failure_bundle_path(project: &Project) -> PathBuf {
     ))
 }
 
-/// Writes a bundle about something that failed.
+/// Writes a diagnostics bundle after a failure.
 ///
 /// # Errors
-/// Where it can't be written.
+/// Returns [`BundleError`] if the bundle cannot be written.
 pub(crate) async fn write_failure_bundle(
     project: &Project,
     path: &Path,
 ) -> Result<(), BundleError> {
     let findings = check_configuration(&project.loaded);
-    let (examination, identity) = run_checks(Some(project), findings).await;
-    write_bundle_file(path, &examination, &identity, Some(&project.loaded)).await
+    let (report, project_id) = run_checks(Some(project), findings).await;
+    write_bundle_file(path, &report, &project_id, Some(&project.loaded)).await
 }
 
-/// Examines the machine, whose findings go behind those that there are. Answers the project's
-/// identity as well.
+/// Checks the machine and appends the findings to the given ones. Returns the project id as
+/// well.
 async fn run_checks(
     project: Option<&Project>,
     mut findings: Vec<DoctorFinding>,
 ) -> (DoctorReport, String) {
-    let subject = doctor_input(project, &mut findings);
-    let mut examination = dm_doctor::run_checks(&subject).await;
-    examination.findings.splice(0..0, findings);
-    (examination, subject.project)
+    let input = doctor_input(project, &mut findings);
+    let mut report = dm_doctor::run_checks(&input).await;
+    report.findings.splice(0..0, findings);
+    (report, input.project)
 }
 
 async fn write_bundle_file(
     path: &Path,
-    examination: &DoctorReport,
-    identity: &str,
+    report: &DoctorReport,
+    project_id: &str,
     loaded: Option<&LoadedConfig>,
 ) -> Result<(), BundleError> {
     let masker = secret_masker(loaded);
-    let mut files = bundle::collect_files(examination, identity, &masker).await;
+    let mut files = bundle::collect_files(report, project_id, &masker).await;
     files.extend(loaded.and_then(configuration_file));
     bundle::write_bundle(path, &files, &masker)
 }
@@ -120,14 +120,14 @@ fn check_configuration(loaded: &LoadedConfig) -> Vec<DoctorFinding> {
 }
 
 fn error_finding(name: &str, error: &Error) -> DoctorFinding {
-    let mut next = error.suggestions();
-    if next.is_empty() {
-        next.push("dm config check".into());
+    let mut suggestions = error.suggestions();
+    if suggestions.is_empty() {
+        suggestions.push("dm config check".into());
     }
-    DoctorFinding::error(name, error.error_chain().join(": "), next)
+    DoctorFinding::error(name, error.error_chain().join(": "), suggestions)
 }
 
-/// What is to be examined; what can't be found out about it becomes a finding.
+/// Returns the input of the checks. A part that cannot be determined becomes a finding.
 fn doctor_input(project: Option<&Project>, findings: &mut Vec<DoctorFinding>) -> DoctorInput {
     let Some(project) = project else {
         return DoctorInput {
@@ -162,7 +162,7 @@ fn needed_images(loaded: &LoadedConfig) -> Result<Vec<RequiredImage>, ImageError
     let catalog = Catalog::from_settings(&settings)?;
     catalog
         .specs()
-        // The base is needed only to build the others.
+        // The base image is needed only to build the others.
         .filter(|spec| spec.recipe.base.is_some())
         .map(|spec| {
             let name = spec.recipe.name.clone();
@@ -177,7 +177,7 @@ fn needed_images(loaded: &LoadedConfig) -> Result<Vec<RequiredImage>, ImageError
         .collect()
 }
 
-/// A masker that knows the configuration's secrets.
+/// Returns a masker for the secrets of the configuration.
 #[must_use]
 pub(crate) fn secret_masker(loaded: Option<&LoadedConfig>) -> Masker {
     let entries = loaded
@@ -191,20 +191,20 @@ pub(crate) fn secret_masker(loaded: Option<&LoadedConfig>) -> Masker {
     };
     let values =
         variables().filter(|entry| entry.value.as_str().is_some_and(mask::may_be_secret_value));
-    let known = secrets
+    let known_secrets = secrets
         .chain(values)
         .filter_map(|entry| entry.value.as_str());
     let names = variables().filter_map(|entry| Some(entry.key.rsplit_once('.')?.1));
-    Masker::new(known).with_variables(names)
+    Masker::new(known_secrets).with_variables(names)
 }
 
-/// Whether a key is a variable of a service's environment. Nobody says which of them are
-/// secrets, so that in a bundle all of them are.
+/// Whether a key is an environment variable of a service. It is unknown which of them are
+/// secrets, so bundles mask all of them.
 fn is_environment_variable(key: &str) -> bool {
     key.starts_with("services.") && key.contains(".environment.")
 }
 
-/// The effective configuration with its origins, secrets masked.
+/// Returns the effective configuration with its origins and masked secrets.
 fn configuration_file(loaded: &LoadedConfig) -> Option<BundleFile> {
     let mut entries = loaded.effective_values(None, false).ok()?;
     for entry in entries

@@ -1,4 +1,4 @@
-//! An instance is taken down.
+//! Takes an instance down.
 
 use std::sync::Arc;
 
@@ -10,11 +10,11 @@ use dm_stack::down::{self, DownReport};
 use crate::session::{Project, Session};
 use crate::stack_run::RunError;
 
-/// Stops and removes the instance, and its volumes where that is asked for. The caller has
-/// the instance's lock.
+/// Stops and removes the instance, and its volumes if `volumes` is set. The caller holds the
+/// instance lock.
 ///
 /// # Errors
-/// A failing engine, or [`RunError`] where something is left.
+/// If the engine fails. Returns [`RunError`] if a part could not be report.
 pub async fn take_down(
     session: &Session,
     project: &Project,
@@ -23,21 +23,21 @@ pub async fn take_down(
 ) -> Result<DownReport> {
     let (stack, _) = session.existing_stack(project, engine).await?;
     let stack = Arc::new(stack);
-    let (removed, _) = session
+    let (report, _) = session
         .run_with_progress(
             "down",
             None,
             async |emitter| down::down(&stack, volumes, &emitter, &session.interrupt).await,
-            |removed| removed.outcome.is_success(),
+            |report| report.outcome.is_success(),
         )
         .await?;
-    if let Some(error) = RunError::from_outcome(&removed.outcome) {
+    if let Some(error) = RunError::from_outcome(&report.outcome) {
         return Err(error.into());
     }
-    // Its ports stay its own as long as its data does.
-    if removed.kept_volumes.is_empty() {
+    // The ports stay allocated as long as the data exists.
+    if report.kept_volumes.is_empty() {
         PortAllocator::new(project.state.clone())
             .release(&project.instance.project, &project.instance.name)?;
     }
-    Ok(removed)
+    Ok(report)
 }

@@ -1,4 +1,4 @@
-//! The container of a component in which a command is to run.
+//! Finds the container of a component in which a command runs.
 
 use dm_core::error::{ExitStatus, Result, UserError};
 use dm_core::error_code::ErrorCode;
@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::session::Project;
 
-/// The component doesn't run, so nothing can run in it.
+/// The component is not running, so no command can run in it.
 #[derive(Debug, Error)]
 #[error("{} is not running", component.as_deref().unwrap_or("the stack"))]
 pub struct NotRunning {
@@ -16,7 +16,7 @@ pub struct NotRunning {
 }
 
 impl NotRunning {
-    /// Of a component, or of all where none was named.
+    /// The error for one component, or for the whole stack if `component` is `None`.
     #[must_use]
     pub fn new(component: Option<&str>) -> Self {
         Self {
@@ -42,23 +42,24 @@ impl UserError for NotRunning {
     }
 }
 
-/// The container of a component that runs.
+/// Returns the name of the container of a running component.
 ///
 /// # Errors
-/// There is no such component, or it doesn't run, or the engine fails.
+/// Returns [`NotRunning`] if the component is not running. Fails if the component does not
+/// exist or if the engine fails.
 pub async fn running_container(
     project: &Project,
     engine: &Engine,
     component: &str,
 ) -> Result<String> {
-    let container = project.instance.container_name(component);
-    let runs = engine
+    let name = project.instance.container_name(component);
+    let is_running = engine
         .list_containers(&project.instance.label_filter())
         .await?
         .into_iter()
-        .any(|it| it.name == container && it.state == ContainerState::Running);
-    if runs {
-        return Ok(container);
+        .any(|container| container.name == name && container.state == ContainerState::Running);
+    if is_running {
+        return Ok(name);
     }
     project.check_component(component)?;
     Err(NotRunning::new(Some(component)).into())

@@ -1,5 +1,5 @@
-//! Where operations report and ask. Whether a person, a script or a test is there, an
-//! operation can't see.
+//! The interface through which operations report and ask. It hides whether a user, a script or
+//! a test is connected.
 
 use std::time::Duration;
 
@@ -10,32 +10,32 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::run_recording::RunRecording;
 
-/// Where operations report and ask.
+/// The interface through which operations report and ask.
 pub trait Frontend: Send + Sync {
-    /// Reports something worth a line.
+    /// Reports progress or information.
     fn note(&self, sentence: &str);
 
-    /// Reports something that may not be as was wished.
+    /// Reports a warning.
     fn warn(&self, sentence: &str);
 
-    /// Reports something that is done.
+    /// Reports a completed operation.
     fn done(&self, sentence: &str);
 
-    /// Whether there is a person to ask.
+    /// Whether questions can be asked.
     fn can_ask(&self) -> bool;
 
-    /// Asks a person whether to do something.
+    /// Asks the user a yes-or-no question.
     ///
     /// # Errors
-    /// There is nobody to ask.
+    /// If the frontend is not interactive.
     fn confirm(&self, question: &str) -> Result<bool>;
 
-    /// Shows how far something is that takes long, in parts that are called so, e.g. `parts`:
-    /// how many are done, and of how many. It ends with what is answered.
-    fn counter(&self, what: &'static str) -> Box<dyn Fn(u64, u64) + Send + Sync + '_>;
+    /// Shows the progress of a long operation in the given unit, e.g. `parts`. The returned
+    /// function takes the completed and the total number. Dropping it ends the display.
+    fn counter(&self, unit: &'static str) -> Box<dyn Fn(u64, u64) + Send + Sync + '_>;
 
-    /// Follows the events of a run until it is finished, and keeps them. The run gives up
-    /// after `deadline`.
+    /// Follows the events of a run until it is finished, and records them. `deadline` is the
+    /// time limit of the run.
     fn follow(
         &self,
         events: UnboundedReceiver<RunEvent>,

@@ -1,4 +1,4 @@
-//! Golden images are found, made and removed.
+//! Finds, builds and removes golden images.
 
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
@@ -15,28 +15,27 @@ use dm_stack::{golden_build, up};
 use crate::session::{PortUse, Project, Session};
 use crate::stack_run::{RunError, RunResult, up_request};
 
-/// The golden images for the configuration as it is, by component.
+/// Finds the golden images for the current configuration, by component.
 ///
 /// # Errors
-/// A failing engine.
+/// If the engine fails.
 pub async fn find(session: &Session) -> Result<BTreeMap<String, GoldenImage>> {
     let project = session.project()?;
     let stack = session.stack_for_inspection(&project).await?;
     golden::find_golden_images(&stack).await
 }
 
-/// Makes the golden images in a scratch instance of their own, unless they are
-/// there already.
+/// Builds the golden images in a scratch instance, unless they exist already.
 ///
 /// # Errors
-/// A failing engine, image or component.
+/// If the engine, an image or a component fails.
 pub async fn make(session: &Session) -> Result<()> {
     let project = session
         .project_for_instance(golden::SCRATCH_INSTANCE)?
         .without_schedule();
     let _guard = session.lock(&project, "dm golden make").await?;
     let engine = session.engine(project.config()).await?;
-    // Services keep nothing of their own.
+    // Services have no data directories.
     let only: Vec<String> =
         dm_components::infrastructure_components(project.config(), &project.loaded.root)
             .iter()
@@ -60,7 +59,7 @@ pub async fn make(session: &Session) -> Result<()> {
                 let (stack, _) = session
                     .stack(&project, engine, ports, progress, consent)
                     .await?;
-                // Another process may have made them while this one waited.
+                // Another process may have built them while this one waited for the lock.
                 if !golden::find_golden_images(&stack).await?.is_empty() {
                     return Ok(RunOutcome::default());
                 }
@@ -81,42 +80,41 @@ pub async fn make(session: &Session) -> Result<()> {
     }
 }
 
-/// Removes the golden images for the configuration as it is. Answers how many there were.
+/// Removes the golden images for the current configuration. Returns their number.
 ///
 /// # Errors
-/// A failing engine.
+/// If the engine fails.
 pub async fn remove(session: &Session) -> Result<usize> {
     let project = session.project()?;
-    // Not while they are being made.
-    let making = session.project_for_instance(golden::SCRATCH_INSTANCE)?;
-    let _guard = session.lock(&making, "dm golden rm").await?;
+    // Not while they are being built.
+    let scratch = session.project_for_instance(golden::SCRATCH_INSTANCE)?;
+    let _guard = session.lock(&scratch, "dm golden rm").await?;
     let stack = session.stack_for_inspection(&project).await?;
-    let goldens = golden::find_golden_images(&stack).await?;
-    for golden in goldens.values() {
+    let images = golden::find_golden_images(&stack).await?;
+    for golden in images.values() {
         stack.engine.remove_image(&golden.image).await?;
     }
-    Ok(goldens.len())
+    Ok(images.len())
 }
 
-/// Sees to it that the next fresh start begins with golden images, as the configuration
-/// has it.
+/// Prepares golden images for the next fresh start if the configuration enables it.
 ///
 /// # Errors
-/// As [`make`] where they are made at once.
-pub async fn prepare(session: &Session, project: &Project, brought: &RunResult) -> Result<()> {
-    let Some(place) = preparation_mode(project.config().golden.prepare, dm_host::is_ci()) else {
+/// As [`make`] if they are built in the foreground.
+pub async fn prepare(session: &Session, project: &Project, run: &RunResult) -> Result<()> {
+    let Some(mode) = preparation_mode(project.config().golden.prepare, dm_host::is_ci()) else {
         return Ok(());
     };
-    if brought.has_golden_images().await? {
+    if run.has_golden_images().await? {
         return Ok(());
     }
-    match place {
+    match mode {
         PreparationMode::Foreground => make(session).await,
         PreparationMode::Background => {
-            // The stack is up: all that is lost is the next start's speed.
+            // The stack is up: only the next start will be slower.
             if let Err(error) = make_in_background(session, project) {
-                let why = error.error_chain().join(": ");
-                let warning = format!("{why}; prepare golden images yourself: dm golden make");
+                let reason = error.error_chain().join(": ");
+                let warning = format!("{reason}; prepare golden images yourself: dm golden make");
                 session.frontend.warn(&warning);
             }
             Ok(())
@@ -124,12 +122,12 @@ pub async fn prepare(session: &Session, project: &Project, brought: &RunResult) 
     }
 }
 
-/// Where golden images are made.
+/// The process in which golden images are built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PreparationMode {
-    /// In this process, which ends when they are there.
+    /// This process, which ends when they are built.
     Foreground,
-    /// In a process that outlives this one.
+    /// A background process that outlives this one.
     Background,
 }
 
@@ -137,13 +135,13 @@ fn preparation_mode(prepare: GoldenPreparation, is_ci: bool) -> Option<Preparati
     match prepare {
         GoldenPreparation::Off => None,
         GoldenPreparation::Foreground => Some(PreparationMode::Foreground),
-        // What is gained by the next start is lost by a job that has none.
+        // A CI job has no next start that would benefit.
         GoldenPreparation::Background if is_ci => None,
         GoldenPreparation::Background => Some(PreparationMode::Background),
     }
 }
 
-/// Makes the golden images in a process of its own that outlives this one.
+/// Builds the golden images in a background process that outlives this one.
 fn make_in_background(session: &Session, project: &Project) -> Result<()> {
     let log = project.state.path().join("golden.log");
     let mut command = Command::new(background_process::current_executable()?);
@@ -173,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_job_that_ends_prepares_nothing_in_the_background() {
+    fn preparation_mode_skips_background_builds_in_ci() {
         for (prepare, is_ci, expected) in [
             (GoldenPreparation::Off, false, None),
             (

@@ -1,4 +1,4 @@
-//! Images are obtained, saved and loaded, and their progress is told as events of nodes.
+//! Builds, pulls, saves and loads images, with progress as events of nodes.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -16,18 +16,18 @@ use dm_stack::failure;
 
 use crate::session::{Project, Session};
 
-/// The node of what concerns all images at once: saving and loading.
+/// The node of operations on all images: save and load.
 const ALL_IMAGES_NODE: &str = "images";
 
-/// The images of the project, for a look at them.
+/// Opens the image store of the project without progress.
 ///
 /// # Errors
-/// No engine, or unreadable settings.
+/// If the engine cannot be reached or the settings cannot be read.
 pub async fn open(session: &Session, project: &Project) -> Result<ImageStore> {
     open_with_progress(session, project, Arc::new(NoImageProgress), false).await
 }
 
-/// The images, obtained with `progress` told.
+/// Opens the image store of the project and reports to `progress`.
 async fn open_with_progress(
     session: &Session,
     project: &Project,
@@ -43,11 +43,11 @@ async fn open_with_progress(
     )
 }
 
-/// Builds images from their recipes, or all where none is named. `no_cache` builds them anew
-/// even where they are here.
+/// Builds images from their recipes, or all if `names` is empty. `no_cache` rebuilds existing
+/// images.
 ///
 /// # Errors
-/// An unknown name, or a recipe that fails.
+/// If a name is unknown or a recipe fails.
 pub async fn build(
     session: &Session,
     project: &Project,
@@ -55,25 +55,33 @@ pub async fn build(
     no_cache: bool,
     yes: bool,
 ) -> Result<Vec<AcquiredImage>> {
-    let all = |images: &ImageStore| {
+    let default_names = |images: &ImageStore| {
         let names = images.catalog().image_names();
         let services = images.service_names().iter().copied();
         names.chain(services).map(str::to_owned).collect()
     };
     let work = async |images: &ImageStore, names: &[&str]| images.build(names, no_cache).await;
-    obtain_images(session, project, "images build", (names, all), yes, work).await
+    obtain_images(
+        session,
+        project,
+        "images build",
+        (names, default_names),
+        yes,
+        work,
+    )
+    .await
 }
 
-/// Pulls the official images, or all that a registry has where none is named.
+/// Pulls official images, or all that a registry provides if `names` is empty.
 ///
 /// # Errors
-/// An unknown name, or no registry.
+/// If a name is unknown or no registry can be reached.
 pub async fn pull(
     session: &Session,
     project: &Project,
     names: &[String],
 ) -> Result<Vec<AcquiredImage>> {
-    let all = |images: &ImageStore| {
+    let default_names = |images: &ImageStore| {
         images
             .official_image_names()
             .into_iter()
@@ -81,14 +89,22 @@ pub async fn pull(
             .collect()
     };
     let work = async |images: &ImageStore, names: &[&str]| images.pull(names).await;
-    obtain_images(session, project, "images pull", (names, all), false, work).await
+    obtain_images(
+        session,
+        project,
+        "images pull",
+        (names, default_names),
+        false,
+        work,
+    )
+    .await
 }
 
 async fn obtain_images(
     session: &Session,
     project: &Project,
     command: &'static str,
-    (names, all): (&[String], impl FnOnce(&ImageStore) -> Vec<String>),
+    (names, default_names): (&[String], impl FnOnce(&ImageStore) -> Vec<String>),
     yes: bool,
     work: impl AsyncFnOnce(&ImageStore, &[&str]) -> Result<Vec<AcquiredImage>, ImageError>,
 ) -> Result<Vec<AcquiredImage>> {
@@ -100,20 +116,20 @@ async fn obtain_images(
                 let progress = Arc::new(ImageProgressEvents::new(emitter.clone()));
                 let images = open_with_progress(session, project, progress.clone(), yes).await?;
                 let names = match names {
-                    [] => all(&images),
+                    [] => default_names(&images),
                     names => names.to_vec(),
                 };
-                let named: Vec<&str> = names.iter().map(String::as_str).collect();
-                for name in &named {
+                let names: Vec<&str> = names.iter().map(String::as_str).collect();
+                for name in &names {
                     images.check_name(name)?;
                 }
                 let (services, mut nodes): (Vec<&str>, Vec<&str>) =
-                    named.iter().partition(|name| images.is_service(name));
+                    names.iter().partition(|name| images.is_service(name));
                 if !services.is_empty() {
                     nodes.push(SERVICES_PROGRESS_NAME);
                 }
                 progress.announce(project, NodeKind::Image, &nodes);
-                let result = work(&images, &named).await;
+                let result = work(&images, &names).await;
                 match &result {
                     Ok(obtained) => report_services(&emitter, obtained, &services),
                     Err(error) => report_failure(&emitter, error),
@@ -126,10 +142,10 @@ async fn obtain_images(
     Ok(obtained)
 }
 
-/// Saves all current images to a file, with the golden ones where that is asked for.
+/// Saves all current images to a file, including golden images if `golden` is set.
 ///
 /// # Errors
-/// The file can't be written, or the engine fails.
+/// If the file cannot be written or the engine fails.
 pub async fn save(
     session: &Session,
     project: &Project,
@@ -143,7 +159,7 @@ pub async fn save(
 /// Loads the images of a file.
 ///
 /// # Errors
-/// The file can't be read, or the engine fails.
+/// If the file cannot be read or the engine fails.
 pub async fn load(session: &Session, project: &Project, file: &Path) -> Result<ArchiveSummary> {
     let work = async |images: &ImageStore| images.load_archive(file).await;
     transfer(session, project, "images load", work).await
@@ -165,7 +181,7 @@ async fn transfer(
                 progress.announce(project, NodeKind::Job, &[ALL_IMAGES_NODE]);
                 let result = work(&images).await;
                 let state = match &result {
-                    Ok(_) => NodeState::Ready { kept: false },
+                    Ok(_) => NodeState::Ready { unchanged: false },
                     Err(_) => NodeState::Failed,
                 };
                 emitter.emit_state(ALL_IMAGES_NODE, state);
@@ -177,7 +193,7 @@ async fn transfer(
     Ok(transferred)
 }
 
-/// Says that the services are compiled. Each other image has said so by itself.
+/// Reports that the services are compiled. Other images are reported by the store.
 fn report_services(emitter: &EventEmitter, images: &[AcquiredImage], services: &[&str]) {
     if services.is_empty() {
         return;
@@ -185,11 +201,11 @@ fn report_services(emitter: &EventEmitter, images: &[AcquiredImage], services: &
     let mut compiled = images
         .iter()
         .filter(|image| services.contains(&image.name.as_str()));
-    let kept = compiled.all(|image| image.how == ImageOrigin::Local);
-    emitter.emit_state(SERVICES_PROGRESS_NAME, NodeState::Ready { kept });
+    let unchanged = compiled.all(|image| image.origin == ImageOrigin::Local);
+    emitter.emit_state(SERVICES_PROGRESS_NAME, NodeState::Ready { unchanged });
 }
 
-/// Tells of a failure that has output to show; the error itself follows anyway.
+/// Reports a failure with its output. The error itself is returned in any case.
 fn report_failure(emitter: &EventEmitter, error: &ImageError) {
     let name = match error {
         ImageError::Build { name, .. } | ImageError::Pull { name, .. } => name,
@@ -206,8 +222,8 @@ fn report_failure(emitter: &EventEmitter, error: &ImageError) {
     }
 }
 
-/// Sends what is told of images as events of nodes of the same names. A base that
-/// nobody asked for has no node: what is told of it goes to those that wait for it.
+/// Emits the progress of images as events of nodes with the same names. A base image that was
+/// not requested has no node: its progress is reported for all nodes.
 struct ImageProgressEvents {
     emitter: EventEmitter,
     nodes: Mutex<BTreeSet<String>>,
@@ -250,13 +266,17 @@ impl ImageProgress for ImageProgressEvents {
         }
     }
 
-    fn on_acquired(&self, image: &str, was_here: bool) {
-        self.emitter
-            .emit_state(image, NodeState::Ready { kept: was_here });
+    fn on_acquired(&self, image: &str, was_local: bool) {
+        self.emitter.emit_state(
+            image,
+            NodeState::Ready {
+                unchanged: was_local,
+            },
+        );
     }
 
     fn on_note(&self, image: &str, text: String) {
-        let announced = self.nodes.lock().is_ok_and(|nodes| nodes.contains(image));
-        self.emitter.emit_note(announced.then_some(image), text);
+        let is_announced = self.nodes.lock().is_ok_and(|nodes| nodes.contains(image));
+        self.emitter.emit_note(is_announced.then_some(image), text);
     }
 }

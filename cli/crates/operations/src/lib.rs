@@ -1,22 +1,23 @@
-//! What `dm` does to a stack, as functions of plain inputs that return values: no command
-//! line, no terminal.
+//! The operations of `dm` on a stack, as functions of plain inputs that return values. They
+//! depend on neither the command line nor the terminal.
 //!
 //! ```text
-//! session    what the operations of one call share: instance, engine, stack, locks
-//! frontend   where they report and ask; recording: what a run has told
-//! run        a run over the components, as explicit phases
-//! up, restart, rebuild, reset, down, golden   what changes a stack
-//! seed, smoke, reconcile, backup              what fills, proves, accounts for and saves it
-//! schema     schemas, topology and realm, of migrations, snapshots and the running stack
-//! dead_letters   copies of dead letters, and what is parked and removed
-//! chaos      faults on purpose, step by step
-//! ci         a whole job, part by part
-//! dev        the sources as they were built, and their changes
-//! doctor     the machine examined, and bundles about failures
-//! exec       the container that a command is to run in
-//! story      what is known of an event
-//! images     images obtained, saved and loaded
-//! bench      the program of the benchmarks, compiled
+//! session        state that the operations of one call share: instance, engine, stack, locks
+//! frontend       the interface for reports and questions
+//! run_recording  the recorded events of a run
+//! stack_run      a run over the components, as explicit phases
+//! up, restart, rebuild, reset, down, golden   operations that change a stack
+//! seed, smoke, reconcile, backup              load data, test, check and save it
+//! schema         schemas, topology and realm of migrations, snapshots and the running stack
+//! dead_letters   export, import, park and purge dead letters
+//! chaos          fault injection, step by step
+//! ci             the CI job, stage by stage
+//! dev            the watcher of the service sources
+//! doctor         checks of the machine, and diagnostics bundles
+//! exec           the container in which a command runs
+//! trace          one event with its delivery status
+//! images         build, pull, save and load images
+//! bench          compiles the benchmark program
 //! ```
 
 pub mod backup;

@@ -1,4 +1,4 @@
-//! The services are compiled, and those whose binary changed are restarted.
+//! Compiles the services and restarts those whose binary changed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,23 +11,22 @@ use serde::{Serialize, Serializer};
 use crate::session::{PortUse, Project, Session};
 use crate::stack_run::{RunPhase, RunResult, StackRun, up_request};
 
-/// What is to be rebuilt.
+/// A request to rebuild services.
 pub struct Rebuild<'a> {
-    /// What was asked for, e.g. `rebuild`.
+    /// The command that started the run, e.g. `rebuild`.
     pub command: &'static str,
-    /// Only these and what they need; all where empty.
+    /// Only these components and their dependencies; all if empty.
     pub only: &'a [String],
-    /// How long components may take; the configuration's time where none is given.
+    /// The time limit for the components. Default: the one of the configuration.
     pub wait_timeout: Option<Duration>,
 }
 
 impl Rebuild<'_> {
-    /// Compiles first: where the sources don't compile, what ran before keeps running. The
-    /// caller has the instance's lock.
+    /// Compiles first: if the sources do not compile, the old services keep running. The
+    /// caller holds the instance lock.
     ///
     /// # Errors
-    /// What stops the run before its first node; what fails in a node is in the
-    /// outcome.
+    /// If the run fails before its first node. Failures of nodes are in the outcome.
     pub async fn run(
         &self,
         session: &Session,
@@ -50,38 +49,44 @@ impl Rebuild<'_> {
     }
 }
 
-/// What became of a rebuild.
+/// The result of a rebuild.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RebuildResult {
-    /// True where all that was wanted runs as the sources have it.
+    /// True if all requested components run the current sources.
     pub ok: bool,
-    /// The components that were made anew or started, in order.
+    /// The components that were recreated or started, in order.
     pub restarted: Vec<String>,
-    /// How many errors the compiler found.
+    /// The number of compiler errors.
     pub compile_errors: usize,
     /// The components that failed.
     pub failed: Vec<String>,
-    /// From the change, or the call, to the end.
-    #[serde(rename = "seconds", serialize_with = "as_seconds")]
+    /// The time from the change, or from the call, to the end.
+    #[serde(rename = "seconds", serialize_with = "serialize_seconds")]
     pub took: Duration,
 }
 
 impl RebuildResult {
-    /// What became of a rebuild that took so long.
+    /// The result of a run that took this long.
     #[must_use]
-    pub fn new(brought: &RunResult, took: Duration) -> Self {
-        let failures = &brought.outcome.failures;
+    pub fn new(run: &RunResult, took: Duration) -> Self {
+        let failures = &run.outcome.failures;
         Self {
-            ok: brought.outcome.is_success(),
-            restarted: brought.recording.started_services(),
-            compile_errors: failures.iter().map(|it| it.source_errors.len()).sum(),
-            failed: failures.iter().map(|it| it.name.clone()).collect(),
+            ok: run.outcome.is_success(),
+            restarted: run.recording.started_services(),
+            compile_errors: failures
+                .iter()
+                .map(|failure| failure.source_errors.len())
+                .sum(),
+            failed: failures
+                .iter()
+                .map(|failure| failure.name.clone())
+                .collect(),
             took,
         }
     }
 }
 
-fn as_seconds<S: Serializer>(
+fn serialize_seconds<S: Serializer>(
     duration: &Duration,
     serializer: S,
 ) -> std::result::Result<S::Ok, S::Error> {

@@ -1,4 +1,4 @@
-//! Every event is accounted for.
+//! Reconciles outboxes, queues and inboxes.
 
 use std::time::Duration;
 
@@ -8,41 +8,40 @@ use dm_messaging::retention;
 
 use crate::session::{Session, StackClients};
 
-/// Accounts for every event. Where `repair` says so, what the broker lacks is published
-/// again, and the account is of the time after that. What is in flight has `settle` to
-/// arrive.
+/// Reconciles all events. If `repair` is set, missing events are published again and the
+/// report describes the state after that. Events in flight have `in_flight_timeout` to arrive.
 ///
 /// # Errors
-/// The database or the broker is away.
+/// If the database or the broker cannot be reached.
 pub async fn reconcile_events(
     session: &Session,
-    desk: &StackClients,
-    settle: Duration,
+    clients: &StackClients,
+    in_flight_timeout: Duration,
     repair: bool,
 ) -> Result<ReconcileReport> {
-    let (stores, database) = (desk.stores(), desk.connect_database().await?);
-    let connection = desk.lock_dead_letters().await?;
-    let (browser, memory) = (
-        desk.queue_browser(),
-        retention::retention_by_service(desk.config()),
+    let (stores, database) = (clients.stores(), clients.connect_database().await?);
+    let connection = clients.lock_dead_letters().await?;
+    let (queue_inspector, retention) = (
+        clients.queue_browser(),
+        retention::retention_by_service(clients.config()),
     );
-    let site = ReconcileContext {
+    let context = ReconcileContext {
         service_tables: &stores,
         database: &database,
         connection: &connection,
-        queue_inspector: &browser,
-        retention: &memory,
-        in_flight_timeout: settle,
-        on_progress: &|what| session.frontend.note(what),
+        queue_inspector: &queue_inspector,
+        retention: &retention,
+        in_flight_timeout,
+        on_progress: &|sentence| session.frontend.note(sentence),
     };
-    let report = reconcile::run(&site).await?;
+    let report = reconcile::run(&context).await?;
     let missing = report.count_findings(FindingKind::Missing);
     if missing == 0 || !repair {
         return Ok(report);
     }
-    let repaired = reconcile::repair(&site, &report.findings).await?;
+    let repaired = reconcile::repair(&context, &report.findings).await?;
     session.frontend.note(&format!(
         "{repaired} of {missing} missing events were published again"
     ));
-    Ok(reconcile::run(&site).await?)
+    Ok(reconcile::run(&context).await?)
 }

@@ -1,4 +1,4 @@
-//! All data of an instance is thrown away, and it begins anew.
+//! Resets an instance: removes all data and starts fresh.
 
 use dm_backup::{Backup, Identities};
 use dm_core::error::{ExitStatus, Result, UserError};
@@ -11,7 +11,7 @@ use crate::seed::SeedScale;
 use crate::session::{Project, Session};
 use crate::stack_run::{RunPhase, RunResult, StackRun};
 
-/// The data is still there.
+/// The reset was not confirmed.
 #[derive(Debug, Error)]
 #[error("could not reset: the removal of all data of instance `{instance}` was not confirmed")]
 struct ResetNotConfirmed {
@@ -32,7 +32,7 @@ impl UserError for ResetNotConfirmed {
     }
 }
 
-/// A number that may be the day of a backup.
+/// A number that may be the beginning of a backup id.
 #[derive(Debug, Error)]
 #[error("`{number}` is ambiguous: a number of orders, or the beginning of a backup id")]
 struct AmbiguousTarget {
@@ -61,8 +61,8 @@ impl UserError for AmbiguousTarget {
     }
 }
 
-/// Whether a text of digits alone begins as the ids of backups do, e.g. `20261126T…`: a year
-/// of this century and a month, perhaps with a day.
+/// Whether digits may be the beginning of a backup id, e.g. `20261126T…`: a year of this
+/// century and a month, with or without a day.
 fn may_be_backup_id(text: &str) -> bool {
     let are_digits = text.bytes().all(|byte| byte.is_ascii_digit());
     let month = text.get(4..6).and_then(|month| month.parse().ok());
@@ -70,46 +70,46 @@ fn may_be_backup_id(text: &str) -> bool {
     are_digits && text.starts_with("20") && has_month && text.len() <= 8
 }
 
-/// What an instance begins with.
+/// The data of an instance after a reset.
 pub enum InitialData {
     /// No data.
     Empty,
     /// A seed of this scale.
     Seed(SeedScale),
-    /// A backup, with the keys that open it.
+    /// A backup, with the identities that decrypt it.
     Backup(Box<(Backup, Identities)>),
 }
 
 impl InitialData {
-    /// Finds what was asked for, the scale of a seed or the id of a backup, and checks it, so
-    /// that what is wrong with it is told while there still is what was there.
+    /// Resolves the scale of a seed or the id of a backup and checks it, so that errors are
+    /// reported before the data is removed.
     ///
     /// # Errors
-    /// There is no such backup, or it can't be restored here, or the seed file is wrong.
+    /// If the backup does not exist or cannot be restored here, or if the seed file is invalid.
     pub fn resolve(project: &Project, to: Option<&str>) -> Result<Self> {
         let Some(to) = to else {
             return Ok(Self::Empty);
         };
         if let Ok(scale) = SeedScale::parse(to) {
-            // The wrong guess would replace the data by a seed that was not meant.
+            // A wrong guess would replace the data with an unintended seed.
             if may_be_backup_id(to) {
                 return Err(AmbiguousTarget { number: to.into() }.into());
             }
             SeedFile::load(&project.loaded.root)?;
             return Ok(Self::Seed(scale));
         }
-        let set = backup::open_store(project, None).find(to)?;
-        backup::restore::check_restorable(project, &set, false)?;
-        let keys = backup::identities(project, None)?;
-        set.open(&keys)?;
-        Ok(Self::Backup(Box::new((set, keys))))
+        let backup = backup::open_store(project, None).find(to)?;
+        backup::restore::check_restorable(project, &backup, false)?;
+        let identities = backup::identities(project, None)?;
+        backup.open(&identities)?;
+        Ok(Self::Backup(Box::new((backup, identities))))
     }
 }
 
-/// Makes sure that the data may go.
+/// Asks for confirmation that all data is removed.
 ///
 /// # Errors
-/// Nobody says so.
+/// If the reset is not confirmed.
 pub fn confirm(session: &Session, project: &Project, yes: bool) -> Result<()> {
     let instance = project.instance.name.clone();
     let question = format!("remove all data of instance `{instance}` and start fresh?");
@@ -120,11 +120,10 @@ pub fn confirm(session: &Session, project: &Project, yes: bool) -> Result<()> {
     }
 }
 
-/// Throws the data away and brings the instance up fresh. The caller has the instance's
-/// lock.
+/// Removes the data and brings the instance up fresh. The caller holds the instance lock.
 ///
 /// # Errors
-/// The engine fails; what fails in a component is in the outcome.
+/// If the engine fails. Failures of components are in the outcome.
 pub async fn reset_and_bring_up(
     session: &Session,
     project: &Project,
@@ -148,9 +147,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_data_goes_before_anything_is_brought_up() {
-        let folder = tempfile::tempdir().unwrap();
-        let project = test_support::project(folder.path());
+    fn reset_run_clears_data_before_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let project = test_support::project(directory.path());
         let phases = reset_run(&project).phases;
         assert!(
             matches!(
@@ -162,16 +161,16 @@ mod tests {
     }
 
     #[test]
-    fn what_it_begins_with_is_found_first() {
-        let folder = tempfile::tempdir().unwrap();
-        let project = test_support::project(folder.path());
-        let failing = |to| match InitialData::resolve(&project, Some(to)) {
-            Ok(_) => panic!("{to} was found"),
+    fn resolve_fails_for_a_missing_backup_or_seed_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let project = test_support::project(directory.path());
+        let error_code = |to| match InitialData::resolve(&project, Some(to)) {
+            Ok(_) => panic!("{to} was resolved"),
             Err(error) => error.user_error().code(),
         };
-        assert_eq!(failing("latest"), ErrorCode::BackupNotFound);
+        assert_eq!(error_code("latest"), ErrorCode::BackupNotFound);
         // There is no seed file.
-        assert_eq!(failing("demo"), ErrorCode::SeedFile);
+        assert_eq!(error_code("demo"), ErrorCode::SeedFile);
         assert!(matches!(
             InitialData::resolve(&project, None),
             Ok(InitialData::Empty)
@@ -179,20 +178,23 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_may_be_a_backups_day_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let project = test_support::project(folder.path());
+    fn resolve_rejects_numbers_that_may_be_backup_ids() {
+        let directory = tempfile::tempdir().unwrap();
+        let project = test_support::project(directory.path());
         for number in ["20261126", "202611"] {
             let Err(error) = InitialData::resolve(&project, Some(number)) else {
-                panic!("{number} was taken");
+                panic!("{number} was accepted");
             };
             assert_eq!(error.user_error().code(), ErrorCode::ResetAmbiguous);
         }
-        let next = AmbiguousTarget {
+        let suggestions = AmbiguousTarget {
             number: "20261126".into(),
         }
         .suggestions();
-        assert!(next[1].ends_with("--to 20_261_126"), "{next:?}");
+        assert!(
+            suggestions[1].ends_with("--to 20_261_126"),
+            "{suggestions:?}"
+        );
         for number in [
             "2026",
             "1000",
@@ -207,25 +209,25 @@ mod tests {
     }
 
     #[test]
-    fn without_a_yes_the_data_stays() {
-        let folder = tempfile::tempdir().unwrap();
-        let project = test_support::project(folder.path());
+    fn confirm_fails_without_yes_or_a_positive_answer() {
+        let directory = tempfile::tempdir().unwrap();
+        let project = test_support::project(directory.path());
         for (answer, yes, confirmed) in [
             (None, false, false),
             (None, true, true),
             (Some(false), false, false),
             (Some(true), false, true),
         ] {
-            let script = ScriptedFrontend::with_answer(answer);
-            let session = test_support::session(script.clone(), folder.path());
+            let frontend = ScriptedFrontend::with_answer(answer);
+            let session = test_support::session(frontend.clone(), directory.path());
             let result = confirm(&session, &project, yes);
             assert_eq!(result.is_ok(), confirmed, "{answer:?} {yes}");
-            let asked = if yes {
+            let expected = if yes {
                 0
             } else {
                 usize::from(answer.is_some())
             };
-            assert_eq!(script.questions().len(), asked, "{answer:?} {yes}");
+            assert_eq!(frontend.questions().len(), expected, "{answer:?} {yes}");
         }
     }
 }

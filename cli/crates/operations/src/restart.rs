@@ -1,15 +1,15 @@
-//! Components are stopped and brought up again.
+//! Stops components and brings them up again.
 
 use dm_core::error::Result;
 
 use crate::session::{Project, Session};
 use crate::stack_run::{RunPhase, RunResult, StackRun};
 
-/// Stops components, or all where none is named, and brings them up again; their data stays.
-/// The caller has the instance's lock.
+/// Stops components, or all if `names` is empty, and brings them up again. Their data stays.
+/// The caller holds the instance lock.
 ///
 /// # Errors
-/// An unknown name, or a failing engine; what fails in a component is in the outcome.
+/// If a name is unknown or the engine fails. Failures of components are in the outcome.
 pub async fn restart(session: &Session, project: &Project, names: &[String]) -> Result<RunResult> {
     let engine = session.engine(project.config()).await?;
     StackRun::new("restart", project)

@@ -1,23 +1,23 @@
-//! What a run has told.
+//! Records the events of a run.
 
 use std::path::PathBuf;
 
 use dm_stack::event::{NodeFailure, NodeKind, NodeState, RunEvent};
 
-/// What a run told.
+/// The recorded events of a run.
 #[derive(Debug, Clone, Default)]
 pub struct RunRecording {
-    /// Its events, for `Timings::of`. Of repeated progress within one activity
-    /// only the first is kept.
+    /// The events, for `Timings::from_events`. Only the first event of repeated progress
+    /// within one activity is kept.
     pub events: Vec<RunEvent>,
-    /// The failures among them.
+    /// The failures in the events.
     pub failures: Vec<NodeFailure>,
-    /// Whether it ended as was asked; none if it never told its end.
+    /// Whether the run succeeded. `None` without a [`RunEvent::Finished`].
     pub ok: Option<bool>,
 }
 
 impl RunRecording {
-    /// Adds the next event.
+    /// Adds an event.
     pub fn add(&mut self, event: RunEvent) {
         match &event {
             RunEvent::Failed(failure) => self.failures.push(failure.clone()),
@@ -28,14 +28,14 @@ impl RunRecording {
         self.events.push(event);
     }
 
-    /// The containers that the run started, in the order in which they were ready.
+    /// Returns the containers that the run started, in the order in which they were ready.
     #[must_use]
     pub(crate) fn started_services(&self) -> Vec<String> {
         let is_service = |node: &str| {
             self.events.iter().any(|event| match event {
                 RunEvent::Started { nodes, .. } => nodes
                     .iter()
-                    .any(|it| it.name == node && it.kind == NodeKind::Service),
+                    .any(|known| known.name == node && known.kind == NodeKind::Service),
                 _ => false,
             })
         };
@@ -44,7 +44,7 @@ impl RunRecording {
             .filter_map(|event| match event {
                 RunEvent::Node {
                     name,
-                    state: NodeState::Ready { kept: false },
+                    state: NodeState::Ready { unchanged: false },
                     ..
                 } if is_service(name) => Some(name.clone()),
                 _ => None,
@@ -52,7 +52,7 @@ impl RunRecording {
             .collect()
     }
 
-    /// The diagnostics bundle that the run wrote.
+    /// Returns the path of the diagnostics bundle that the run wrote.
     #[must_use]
     pub(crate) fn bundle_path(&self) -> Option<PathBuf> {
         self.events.iter().rev().find_map(|event| match event {
@@ -61,16 +61,19 @@ impl RunRecording {
         })
     }
 
-    /// True where the node's last recorded state differs in numbers only.
+    /// Whether the state differs from the node's last recorded one only in numbers.
     fn is_repetition(&self, node: &str, state: &NodeState) -> bool {
         let last = self.events.iter().rev().find_map(|event| match event {
             RunEvent::Node { name, state, .. } if name == node => Some(state),
             _ => None,
         });
         match (last, state) {
-            (Some(NodeState::Working { doing: before, .. }), NodeState::Working { doing, .. }) => {
-                before == doing
-            }
+            (
+                Some(NodeState::Working {
+                    activity: before, ..
+                }),
+                NodeState::Working { activity, .. },
+            ) => before == activity,
             (Some(NodeState::Starting { .. }), NodeState::Starting { .. }) => true,
             _ => false,
         }

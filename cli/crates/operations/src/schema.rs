@@ -1,4 +1,4 @@
-//! The schemas, the broker's topology and the realm, from each place that has them.
+//! Loads the schemas, the topology and the realm from each of their sources.
 
 use dm_components::database_setup::DatabaseSetup;
 use dm_components::lock_watch::WorkLimits;
@@ -9,22 +9,22 @@ use dm_schema::{SchemaDocument, SchemaError, SchemaSource, SchemaSources, Snapsh
 
 use crate::session::{Session, StackClients};
 
-/// The documents of a source: the snapshots of `folder`, what the migrations make of an
-/// empty database, or the running stack.
+/// Loads the documents of a source: the snapshots in `snapshots`, an empty database after all
+/// migrations, or the running stack.
 ///
 /// # Errors
-/// A file that can't be read; a server that does not answer; an interrupt.
+/// If a file cannot be read, a server cannot be reached, or the call is interrupted.
 pub async fn load_documents(
     session: &Session,
-    desk: &StackClients,
+    clients: &StackClients,
     source: SchemaSource,
-    folder: &SnapshotDir,
+    snapshots: &SnapshotDir,
 ) -> Result<Vec<SchemaDocument>> {
     if source == SchemaSource::Snapshot {
-        return Ok(folder.read()?);
+        return Ok(snapshots.read()?);
     }
-    let config = desk.config();
-    let root = &desk.project.loaded.root;
+    let config = clients.config();
+    let root = &clients.project.loaded.root;
     let setup = DatabaseSetup::new(config, root);
     let path = config.rabbitmq.definitions.in_project(root);
     let text = std::fs::read(&path).map_err(|source| SchemaError::File {
@@ -35,18 +35,18 @@ pub async fn load_documents(
     let mut definitions =
         serde_json::from_slice(&text).map_err(|_| SchemaError::InvalidDefinitions(path))?;
     queue_policies::add_policies(&mut definitions, &config.rabbitmq.policies);
-    let container = desk.project.instance.container_name(postgres::NAME);
-    let (management, base) = (desk.management()?, keycloak::base_url(&desk.ports));
-    let site = SchemaSources {
-        engine: &desk.engine,
+    let container = clients.project.instance.container_name(postgres::NAME);
+    let (management, keycloak_url) = (clients.management()?, keycloak::base_url(&clients.ports));
+    let sources = SchemaSources {
+        engine: &clients.engine,
         postgres_container: &container,
-        database: postgres::superuser_connect_options(&config.postgres, &desk.ports),
+        database: postgres::superuser_connect_options(&config.postgres, &clients.ports),
         superuser: config.postgres.user.as_str(),
         database_name: config.postgres.database.as_str(),
         schemas: setup.migrated_schemas(),
         database_setup: &setup,
         broker: &management,
-        realm: desk.keycloak_admin(&base),
+        realm: clients.keycloak_admin(&keycloak_url),
         definitions,
         limits: WorkLimits {
             lock_timeout: config.timeouts.lock.as_duration(),
@@ -55,7 +55,7 @@ pub async fn load_documents(
         },
     };
     Ok(match source {
-        SchemaSource::Migrations => dm_schema::load_from_migrations(&site).await?,
-        SchemaSource::Live | SchemaSource::Snapshot => dm_schema::load_from_stack(&site).await?,
+        SchemaSource::Migrations => dm_schema::load_from_migrations(&sources).await?,
+        SchemaSource::Live | SchemaSource::Snapshot => dm_schema::load_from_stack(&sources).await?,
     })
 }

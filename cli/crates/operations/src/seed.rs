@@ -1,4 +1,4 @@
-//! The stack is filled with a business.
+//! Loads seed data into the stack.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,29 +15,29 @@ use tokio::time::Instant;
 
 use crate::session::{Session, StackClients};
 
-/// How many days a past takes, unless somebody says otherwise.
+/// The default number of days of a history.
 const DEFAULT_DAYS: u16 = 90;
-/// How many orders a demo has behind it.
+/// The number of orders in the history of a demo.
 const DEMO_ORDERS: u64 = 240;
-/// The password of the people of the fixtures.
+/// The password of the users in the fixtures.
 pub const FIXTURE_PASSWORD: &str = "password";
-/// What nobody has the disk for.
+/// The limit of `--scale`: more orders do not fit on a usual disk.
 const MAX_ORDERS: u64 = 100_000_000;
 
-/// How much.
+/// The amount of data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SeedScale {
-    /// What one can look through, live.
+    /// A demo: a small history and live events.
     Demo,
-    /// A past with so many orders.
+    /// A history with this number of orders.
     Orders(u64),
 }
 
 impl SeedScale {
-    /// Reads a word or a number of orders.
+    /// Parses a scale: a word or a number of orders.
     ///
     /// # Errors
-    /// What it may be.
+    /// Returns the valid values.
     pub fn parse(text: &str) -> std::result::Result<Self, String> {
         let orders = match text {
             "demo" => return Ok(Self::Demo),
@@ -55,43 +55,43 @@ impl SeedScale {
     }
 }
 
-/// What the stack is to be filled with.
+/// A request to load data.
 #[derive(Debug, Clone)]
 pub struct Seed {
-    /// How much.
+    /// The amount of data.
     pub scale: SeedScale,
-    /// Which business; another number is another one.
+    /// The seed number: equal numbers generate equal data.
     pub seed_number: u64,
-    /// Only the past of the business that begins at this service.
+    /// Only the part of the history that begins at this service.
     pub only: Option<HistorySlice>,
-    /// Whether it is added to what is there.
+    /// Whether the data is added to existing data.
     pub append: bool,
-    /// Whether a past that was cut short is carried on with.
+    /// Whether an interrupted load is resumed.
     pub resume: bool,
-    /// The folder of somebody's own business.
+    /// The directory of files to import.
     pub import_dir: Option<PathBuf>,
-    /// How many days a past takes.
+    /// The number of days of the history.
     pub days: Option<u16>,
-    /// The day on which a past ends.
+    /// The last day of the history.
     pub end_date: Option<NaiveDate>,
-    /// The password of the people who sign in.
+    /// The password of the users who sign in.
     pub password: String,
 }
 
-/// What has been made.
+/// The result of loading data.
 #[derive(Debug)]
 pub struct SeedResult {
-    /// The number that it was worked out from; none for somebody's own files.
+    /// The seed number. `None` for imported files.
     pub seed_number: Option<u64>,
-    /// What was made.
+    /// The loaded business objects.
     pub summary: SeedSummary,
-    /// How many rows that took, where they were counted.
+    /// The number of rows, if they were counted.
     pub rows: Option<u64>,
-    /// How long it took.
+    /// The duration.
     pub took: Duration,
 }
 
-/// What one way of filling has made.
+/// The result of one way of loading data.
 struct SeedOutput {
     seed_number: Option<u64>,
     summary: SeedSummary,
@@ -99,7 +99,7 @@ struct SeedOutput {
 }
 
 impl Seed {
-    /// A seed of a scale, and nothing else said.
+    /// A seed of this scale with default options.
     #[must_use]
     pub fn new(scale: SeedScale) -> Self {
         Self {
@@ -115,73 +115,74 @@ impl Seed {
         }
     }
 
-    /// Whether people sign in for it.
+    /// Whether users sign in to create the data.
     #[must_use]
     pub fn needs_sign_in(&self) -> bool {
         self.import_dir.is_none() && self.scale == SeedScale::Demo && !self.resume
     }
 
-    /// Checks that what is said goes together.
+    /// Checks that the options can be combined.
     ///
     /// # Errors
-    /// [`SeedError::DemoIsWhole`] where a demo is to be a part of itself.
+    /// Returns [`SeedError::PartialDemo`] if an option of a history is set for a demo.
     pub fn validate(&self) -> Result<()> {
-        let of_a_past = self.only.is_some() || self.days.is_some() || self.end_date.is_some();
-        if self.scale == SeedScale::Demo && of_a_past {
+        let has_history_option =
+            self.only.is_some() || self.days.is_some() || self.end_date.is_some();
+        if self.scale == SeedScale::Demo && has_history_option {
             return Err(SeedError::PartialDemo.into());
         }
         Ok(())
     }
 
-    /// Fills the stack. The caller has the instance's lock.
+    /// Loads the data. The caller holds the instance lock.
     ///
     /// # Errors
-    /// A part of the stack is away, or there is something in it already.
+    /// If a component cannot be reached, or if the stack contains data already.
     pub async fn run(&self, session: &Session) -> Result<SeedResult> {
-        let began = Instant::now();
-        let desk = StackClients::open(session).await?;
+        let started_at = Instant::now();
+        let clients = StackClients::open(session).await?;
         let seeding = async {
             match (&self.import_dir, self.scale) {
-                (Some(_), _) => seed_from_files(session, &desk, self).await,
-                (None, SeedScale::Demo) if !self.resume => seed_demo(session, &desk, self).await,
-                (None, _) => seed_history(session, &desk, self).await,
+                (Some(_), _) => seed_from_files(session, &clients, self).await,
+                (None, SeedScale::Demo) if !self.resume => seed_demo(session, &clients, self).await,
+                (None, _) => seed_history(session, &clients, self).await,
             }
         };
-        let seeded = desk
+        let output = clients
             .while_unblocked(seeding)
             .await
             .map_err(SeedError::DatabaseLocked)?;
         let SeedOutput {
-            seed_number: number,
-            summary: made,
+            seed_number,
+            summary,
             rows,
-        } = seeded?;
+        } = output?;
         Ok(SeedResult {
-            seed_number: number,
-            summary: made,
+            seed_number,
+            summary,
             rows,
-            took: began.elapsed(),
+            took: started_at.elapsed(),
         })
     }
 }
 
-/// Through the front door, after a past where there is nothing yet.
-async fn seed_demo(session: &Session, desk: &StackClients, seed: &Seed) -> Result<SeedOutput> {
-    let tables = HistoryTarget::open(desk).await?;
-    if let Some(run) = history::find_unfinished(&tables.database).await? {
+/// Creates the demo through the gateway, after loading a history if the stack is empty.
+async fn seed_demo(session: &Session, clients: &StackClients, seed: &Seed) -> Result<SeedOutput> {
+    let target = HistoryTarget::open(clients).await?;
+    if let Some(run) = history::find_unfinished(&target.database).await? {
         return Err(unfinished_run_error(&run).into());
     }
-    let (file, config) = (&tables.file, desk.config());
-    let site = dm_gateway_client::StackEndpoints::new(
-        &desk.ports,
+    let (file, config) = (&target.file, clients.config());
+    let endpoints = dm_gateway_client::StackEndpoints::new(
+        &clients.ports,
         config.keycloak.realm.as_str(),
         &seed.password,
         config.services.all().map(|(name, _)| name),
     )
-    .with_gateway_secret(desk.gateway_secret()?);
-    let is_empty = tables.check_empty(seed.append).await?;
+    .with_gateway_secret(clients.gateway_secret()?);
+    let is_empty = target.check_empty(seed.append).await?;
     let number = seed.seed_number;
-    let mut made = SeedSummary::default();
+    let mut summary = SeedSummary::default();
     let mut rows = None;
     if is_empty {
         let request = HistoryRequest {
@@ -192,42 +193,46 @@ async fn seed_demo(session: &Session, desk: &StackClients, seed: &Seed) -> Resul
             only: None,
             file: file.digest(),
         };
-        let run = tables.begin_run(request).await?;
-        let loaded = tables.load_history(session, desk, &run).await?;
+        let run = target.begin_run(request).await?;
+        let loaded = target.load_history(session, clients, &run).await?;
         session.frontend.note(&format!(
             "{DEMO_ORDERS} orders of {DEFAULT_DAYS} days were loaded"
         ));
-        made = SeedSummary::from(&loaded.status_counts);
+        summary = SeedSummary::from(&loaded.status_counts);
         rows = Some(loaded.row_count);
     }
-    let companies = demo::fetch_company_names(&site, file).await?;
-    let filling = demo::DemoSeeder::prepare(&site, file, number, &companies).await?;
-    let told = |sentence: &str| session.frontend.note(sentence);
-    made += &demo::execute_plan(&filling, &session.interrupt, told).await?;
+    let companies = demo::fetch_company_names(&endpoints, file).await?;
+    let seeder = demo::DemoSeeder::prepare(&endpoints, file, number, &companies).await?;
+    let report = |sentence: &str| session.frontend.note(sentence);
+    summary += &demo::execute_plan(&seeder, &session.interrupt, report).await?;
     Ok(SeedOutput {
         seed_number: Some(number),
-        summary: made,
+        summary,
         rows,
     })
 }
 
-/// Straight into the tables.
-async fn seed_history(session: &Session, desk: &StackClients, seed: &Seed) -> Result<SeedOutput> {
-    let tables = HistoryTarget::open(desk).await?;
+/// Loads a generated history directly into the tables.
+async fn seed_history(
+    session: &Session,
+    clients: &StackClients,
+    seed: &Seed,
+) -> Result<SeedOutput> {
+    let target = HistoryTarget::open(clients).await?;
     let run = match (
-        history::find_unfinished(&tables.database).await?,
+        history::find_unfinished(&target.database).await?,
         seed.scale,
     ) {
         (Some(run), _) if seed.resume => {
-            if run.request.file != tables.file.digest() {
+            if run.request.file != target.file.digest() {
                 return Err(SeedError::SeedFileChanged { run_id: run.id }.into());
             }
             run
         }
         (Some(run), _) => return Err(unfinished_run_error(&run).into()),
         (None, SeedScale::Orders(orders)) => {
-            tables.check_empty(seed.append).await?;
-            if seed.only == Some(HistorySlice::Order) && tables.reference_data.client_ids.is_empty()
+            target.check_empty(seed.append).await?;
+            if seed.only == Some(HistorySlice::Order) && target.reference_data.client_ids.is_empty()
             {
                 return Err(SeedError::NoClients.into());
             }
@@ -237,13 +242,13 @@ async fn seed_history(session: &Session, desk: &StackClients, seed: &Seed) -> Re
                 until: seed.end_date.unwrap_or_else(|| Utc::now().date_naive()),
                 days: seed.days.unwrap_or(DEFAULT_DAYS),
                 only: seed.only,
-                file: tables.file.digest(),
+                file: target.file.digest(),
             };
-            tables.begin_run(request).await?
+            target.begin_run(request).await?
         }
         (None, SeedScale::Demo) => return Err(SeedError::NothingToResume.into()),
     };
-    let loaded = tables.load_history(session, desk, &run).await?;
+    let loaded = target.load_history(session, clients, &run).await?;
     Ok(SeedOutput {
         seed_number: Some(run.request.number),
         summary: SeedSummary::from(&loaded.status_counts),
@@ -251,7 +256,7 @@ async fn seed_history(session: &Session, desk: &StackClients, seed: &Seed) -> Re
     })
 }
 
-/// What a past is made of, and where it goes.
+/// The inputs of a history and the database that it is loaded into.
 struct HistoryTarget {
     file: SeedFile,
     schemas: ServiceSchemas,
@@ -260,21 +265,23 @@ struct HistoryTarget {
 }
 
 impl HistoryTarget {
-    async fn open(desk: &StackClients) -> Result<Self> {
-        let file = SeedFile::load(&desk.project.loaded.root)?;
-        let schemas = ServiceSchemas::from_stores(&desk.stores())?;
-        let database = desk.connect_database().await?;
-        let ground = history::fetch_reference_data(&database, &schemas).await?;
+    async fn open(clients: &StackClients) -> Result<Self> {
+        let file = SeedFile::load(&clients.project.loaded.root)?;
+        let schemas = ServiceSchemas::from_stores(&clients.stores())?;
+        let database = clients.connect_database().await?;
+        let reference_data = history::fetch_reference_data(&database, &schemas).await?;
         Ok(Self {
             file,
             schemas,
             database,
-            reference_data: ground,
+            reference_data,
         })
     }
 
-    /// Whether there is nothing yet. Where there is something, it is only added to if that was
-    /// asked for.
+    /// Returns whether the stack is empty.
+    ///
+    /// # Errors
+    /// Returns [`SeedError::NotEmpty`] if it is not and `append` is not set.
     async fn check_empty(&self, append: bool) -> Result<bool> {
         let is_empty = history::is_stack_empty(&self.database, &self.schemas).await?;
         if !is_empty && !append {
@@ -299,34 +306,34 @@ impl HistoryTarget {
     async fn load_history(
         &self,
         session: &Session,
-        desk: &StackClients,
+        clients: &StackClients,
         run: &SeedRun,
     ) -> Result<LoadSummary> {
-        let counted = session.frontend.counter("parts");
-        let site = history::LoadContext {
+        let report_progress = session.frontend.counter("parts");
+        let context = history::LoadContext {
             database: &self.database,
             schemas: &self.schemas,
-            retention: shortest_retention(desk),
+            retention: shortest_retention(clients),
             interrupt: &session.interrupt,
-            on_progress: &|done, of| counted(done, of),
+            on_progress: &|done, total| report_progress(done, total),
         };
-        let clients = self.reference_data.client_ids_oldest_first();
-        let invention = self.history_generator(&run.request);
-        Ok(history::load_run(&site, run, &invention, clients).await?)
+        let client_ids = self.reference_data.client_ids_oldest_first();
+        let generator = self.history_generator(&run.request);
+        Ok(history::load_run(&context, run, &generator, client_ids).await?)
     }
 }
 
-/// From files.
+/// Imports data from files.
 async fn seed_from_files(
     session: &Session,
-    desk: &StackClients,
+    clients: &StackClients,
     seed: &Seed,
 ) -> Result<SeedOutput> {
-    let folder = seed.import_dir.clone().unwrap_or_default();
-    let schemas = ServiceSchemas::from_stores(&desk.stores())?;
-    let database = desk.connect_database().await?;
-    let ground = history::fetch_reference_data(&database, &schemas).await?;
-    let own = ImportedData::load(&folder, &ground)?;
+    let directory = seed.import_dir.clone().unwrap_or_default();
+    let schemas = ServiceSchemas::from_stores(&clients.stores())?;
+    let database = clients.connect_database().await?;
+    let reference_data = history::fetch_reference_data(&database, &schemas).await?;
+    let imported = ImportedData::load(&directory, &reference_data)?;
     if let Some(run) = history::find_unfinished(&database).await? {
         return Err(unfinished_run_error(&run).into());
     }
@@ -334,16 +341,16 @@ async fn seed_from_files(
         let existing = history::count_existing(&database, &schemas).await?;
         return Err(SeedError::NotEmpty(existing).into());
     }
-    let site = history::LoadContext {
+    let context = history::LoadContext {
         database: &database,
         schemas: &schemas,
-        retention: shortest_retention(desk),
+        retention: shortest_retention(clients),
         interrupt: &session.interrupt,
         on_progress: &|_, _| {},
     };
-    let loading = history::load_import(&site, &own).await;
+    let loading = history::load_import(&context, &imported).await;
     let loaded = loading.map_err(|error| match error {
-        SeedError::Database(error) => match own.locate_database_error(&error) {
+        SeedError::Database(error) => match imported.locate_database_error(&error) {
             Some(issue) => SeedError::InvalidImport(vec![issue]),
             None => SeedError::Database(error),
         },
@@ -364,11 +371,11 @@ fn unfinished_run_error(run: &history::SeedRun) -> SeedError {
     }
 }
 
-/// How long outboxes and inboxes remember: what one of them has forgotten, the others
-/// should not be written.
-fn shortest_retention(desk: &StackClients) -> TimeDelta {
-    let memory = retention::retention_by_service(desk.config());
-    let shortest = memory
+/// Returns the shortest retention of the outboxes and inboxes. Older events are written to
+/// none of them.
+fn shortest_retention(clients: &StackClients) -> TimeDelta {
+    let retentions = retention::retention_by_service(clients.config());
+    let shortest = retentions
         .values()
         .map(retention::ServiceRetention::event_retention)
         .min();
@@ -381,7 +388,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_scale_is_a_word_or_a_number_of_orders() {
+    fn seed_scale_parses_words_and_numbers_of_orders() {
         assert_eq!(SeedScale::parse("demo"), Ok(SeedScale::Demo));
         assert_eq!(SeedScale::parse("medium"), Ok(SeedScale::Orders(10_000)));
         assert_eq!(SeedScale::parse("2_500"), Ok(SeedScale::Orders(2_500)));
@@ -391,12 +398,12 @@ mod tests {
     }
 
     #[test]
-    fn a_demo_is_whole() {
-        let part = |scale| Seed {
+    fn validate_rejects_history_options_for_a_demo() {
+        let seed = |scale| Seed {
             days: Some(30),
             ..Seed::new(scale)
         };
-        assert!(part(SeedScale::Demo).validate().is_err());
-        assert!(part(SeedScale::Orders(10)).validate().is_ok());
+        assert!(seed(SeedScale::Demo).validate().is_err());
+        assert!(seed(SeedScale::Orders(10)).validate().is_ok());
     }
 }

@@ -1,4 +1,4 @@
-//! A running stack is proved by its business flow.
+//! Tests a running stack end to end with a business flow.
 
 use dm_core::error::Result;
 use dm_engine::Engine;
@@ -9,45 +9,45 @@ use futures_util::TryStreamExt as _;
 
 use crate::session::{Project, Session, existing_ports};
 
-/// How many log lines of a failed trace are shown.
+/// The maximum number of log lines that are shown for a failed trace.
 const MAX_LOG_LINES: usize = 40;
 
-/// How a running stack is proved.
+/// A smoke test of a running stack.
 #[derive(Debug, Clone)]
 pub struct SmokeTest {
-    /// How often; the first failure ends it.
+    /// The number of runs. The first failure ends the test.
     pub repeat: u16,
-    /// The password of the people who sign in.
+    /// The password of the users who sign in.
     pub password: String,
 }
 
-/// What follows the steps of a proof.
+/// Observes the steps of a smoke test.
 pub trait StepObserver {
-    /// A step has ended, and all is known of it.
+    /// Called when a step has ended and its result is complete.
     fn on_step(&mut self, step: &StepResult);
 
-    /// The same, once the whole run has ended, with the number of the run, from 1.
+    /// Called for each step when the whole run has ended, with the number of the run, from 1.
     ///
     /// # Errors
-    /// Ends the proof.
+    /// An error ends the smoke test.
     fn on_run_step(&mut self, run: usize, step: &StepResult) -> Result<()>;
 }
 
 impl SmokeTest {
-    /// Runs the scenario as often as was asked, or until it fails.
+    /// Runs the scenario `repeat` times, or until it fails.
     ///
     /// # Errors
-    /// Unreadable ports, a failing engine, and what the watcher answers.
+    /// If the ports cannot be read, the engine fails, or the observer returns an error.
     pub async fn run(
         &self,
         session: &Session,
         project: &Project,
         engine: &Engine,
-        watcher: &mut dyn StepObserver,
+        observer: &mut dyn StepObserver,
     ) -> Result<Vec<Vec<StepResult>>> {
         let ports = existing_ports(project, engine).await?;
         let config = project.config();
-        let site = StackEndpoints::new(
+        let endpoints = StackEndpoints::new(
             &ports,
             config.keycloak.realm.as_str(),
             &self.password,
@@ -56,25 +56,25 @@ impl SmokeTest {
         let mut runs = Vec::new();
         for number in 1..=usize::from(self.repeat) {
             if self.repeat > 1 {
-                let run = format!("run {number} of {}", self.repeat);
-                session.frontend.note(&run);
+                let sentence = format!("run {number} of {}", self.repeat);
+                session.frontend.note(&sentence);
             }
-            let mut steps = dm_smoke::run(&site, &session.interrupt, |step| {
+            let mut steps = dm_smoke::run(&endpoints, &session.interrupt, |step| {
                 if !matches!(step.outcome, StepOutcome::Failed(_)) {
-                    watcher.on_step(step);
+                    observer.on_step(step);
                 }
             })
             .await;
             for step in &mut steps {
-                if let StepOutcome::Failed(fault) = &mut step.outcome {
-                    fault.log = trace_log_lines(project, engine, fault).await;
-                    watcher.on_step(step);
+                if let StepOutcome::Failed(failure) = &mut step.outcome {
+                    failure.log_lines = trace_log_lines(project, engine, failure).await;
+                    observer.on_step(step);
                 }
-                watcher.on_run_step(number, step)?;
+                observer.on_run_step(number, step)?;
             }
-            let ok = StepCounts::from_steps(&steps).all_passed();
+            let passed = StepCounts::from_steps(&steps).all_passed();
             runs.push(steps);
-            if !ok {
+            if !passed {
                 break;
             }
         }
@@ -82,14 +82,14 @@ impl SmokeTest {
     }
 }
 
-/// What all containers logged under the trace of a fault, oldest first. Where it
-/// can't be read the fault is told without.
+/// Returns the log lines of all containers with the trace id of a failure, oldest first.
+/// Logs that cannot be read are left out.
 async fn trace_log_lines(
     project: &Project,
     engine: &Engine,
-    fault: &RequestFailure,
+    failure: &RequestFailure,
 ) -> Vec<String> {
-    let Some(trace) = &fault.trace_id else {
+    let Some(trace_id) = &failure.trace_id else {
         return Vec::new();
     };
     let Ok(containers) = engine
@@ -98,7 +98,7 @@ async fn trace_log_lines(
     else {
         return Vec::new();
     };
-    let mut found = Vec::new();
+    let mut trace_lines = Vec::new();
     for container in containers {
         let query = LogQuery {
             tail: Some(2_000),
@@ -106,16 +106,16 @@ async fn trace_log_lines(
         };
         let lines = engine.log_lines(&container.name, &query);
         let lines: Vec<_> = lines.try_collect().await.unwrap_or_default();
-        found.extend(
+        trace_lines.extend(
             lines
                 .into_iter()
-                .filter(|line| line.text.contains(trace.as_str()))
+                .filter(|line| line.text.contains(trace_id.as_str()))
                 .map(|line| (line.time, format!("{}  {}", container.component, line.text))),
         );
     }
-    found.sort_by_key(|(time, _)| *time);
-    let skipped = found.len().saturating_sub(MAX_LOG_LINES);
-    found
+    trace_lines.sort_by_key(|(time, _)| *time);
+    let skipped = trace_lines.len().saturating_sub(MAX_LOG_LINES);
+    trace_lines
         .into_iter()
         .skip(skipped)
         .map(|(_, line)| line)

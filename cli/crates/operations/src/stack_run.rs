@@ -1,10 +1,10 @@
-//! A run over the components of an instance: its phases, one after the other.
+//! A run over the components of an instance, in phases that are executed in order.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use dm_core::error::{ExitStatus, Result, UserError, chain};
+use dm_core::error::{ExitStatus, Result, UserError, error_chain};
 use dm_core::error_code::ErrorCode;
 use dm_engine::Engine;
 use dm_engine::containers::Container;
@@ -20,16 +20,16 @@ use crate::doctor;
 use crate::run_recording::RunRecording;
 use crate::session::{PortUse, Project, Session};
 
-/// A run that did not do what was asked; its failures have been shown.
+/// A run that failed. Its failures have been shown before.
 #[derive(Debug, Error)]
 pub enum RunError {
     /// A component failed.
     #[error("{} failed", .0.join(" and "))]
     Failed(Vec<String>),
-    /// The time allowed ran out.
+    /// The time limit was exceeded.
     #[error("{} not ready within the time limit", .0.join(" and "))]
     TimedOut(Vec<String>),
-    /// It was interrupted.
+    /// The run was interrupted.
     #[error("interrupted; started components keep running")]
     Interrupted,
 }
@@ -65,7 +65,7 @@ impl UserError for RunError {
 }
 
 impl RunError {
-    /// The error of an outcome, if it is one.
+    /// Returns the error of an outcome, or `None` for a success.
     #[must_use]
     pub(crate) fn from_outcome(outcome: &RunOutcome) -> Option<Self> {
         let names = || {
@@ -90,28 +90,28 @@ impl RunError {
 /// A phase of a run.
 #[derive(Debug)]
 pub(crate) enum RunPhase {
-    /// What a reset that was cut short has left is removed.
+    /// Finishes an interrupted reset.
     FinishReset,
-    /// These components are stopped, or all where none is named.
+    /// Stops these components, or all if the list is empty.
     Stop(Vec<String>),
-    /// The data is thrown away.
+    /// Removes the data.
     ClearData,
-    /// The services are compiled.
+    /// Compiles the services.
     Compile,
-    /// Components are brought up.
+    /// Brings components up.
     Up(up::UpPlanRequest),
 }
 
 impl RunPhase {
-    /// Components are brought up, all where none is named. The configuration says how long
-    /// that may take where `wait` does not.
+    /// A phase that brings components up, all if `only` is empty. The default of `wait` is
+    /// the time limit of the configuration.
     pub(crate) fn up(project: &Project, only: &[String], wait: Option<Duration>) -> Self {
         Self::Up(up_request(project, only, wait))
     }
 
-    /// Whether a list of the containers from before the phase says nothing after it: because
-    /// the phase changes them, or because it takes minutes, in which they may end. Finishing a
-    /// reset changes them only where there is one to finish.
+    /// Whether a list of the containers from before the phase is outdated after it: because
+    /// the phase changes them, or because it takes minutes, in which they may exit. Finishing
+    /// a reset changes them only if a reset was interrupted.
     const fn invalidates_containers(&self) -> bool {
         match self {
             Self::Stop(_) | Self::ClearData | Self::Compile => true,
@@ -120,7 +120,7 @@ impl RunPhase {
     }
 }
 
-/// What is asked for where these components are to be up, or all where none is named.
+/// Returns the request to bring these components up, or all if `only` is empty.
 pub(crate) fn up_request(
     project: &Project,
     only: &[String],
@@ -134,7 +134,7 @@ pub(crate) fn up_request(
     }
 }
 
-/// A run over the components of an instance. The caller has the instance's lock.
+/// A run over the components of an instance. The caller holds the instance lock.
 pub(crate) struct StackRun<'a> {
     command: &'static str,
     project: &'a Project,
@@ -143,24 +143,23 @@ pub(crate) struct StackRun<'a> {
     pub(crate) phases: Vec<RunPhase>,
 }
 
-/// What became of a run.
+/// The result of a run.
 pub struct RunResult {
     /// The stack.
     pub stack: Arc<Stack>,
-    /// How the last phase ended.
+    /// The outcome of the last phase.
     pub outcome: RunOutcome,
-    /// What the run has told.
+    /// The recorded events of the run.
     pub recording: RunRecording,
-    /// What was to be brought up, with all that was found for it; none where a phase before
-    /// was the last.
+    /// The plan of the phase [`RunPhase::Up`]. `None` if the run ended before it.
     plan: Option<up::UpPlan>,
 }
 
 impl RunResult {
-    /// The run, if it did what was asked.
+    /// Returns the result of a successful run.
     ///
     /// # Errors
-    /// [`RunError`] for an outcome that is one.
+    /// Returns [`RunError`] if the run failed.
     pub fn into_result(self) -> Result<Self> {
         match RunError::from_outcome(&self.outcome) {
             Some(error) => Err(error.into()),
@@ -168,10 +167,11 @@ impl RunResult {
         }
     }
 
-    /// What runs now. Where nothing was changed, that is known: each component has answered.
+    /// Returns the status of the components. If the run changed nothing, it is derived from
+    /// the plan: each component has been probed.
     ///
     /// # Errors
-    /// A failing engine.
+    /// If the engine fails.
     pub async fn status(&self) -> Result<Vec<StatusRow>> {
         let (stack, outcome) = (&self.stack, &self.outcome);
         match self
@@ -187,8 +187,8 @@ impl RunResult {
         }
     }
 
-    /// Whether there are golden images for the stack. Where the run got an image, they may
-    /// fit only since.
+    /// Whether golden images for the stack exist. If the run obtained an image, they are
+    /// looked up again, since they may match only now.
     pub(crate) async fn has_golden_images(&self) -> Result<bool> {
         match &self.plan {
             Some(plan) if plan.images.is_empty() => Ok(!plan.golden_images.is_empty()),
@@ -198,8 +198,8 @@ impl RunResult {
 }
 
 impl<'a> StackRun<'a> {
-    /// A run for a command, e.g. `up`, on the ports that the instance has. It begins with
-    /// what a reset has left that was cut short.
+    /// A run for a command, e.g. `up`, on the existing ports of the instance. Its first phase
+    /// finishes an interrupted reset.
     pub(crate) fn new(command: &'static str, project: &'a Project) -> Self {
         Self {
             command,
@@ -210,29 +210,29 @@ impl<'a> StackRun<'a> {
         }
     }
 
-    /// The same with other ports.
+    /// Sets the use of ports.
     pub(crate) fn with_ports(self, ports: PortUse<'a>) -> Self {
         Self { ports, ..self }
     }
 
-    /// The same with another place for the bundle about a failure, if there is one.
-    pub(crate) fn with_bundle_path(self, bundle: Option<PathBuf>) -> Self {
+    /// Sets the path of the diagnostics bundle that is written after a failure.
+    pub(crate) fn with_bundle_path(self, bundle_path: Option<PathBuf>) -> Self {
         Self {
-            bundle_path: bundle,
+            bundle_path,
             ..self
         }
     }
 
-    /// The same with one more phase at the end.
+    /// Adds a phase at the end.
     pub(crate) fn with_phase(mut self, phase: RunPhase) -> Self {
         self.phases.push(phase);
         self
     }
 
-    /// Does the phases, up to the first one that fails.
+    /// Executes the phases, up to the first one that fails.
     ///
     /// # Errors
-    /// What stops a phase before its first node; what fails in a node is in the outcome.
+    /// If a phase fails before its first node. Failures of nodes are in the outcome.
     pub(crate) async fn execute(
         self,
         session: &Session,
@@ -243,37 +243,37 @@ impl<'a> StackRun<'a> {
             command,
             project,
             ports,
-            bundle_path: bundle,
+            bundle_path,
             phases,
         } = self;
         let deadline = phases.iter().find_map(|phase| match phase {
             RunPhase::Up(request) => Some(request.wait_timeout),
             _ => None,
         });
-        let bundle = bundle.unwrap_or_else(|| doctor::failure_bundle_path(project));
+        let bundle_path = bundle_path.unwrap_or_else(|| doctor::failure_bundle_path(project));
         let work = async |emitter: EventEmitter| {
             let progress = Arc::new(NodeProgress::new(emitter.clone()));
             let (stack, containers) = session
                 .stack(project, engine, ports, progress.clone(), consent)
                 .await?;
             let stack = Arc::new(stack);
-            let mut run = PhaseRunner {
+            let mut runner = PhaseRunner {
                 session,
                 project,
                 stack: &stack,
                 progress: &progress,
                 emitter: &emitter,
-                bundle_path: &bundle,
+                bundle_path: &bundle_path,
                 containers: Some(containers),
                 plan: None,
             };
-            let outcome = run_in_order(phases, async |phase| run.run_phase(phase).await).await?;
-            let plan = run.plan;
+            let outcome = run_in_order(phases, async |phase| runner.run_phase(phase).await).await?;
+            let plan = runner.plan;
             Ok((stack, outcome, plan))
         };
-        let ok = |(_, outcome, _): &(_, RunOutcome, _)| outcome.is_success();
+        let is_success = |(_, outcome, _): &(_, RunOutcome, _)| outcome.is_success();
         let ((stack, outcome, plan), recording) = session
-            .run_with_progress(command, deadline, work, ok)
+            .run_with_progress(command, deadline, work, is_success)
             .await?;
         Ok(RunResult {
             stack,
@@ -284,14 +284,14 @@ impl<'a> StackRun<'a> {
     }
 }
 
-/// Does phases one after the other. The first whose outcome is not as was asked is the last.
+/// Executes phases in order. The first one that is not successful is the last.
 async fn run_in_order<P>(
     phases: Vec<P>,
-    mut run: impl AsyncFnMut(P) -> Result<RunOutcome>,
+    mut execute: impl AsyncFnMut(P) -> Result<RunOutcome>,
 ) -> Result<RunOutcome> {
     let mut outcome = RunOutcome::default();
     for phase in phases {
-        outcome = run(phase).await?;
+        outcome = execute(phase).await?;
         if !outcome.is_success() {
             break;
         }
@@ -299,7 +299,7 @@ async fn run_in_order<P>(
     Ok(outcome)
 }
 
-/// The phases of a run, while they are done.
+/// Executes the phases of a run.
 struct PhaseRunner<'a> {
     session: &'a Session,
     project: &'a Project,
@@ -307,7 +307,7 @@ struct PhaseRunner<'a> {
     progress: &'a NodeProgress,
     emitter: &'a EventEmitter,
     bundle_path: &'a Path,
-    /// The instance's containers, as long as no phase has changed them or taken long.
+    /// The containers of the instance, until a phase changes them or takes long.
     containers: Option<Vec<Container>>,
     plan: Option<up::UpPlan>,
 }
@@ -346,17 +346,17 @@ impl PhaseRunner<'_> {
         self.progress.expect_images(&plan.images);
         let outcome = up::execute_plan(stack, &plan, emitter, interrupt).await?;
         self.plan = Some(plan);
-        // What a compiler says needs no look at the machine.
+        // Compiler errors need no diagnostics of the machine.
         if outcome
             .failures
             .iter()
-            .any(|it| it.source_errors.is_empty())
+            .any(|failure| failure.source_errors.is_empty())
         {
             match doctor::write_failure_bundle(self.project, self.bundle_path).await {
                 Ok(()) => emitter.emit(RunEvent::Diagnostics {
                     path: self.bundle_path.to_owned(),
                 }),
-                Err(error) => emitter.emit_note(None, chain(&error).join(": ")),
+                Err(error) => emitter.emit_note(None, error_chain(&error).join(": ")),
             }
         }
         Ok(outcome)
@@ -368,7 +368,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_phase_that_fails_is_the_last() {
+    async fn run_in_order_stops_after_a_failed_phase() {
         let mut done = Vec::new();
         let outcome = run_in_order(vec!["finish", "clear", "up"], async |phase| {
             done.push(phase);
@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_from_before_a_compilation_is_not_planned_with() {
+    fn phases_that_change_containers_or_take_long_invalidate_the_container_list() {
         assert!(RunPhase::Compile.invalidates_containers());
         assert!(RunPhase::ClearData.invalidates_containers());
         assert!(RunPhase::Stop(Vec::new()).invalidates_containers());
@@ -390,7 +390,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_error_of_a_phase_ends_the_run() {
+    async fn run_in_order_stops_at_an_error() {
         let mut done = 0;
         let result = run_in_order(vec![1, 2], async |_| {
             done += 1;

@@ -1,4 +1,4 @@
-//! A project in a folder, and a frontend that answers by a script: for tests without an
+//! A project in a directory, and a frontend with scripted answers, for tests without an
 //! engine or a terminal.
 
 use std::path::Path;
@@ -19,37 +19,37 @@ use crate::frontend::Frontend;
 use crate::run_recording::RunRecording;
 use crate::session::{InstanceSelection, Project, Session};
 
-/// A project with nothing but a name, whose state lies beside it.
-pub(crate) fn project(folder: &Path) -> Project {
+/// A project that consists of a name only, with its state in the same directory.
+pub(crate) fn project(directory: &Path) -> Project {
     std::fs::write(
-        folder.join(dm_config::CONFIG_FILE),
+        directory.join(dm_config::CONFIG_FILE),
         "[project]\nname = \"paper\"\n",
     )
     .unwrap();
     let options = LoadOptions {
-        project_dir: Some(folder.to_owned()),
-        current_dir: folder.to_owned(),
+        project_dir: Some(directory.to_owned()),
+        current_dir: directory.to_owned(),
         overrides: Vec::new(),
     };
     let loaded = Config::load(&options, std::iter::empty()).unwrap();
     Project {
-        instance: Instance::new("paper-1".to_owned(), "default", folder).unwrap(),
+        instance: Instance::new("paper-1".to_owned(), "default", directory).unwrap(),
         loaded,
-        state: StateDir::open_at(folder.join("state")).unwrap(),
+        state: StateDir::open_at(directory.join("state")).unwrap(),
     }
 }
 
-/// A session that is about such a project.
-pub(crate) fn session(script: Arc<ScriptedFrontend>, folder: &Path) -> Session {
+/// A session for a project in this directory.
+pub(crate) fn session(frontend: Arc<ScriptedFrontend>, directory: &Path) -> Session {
     let selection = InstanceSelection {
         instance: "default".to_owned(),
-        project_directory: Some(folder.to_owned()),
+        project_directory: Some(directory.to_owned()),
         overrides: Vec::new(),
     };
-    Session::new(selection, script, CancellationToken::new())
+    Session::new(selection, frontend, CancellationToken::new())
 }
 
-/// Answers every question alike, and keeps what was asked and reported.
+/// Answers every question alike, and records the questions and reports.
 #[derive(Debug, Default)]
 pub(crate) struct ScriptedFrontend {
     answer: Option<bool>,
@@ -58,7 +58,7 @@ pub(crate) struct ScriptedFrontend {
 }
 
 impl ScriptedFrontend {
-    /// A person who answers so; nobody where there is no answer.
+    /// A frontend that gives this answer, or that is not interactive if `answer` is `None`.
     pub(crate) fn with_answer(answer: Option<bool>) -> Arc<Self> {
         Arc::new(Self {
             answer,
@@ -71,7 +71,7 @@ impl ScriptedFrontend {
         self.questions.lock().unwrap().clone()
     }
 
-    /// What was reported so far.
+    /// The reports so far.
     pub(crate) fn reports(&self) -> Vec<String> {
         self.reports.lock().unwrap().clone()
     }

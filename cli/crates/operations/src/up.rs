@@ -1,4 +1,4 @@
-//! The stack is brought up.
+//! Brings the stack up.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,32 +11,32 @@ use dm_stack::{reset, up};
 use crate::session::{PortUse, Project, Session};
 use crate::stack_run::{RunPhase, RunResult, StackRun, up_request};
 
-/// What is to be brought up.
+/// A request to bring components up.
 #[derive(Debug, Clone)]
 pub struct Up {
-    /// Only these components, and what they need; all where empty.
+    /// Only these components and their dependencies; all if empty.
     pub only: Vec<String>,
-    /// Whether other ports will do where those of `dm.toml` are taken.
+    /// Whether other ports are allocated if those of `dm.toml` are taken.
     pub free_ports: bool,
-    /// Whether empty components may begin with golden images.
+    /// Whether components without data may start from golden images.
     pub use_golden_images: bool,
-    /// How long the components may take; the configuration's time where none is given.
+    /// The time limit for the components. Default: the one of the configuration.
     pub wait_timeout: Option<Duration>,
 }
 
-/// What would be done.
+/// The actions that `dm up` would take.
 pub struct UpPreview {
     /// The plan.
     pub plan: up::UpPlan,
-    /// Whether the rest of a reset that was cut short would be done first.
+    /// Whether an interrupted reset would be finished first.
     pub finishes_reset: bool,
 }
 
 impl Up {
-    /// Brings it up. The caller has the instance's lock.
+    /// Brings the components up. The caller holds the instance lock.
     ///
     /// # Errors
-    /// What stops the run before its first node; what fails in a node is in the outcome.
+    /// If the run fails before its first node. Failures of nodes are in the outcome.
     pub async fn run(
         &self,
         session: &Session,
@@ -56,10 +56,10 @@ impl Up {
             .await
     }
 
-    /// Plans it. Changes nothing, neither here nor in the engine.
+    /// Returns the plan without changing anything on the host or in the engine.
     ///
     /// # Errors
-    /// No engine, an unknown component.
+    /// If the engine cannot be reached or a component is unknown.
     pub async fn preview(&self, session: &Session, project: &Project) -> Result<UpPreview> {
         let engine = session.engine(project.config()).await?;
         self.warn_about_existing_data(session, project, &engine)
@@ -84,7 +84,7 @@ impl Up {
         }
     }
 
-    /// Warns where data is to begin empty and is there already.
+    /// Warns if `--no-golden` is set for components whose data exists already.
     async fn warn_about_existing_data(
         &self,
         session: &Session,
@@ -94,14 +94,16 @@ impl Up {
         if self.use_golden_images {
             return Ok(());
         }
-        let there = engine
+        let volumes = engine
             .list_volumes(&project.instance.label_filter())
             .await?;
         let components = project.components(Some(engine));
-        let golden = components.iter().filter(|it| it.golden_data().is_some());
+        let golden = components
+            .iter()
+            .filter(|component| component.golden_data().is_some());
         let kept: Vec<&str> = golden
             .map(|component| component.name())
-            .filter(|name| there.contains(&project.instance.volume_name(name)))
+            .filter(|name| volumes.contains(&project.instance.volume_name(name)))
             .collect();
         if let Some(warning) =
             ignored_no_golden_warning(&kept, &session.dm_command("down --volumes"))
@@ -112,13 +114,13 @@ impl Up {
     }
 }
 
-/// That `--no-golden` changes nothing for components whose data is there. `removing` is the
-/// command that removes it.
-fn ignored_no_golden_warning(kept: &[&str], removing: &str) -> Option<String> {
+/// Returns the warning that `--no-golden` has no effect on components whose data exists.
+/// `remove_command` is the command that removes the data.
+fn ignored_no_golden_warning(kept: &[&str], remove_command: &str) -> Option<String> {
     (!kept.is_empty()).then(|| {
         format!(
             "--no-golden has no effect on {}: their data exists already; to start with empty \
-             data, remove it first: {removing}",
+             data, remove it first: {remove_command}",
             kept.join(", ")
         )
     })
@@ -129,13 +131,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_golden_is_about_data_that_is_not_there_yet() {
+    fn no_golden_warning_names_components_with_existing_data() {
         assert_eq!(ignored_no_golden_warning(&[], ""), None);
-        let told =
+        let warning =
             ignored_no_golden_warning(&["postgres", "rabbitmq"], "dm down --volumes").unwrap();
         assert!(
-            told.starts_with("--no-golden has no effect on postgres, rabbitmq: "),
-            "{told}"
+            warning.starts_with("--no-golden has no effect on postgres, rabbitmq: "),
+            "{warning}"
         );
     }
 }

@@ -1,5 +1,4 @@
-//! Having an engine: finding one, or, with consent, installing and starting
-//! one.
+//! Provides an engine: finds one or, with consent, installs and starts one.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -19,42 +18,42 @@ use tokio_util::sync::CancellationToken;
 
 use super::daemon::{DaemonOptions, ManagedDaemon, RunningDaemon};
 
-/// How long a service manager's engine may take to answer.
+/// How long an engine that a service manager started may take to answer.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How often it is looked at again.
+/// The interval at which the engine is polled.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// What it took to have an engine.
+/// The result of providing an engine.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct SetupReport {
-    /// Packages that were installed.
+    /// The installed packages.
     pub installed: Vec<String>,
-    /// By whom it was started, e.g. `systemd`; `None` if it ran already.
+    /// What started the engine, e.g. `systemd`; `None` if it was already running.
     pub started_by: Option<String>,
-    /// The process, where `dm` itself runs it.
+    /// The process, if `dm` itself runs it.
     pub daemon: Option<RunningDaemon>,
-    /// What else changed on the machine, and what somebody should look at.
+    /// Other changes to the machine, and warnings.
     pub notes: Vec<String>,
 }
 
-/// What setting up needs from its caller.
+/// Provides an engine on this machine.
 pub struct EngineSetup<'a> {
-    /// What the configuration says of the engine.
+    /// The engine settings of the configuration.
     pub settings: &'a EngineSettings,
     /// Whether the machine may be changed.
     pub consent: &'a Consent,
-    /// Where the state lies.
+    /// The state directory.
     pub state: &'a StateDir,
-    /// Ends the wait.
+    /// Cancels all operations.
     pub cancel: &'a CancellationToken,
-    /// Told one line at a time what goes on.
+    /// Receives progress messages of one line.
     pub progress: &'a (dyn Fn(&str) + Sync),
 }
 
 impl std::fmt::Debug for EngineSetup<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Setup")
+        f.debug_struct("EngineSetup")
             .field("settings", self.settings)
             .field("consent", self.consent)
             .finish_non_exhaustive()
@@ -62,12 +61,12 @@ impl std::fmt::Debug for EngineSetup<'_> {
 }
 
 impl EngineSetup<'_> {
-    /// Connects to the engine; where none answers, and none was named that
-    /// should have, installs and starts one. An engine that answers is never
-    /// touched.
+    /// Connects to the engine. If none answers, and the user named none, installs and starts
+    /// Docker. An engine that answers is never changed.
     ///
     /// # Errors
-    /// [`Error`]: no engine and no consent, or what went wrong on the way.
+    /// Returns [`Error`] if no engine answers and the user did not consent, or if the
+    /// installation or the start fails.
     pub async fn ensure_engine(&self) -> Result<(Engine, SetupReport), Error> {
         let error = match Engine::connect(self.settings).await {
             Ok(engine) => return Ok((engine, SetupReport::default())),
@@ -76,21 +75,20 @@ impl EngineSetup<'_> {
         if !self.is_fixable_by_docker(&error) {
             return Err(error.into());
         }
-        let mut outcome = SetupReport::default();
-        self.install_packages(&mut outcome).await?;
-        // An installed package may have started it by itself.
+        let mut report = SetupReport::default();
+        self.install_packages(&mut report).await?;
+        // The installed package may have started the engine.
         if let Ok(engine) = Engine::connect(self.settings).await {
-            outcome.started_by = Some("its package".into());
-            return Ok((engine, outcome));
+            report.started_by = Some("its package".into());
+            return Ok((engine, report));
         }
-        self.start_docker(&mut outcome).await?;
+        self.start_docker(&mut report).await?;
         let engine = Engine::connect(self.settings).await?;
-        Ok((engine, outcome))
+        Ok((engine, report))
     }
 
-    /// Whether starting Docker on this machine answers the failure: not where
-    /// another engine was named, nor where one is there that this user may not
-    /// use.
+    /// Returns whether starting Docker on this machine fixes the failure: not if the user named
+    /// another engine, nor if an engine exists that this user may not use.
     fn is_fixable_by_docker(&self, error: &EngineError) -> bool {
         let EngineError::NotFound { tried, .. } = error else {
             return false;
@@ -101,12 +99,12 @@ impl EngineSetup<'_> {
         !denied && !elsewhere
     }
 
-    async fn install_packages(&self, outcome: &mut SetupReport) -> Result<(), Error> {
+    async fn install_packages(&self, report: &mut SetupReport) -> Result<(), Error> {
         if !cfg!(target_os = "linux") {
             return Err(EngineError::Setup {
-                doing: "start an engine".into(),
+                action: "start an engine".into(),
                 reason: "on this system, engines run in a virtual machine".into(),
-                next: vec![
+                suggestions: vec![
                     "start Docker Desktop, OrbStack, Rancher Desktop or: colima start".into(),
                     "or install one of these programs".into(),
                 ],
@@ -120,12 +118,12 @@ impl EngineSetup<'_> {
             self.progress,
         )
         .await?;
-        outcome.installed = installed.installed;
-        outcome.notes.extend(installed.warnings);
+        report.installed = installed.installed;
+        report.notes.extend(installed.warnings);
         Ok(())
     }
 
-    async fn start_docker(&self, outcome: &mut SetupReport) -> Result<(), Error> {
+    async fn start_docker(&self, report: &mut SetupReport) -> Result<(), Error> {
         let (init, privilege) = (ServiceManager::current(), Privilege::current());
         if let Some(command) = init.command("start", "docker") {
             let shown = privilege.format_command(&command.join(" "));
@@ -139,7 +137,7 @@ impl EngineSetup<'_> {
             (self.progress)(&format!("starting Docker through {init}"));
             run_service_command(privilege, &command).await?;
             self.wait_until_ready().await?;
-            outcome.started_by = Some(init.to_string());
+            report.started_by = Some(init.to_string());
             return Ok(());
         }
         if privilege != Privilege::Root {
@@ -152,12 +150,12 @@ impl EngineSetup<'_> {
         let routes = network::routes().unwrap_or_default();
         let options =
             DaemonOptions::plan(self.state, &routes).ok_or_else(|| EngineError::Setup {
-                doing: "start dockerd".into(),
+                action: "start dockerd".into(),
                 reason: "no private address range is free for its networks".into(),
-                next: vec!["show the routes: ip route".into()],
+                suggestions: vec!["show the routes: ip route".into()],
             })?;
         if let Err(loopback) = network::container_resolvers() {
-            outcome.notes.push(format!(
+            report.notes.push(format!(
                 "containers cannot reach the name server {}, so that the engine uses public ones",
                 loopback
                     .first()
@@ -167,9 +165,9 @@ impl EngineSetup<'_> {
         }
         let daemon = ManagedDaemon::new(self.state.clone());
         let started = daemon.start(&options, self.cancel, self.progress).await?;
-        outcome.notes.extend(started.changes);
-        outcome.started_by = started.fresh.then(|| "dm".to_owned());
-        outcome.daemon = Some(started.running);
+        report.notes.extend(started.changes);
+        report.started_by = started.fresh.then(|| "dm".to_owned());
+        report.daemon = Some(started.running);
         Ok(())
     }
 
@@ -180,7 +178,7 @@ impl EngineSetup<'_> {
                 Ok(_) => return Ok(()),
                 Err(error) => error,
             };
-            // It runs, and this user may not use it: no waiting helps.
+            // The engine runs, but this user may not use it: waiting does not help.
             if !self.is_fixable_by_docker(&error) || Instant::now() >= deadline {
                 return Err(error);
             }
@@ -191,11 +189,11 @@ impl EngineSetup<'_> {
         }
     }
 
-    /// Stops the engine that `dm` runs itself, or, where `service` is true,
-    /// the one that the service manager runs. False if there was none.
+    /// Stops the engine that `dm` runs itself or, if `service` is true, the one that the
+    /// service manager runs. Returns false if none was running.
     ///
     /// # Errors
-    /// [`Error`] when it can't be stopped, or isn't `dm`'s to stop.
+    /// Returns [`Error`] if it cannot be stopped, or was not started by `dm`.
     pub async fn stop_engine(&self, service: bool) -> Result<bool, Error> {
         if ManagedDaemon::new(self.state.clone())
             .stop(self.cancel)
@@ -222,17 +220,18 @@ impl EngineSetup<'_> {
                 Ok(true)
             }
             (_, command) => {
-                let mut next = Vec::new();
+                let mut suggestions = Vec::new();
                 if command.is_some() {
-                    next.push("stop the engine of this machine: dm engine stop --system".into());
+                    suggestions
+                        .push("stop the engine of this machine: dm engine stop --system".into());
                 }
                 Err(EngineError::Setup {
-                    doing: "stop the engine".into(),
+                    action: "stop the engine".into(),
                     reason: format!(
                         "the engine at {} was not started by dm",
                         engine.discovery().address
                     ),
-                    next,
+                    suggestions,
                 }
                 .into())
             }
@@ -242,18 +241,18 @@ impl EngineSetup<'_> {
 
 fn needs_root_error(command: &str) -> EngineError {
     EngineError::Setup {
-        doing: "start Docker".into(),
+        action: "start Docker".into(),
         reason: "root privileges are required".into(),
-        next: vec![format!("run it yourself: {command}")],
+        suggestions: vec![format!("run it yourself: {command}")],
     }
 }
 
 async fn run_service_command(privilege: Privilege, command: &[String]) -> Result<(), EngineError> {
-    let doing = format!("run {}", command.join(" "));
+    let action = format!("run {}", command.join(" "));
     let failed = |reason: String| EngineError::Setup {
-        doing: doing.clone(),
+        action: action.clone(),
         reason,
-        next: vec![match process::find_program("journalctl") {
+        suggestions: vec![match process::find_program("journalctl") {
             Some(_) => "read its log: journalctl -u docker -n 50 --no-pager".into(),
             None => "read its log: tail -n 50 /var/log/docker.log".to_owned(),
         }],
@@ -272,8 +271,8 @@ async fn run_service_command(privilege: Privilege, command: &[String]) -> Result
     if output.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let last = said.lines().rev().find(|line| !line.trim().is_empty());
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let last = stderr.lines().rev().find(|line| !line.trim().is_empty());
     Err(failed(last.map_or_else(
         || format!("it ended with {}", output.status),
         str::to_owned,
@@ -284,7 +283,7 @@ async fn run_service_command(privilege: Privilege, command: &[String]) -> Result
 mod tests {
     use super::*;
 
-    fn may_help(tried: &[&str]) -> bool {
+    fn is_fixable(tried: &[&str]) -> bool {
         let state_dir = tempfile::tempdir().unwrap();
         let setup = EngineSetup {
             settings: &EngineSettings::default(),
@@ -295,19 +294,19 @@ mod tests {
         };
         setup.is_fixable_by_docker(&EngineError::NotFound {
             tried: tried.iter().map(|line| (*line).to_owned()).collect(),
-            next: Vec::new(),
+            suggestions: Vec::new(),
         })
     }
 
     #[test]
-    fn docker_is_started_only_where_that_answers_the_failure() {
+    fn docker_is_started_only_for_missing_default_sockets() {
         let absent = "unix:///var/run/docker.sock: no such socket";
         let podman = "unix:///run/podman/podman.sock: no such socket";
-        assert!(may_help(&[absent, podman]));
-        assert!(may_help(&[absent]));
-        assert!(!may_help(&["tcp://192.0.2.1:2376: connection refused"]));
-        assert!(!may_help(&["Docker context lab: no such context"]));
+        assert!(is_fixable(&[absent, podman]));
+        assert!(is_fixable(&[absent]));
+        assert!(!is_fixable(&["tcp://192.0.2.1:2376: connection refused"]));
+        assert!(!is_fixable(&["Docker context lab: no such context"]));
         let denied = "unix:///var/run/docker.sock: this user may not open the socket";
-        assert!(!may_help(&[denied, podman]));
+        assert!(!is_fixable(&[denied, podman]));
     }
 }

@@ -1,4 +1,4 @@
-//! Installs Docker with consent where no engine answers, and starts it with or without an init
+//! Installs Docker with consent if no engine answers, and starts it with or without an init
 //! system.
 
 pub mod daemon;

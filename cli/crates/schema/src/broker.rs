@@ -1,13 +1,13 @@
-//! The broker's topology in its normal form: what there is, by name, without passwords.
+//! The topology of the broker in a normal form: objects by name, without passwords.
 
 use serde_json::{Map, Value};
 
 use super::object::SchemaDocument;
 
-/// The document's name.
+/// The name of the document.
 pub(super) const DOCUMENT_NAME: &str = "broker";
 
-/// What is part of the topology, with what tells one from another.
+/// The lists of the topology, with the kind of their objects and the keys that identify an object.
 const OBJECT_LISTS: [(&str, &str, &[&str]); 7] = [
     ("users", "user", &["name"]),
     ("permissions", "permission", &["user"]),
@@ -26,7 +26,7 @@ const OBJECT_LISTS: [(&str, &str, &[&str]); 7] = [
     ("policies", "policy", &["name"]),
 ];
 
-/// The topology of definitions, as the broker exports and imports them.
+/// Returns the document of definitions in the format that the broker exports and imports.
 pub(super) fn to_document(definitions: &Value) -> SchemaDocument {
     let mut values = Vec::new();
     for (list, kind, keys) in OBJECT_LISTS {
@@ -39,10 +39,10 @@ pub(super) fn to_document(definitions: &Value) -> SchemaDocument {
     SchemaDocument::from_values(DOCUMENT_NAME, values)
 }
 
-/// A part without what differs where nothing differs: hashes of passwords, and what the
-/// broker says even where it is so by itself.
+/// Removes values that differ between equal objects: password hashes, and defaults that the broker
+/// exports and a fixture omits.
 fn normalize(value: &Value) -> Value {
-    let mut plain = Map::new();
+    let mut normalized = Map::new();
     for (key, value) in value.as_object().into_iter().flatten() {
         let is_default = match (key.as_str(), value) {
             ("password" | "password_hash" | "hashing_algorithm" | "vhost", _) => true,
@@ -51,10 +51,10 @@ fn normalize(value: &Value) -> Value {
             _ => false,
         };
         if !is_default {
-            plain.insert(key.clone(), value.clone());
+            normalized.insert(key.clone(), value.clone());
         }
     }
-    Value::Object(plain)
+    Value::Object(normalized)
 }
 
 #[cfg(test)]
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_broker_adds_by_itself_is_no_difference() {
+    fn to_document_ignores_defaults_and_password_hashes() {
         let fixture = json!({
             "users": [{"name": "a", "password": "x", "tags": [], "limits": {}}],
             "queues": [{"name": "q", "vhost": "/", "durable": true, "auto_delete": false,

@@ -1,4 +1,4 @@
-//! A picture of a schema: its tables and what refers to what, in Mermaid's words
+//! A diagram of a schema: its tables and foreign keys, in the syntax of Mermaid
 //! (<https://mermaid.js.org/syntax/entityRelationshipDiagram.html>).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::object::{SchemaDocument, SchemaObject};
 use super::table::{self, ColumnDefinition};
 
-/// Words that begin something else in Mermaid's grammar.
+/// Keywords of Mermaid's grammar.
 const KEYWORDS: [&str; 16] = [
     "accdescr",
     "acctitle",
@@ -26,10 +26,10 @@ const KEYWORDS: [&str; 16] = [
     "end",
 ];
 
-/// What a column can't be called, since it says what the column is.
+/// Markers of keys, which cannot be names of columns.
 const KEY_MARKERS: [&str; 3] = ["pk", "fk", "uk"];
 
-/// The picture, in Markdown.
+/// Renders the diagram, in Markdown.
 pub(super) fn render(document: &SchemaDocument) -> String {
     let tables: Vec<&SchemaObject> = objects_of_kind(document, "TABLE").collect();
     let mut entities = UniqueNames::default();
@@ -38,7 +38,7 @@ pub(super) fn render(document: &SchemaDocument) -> String {
     }
     let references = foreign_keys(document);
     let file = super::file_names::file_name(document);
-    // What reads the link takes `%53` for a letter.
+    // Markdown decodes `%53` in a link.
     let link = file.replace('%', "%25");
     let mut text = format!(
         "# Schema {}\n\nWritten by `dm schema snapshot` from [{file}]({link}).\n\n```mermaid\nerDiagram\n",
@@ -47,30 +47,27 @@ pub(super) fn render(document: &SchemaDocument) -> String {
     for object in &tables {
         text.push_str(&format!("    {} {{\n", entities.entity_name(&object.name)));
         let key = primary_key(document, &object.name);
-        let mut words = UniqueNames::default();
-        for ColumnDefinition {
-            name,
-            data_type: kind,
-        } in table::parse_table(&object.text).columns
-        {
-            let mut marks = Vec::new();
+        let mut column_names = UniqueNames::default();
+        for ColumnDefinition { name, data_type } in table::parse_table(&object.text).columns {
+            let mut markers = Vec::new();
             if key.contains(&name) {
-                marks.push("PK");
+                markers.push("PK");
             }
-            let refers =
-                |it: &ForeignKey| it.from_table == object.name && it.columns.contains(&name);
-            if references.iter().any(refers) {
-                marks.push("FK");
+            let is_from_column = |reference: &ForeignKey| {
+                reference.from_table == object.name && reference.columns.contains(&name)
+            };
+            if references.iter().any(is_from_column) {
+                markers.push("FK");
             }
-            let (kind, word, marks) = (
-                type_to_mermaid_word(&kind),
-                words.column_name(&name),
-                marks.join(", "),
+            let (data_type, column_name, markers) = (
+                type_to_mermaid_word(&data_type),
+                column_names.column_name(&name),
+                markers.join(", "),
             );
-            let mut line = format!("        {kind} {word} {marks}")
+            let mut line = format!("        {data_type} {column_name} {markers}")
                 .trim_end()
                 .to_owned();
-            if word != name {
+            if column_name != name {
                 line.push_str(&format!(" \"{}\"", sanitize_text(&name)));
             }
             text.push_str(&line);
@@ -82,7 +79,7 @@ pub(super) fn render(document: &SchemaDocument) -> String {
         let columns: Vec<String> = reference
             .columns
             .iter()
-            .map(|it| sanitize_text(it))
+            .map(|column| sanitize_text(column))
             .collect();
         text.push_str(&format!(
             "    {} ||--o{{ {} : \"{}\"\n",
@@ -99,48 +96,49 @@ fn objects_of_kind<'a>(
     document: &'a SchemaDocument,
     kind: &'static str,
 ) -> impl Iterator<Item = &'a SchemaObject> {
-    document.objects.iter().filter(move |it| it.kind == kind)
+    let objects = document.objects.iter();
+    objects.filter(move |object| object.kind == kind)
 }
 
-/// What a text says, without what would end a string of Mermaid's, or the picture.
+/// Replaces the characters that would end a string of Mermaid or the diagram.
 fn sanitize_text(text: &str) -> String {
-    let letters = text.chars().map(|letter| match letter {
+    let characters = text.chars().map(|character| match character {
         '"' | '`' => '\'',
         '%' | '\\' | '#' | ';' | '<' | '>' | '{' | '}' => '_',
-        letter if letter.is_control() => ' ',
-        letter => letter,
+        character if character.is_control() => ' ',
+        character => character,
     });
-    let plain: String = letters.collect();
-    let plain = plain.trim();
-    if plain.is_empty() {
+    let sanitized: String = characters.collect();
+    let sanitized = sanitized.trim();
+    if sanitized.is_empty() {
         "_".to_owned()
     } else {
-        plain.to_owned()
+        sanitized.to_owned()
     }
 }
 
-/// A word that any place of Mermaid's grammar takes.
+/// Converts a text to a word that is valid anywhere in Mermaid's grammar.
 fn to_mermaid_word(text: &str) -> String {
     let word: String = text
         .chars()
-        .map(|letter| {
-            if letter.is_ascii_alphanumeric() {
-                letter
+        .map(|character| {
+            if character.is_ascii_alphanumeric() {
+                character
             } else {
                 '_'
             }
         })
         .collect();
-    if word.starts_with(|it: char| it.is_ascii_alphabetic()) {
+    if word.starts_with(|first: char| first.is_ascii_alphabetic()) {
         word
     } else {
         format!("x{word}")
     }
 }
 
-/// A type is one word here, and some have a short one.
-fn type_to_mermaid_word(kind: &str) -> String {
-    let short = kind
+/// Converts a type to one word, with a short name for timestamps.
+fn type_to_mermaid_word(data_type: &str) -> String {
+    let short = data_type
         .replace("timestamp with time zone", "timestamptz")
         .replace("timestamp without time zone", "timestamp");
     let word = to_mermaid_word(&short);
@@ -152,7 +150,7 @@ fn type_to_mermaid_word(kind: &str) -> String {
     }
 }
 
-/// Names as Mermaid takes them: one for each, and none twice.
+/// Assigns a unique valid name in Mermaid to each name.
 #[derive(Debug, Default)]
 struct UniqueNames {
     known: BTreeMap<String, String>,
@@ -171,8 +169,8 @@ impl UniqueNames {
     }
 
     fn column_name(&mut self, name: &str) -> String {
-        let is_mark = KEY_MARKERS.contains(&name.to_lowercase().as_str());
-        let word = if is_mark {
+        let is_marker = KEY_MARKERS.contains(&name.to_lowercase().as_str());
+        let word = if is_marker {
             format!("{name}_")
         } else {
             to_mermaid_word(name)
@@ -183,27 +181,29 @@ impl UniqueNames {
         })
     }
 
-    fn unique_name(&mut self, name: &str, shown: impl Fn(usize) -> String) -> String {
+    fn unique_name(&mut self, name: &str, format_name: impl Fn(usize) -> String) -> String {
         if let Some(known) = self.known.get(name) {
             return known.clone();
         }
-        let free = (1..).map(shown).find(|it| !self.taken.contains(it));
-        let free = free.unwrap_or_default();
-        self.taken.insert(free.clone());
-        self.known.insert(name.to_owned(), free.clone());
-        free
+        let unused = (1..)
+            .map(format_name)
+            .find(|candidate| !self.taken.contains(candidate));
+        let unused = unused.unwrap_or_default();
+        self.taken.insert(unused.clone());
+        self.known.insert(name.to_owned(), unused.clone());
+        unused
     }
 }
 
 fn primary_key(document: &SchemaDocument, table: &str) -> Vec<String> {
     objects_of_kind(document, "CONSTRAINT")
-        .filter(|it| is_on_table(&it.name, table))
-        .find_map(|it| table::names_after_phrase(&it.text, &["PRIMARY", "KEY"]))
+        .filter(|constraint| is_on_table(&constraint.name, table))
+        .find_map(|constraint| table::names_after_phrase(&constraint.text, &["PRIMARY", "KEY"]))
         .map(|(names, _)| names)
         .unwrap_or_default()
 }
 
-/// Whether a constraint of this name is on a table: its name begins with the table's.
+/// Whether a constraint belongs to a table: its name begins with the name of the table.
 fn is_on_table(name: &str, table: &str) -> bool {
     name.strip_prefix(table)
         .is_some_and(|rest| rest.starts_with(' '))
@@ -216,23 +216,23 @@ struct ForeignKey {
 }
 
 fn foreign_keys(document: &SchemaDocument) -> Vec<ForeignKey> {
-    let references = objects_of_kind(document, "FK CONSTRAINT").filter_map(|it| {
-        let (columns, rest) = table::names_after_phrase(&it.text, &["FOREIGN", "KEY"])?;
+    let references = objects_of_kind(document, "FK CONSTRAINT").filter_map(|constraint| {
+        let (columns, rest) = table::names_after_phrase(&constraint.text, &["FOREIGN", "KEY"])?;
         let (schema, name) = table::referenced_table(rest)?;
-        // The longest one, where a table's name begins with that of another one.
-        let tables =
-            objects_of_kind(document, "TABLE").filter(|table| is_on_table(&it.name, &table.name));
-        let from = tables
-            .map(|it| it.name.as_str())
-            .max_by_key(|it| it.len())?;
-        let to = match schema.filter(|it| *it != document.name) {
+        // The longest name, because the name of a table may begin with the name of another.
+        let tables = objects_of_kind(document, "TABLE")
+            .filter(|table| is_on_table(&constraint.name, &table.name));
+        let from_table = tables
+            .map(|table| table.name.as_str())
+            .max_by_key(|name| name.len())?;
+        let to_table = match schema.filter(|schema| *schema != document.name) {
             Some(schema) => format!("{schema}.{name}"),
             None => name,
         };
         Some(ForeignKey {
-            from_table: from.to_owned(),
+            from_table: from_table.to_owned(),
             columns,
-            to_table: to,
+            to_table,
         })
     });
     references.collect()
@@ -244,7 +244,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tables_keys_and_references_are_drawn() {
+    fn diagram_shows_tables_keys_and_references() {
         let object = |kind: &str, name: &str, text: &str| SchemaObject {
             kind: kind.into(),
             name: name.into(),
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_of_any_names_is_one_that_mermaid_reads() {
+    fn diagram_escapes_names_that_are_invalid_in_mermaid() {
         let object = |kind: &str, name: &str, text: &str| SchemaObject {
             kind: kind.into(),
             name: name.into(),

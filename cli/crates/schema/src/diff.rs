@@ -1,4 +1,4 @@
-//! What is other, and whether that breaks somebody.
+//! Differences between two sources of schemas, and whether they are breaking.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,49 +7,49 @@ use serde::Serialize;
 use super::object::{SchemaDocument, SchemaObject, SnapshotFormat};
 use super::{sql, table};
 
-/// What became of a part.
+/// The kind of a difference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ChangeKind {
-    /// It was not there.
+    /// The object was added.
     Added,
-    /// It is no longer there.
+    /// The object was removed.
     Removed,
-    /// It is other than it was.
+    /// The object was changed.
     Changed,
 }
 
-/// Whether whoever relied on what was there can still do so.
+/// Whether clients of the old schema still work with the new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Compatibility {
-    /// It can: there is only more than there was, or more is allowed.
+    /// They do: objects were only added, or constraints relaxed.
     Additive,
-    /// It may not.
+    /// They may not.
     Breaking,
 }
 
-/// A part that is other.
+/// An object that differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Difference {
-    /// The schema, or what else it is part of.
+    /// The name of the document.
     pub document: String,
-    /// What it is, e.g. `TABLE`.
+    /// The kind of the object, e.g. `TABLE`.
     pub kind: String,
-    /// Its name.
+    /// The name of the object.
     pub name: String,
-    /// What became of it.
+    /// Whether the object was added, removed or changed.
     pub change: ChangeKind,
-    /// Whether that breaks somebody.
-    pub class: Compatibility,
-    /// What went.
+    /// Whether the difference is breaking.
+    pub compatibility: Compatibility,
+    /// The removed lines.
     pub before: Vec<String>,
-    /// What came.
+    /// The added lines.
     pub after: Vec<String>,
 }
 
-/// What has changed from one to the other. All of a document that only one of them has was
-/// added, or removed.
+/// Returns the differences between two sources. All objects of a document that only one source has
+/// are added or removed.
 #[must_use]
 pub fn compare(before: &[SchemaDocument], after: &[SchemaDocument]) -> Vec<Difference> {
     let mut differences = Vec::new();
@@ -71,16 +71,16 @@ pub fn compare(before: &[SchemaDocument], after: &[SchemaDocument]) -> Vec<Diffe
     differences
 }
 
-/// The parts of one kind and name: nearly always one, but nothing promises that.
+/// The objects by kind and name, which are nearly always unique, but not guaranteed to be.
 type ObjectsByKey<'a> = BTreeMap<(&'a str, &'a str), Vec<&'a SchemaObject>>;
 
 fn objects_by_key(document: &SchemaDocument) -> ObjectsByKey<'_> {
-    let mut parts = ObjectsByKey::new();
+    let mut objects = ObjectsByKey::new();
     for object in &document.objects {
         let key = (object.kind.as_str(), object.name.as_str());
-        parts.entry(key).or_default().push(object);
+        objects.entry(key).or_default().push(object);
     }
-    parts
+    objects
 }
 
 fn diff_documents(before: &SchemaDocument, after: &SchemaDocument) -> Vec<Difference> {
@@ -92,10 +92,10 @@ fn diff_documents(before: &SchemaDocument, after: &SchemaDocument) -> Vec<Differ
         let mut new = new.get(key).cloned().unwrap_or_default();
         old.retain(|one| {
             let same = new.iter().position(|other| other.text == one.text);
-            same.map(|place| new.remove(place)).is_none()
+            same.map(|index| new.remove(index)).is_none()
         });
-        for place in 0..old.len().max(new.len()) {
-            let pair = (old.get(place).copied(), new.get(place).copied());
+        for index in 0..old.len().max(new.len()) {
+            let pair = (old.get(index).copied(), new.get(index).copied());
             differences.extend(diff_object(before, after, pair));
         }
     }
@@ -107,7 +107,7 @@ fn diff_object(
     after: &SchemaDocument,
     pair: (Option<&SchemaObject>, Option<&SchemaObject>),
 ) -> Option<Difference> {
-    let (change, class, (gone, come)) = match pair {
+    let (change, compatibility, (removed, added)) = match pair {
         (Some(old), Some(new)) => {
             let lines = differing_lines(&old.text, &new.text);
             (
@@ -133,9 +133,9 @@ fn diff_object(
         kind: object.kind.clone(),
         name: object.name.clone(),
         change,
-        class,
-        before: gone,
-        after: come,
+        compatibility,
+        before: removed,
+        after: added,
     })
 }
 
@@ -143,42 +143,42 @@ fn split_lines(text: &str) -> Vec<String> {
     text.split('\n').map(str::to_owned).collect()
 }
 
-/// The lines that only one of two texts has, without the commas that a next line needs.
+/// Returns the lines that only one of two texts has, without trailing commas.
 fn differing_lines(old: &str, new: &str) -> (Vec<String>, Vec<String>) {
-    let plain = |text: &str| -> Vec<String> {
+    let without_commas = |text: &str| -> Vec<String> {
         let lines = text
             .split('\n')
             .map(|line| line.trim_end_matches(',').to_owned());
         lines.collect()
     };
-    let (old, new) = (plain(old), plain(new));
-    let only = |one: &[String], other: &[String]| -> Vec<String> {
-        let mut left = other.to_vec();
-        let only = one.iter().filter(|line| {
-            let found = left.iter().position(|it| it == *line);
-            found.map(|place| left.swap_remove(place)).is_none()
+    let (old, new) = (without_commas(old), without_commas(new));
+    let only_in = |lines: &[String], other: &[String]| -> Vec<String> {
+        let mut remaining = other.to_vec();
+        let only = lines.iter().filter(|line| {
+            let index = remaining.iter().position(|other| other == *line);
+            index.map(|index| remaining.swap_remove(index)).is_none()
         });
         only.cloned().collect()
     };
-    let (gone, come) = (only(&old, &new), only(&new, &old));
-    if gone.is_empty() && come.is_empty() {
+    let (removed, added) = (only_in(&old, &new), only_in(&new, &old));
+    if removed.is_empty() && added.is_empty() {
         // The same lines in another order, or other commas.
         return (old, new);
     }
-    (gone, come)
+    (removed, added)
 }
 
-/// What a table is told by in the names of what is on it.
+/// Whether an object belongs to an existing table: its name begins with the name of the table.
 fn is_on_table(before: &SchemaDocument, object: &SchemaObject) -> bool {
-    let tables = before.objects.iter().filter(|it| it.kind == "TABLE");
+    let tables = before.objects.iter().filter(|table| table.kind == "TABLE");
     tables.into_iter().any(|table| {
         let rest = object.name.strip_prefix(table.name.as_str());
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
     })
 }
 
-/// What forbids something on a table that was there breaks somebody; on a new one it breaks
-/// nobody. What acts on every statement does so for all that was there.
+/// Classifies an added object. A constraint is breaking on an existing table, and additive on a new
+/// one. An event trigger affects all existing statements.
 fn classify_added(before: &SchemaDocument, object: &SchemaObject) -> Compatibility {
     match object.kind.as_str() {
         "CONSTRAINT" | "CHECK CONSTRAINT" | "FK CONSTRAINT" | "TRIGGER" | "RULE"
@@ -199,25 +199,29 @@ fn classify_added(before: &SchemaDocument, object: &SchemaObject) -> Compatibili
 
 fn indexes_existing_table(before: &SchemaDocument, index: &SchemaObject) -> bool {
     let schema = sql::quote_if_needed(&before.name);
-    before.objects.iter().any(|it| {
-        let table = format!("{schema}.{} ", sql::quote_if_needed(&it.name));
-        it.kind == "TABLE" && index.text.contains(&table)
+    before.objects.iter().any(|table| {
+        let name = format!("{schema}.{} ", sql::quote_if_needed(&table.name));
+        table.kind == "TABLE" && index.text.contains(&name)
     })
 }
 
 fn classify_removed(object: &SchemaObject) -> Compatibility {
     let text = &object.text;
     match object.kind.as_str() {
-        // What it held up can be done without it, only slower.
+        // Queries work without the index, only slower.
         "INDEX" if !text.contains("UNIQUE INDEX") => Compatibility::Additive,
-        // More is allowed than was.
+        // More values are allowed than before.
         "FK CONSTRAINT" | "CHECK CONSTRAINT" => Compatibility::Additive,
         _ => Compatibility::Breaking,
     }
 }
 
-fn classify_changed(form: SnapshotFormat, old: &SchemaObject, new: &SchemaObject) -> Compatibility {
-    if form == SnapshotFormat::Sql && old.kind == "TABLE" {
+fn classify_changed(
+    format: SnapshotFormat,
+    old: &SchemaObject,
+    new: &SchemaObject,
+) -> Compatibility {
+    if format == SnapshotFormat::Sql && old.kind == "TABLE" {
         classify_table_change(&old.text, &new.text)
     } else if old.kind == "DEFAULT" || old.kind == "COMMENT" {
         Compatibility::Additive
@@ -226,48 +230,52 @@ fn classify_changed(form: SnapshotFormat, old: &SchemaObject, new: &SchemaObject
     }
 }
 
-/// A table's change, by its columns and checks.
+/// Classifies the change of a table, by its columns and checks.
 fn classify_table_change(old: &str, new: &str) -> Compatibility {
     let (old, new) = (table::parse_table(old), table::parse_table(new));
-    // Something besides the columns, such as a partition, an option or the owner.
+    // A change outside the columns, such as a partition, an option or the owner.
     if old.outer_text != new.outer_text {
         return Compatibility::Breaking;
     }
-    let mut class = Compatibility::Additive;
-    for (key, line) in &new.definitions {
+    let mut compatibility = Compatibility::Additive;
+    for (key, new_definition) in &new.definitions {
         let is_check = key.starts_with("CONSTRAINT ");
-        let breaks = match old.definitions.get(key) {
-            Some(before) if before == line => false,
-            Some(before) => {
-                !(without_not_null(before) == *line || before == &without_default(line))
+        let is_breaking = match old.definitions.get(key) {
+            Some(old_definition) if old_definition == new_definition => false,
+            Some(old_definition) => {
+                !(without_not_null(old_definition) == *new_definition
+                    || old_definition == &without_default(new_definition))
             }
             None if is_check => true,
             None => {
-                line.contains(" NOT NULL")
-                    && !line.contains(" DEFAULT ")
-                    && !line.contains(" GENERATED ")
+                new_definition.contains(" NOT NULL")
+                    && !new_definition.contains(" DEFAULT ")
+                    && !new_definition.contains(" GENERATED ")
             }
         };
-        if breaks {
-            class = Compatibility::Breaking;
+        if is_breaking {
+            compatibility = Compatibility::Breaking;
         }
     }
-    let gone = old
+    let removed = old
         .definitions
         .keys()
         .filter(|key| !new.definitions.contains_key(*key));
-    if gone.into_iter().any(|key| !key.starts_with("CONSTRAINT ")) {
-        class = Compatibility::Breaking;
+    if removed
+        .into_iter()
+        .any(|key| !key.starts_with("CONSTRAINT "))
+    {
+        compatibility = Compatibility::Breaking;
     }
-    class
+    compatibility
 }
 
-/// A column that may hold nothing.
+/// Returns a column definition without `NOT NULL`.
 fn without_not_null(line: &str) -> String {
     line.replace(" NOT NULL", "")
 }
 
-/// A column that has no value by itself.
+/// Returns a column definition without its default.
 fn without_default(line: &str) -> String {
     let Some(start) = line.find(" DEFAULT ") else {
         return line.to_owned();
@@ -281,10 +289,10 @@ mod tests {
     use super::*;
 
     fn table(columns: &str) -> SchemaDocument {
-        of("TABLE", "a", &format!("CREATE TABLE s.a (\n{columns}\n);"))
+        document("TABLE", "a", &format!("CREATE TABLE s.a (\n{columns}\n);"))
     }
 
-    fn of(kind: &str, name: &str, text: &str) -> SchemaDocument {
+    fn document(kind: &str, name: &str, text: &str) -> SchemaDocument {
         SchemaDocument {
             name: "s".into(),
             format: SnapshotFormat::Sql,
@@ -296,18 +304,22 @@ mod tests {
         }
     }
 
-    fn with(mut document: SchemaDocument, other: SchemaDocument) -> SchemaDocument {
+    fn with_objects_of(mut document: SchemaDocument, other: SchemaDocument) -> SchemaDocument {
         document.objects.extend(other.objects);
         document
     }
 
-    fn class(before: &SchemaDocument, after: &SchemaDocument) -> Compatibility {
+    fn compatibility(before: &SchemaDocument, after: &SchemaDocument) -> Compatibility {
         let differences = compare(std::slice::from_ref(before), std::slice::from_ref(after));
-        differences.iter().map(|it| it.class).max().unwrap()
+        let compatibilities = differences.iter();
+        compatibilities
+            .map(|difference| difference.compatibility)
+            .max()
+            .unwrap()
     }
 
     #[test]
-    fn columns_say_whether_a_table_still_serves() {
+    fn table_change_is_classified_by_columns_and_checks() {
         let before = table("    id text NOT NULL,\n    note text");
         for (after, expected) in [
             (
@@ -341,33 +353,33 @@ mod tests {
                 Compatibility::Breaking,
             ),
         ] {
-            assert_eq!(class(&before, &table(after)), expected, "{after}");
+            assert_eq!(compatibility(&before, &table(after)), expected, "{after}");
         }
         let checked = table("    id text,\n    CONSTRAINT c CHECK ((id <> ''::text))");
         assert_eq!(
-            class(&checked, &table("    id text")),
+            compatibility(&checked, &table("    id text")),
             Compatibility::Additive
         );
     }
 
     #[test]
-    fn what_is_around_a_table_counts_too() {
+    fn tables_indexes_and_constraints_are_classified() {
         let plain = table("    id text");
         let empty = SchemaDocument {
             objects: Vec::new(),
             ..plain.clone()
         };
-        let unique = of(
+        let unique = document(
             "INDEX",
             "a_id",
             "CREATE UNIQUE INDEX a_id ON s.a USING btree (id);",
         );
-        let index = of(
+        let index = document(
             "INDEX",
             "a_id",
             "CREATE INDEX a_id ON s.a USING btree (id);",
         );
-        let key = of(
+        let key = document(
             "CONSTRAINT",
             "a a_pkey",
             "ALTER TABLE ONLY s.a\n    ADD CONSTRAINT a_pkey PRIMARY KEY (id);",
@@ -377,41 +389,49 @@ mod tests {
             (&plain, &empty, Compatibility::Breaking),
             (
                 &plain,
-                &with(plain.clone(), unique.clone()),
+                &with_objects_of(plain.clone(), unique.clone()),
                 Compatibility::Breaking,
             ),
             (
                 &plain,
-                &with(plain.clone(), index.clone()),
+                &with_objects_of(plain.clone(), index.clone()),
                 Compatibility::Additive,
             ),
-            (&with(plain.clone(), index), &plain, Compatibility::Additive),
             (
-                &with(plain.clone(), unique.clone()),
+                &with_objects_of(plain.clone(), index),
+                &plain,
+                Compatibility::Additive,
+            ),
+            (
+                &with_objects_of(plain.clone(), unique.clone()),
                 &plain,
                 Compatibility::Breaking,
             ),
             (
                 &plain,
-                &with(plain.clone(), key.clone()),
+                &with_objects_of(plain.clone(), key.clone()),
                 Compatibility::Breaking,
             ),
             (
                 &empty,
-                &with(plain.clone(), with(key, unique)),
+                &with_objects_of(plain.clone(), with_objects_of(key, unique)),
                 Compatibility::Additive,
             ),
         ] {
-            assert_eq!(class(before, after), expected, "{before:?} {after:?}");
+            assert_eq!(
+                compatibility(before, after),
+                expected,
+                "{before:?} {after:?}"
+            );
         }
     }
 
     #[test]
-    fn a_difference_shows_the_lines_that_are_other() {
+    fn difference_contains_differing_lines_only() {
         let before = table("    id text NOT NULL,\n    note text");
         let after = table("    id text NOT NULL,\n    note text,\n    more text");
-        let found = compare(&[before], &[after]);
-        assert_eq!(found[0].before, [""; 0]);
-        assert_eq!(found[0].after, ["    more text"]);
+        let differences = compare(&[before], &[after]);
+        assert_eq!(differences[0].before, [""; 0]);
+        assert_eq!(differences[0].after, ["    more text"]);
     }
 }

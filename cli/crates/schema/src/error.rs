@@ -1,4 +1,4 @@
-//! Why it can't be told what a schema is like.
+//! Errors of reading, comparing and writing schemas.
 
 use std::io;
 use std::path::PathBuf;
@@ -13,54 +13,54 @@ use thiserror::Error;
 
 use super::pg_archive::DumpArchiveError;
 
-/// What a schema is like can't be told.
+/// A schema cannot be read, compared or written.
 #[derive(Debug, Error)]
 pub enum SchemaError {
-    /// The engine does not do what is asked of it.
+    /// A request to the engine failed.
     #[error("could not run pg_dump in the container of PostgreSQL")]
     Engine(#[from] EngineError),
     /// pg_dump failed.
     #[error("pg_dump failed: {0}")]
     PgDump(String),
-    /// What pg_dump answered can't be read.
+    /// The output of pg_dump cannot be read.
     #[error("could not read the output of pg_dump")]
     Archive(#[from] DumpArchiveError),
-    /// Another session holds a lock.
+    /// Another session held a lock for longer than the timeout.
     #[error("could not read the schemas of the database")]
     LockTimeout(#[source] LockWait),
     /// The command was interrupted.
     #[error("interrupted")]
     Interrupted,
-    /// The database refused.
+    /// A request to PostgreSQL failed.
     #[error("could not query PostgreSQL")]
     Sql(#[from] sqlx::Error),
-    /// The migrations can't be applied to an empty database.
+    /// The migrations cannot be applied to an empty database.
     #[error("could not apply the migrations to an empty database")]
     Migrations(#[from] DatabaseError),
-    /// The broker can't be asked.
+    /// A request to RabbitMQ failed.
     #[error("could not read the topology of RabbitMQ")]
     Broker(#[from] MessagingError),
-    /// could not read the realm of Keycloak.
+    /// A request to Keycloak failed.
     #[error("could not read the realm of Keycloak")]
     Keycloak(#[from] reqwest::Error),
-    /// A file can't be read or written.
+    /// A file cannot be read or written.
     #[error("could not {doing} {}", path.display())]
     File {
-        /// What was tried.
+        /// The operation that failed.
         doing: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// A snapshot is no snapshot.
+    /// A file in the directory of snapshots is not a snapshot.
     #[error("could not read {}: it is not a file of `dm schema snapshot`", .0.display())]
     InvalidSnapshot(PathBuf),
     /// There are no snapshots.
     #[error("there are no snapshots in {}", .0.display())]
     NoSnapshots(PathBuf),
-    /// The broker's definitions are no JSON.
+    /// The definitions of the broker are not JSON.
     #[error("could not read {}: it is not JSON", .0.display())]
     InvalidDefinitions(PathBuf),
 }
@@ -82,7 +82,7 @@ impl UserError for SchemaError {
         }
     }
 
-    /// It can't be told whether anything is other.
+    /// An error is not a finding: whether the schemas differ is unknown.
     fn exit_status(&self) -> ExitStatus {
         match self {
             Self::Interrupted => ExitStatus::Interrupted,
@@ -100,7 +100,7 @@ impl UserError for SchemaError {
             | Self::Keycloak(_) => {
                 vec!["dm status".into(), "dm up".into()]
             }
-            Self::LockTimeout(blocked) => blocked.suggestions(),
+            Self::LockTimeout(wait) => wait.suggestions(),
             Self::Interrupted => Vec::new(),
             Self::Migrations(_) => vec!["correct the migration".into()],
             Self::File { .. } | Self::InvalidDefinitions(_) => Vec::new(),

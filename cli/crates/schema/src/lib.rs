@@ -1,18 +1,19 @@
-//! What the database, the broker and the realm are like, as files that a review sees.
+//! Snapshots of the database schemas, the broker topology and the realm, as files for reviews.
 //!
 //! ```text
-//! object   the parts of a schema, each with its text
-//! sql      what stands in a string, a name or a comment of SQL, and what does not
-//! table    the columns of a table
-//! archive  the objects of an archive of pg_dump
-//! dump     the database's schemas, of such an archive
-//! secrets  what no snapshot shows
-//! broker   the broker's topology
-//! realm    the realm
-//! source   all of it: of the running stack, of a fresh one, of the files
-//! diff     what is other, and whether that breaks somebody
-//! diagram  a picture of each schema
-//! files    the folder of snapshots
+//! object        the objects of a schema, each with its text
+//! sql           the tokens of SQL: strings, names, comments and everything else
+//! table         the columns of a table
+//! pg_archive    the objects in an archive of pg_dump
+//! pg_dump       the schemas of a database, from an archive
+//! secrets       secrets, which are masked in snapshots
+//! broker        the topology of the broker
+//! realm         the realm
+//! source        the sources of schemas: the running stack, the snapshots, the migrations
+//! diff          differences between two sources, and whether they are breaking
+//! diagram       a diagram of each schema
+//! file_names    the names of snapshot files
+//! snapshot_dir  the directory of snapshots
 //! ```
 
 mod broker;

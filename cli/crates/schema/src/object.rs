@@ -1,4 +1,4 @@
-//! The parts of a schema.
+//! The objects of a schema, and the format of snapshots.
 
 use std::collections::BTreeMap;
 
@@ -6,30 +6,30 @@ use serde_json::{Map, Value};
 
 use super::sql;
 
-/// A part: a table, an index, a queue.
+/// An object of a schema, such as a table, an index or a queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SchemaObject {
-    /// What it is, e.g. `TABLE`.
+    /// The kind of the object, e.g. `TABLE`.
     pub kind: String,
-    /// Its name, of which there is one a kind.
+    /// The name, which is unique within the kind.
     pub name: String,
-    /// What it is like: SQL, or JSON.
+    /// The definition in SQL or JSON.
     pub text: String,
 }
 
-/// How a snapshot is written.
+/// The format of a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SnapshotFormat {
-    /// A database's schema.
+    /// A schema of the database, in SQL.
     Sql,
-    /// What a database has besides its schemas.
+    /// Objects of the database outside its schemas, in SQL.
     Database,
-    /// Anything else.
+    /// Any other document, in JSON.
     Json,
 }
 
 impl SnapshotFormat {
-    /// What files of it end with.
+    /// Returns the extension of files in this format.
     #[must_use]
     pub(crate) const fn extension(self) -> &'static str {
         match self {
@@ -39,28 +39,28 @@ impl SnapshotFormat {
     }
 }
 
-/// A schema, or what else is described by its parts.
+/// A schema, the topology of the broker, or the realm, as a list of objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SchemaDocument {
-    /// Its name, which is its file's.
+    /// The name, from which the file name is derived.
     pub name: String,
-    /// How it is written.
+    /// The format of its snapshot.
     pub format: SnapshotFormat,
-    /// Its parts.
+    /// The objects.
     pub objects: Vec<SchemaObject>,
 }
 
-/// What a part begins with in a file of SQL.
+/// The beginning of the heading of an object in an SQL file.
 const OBJECT_HEADING: &str = "--: ";
 
 impl SchemaDocument {
-    /// Whether both are about the same.
+    /// Whether both describe the same schema, topology or realm.
     #[must_use]
     pub fn is_same_document(&self, other: &Self) -> bool {
         self.name == other.name && self.format == other.format
     }
 
-    /// The text of its snapshot: the same for the same parts.
+    /// Returns the text of the snapshot, which is equal for equal objects.
     #[must_use]
     pub(crate) fn render(&self) -> String {
         match self.format {
@@ -102,21 +102,21 @@ impl SchemaDocument {
         text
     }
 
-    /// Reads a snapshot; nothing where it is not one.
+    /// Parses a snapshot. Returns `None` if the text is not a snapshot.
     #[must_use]
-    pub(crate) fn parse(name: &str, form: SnapshotFormat, text: &str) -> Option<Self> {
-        let objects = match form {
+    pub(crate) fn parse(name: &str, format: SnapshotFormat, text: &str) -> Option<Self> {
+        let objects = match format {
             SnapshotFormat::Sql | SnapshotFormat::Database => parse_sql(text)?,
             SnapshotFormat::Json => parse_json(text)?,
         };
         Some(Self {
             name: name.to_owned(),
-            format: form,
+            format,
             objects,
         })
     }
 
-    /// A document of JSON values by kind and by name.
+    /// Returns a document of JSON values with their kinds and names.
     #[must_use]
     pub(crate) fn from_values(name: &str, values: Vec<(String, String, Value)>) -> Self {
         let mut objects: Vec<SchemaObject> = values
@@ -127,12 +127,18 @@ impl SchemaDocument {
                 text: to_pretty_json(value),
             })
             .collect();
-        let key = |it: &SchemaObject| (it.kind.clone(), it.name.clone(), it.text.clone());
+        let key = |object: &SchemaObject| {
+            (
+                object.kind.clone(),
+                object.name.clone(),
+                object.text.clone(),
+            )
+        };
         objects.sort_by_key(key);
-        // Each has a name of its own in the file.
-        let mut seen: BTreeMap<(String, String), usize> = BTreeMap::new();
+        // Names must be unique in the file.
+        let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
         for object in &mut objects {
-            let count = seen
+            let count = counts
                 .entry((object.kind.clone(), object.name.clone()))
                 .or_default();
             *count += 1;
@@ -152,7 +158,7 @@ fn to_pretty_json(value: Value) -> String {
     serde_json::to_string_pretty(&sort_keys(value)).unwrap_or_default()
 }
 
-/// The same value with the keys of every object in their order.
+/// Sorts the keys of every object in a value.
 pub(super) fn sort_keys(value: Value) -> Value {
     match value {
         Value::Object(map) => {
@@ -167,11 +173,11 @@ pub(super) fn sort_keys(value: Value) -> Value {
     }
 }
 
-/// A name on one line.
+/// Escapes a name so that it fits on one line.
 fn escape_name(name: &str) -> String {
     let mut escaped = String::with_capacity(name.len());
-    for letter in name.chars() {
-        match letter {
+    for character in name.chars() {
+        match character {
             '\\' => escaped.push_str("\\\\"),
             '\n' => escaped.push_str("\\n"),
             '\r' => escaped.push_str("\\r"),
@@ -181,13 +187,13 @@ fn escape_name(name: &str) -> String {
     escaped
 }
 
-/// The name that a line stands for.
+/// Returns the name of an escaped line.
 fn unescape_name(text: &str) -> String {
     let mut name = String::with_capacity(text.len());
-    let mut letters = text.chars();
-    while let Some(letter) = letters.next() {
-        match letter {
-            '\\' => match letters.next() {
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => match characters.next() {
                 Some('n') => name.push('\n'),
                 Some('r') => name.push('\r'),
                 Some(other) => name.push(other),
@@ -199,8 +205,8 @@ fn unescape_name(text: &str) -> String {
     name
 }
 
-/// The objects of a file. What stands in a string or in a quoted name is no heading, whatever
-/// it says. Nothing where the text does not end, or something comes before the first heading.
+/// Parses the objects of an SQL file. Text in a string or in a quoted name is never a heading. Returns
+/// `None` if a token is unterminated or a statement precedes the first heading.
 fn parse_sql(text: &str) -> Option<Vec<SchemaObject>> {
     let mut headings = Vec::new();
     for token in sql::tokenize(text) {
@@ -215,16 +221,16 @@ fn parse_sql(text: &str) -> Option<Vec<SchemaObject>> {
             _ => {}
         }
     }
-    let ends = headings.iter().skip(1).map(|it| it.start);
+    let ends = headings.iter().skip(1).map(|heading| heading.start);
     let ends = ends.chain([text.len()]);
     let objects = headings.iter().zip(ends).map(|(heading, end)| {
-        let told = heading.text.trim_end_matches('\r');
-        let (kind, name) = told.strip_prefix(OBJECT_HEADING)?.split_once(": ")?;
-        let begin = heading.start + heading.text.len();
+        let line = heading.text.trim_end_matches('\r');
+        let (kind, name) = line.strip_prefix(OBJECT_HEADING)?.split_once(": ")?;
+        let start = heading.start + heading.text.len();
         Some(SchemaObject {
             kind: kind.to_owned(),
             name: unescape_name(name),
-            text: text[begin..end]
+            text: text[start..end]
                 .trim_start_matches('\r')
                 .strip_prefix('\n')
                 .unwrap_or_default()
@@ -255,7 +261,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_can_be_read() {
+    fn rendered_documents_are_parsed_back() {
         let sql = SchemaDocument {
             name: "orders".into(),
             format: SnapshotFormat::Sql,
@@ -292,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_in_a_string_is_no_heading() {
+    fn headings_in_strings_and_names_are_ignored() {
         let object = |kind: &str, name: &str, text: &str| SchemaObject {
             kind: kind.into(),
             name: name.into(),
@@ -333,31 +339,35 @@ mod tests {
     }
 
     #[test]
-    fn two_of_one_name_are_both_there() {
-        let values = ["a", "b", "c"].map(|it| ("binding".into(), "x".into(), json!(it)));
+    fn objects_with_equal_names_are_numbered() {
+        let values = ["a", "b", "c"].map(|value| ("binding".into(), "x".into(), json!(value)));
         let document = SchemaDocument::from_values("broker", values.into());
         let read =
             SchemaDocument::parse("broker", SnapshotFormat::Json, &document.render()).unwrap();
-        let names: Vec<&str> = read.objects.iter().map(|it| it.name.as_str()).collect();
+        let names: Vec<&str> = read
+            .objects
+            .iter()
+            .map(|object| object.name.as_str())
+            .collect();
         assert_eq!(names, ["x", "x #2", "x #3"]);
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(512))]
 
-        /// Whatever objects are called and whatever their texts say, a snapshot holds them.
+        /// For objects with any names and texts.
         #[test]
-        fn a_snapshot_holds_any_objects(
+        fn rendered_objects_are_parsed_back(
             objects in proptest::collection::vec(
                 ("[A-Z]{1,6}( [A-Z]{1,6})?", "[ -~\\n\\ré]{0,16}",
-                 proptest::collection::vec(sql::tests::pieces(), 1..6)),
+                 proptest::collection::vec(sql::tests::token_texts(), 1..6)),
                 0..6,
             ),
         ) {
-            let objects = objects.into_iter().map(|(kind, name, pieces)| SchemaObject {
+            let objects = objects.into_iter().map(|(kind, name, texts)| SchemaObject {
                 kind,
                 name,
-                text: pieces.join(" ").trim().to_owned(),
+                text: texts.join(" ").trim().to_owned(),
             });
             let document = SchemaDocument {
                 name: "orders".into(),
@@ -369,9 +379,9 @@ mod tests {
             prop_assert_eq!(read, Some(document), "{}", text);
         }
 
-        /// A damaged snapshot is refused or read, and does no harm.
+        /// A damaged snapshot is refused, or parsed into objects that can be rendered again.
         #[test]
-        fn a_damaged_snapshot_does_no_harm(text in "(--: |TABLE: |'|\\$\\$|\"|/\\*|\n|a|;| ){0,40}") {
+        fn damaged_snapshot_is_refused_or_parsed(text in "(--: |TABLE: |'|\\$\\$|\"|/\\*|\n|a|;| ){0,40}") {
             if let Some(read) = SchemaDocument::parse("orders", SnapshotFormat::Sql, &text) {
                 let again = SchemaDocument::parse("orders", SnapshotFormat::Sql, &read.render());
                 prop_assert_eq!(again, Some(read));

@@ -1,25 +1,25 @@
-//! The database's schemas, as pg_dump tells them.
+//! The schemas of a database, from the output of pg_dump.
 
 use super::object::{SchemaDocument, SchemaObject, SnapshotFormat};
 use super::pg_archive::{self, ArchiveEntry, DumpArchiveError};
 use super::secrets;
 use super::sql;
 
-/// The document of what is in no schema: extensions, languages, casts, publications, and the
-/// database's own settings and rights.
+/// The document of objects outside schemas: extensions, languages, casts, publications, and the
+/// settings and privileges of the database.
 pub(super) const DATABASE_DOCUMENT: &str = "database";
 
-/// What says how the dump itself is to be read, and no part of a schema.
+/// Entries that describe the dump itself and are not objects of a schema.
 const IGNORED_KINDS: [&str; 5] = [
     "ENCODING",
     "STDSTRINGS",
     "SEARCHPATH",
     "DATABASE",
-    // Its data, which is none of a schema's.
+    // Data, which is not part of a schema.
     "SEQUENCE SET",
 ];
 
-/// What has an owner of its own, which pg_dump sets by another statement.
+/// Kinds of objects with an owner, which pg_dump sets with a separate statement.
 const OWNED_KINDS: [&str; 26] = [
     "ACCESS METHOD",
     "AGGREGATE",
@@ -49,12 +49,11 @@ const OWNED_KINDS: [&str; 26] = [
     "VIEW",
 ];
 
-/// Of these there may be several of one name, which what they work on tells apart.
+/// Kinds of objects that may share a name and are distinguished by their signatures.
 const KINDS_NAMED_BY_SIGNATURE: [&str; 3] = ["OPERATOR", "OPERATOR CLASS", "OPERATOR FAMILY"];
 
-/// The archive of one call, by schema. Every schema that was asked for is there, and every
-/// other one that the archive tells of. What the database itself is called makes no
-/// difference.
+/// Returns the documents of an archive, by schema: every requested schema, and every other one in
+/// the archive. The name of the database does not matter.
 pub(super) fn read_documents(
     archive: &[u8],
     database: &str,
@@ -63,7 +62,7 @@ pub(super) fn read_documents(
     let mut names: Vec<Option<String>> = schemas.iter().cloned().map(Some).collect();
     names.push(None);
     let mut documents: Vec<SchemaDocument> = names.into_iter().map(empty_document).collect();
-    let mut last = Vec::new();
+    let mut event_triggers = Vec::new();
     for entry in pg_archive::read_entries(archive)? {
         if IGNORED_KINDS.contains(&entry.kind.as_str()) {
             continue;
@@ -71,42 +70,43 @@ pub(super) fn read_documents(
         let schema = schema_of(&entry);
         let object = to_object(&entry, database);
         if entry.kind == "EVENT TRIGGER" {
-            // Where it is there, all else would have to get past it.
-            last.push(object);
+            // Created last, because it would affect all statements after it.
+            event_triggers.push(object);
             continue;
         }
-        let wanted = empty_document(schema);
-        let place = documents
+        let empty = empty_document(schema);
+        let index = documents
             .iter()
-            .position(|it| it.name == wanted.name && it.format == wanted.format);
-        let place = place.unwrap_or_else(|| {
-            documents.push(wanted);
+            .position(|document| document.is_same_document(&empty));
+        let index = index.unwrap_or_else(|| {
+            documents.push(empty);
             documents.len() - 1
         });
-        documents[place].objects.push(object);
+        documents[index].objects.push(object);
     }
     if let Some(document) = documents
         .iter_mut()
-        .find(|it| it.format == SnapshotFormat::Database)
+        .find(|document| document.format == SnapshotFormat::Database)
     {
-        document.objects.extend(last);
+        document.objects.extend(event_triggers);
     }
     Ok(documents)
 }
 
 fn empty_document(schema: Option<String>) -> SchemaDocument {
-    let (name, form) = match schema {
+    let (name, format) = match schema {
         Some(schema) => (schema, SnapshotFormat::Sql),
         None => (DATABASE_DOCUMENT.to_owned(), SnapshotFormat::Database),
     };
     SchemaDocument {
         name,
-        format: form,
+        format,
         objects: Vec::new(),
     }
 }
 
-/// The schema that an object belongs to. One itself, and what is said of it, is in none.
+/// Returns the schema of an object. In an archive, a schema and its comment and privileges belong to
+/// no schema.
 fn schema_of(entry: &ArchiveEntry) -> Option<String> {
     if entry.schema.is_some() {
         return entry.schema.clone();
@@ -118,9 +118,9 @@ fn schema_of(entry: &ArchiveEntry) -> Option<String> {
     }
 }
 
-/// What a name such as `SCHEMA "a b"` names.
-fn named_object(name: &str, what: &str) -> Option<String> {
-    let mut tokens = sql::tokenize(name.strip_prefix(what)?);
+/// Returns the object in a name like `SCHEMA "a b"`.
+fn named_object(name: &str, prefix: &str) -> Option<String> {
+    let mut tokens = sql::tokenize(name.strip_prefix(prefix)?);
     let first = tokens.next()?.identifier();
     tokens.next().is_none().then_some(first)
 }
@@ -136,9 +136,9 @@ fn to_object(entry: &ArchiveEntry, database: &str) -> SchemaObject {
         text = with_psql_database_name(&text, database);
     }
     if KINDS_NAMED_BY_SIGNATURE.contains(&kind)
-        && let Some(told) = unqualified_signature(entry)
+        && let Some(signature) = unqualified_signature(entry)
     {
-        name = told;
+        name = signature;
     }
     if kind == "DEFAULT ACL" {
         name = format!("{name} OF {}", entry.owner);
@@ -149,12 +149,12 @@ fn to_object(entry: &ArchiveEntry, database: &str) -> SchemaObject {
     if secrets::may_contain_secrets(kind) {
         text = secrets::mask_secrets(&text);
     }
-    // What pg_restore sets before the statement, where it is not the usual one.
-    for (setting, value, usual) in [
+    // Settings that pg_restore makes before the statement, unless they have their default.
+    for (setting, value, default) in [
         ("default_tablespace", &entry.tablespace, ""),
         ("default_table_access_method", &entry.access_method, "heap"),
     ] {
-        if !value.is_empty() && value != usual {
+        if !value.is_empty() && value != default {
             text = format!(
                 "SET {setting} = {};\n{text}\nRESET {setting};",
                 sql::quote_identifier(value)
@@ -176,14 +176,14 @@ fn to_object(entry: &ArchiveEntry, database: &str) -> SchemaObject {
     }
 }
 
-/// What `DROP` names: `FUNCTION sales.f(integer)`.
+/// Returns the target of the `DROP` statement, e.g. `FUNCTION sales.f(integer)`.
 fn drop_target(entry: &ArchiveEntry) -> Option<String> {
-    let told = entry.drop_statement.trim().strip_prefix("DROP ");
-    let told = told.and_then(|told| told.strip_suffix(';'));
-    if let Some(told) = told {
-        return Some(told.to_owned());
+    let target = entry.drop_statement.trim().strip_prefix("DROP ");
+    let target = target.and_then(|target| target.strip_suffix(';'));
+    if let Some(target) = target {
+        return Some(target.to_owned());
     }
-    // Those that go with something else, such as the sequence of an identity column.
+    // Objects that are dropped with another, such as the sequence of an identity column.
     let schema = entry.schema.as_deref()?;
     let is_plain = matches!(entry.kind.as_str(), "SEQUENCE" | "VIEW" | "TABLE");
     is_plain.then(|| {
@@ -196,21 +196,22 @@ fn drop_target(entry: &ArchiveEntry) -> Option<String> {
     })
 }
 
-/// The same without the kind and the schema: `+ (integer, integer)`.
+/// Returns that target without kind and schema, e.g. `+ (integer, integer)`.
 fn unqualified_signature(entry: &ArchiveEntry) -> Option<String> {
     let target = drop_target(entry)?;
-    let told = target.strip_prefix(entry.kind.as_str())?.trim_start();
+    let signature = target.strip_prefix(entry.kind.as_str())?.trim_start();
     let schema = entry.schema.as_deref()?;
-    let plain = [
+    let qualifiers = [
         format!("{schema}."),
         format!("{}.", sql::quote_identifier(schema)),
     ];
-    let short = plain.iter().find_map(|it| told.strip_prefix(it.as_str()));
-    Some(short.unwrap_or(told).to_owned())
+    let unqualified = qualifiers
+        .iter()
+        .find_map(|qualifier| signature.strip_prefix(qualifier.as_str()));
+    Some(unqualified.unwrap_or(signature).to_owned())
 }
 
-/// Rights that were granted one after the other stand in the order in which that was done,
-/// which says nothing.
+/// Sorts consecutive grants, whose order in the dump is that of the statements and has no meaning.
 fn sort_grants(text: &str) -> String {
     let mut statements = sql::split_statements(text);
     let is_grant = |text: &str| text.contains("GRANT ") && !text.contains("REVOKE ");
@@ -220,33 +221,33 @@ fn sort_grants(text: &str) -> String {
     statements.join("\n")
 }
 
-/// A statement on the database itself, as psql takes it in any database.
+/// Replaces the name of the database in a statement, so that psql can run it in any database.
 fn with_psql_database_name(text: &str, database: &str) -> String {
-    let mut named = String::with_capacity(text.len());
-    let mut before = String::new();
+    let mut replaced = String::with_capacity(text.len());
+    let mut previous = String::new();
     for token in sql::tokenize(text) {
-        if before.eq_ignore_ascii_case("DATABASE") && token.identifier() == database {
-            named.push_str(":\"DBNAME\"");
+        if previous.eq_ignore_ascii_case("DATABASE") && token.identifier() == database {
+            replaced.push_str(":\"DBNAME\"");
         } else {
-            named.push_str(token.text);
+            replaced.push_str(token.text);
         }
         if !token.is_blank() {
-            before = token.text.to_owned();
+            previous = token.text.to_owned();
         }
     }
-    named
+    replaced
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::pg_archive::tests::write;
+    use super::super::pg_archive::tests::write_archive;
     use super::*;
 
     fn entry(kind: &str, name: &str, schema: &str, create: &str, drop: &str) -> ArchiveEntry {
         ArchiveEntry {
             kind: kind.into(),
             name: name.into(),
-            schema: Some(schema.to_owned()).filter(|it| !it.is_empty()),
+            schema: Some(schema.to_owned()).filter(|schema| !schema.is_empty()),
             owner: "sales_owner".into(),
             create_statement: create.into(),
             drop_statement: drop.into(),
@@ -257,7 +258,7 @@ mod tests {
 
     fn read_all(entries: &[ArchiveEntry]) -> Vec<SchemaDocument> {
         read_documents(
-            &write(entries),
+            &write_archive(entries),
             "dunder",
             &["sales".into(), "orders".into()],
         )
@@ -267,12 +268,15 @@ mod tests {
     fn texts(document: &SchemaDocument) -> Vec<(&str, &str, &str)> {
         let objects = document.objects.iter();
         objects
-            .map(|it| (it.kind.as_str(), it.name.as_str(), it.text.as_str()))
+            .map(|object| {
+                let (kind, name) = (object.kind.as_str(), object.name.as_str());
+                (kind, name, object.text.as_str())
+            })
             .collect()
     }
 
     #[test]
-    fn an_archive_is_taken_apart() {
+    fn archive_entries_are_grouped_by_schema() {
         let documents = read_all(&[
             entry(
                 "ENCODING",
@@ -331,7 +335,10 @@ mod tests {
                 "DROP SCHEMA new;\n",
             ),
         ]);
-        let names: Vec<&str> = documents.iter().map(|it| it.name.as_str()).collect();
+        let names: Vec<&str> = documents
+            .iter()
+            .map(|document| document.name.as_str())
+            .collect();
         assert_eq!(names, ["sales", "orders", "database", "new"]);
         assert_eq!(
             texts(&documents[0]),
@@ -359,12 +366,12 @@ mod tests {
             ]
         );
         assert!(documents[1].objects.is_empty());
-        let of_database: Vec<_> = texts(&documents[2]).iter().map(|it| it.0).collect();
-        assert_eq!(of_database, ["COMMENT", "EVENT TRIGGER"]);
+        let kinds: Vec<_> = texts(&documents[2]).iter().map(|object| object.0).collect();
+        assert_eq!(kinds, ["COMMENT", "EVENT TRIGGER"]);
     }
 
     #[test]
-    fn operators_of_one_name_are_told_apart() {
+    fn operators_with_equal_names_are_named_by_signature() {
         let documents = read_all(&[
             entry(
                 "OPERATOR",
@@ -388,7 +395,7 @@ mod tests {
                 "DROP OPERATOR CLASS sales.o USING hash;\n",
             ),
         ]);
-        let names: Vec<_> = texts(&documents[0]).iter().map(|it| it.1).collect();
+        let names: Vec<_> = texts(&documents[0]).iter().map(|object| object.1).collect();
         assert_eq!(
             names,
             ["+ (text, text)", "+ (text, integer)", "o USING hash"]
@@ -396,8 +403,8 @@ mod tests {
     }
 
     #[test]
-    fn the_order_of_grants_and_the_name_of_the_database_make_no_difference() {
-        let of = |database: &str, first: &str, second: &str| {
+    fn grant_order_and_database_name_do_not_matter() {
+        let grants = |database: &str, first: &str, second: &str| {
             let text = format!(
                 "REVOKE ALL ON DATABASE {database} FROM PUBLIC;\n\
                  GRANT CONNECT ON DATABASE {database} TO {first};\n\
@@ -405,10 +412,10 @@ mod tests {
             );
             let name = format!("DATABASE {database}");
             let entries = [entry("ACL", &name, "", &text, "")];
-            read_documents(&write(&entries), database.trim_matches('"'), &[]).unwrap()
+            read_documents(&write_archive(&entries), database.trim_matches('"'), &[]).unwrap()
         };
-        let documents = of("dunder", "z", "a");
-        assert_eq!(documents, of("\"dm schema\"", "a", "z"));
+        let documents = grants("dunder", "z", "a");
+        assert_eq!(documents, grants("\"dm schema\"", "a", "z"));
         assert_eq!(
             texts(&documents[0]),
             [(
@@ -422,10 +429,10 @@ mod tests {
     }
 
     #[test]
-    fn where_and_how_a_table_is_kept_is_part_of_it() {
-        let mut other = entry("TABLE", "t", "sales", "CREATE TABLE sales.t (\n);\n", "");
-        other.access_method = "columnar".into();
-        let documents = read_all(&[other]);
+    fn access_method_of_a_table_is_part_of_its_text() {
+        let mut table = entry("TABLE", "t", "sales", "CREATE TABLE sales.t (\n);\n", "");
+        table.access_method = "columnar".into();
+        let documents = read_all(&[table]);
         let text = &documents[0].objects[0].text;
         assert!(
             text.starts_with("SET default_table_access_method = \"columnar\";\n"),

@@ -1,13 +1,13 @@
-//! The realm in its normal form: what Keycloak exports, without ids, keys and secrets.
+//! The realm in a normal form: the export of Keycloak without ids, keys and secrets.
 
 use serde_json::{Map, Value};
 
 use super::object::SchemaDocument;
 
-/// The document's name.
+/// The name of the document.
 pub(super) const DOCUMENT_NAME: &str = "realm";
 
-/// Keys that are other in every realm, or nobody's business.
+/// Keys that differ in every realm or are secret.
 const IGNORED_KEYS: [&str; 14] = [
     "id",
     "_id",
@@ -25,13 +25,13 @@ const IGNORED_KEYS: [&str; 14] = [
     "users",
 ];
 
-/// Where a realm has its keys.
+/// The key of the providers of cryptographic keys.
 const KEY_PROVIDERS: &str = "org.keycloak.keys.KeyProvider";
-/// How the providers of keys are called that a realm makes for itself, when it is made or when
-/// it first needs one: what is there depends on what was asked of it.
+/// The suffix of key providers that Keycloak creates with a realm or on first use. Which of them
+/// exist depends on earlier requests.
 const GENERATED_SUFFIX: &str = "-generated";
 
-/// What tells an object of a list from the next one.
+/// The keys that identify an object of a list, in order of preference.
 const NAME_KEYS: [&str; 6] = [
     "clientId",
     "name",
@@ -41,7 +41,7 @@ const NAME_KEYS: [&str; 6] = [
     "authenticator",
 ];
 
-/// The realm that Keycloak exports.
+/// Returns the document of an exported realm.
 pub(super) fn to_document(export: &Value) -> SchemaDocument {
     let mut values = Vec::new();
     for (key, value) in export.as_object().into_iter().flatten() {
@@ -50,7 +50,7 @@ pub(super) fn to_document(export: &Value) -> SchemaDocument {
         }
         match value {
             Value::Array(list)
-                if list.iter().all(|it| object_name(it).is_some()) && !list.is_empty() =>
+                if list.iter().all(|value| object_name(value).is_some()) && !list.is_empty() =>
             {
                 values.extend(list.iter().map(|value| {
                     let name = object_name(value).unwrap_or_default().to_owned();
@@ -70,15 +70,15 @@ fn object_name(value: &Value) -> Option<&str> {
 fn is_ignored(key: &str, value: &Value) -> bool {
     let are_generated = || {
         let mut providers = value.as_array().into_iter().flatten();
-        providers.all(|it| {
-            let provider = it["providerId"].as_str();
-            provider.is_some_and(|provider| provider.ends_with(GENERATED_SUFFIX))
+        providers.all(|provider| {
+            let id = provider["providerId"].as_str();
+            id.is_some_and(|id| id.ends_with(GENERATED_SUFFIX))
         })
     };
     IGNORED_KEYS.contains(&key) || (key == KEY_PROVIDERS && are_generated())
 }
 
-/// A value without what is left out, and with lists in an order of their own.
+/// Removes ignored keys from a value and sorts its lists.
 fn normalize(value: &Value) -> Value {
     match value {
         Value::Object(map) => {
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_realms_that_are_alike_are_the_same() {
+    fn to_document_ignores_ids_secrets_and_list_order() {
         let realm = |id: &str, first: &str, second: &str| {
             json!({
                 "id": id, "realm": "scranton", "keycloakVersion": id,
@@ -125,7 +125,7 @@ mod tests {
         let kinds: Vec<_> = one
             .objects
             .iter()
-            .map(|it| (it.kind.as_str(), it.name.as_str()))
+            .map(|object| (object.kind.as_str(), object.name.as_str()))
             .collect();
         assert_eq!(
             kinds,
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_a_realm_makes_for_itself_are_no_part_of_it() {
+    fn to_document_ignores_generated_key_providers() {
         let realm = |providers: &[&str]| {
             let providers: Vec<_> = providers
                 .iter()
@@ -149,9 +149,9 @@ mod tests {
                 &json!({"components": {"org.keycloak.keys.KeyProvider": providers, "other": []}}),
             )
         };
-        let made = realm(&["rsa-generated", "aes-generated"]);
-        assert_eq!(made, realm(&["hmac-generated"]));
-        assert_eq!(made, realm(&[]));
-        assert_ne!(made, realm(&["rsa-generated", "java-keystore"]));
+        let generated = realm(&["rsa-generated", "aes-generated"]);
+        assert_eq!(generated, realm(&["hmac-generated"]));
+        assert_eq!(generated, realm(&[]));
+        assert_ne!(generated, realm(&["rsa-generated", "java-keystore"]));
     }
 }

@@ -1,4 +1,4 @@
-//! What no snapshot shows: the passwords of foreign servers and of subscriptions.
+//! Secrets that are masked in snapshots: passwords of foreign servers and subscriptions.
 
 use std::sync::LazyLock;
 
@@ -7,12 +7,12 @@ use regex::Regex;
 
 use super::sql::{self, TokenKind};
 
-/// A password in a connection string, of either form.
+/// Matches a password in a connection string of either form.
 static CONNECTION_PASSWORD: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r"(?i)((?:ssl)?passw(?:or)?d\s*=\s*)(?:'(?:[^'\\]|\\.)*'|[^\s&]+)|(://[^:/?#@\s]*:)[^@\s]+@").ok()
 });
 
-/// Whether statements of this kind may have one.
+/// Whether statements of this kind may contain secrets.
 pub(super) fn may_contain_secrets(kind: &str) -> bool {
     matches!(
         kind,
@@ -25,8 +25,7 @@ pub(super) fn may_contain_secrets(kind: &str) -> bool {
     )
 }
 
-/// A statement without the secrets in it. One more `***` says no more than one fewer: whether
-/// a password was changed is not seen.
+/// Masks the secrets of a statement with `***`. A changed password is therefore not a difference.
 pub(super) fn mask_secrets(text: &str) -> String {
     let mut masked = String::with_capacity(text.len());
     // The name before a value: `password 'x'`, `SET "app.token" TO 'x'`.
@@ -41,7 +40,7 @@ pub(super) fn mask_secrets(text: &str) -> String {
             }
             continue;
         }
-        // A foreign server's options call any secret a key.
+        // Options of foreign servers may name any secret a key.
         if is_secret_name(&name) || name.to_ascii_lowercase().contains("key") {
             masked.push_str(&format!("'{MASK}'"));
         } else if name.eq_ignore_ascii_case("CONNECTION") {
@@ -54,15 +53,15 @@ pub(super) fn mask_secrets(text: &str) -> String {
     masked
 }
 
-/// A connection string as SQL has it, without its password.
+/// Masks the password of a connection string in an SQL literal.
 fn mask_connection_string(literal: &str) -> String {
     let inner = literal.trim_start_matches(['e', 'E']).trim_matches('\'');
-    let plain = inner.replace("''", "'");
-    let hidden = CONNECTION_PASSWORD.as_ref().map_or_else(
+    let unescaped = inner.replace("''", "'");
+    let masked = CONNECTION_PASSWORD.as_ref().map_or_else(
         || MASK.into(),
         |pattern| {
-            pattern.replace_all(&plain, |found: &regex::Captures<'_>| {
-                match (found.get(1), found.get(2)) {
+            pattern.replace_all(&unescaped, |captures: &regex::Captures<'_>| {
+                match (captures.get(1), captures.get(2)) {
                     (Some(name), _) => format!("{}{MASK}", name.as_str()),
                     (_, Some(user)) => format!("{}{MASK}@", user.as_str()),
                     _ => MASK.to_owned(),
@@ -70,7 +69,7 @@ fn mask_connection_string(literal: &str) -> String {
             })
         },
     );
-    format!("'{}'", hidden.replace('\'', "''"))
+    format!("'{}'", masked.replace('\'', "''"))
 }
 
 #[cfg(test)]
@@ -78,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn passwords_are_not_shown() {
+    fn mask_secrets_masks_passwords_and_keeps_other_text() {
         for (text, expected) in [
             (
                 "CREATE USER MAPPING FOR a SERVER s OPTIONS (\n    password 'it''s;secret',\n    \"user\" 'u'\n);",

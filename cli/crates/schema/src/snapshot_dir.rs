@@ -1,4 +1,4 @@
-//! The folder of snapshots.
+//! The directory of snapshots.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -10,28 +10,28 @@ use super::file_names::{file_name, file_stem};
 use super::object::{SchemaDocument, SnapshotFormat};
 use super::{SchemaError, diagram, pg_dump};
 
-/// Where it is in a project.
+/// The path of the directory in a project.
 pub const SNAPSHOT_DIR: &str = "docs/schemas";
 
-/// The folder of snapshots.
+/// The directory of snapshots.
 #[derive(Debug, Clone)]
 pub struct SnapshotDir {
     path: PathBuf,
-    /// How it is told.
+    /// The path in output.
     display_path: PathBuf,
 }
 
-/// What became of a file.
+/// A written or removed file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct WrittenFile {
-    /// The file, in the project or in the folder that was named.
+    /// The path of the file, in the project or in the given directory.
     pub file: String,
-    /// Whether it is other than it was.
+    /// Whether the file has changed.
     pub changed: bool,
 }
 
 impl SnapshotDir {
-    /// The folder of a project.
+    /// Returns the directory of a project.
     #[must_use]
     pub fn in_project(root: &Path) -> Self {
         Self {
@@ -40,7 +40,7 @@ impl SnapshotDir {
         }
     }
 
-    /// Another folder than the project's.
+    /// Returns the snapshots in another directory.
     #[must_use]
     pub fn new(path: &Path) -> Self {
         Self {
@@ -49,26 +49,27 @@ impl SnapshotDir {
         }
     }
 
-    /// A file of it, as it is told.
+    /// Returns the path of a file in output.
     fn display_name(&self, name: &str) -> String {
         self.display_path.join(name).display().to_string()
     }
 
-    /// The snapshots.
+    /// Reads the snapshots.
     ///
     /// # Errors
-    /// There are none, or one of them is none.
+    /// Returns [`SchemaError::NoSnapshots`] if there are none, [`SchemaError::InvalidSnapshot`] if a
+    /// file is not a snapshot, and [`SchemaError::File`] if a file cannot be read.
     pub fn read(&self) -> Result<Vec<SchemaDocument>, SchemaError> {
         let mut documents = Vec::new();
         for path in self.files()? {
-            let Some((name, form)) = parse_file_name(&path) else {
+            let Some((name, format)) = parse_file_name(&path) else {
                 continue;
             };
-            if form != SnapshotFormat::Json && !is_generated(&path) {
+            if format != SnapshotFormat::Json && !is_generated(&path) {
                 continue;
             }
             let text = fs::read_to_string(&path).map_err(file_error("read", &path))?;
-            let document = SchemaDocument::parse(&name, form, &text)
+            let document = SchemaDocument::parse(&name, format, &text)
                 .ok_or_else(|| SchemaError::InvalidSnapshot(path.clone()))?;
             documents.push(document);
         }
@@ -79,26 +80,26 @@ impl SnapshotDir {
     }
 
     fn files(&self) -> Result<Vec<PathBuf>, SchemaError> {
-        let listed = match fs::read_dir(&self.path) {
-            Ok(listed) => listed,
+        let entries = match fs::read_dir(&self.path) {
+            Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(source) => return Err(file_error("read", &self.path)(source)),
         };
         let mut files = Vec::new();
-        for entry in listed {
+        for entry in entries {
             files.push(entry.map_err(file_error("read", &self.path))?.path());
         }
         files.sort();
         Ok(files)
     }
 
-    /// Writes a file for each of these, and a picture of each schema. Those that it wrote of
-    /// what is no longer there go.
+    /// Writes a file for each document, and a diagram of each schema. Removes generated files of
+    /// documents that no longer exist.
     ///
     /// # Errors
-    /// A file can't be written.
+    /// Returns [`SchemaError::File`] if a file cannot be written or removed.
     pub fn write(&self, documents: &[SchemaDocument]) -> Result<Vec<WrittenFile>, SchemaError> {
-        fs::create_dir_all(&self.path).map_err(file_error("make", &self.path))?;
+        fs::create_dir_all(&self.path).map_err(file_error("create", &self.path))?;
         let mut written = Vec::new();
         for (name, text) in render_files(documents) {
             let path = self.path.join(&name);
@@ -114,7 +115,7 @@ impl SnapshotDir {
         for path in self.files()? {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let file = self.display_name(&name);
-            if written.iter().all(|it| it.file != file) && is_generated(&path) {
+            if written.iter().all(|written| written.file != file) && is_generated(&path) {
                 fs::remove_file(&path).map_err(file_error("remove", &path))?;
                 written.push(WrittenFile {
                     file,
@@ -125,12 +126,16 @@ impl SnapshotDir {
         Ok(written)
     }
 
-    /// The pictures that are not of these schemas, or missing.
+    /// Returns the diagrams that are missing or do not match these schemas.
     #[must_use]
     pub fn stale_diagrams(&self, documents: &[SchemaDocument]) -> Vec<String> {
         render_files(documents)
             .into_iter()
-            .filter(|(name, _)| Path::new(name).extension().is_some_and(|it| it == "md"))
+            .filter(|(name, _)| {
+                Path::new(name)
+                    .extension()
+                    .is_some_and(|extension| extension == "md")
+            })
             .filter(|(name, text)| {
                 fs::read_to_string(self.path.join(name)).ok().as_ref() != Some(text)
             })
@@ -139,34 +144,32 @@ impl SnapshotDir {
     }
 }
 
-/// Whether a file is one that was written here, and not somebody's own.
+/// Whether a file was generated by `dm`, in contrast to a file of the user.
 fn is_generated(path: &Path) -> bool {
     let text = fs::read_to_string(path).unwrap_or_default();
-    let first = text.lines().take(3);
-    first
-        .into_iter()
-        .any(|line| line.contains("`dm schema snapshot`"))
+    let mut lines = text.lines().take(3);
+    lines.any(|line| line.contains("`dm schema snapshot`"))
 }
 
-/// Each file's name and text.
+/// Returns the names and texts of all files.
 fn render_files(documents: &[SchemaDocument]) -> Vec<(String, String)> {
-    let mut contents = Vec::new();
+    let mut files = Vec::new();
     for document in documents {
-        contents.push((file_name(document), document.render()));
-        // A schema without tables has nothing to show.
-        let has_tables = document.objects.iter().any(|it| it.kind == "TABLE");
+        files.push((file_name(document), document.render()));
+        // A schema without tables has no diagram.
+        let has_tables = document.objects.iter().any(|object| object.kind == "TABLE");
         if document.format == SnapshotFormat::Sql && has_tables {
             let name = format!("{}.md", file_stem(document));
-            contents.push((name, diagram::render(document)));
+            files.push((name, diagram::render(document)));
         }
     }
-    contents
+    files
 }
 
-/// The name and the form that a file's name tells; nothing where it is none of these files.
+/// Returns the document name and the format of a file name, or `None` for other files.
 fn parse_file_name(path: &Path) -> Option<(String, SnapshotFormat)> {
     let stem = path.file_stem()?.to_str()?;
-    let form = match path.extension()?.to_str()? {
+    let format = match path.extension()?.to_str()? {
         "sql" if stem == pg_dump::DATABASE_DOCUMENT => SnapshotFormat::Database,
         "sql" => SnapshotFormat::Sql,
         "json" => SnapshotFormat::Json,
@@ -184,16 +187,16 @@ fn parse_file_name(path: &Path) -> Option<(String, SnapshotFormat)> {
             bytes.push(*first);
         }
     }
-    Some((String::from_utf8(bytes).ok()?, form))
+    Some((String::from_utf8(bytes).ok()?, format))
 }
 
-/// All of it, or what was there before.
+/// Writes a file atomically.
 fn write_atomically(path: &Path, text: &str) -> Result<(), SchemaError> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(file_error("write", path))?;
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(directory).map_err(file_error("write", path))?;
     file.write_all(text.as_bytes())
         .map_err(file_error("write", path))?;
-    // Files of one's own are private; these are the project's.
+    // Temporary files are private, but snapshots belong to the project.
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
@@ -222,7 +225,7 @@ mod tests {
     use super::super::object::SchemaObject;
     use super::*;
 
-    fn document(name: &str, form: SnapshotFormat) -> SchemaDocument {
+    fn document(name: &str, format: SnapshotFormat) -> SchemaDocument {
         let table = SchemaObject {
             kind: "TABLE".into(),
             name: "t".into(),
@@ -230,15 +233,15 @@ mod tests {
         };
         SchemaDocument {
             name: name.into(),
-            format: form,
+            format,
             objects: vec![table],
         }
     }
 
     proptest! {
-        /// A schema of any name has a file of its own, in the folder and nowhere else.
+        /// For schemas with any name: the file is in the directory and unique.
         #[test]
-        fn any_schema_has_a_file(name in "(\\PC|/|\\.|%|\\n|database|A){1,12}") {
+        fn file_name_is_parsed_back(name in "(\\PC|/|\\.|%|\\n|database|A){1,12}") {
             let document = document(&name, SnapshotFormat::Sql);
             let file = file_name(&document);
             prop_assert!(!file.contains('/') && !file.starts_with('.'), "{}", file);
@@ -247,27 +250,27 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_read_as_it_was_written() {
-        let folder = tempfile::tempdir().unwrap();
-        let folder = SnapshotDir::new(folder.path());
+    fn written_snapshots_are_read_back_and_stale_files_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let snapshots = SnapshotDir::new(directory.path());
         let documents = [
             document("database", SnapshotFormat::Database),
             document("database", SnapshotFormat::Sql),
             document("../Sales", SnapshotFormat::Sql),
         ];
-        fs::write(folder.path.join("own.sql"), "SELECT 1;").unwrap();
-        folder.write(&documents).unwrap();
-        let mut read = folder.read().unwrap();
-        read.sort_by_key(|it| std::cmp::Reverse(it.name.clone()));
+        fs::write(snapshots.path.join("own.sql"), "SELECT 1;").unwrap();
+        snapshots.write(&documents).unwrap();
+        let mut read = snapshots.read().unwrap();
+        read.sort_by_key(|document| std::cmp::Reverse(document.name.clone()));
         assert_eq!(read.len(), 3);
-        assert_eq!(folder.stale_diagrams(&read), [""; 0]);
-        // What is no longer there goes, and what is somebody's own stays.
-        let written = folder.write(&documents[..1]).unwrap();
+        assert_eq!(snapshots.stale_diagrams(&read), [""; 0]);
+        // Files of removed documents are removed, and files of the user are kept.
+        let written = snapshots.write(&documents[..1]).unwrap();
         assert_eq!(
-            written.iter().filter(|it| it.changed).count(),
+            written.iter().filter(|file| file.changed).count(),
             4,
             "{written:?}"
         );
-        assert!(folder.path.join("own.sql").exists());
+        assert!(snapshots.path.join("own.sql").exists());
     }
 }

@@ -1,4 +1,4 @@
-//! Where schemas are come by: the running stack, a fresh one, the files.
+//! The sources of schemas: the running stack, the snapshots, the migrations.
 
 use std::time::Duration;
 
@@ -17,12 +17,12 @@ use uuid::Uuid;
 use super::object::{SchemaDocument, SnapshotFormat};
 use super::{SchemaError, broker, pg_dump, realm};
 
-/// What the sessions of a look are called.
+/// The name of the sessions that read schemas.
 const SESSION_NAME: &str = "schema";
-/// What the databases that are made for a comparison begin with.
+/// The prefix of the names of databases that are created for a comparison.
 const SCRATCH_PREFIX: &str = "dm_schema_";
 
-/// A place that schemas are come by.
+/// A source of schemas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum SchemaSource {
     /// The running stack.
@@ -34,7 +34,8 @@ pub enum SchemaSource {
 }
 
 impl SchemaSource {
-    /// Whether it says what this is like. Of a realm the fixtures say only a part.
+    /// Whether the source contains a document completely. The fixtures contain only a part of the
+    /// realm.
     #[must_use]
     pub fn covers(self, document: &SchemaDocument) -> bool {
         self != Self::Migrations
@@ -42,7 +43,7 @@ impl SchemaSource {
             || document.format == SnapshotFormat::Sql
     }
 
-    /// In words.
+    /// Returns the name of the source in texts.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -53,40 +54,42 @@ impl SchemaSource {
     }
 }
 
-/// The ways to a stack.
+/// The servers of a stack, and limits for reading from them.
 pub struct SchemaSources<'a> {
     /// The engine.
     pub engine: &'a Engine,
-    /// The database's container.
+    /// The container of PostgreSQL.
     pub postgres_container: &'a str,
-    /// The database, as its superuser.
+    /// The connection options of the database, as its superuser.
     pub database: PgConnectOptions,
-    /// Its superuser.
+    /// The name of the superuser.
     pub superuser: &'a str,
-    /// Its name.
+    /// The name of the database.
     pub database_name: &'a str,
-    /// The schemas that the migrations make.
+    /// The schemas that the migrations create.
     pub schemas: Vec<String>,
-    /// What the database is set up by.
+    /// The roles, schemas and migrations of the database.
     pub database_setup: &'a DatabaseSetup,
-    /// The broker's interface.
+    /// The client of the management API of the broker.
     pub broker: &'a ManagementClient,
-    /// The realm.
+    /// The client of the realm.
     pub realm: AdminClient<'a>,
-    /// The broker's definitions, which a fresh one takes in.
+    /// The definitions that a new broker imports.
     pub definitions: Value,
-    /// How long it may take.
+    /// The time limits.
     pub limits: WorkLimits,
 }
 
-/// How much longer than `dm` the dump itself waits for a lock: it is the end of a dump whose
-/// `dm` was killed.
+/// How much longer than `dm` pg_dump itself waits for a lock. This ends a pg_dump whose `dm` was
+/// killed.
 const LOCK_TIMEOUT_MARGIN: Duration = Duration::from_secs(5);
 
-/// What the running stack is like.
+/// Loads the schemas, the topology and the realm of the running stack.
 ///
 /// # Errors
-/// A part of it is away, another session holds a lock, or it was interrupted.
+/// Returns [`SchemaError::LockTimeout`] if another session holds a lock,
+/// [`SchemaError::Interrupted`] if the command is interrupted, and another [`SchemaError`] if a
+/// server cannot be reached.
 pub async fn load_from_stack(
     sources: &SchemaSources<'_>,
 ) -> Result<Vec<SchemaDocument>, SchemaError> {
@@ -98,33 +101,34 @@ pub async fn load_from_stack(
             export_realm(&sources.realm)
         )
     };
-    let (mut documents, topology, identity) = with_lock_watch(&watch, sources, reading).await?;
-    documents.extend([topology, identity]);
+    let (mut documents, topology, realm) = with_lock_watch(&watch, sources, reading).await?;
+    documents.extend([topology, realm]);
     Ok(documents)
 }
 
-/// What a fresh stack would be like, as far as the migrations and fixtures say: all but the
-/// realm, of which Keycloak knows more than its fixture.
+/// Loads the schemas and the topology of a new stack from the migrations and fixtures. The realm is
+/// omitted, because Keycloak adds to its fixture.
 ///
 /// # Errors
-/// The migrations fail, the database is away, another session holds a lock, or it was
-/// interrupted.
+/// Returns [`SchemaError::Migrations`] if a migration fails, [`SchemaError::LockTimeout`] if another
+/// session holds a lock, [`SchemaError::Interrupted`] if the command is interrupted, and another
+/// [`SchemaError`] if PostgreSQL cannot be reached.
 pub async fn load_from_migrations(
     sources: &SchemaSources<'_>,
 ) -> Result<Vec<SchemaDocument>, SchemaError> {
     let watch = LockWatch::new(&sources.database, SESSION_NAME);
     let name = format!("{SCRATCH_PREFIX}{}", Uuid::new_v4().simple());
-    let made = with_lock_watch(
+    let loaded = with_lock_watch(
         &watch,
         sources,
         migrate_scratch_database(sources, &watch, &name),
     )
     .await;
-    if made.is_err() {
-        // A killed call leaves a database that nobody connects to; the next one removes it.
+    if loaded.is_err() {
+        // A killed call leaves a database without sessions, which the next call removes.
         let _ = drop_scratch_databases(sources, &name).await;
     }
-    let mut documents = made?;
+    let mut documents = loaded?;
     documents.push(broker::to_document(&sources.definitions));
     Ok(documents)
 }
@@ -135,9 +139,9 @@ async fn with_lock_watch<T>(
     work: impl Future<Output = Result<T, SchemaError>>,
 ) -> Result<T, SchemaError> {
     match watch.run(&sources.limits, work).await {
-        Ok(done) => done,
-        Err(AbortReason::LockTimeout(blocked) | AbortReason::DeadlineExceeded(Some(blocked))) => {
-            Err(SchemaError::LockTimeout(blocked))
+        Ok(result) => result,
+        Err(AbortReason::LockTimeout(wait) | AbortReason::DeadlineExceeded(Some(wait))) => {
+            Err(SchemaError::LockTimeout(wait))
         }
         Err(AbortReason::DeadlineExceeded(None) | AbortReason::Interrupted) => {
             Err(SchemaError::Interrupted)
@@ -145,7 +149,7 @@ async fn with_lock_watch<T>(
     }
 }
 
-/// The schemas of a database that the migrations have made.
+/// Returns the schemas of a new database with all migrations.
 async fn migrate_scratch_database(
     sources: &SchemaSources<'_>,
     watch: &LockWatch,
@@ -153,7 +157,7 @@ async fn migrate_scratch_database(
 ) -> Result<Vec<SchemaDocument>, SchemaError> {
     let options = watch.connect_options();
     let mut session = options.connect().await?;
-    // One at a time: each removes what others have left.
+    // One call at a time, because each removes the leftovers of others.
     sqlx::raw_sql("SELECT pg_advisory_lock(hashtext('dm schema'))")
         .execute(&mut session)
         .await?;
@@ -169,15 +173,18 @@ async fn migrate_scratch_database(
     Ok(documents)
 }
 
-/// Removes what was made for a comparison, by this call or by one that was killed.
-async fn drop_scratch_databases(sources: &SchemaSources<'_>, own: &str) -> Result<(), SchemaError> {
+/// Removes the databases that this call or a killed call created for a comparison.
+async fn drop_scratch_databases(
+    sources: &SchemaSources<'_>,
+    name: &str,
+) -> Result<(), SchemaError> {
     let mut session = sources.database.connect().await?;
     let names: Vec<String> = sqlx::query_scalar(
         "SELECT datname FROM pg_database
           WHERE datname = $1 OR datname LIKE 'dm\\_schema\\_%' AND NOT EXISTS (
                 SELECT FROM pg_stat_activity WHERE pg_stat_activity.datname = pg_database.datname)",
     )
-    .bind(own)
+    .bind(name)
     .fetch_all(&mut session)
     .await?;
     for name in names {
@@ -190,13 +197,13 @@ async fn drop_scratch_databases(sources: &SchemaSources<'_>, own: &str) -> Resul
     Ok(session.close().await?)
 }
 
-/// Everything in a database but Keycloak's own tables.
+/// Dumps all schemas of a database except the schema of Keycloak.
 async fn dump_schemas(
     sources: &SchemaSources<'_>,
     watch: &LockWatch,
     database: &str,
 ) -> Result<Vec<SchemaDocument>, SchemaError> {
-    let patience = sources
+    let lock_timeout = sources
         .limits
         .lock_timeout
         .saturating_add(LOCK_TIMEOUT_MARGIN)
@@ -204,13 +211,13 @@ async fn dump_schemas(
     let command = [
         "pg_dump",
         "--schema-only",
-        // An archive has a table of contents, in which each object stands by itself.
+        // An archive has a table of contents, in which each object is an entry.
         "--format=custom",
         "--compress=0",
-        // The rights on the database and its settings, too.
+        // Includes the privileges on the database and its settings.
         "--create",
         &format!("--exclude-schema={}", keycloak::DATABASE_ROLE),
-        &format!("--lock-wait-timeout={patience}"),
+        &format!("--lock-wait-timeout={lock_timeout}"),
         "--username",
         sources.superuser,
         "--dbname",
@@ -228,8 +235,8 @@ async fn dump_schemas(
         .exec_output_guarded(sources.postgres_container, &spec)
         .await?;
     if output.exit_code != 0 {
-        let told = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        return Err(SchemaError::PgDump(told));
+        let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        return Err(SchemaError::PgDump(stderr));
     }
     Ok(pg_dump::read_documents(
         &output.stdout,

@@ -1,7 +1,7 @@
-//! The tokens of SQL, as PostgreSQL's own lexer cuts them: enough to know what stands in a
-//! string, a quoted name or a comment, and what does not.
+//! The tokens of SQL, like those of PostgreSQL's lexer: enough to distinguish strings, quoted names
+//! and comments from other text.
 
-/// What a token is.
+/// The kind of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TokenKind {
     /// White space.
@@ -16,38 +16,38 @@ pub(super) enum TokenKind {
     StringLiteral,
     /// Anything else, one character each.
     Punctuation,
-    /// A string, name or comment without an end: it reaches to the end of the text.
+    /// A string, name or comment without an end, up to the end of the text.
     Unterminated,
 }
 
-/// A part of a text of SQL.
+/// A token of an SQL text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Token<'a> {
-    /// What it is.
+    /// The kind of the token.
     pub(super) kind: TokenKind,
-    /// Where it begins, in bytes.
+    /// The offset in the text, in bytes.
     pub(super) start: usize,
-    /// What it says, quotes included.
+    /// The text of the token, quotes included.
     pub(super) text: &'a str,
 }
 
 impl Token<'_> {
-    /// Whether it is this keyword.
+    /// Whether the token is this keyword.
     pub(super) fn is_keyword(&self, word: &str) -> bool {
         self.kind == TokenKind::Word && self.text.eq_ignore_ascii_case(word)
     }
 
-    /// Whether it is this sign.
-    pub(super) fn is_punctuation(&self, sign: char) -> bool {
-        self.kind == TokenKind::Punctuation && self.text.starts_with(sign)
+    /// Whether the token is this punctuation character.
+    pub(super) fn is_punctuation(&self, character: char) -> bool {
+        self.kind == TokenKind::Punctuation && self.text.starts_with(character)
     }
 
-    /// Whether it says nothing.
+    /// Whether the token is white space or a comment.
     pub(super) const fn is_blank(&self) -> bool {
         matches!(self.kind, TokenKind::Whitespace | TokenKind::Comment)
     }
 
-    /// The name that it stands for, without quotes.
+    /// Returns the name without quotes.
     pub(super) fn identifier(&self) -> String {
         match self.kind {
             TokenKind::QuotedIdentifier => self.text[1..self.text.len() - 1].replace("\"\"", "\""),
@@ -56,12 +56,12 @@ impl Token<'_> {
     }
 }
 
-/// The tokens of a text. Together they are the text.
+/// Splits a text into tokens, which together are the whole text.
 pub(super) fn tokenize(text: &str) -> Tokenizer<'_> {
     Tokenizer { text, position: 0 }
 }
 
-/// The tokens of a text, one after the other.
+/// An iterator over the tokens of a text.
 #[derive(Debug, Clone)]
 pub(super) struct Tokenizer<'a> {
     text: &'a str,
@@ -77,11 +77,12 @@ impl<'a> Iterator for Tokenizer<'a> {
         let (kind, length) = match first {
             _ if first.is_ascii_whitespace() => (
                 TokenKind::Whitespace,
-                prefix_length(rest, |it| it.is_ascii_whitespace()),
+                prefix_length(rest, |character| character.is_ascii_whitespace()),
             ),
-            '-' if rest.starts_with("--") => {
-                (TokenKind::Comment, prefix_length(rest, |it| it != '\n'))
-            }
+            '-' if rest.starts_with("--") => (
+                TokenKind::Comment,
+                prefix_length(rest, |character| character != '\n'),
+            ),
             '/' if rest.starts_with("/*") => {
                 token_or_unterminated(TokenKind::Comment, block_comment_end(rest), rest)
             }
@@ -112,7 +113,9 @@ impl<'a> Iterator for Tokenizer<'a> {
             },
             _ if is_word_char(first) => (
                 TokenKind::Word,
-                prefix_length(rest, |it| is_word_char(it) || it == '$'),
+                prefix_length(rest, |character| {
+                    is_word_char(character) || character == '$'
+                }),
             ),
             _ => (TokenKind::Punctuation, first.len_utf8()),
         };
@@ -130,58 +133,60 @@ fn token_or_unterminated(kind: TokenKind, end: Option<usize>, rest: &str) -> (To
     end.map_or((TokenKind::Unterminated, rest.len()), |end| (kind, end))
 }
 
-fn is_word_char(letter: char) -> bool {
-    letter.is_ascii_alphanumeric() || letter == '_' || !letter.is_ascii()
+fn is_word_char(character: char) -> bool {
+    character.is_ascii_alphanumeric() || character == '_' || !character.is_ascii()
 }
 
-/// How long it goes on so.
-fn prefix_length(text: &str, is_part: impl Fn(char) -> bool) -> usize {
-    text.find(|letter| !is_part(letter)).unwrap_or(text.len())
+/// Returns the length of the longest prefix whose characters satisfy a condition, in bytes.
+fn prefix_length(text: &str, condition: impl Fn(char) -> bool) -> usize {
+    text.find(|character| !condition(character))
+        .unwrap_or(text.len())
 }
 
-/// The end of what begins with a quote, which is doubled inside of it.
+/// Returns the end of a quoted token, in which the quote is escaped by doubling.
 fn quoted_end(text: &str, quote: char, has_escapes: bool) -> Option<usize> {
-    let mut letters = text.char_indices().skip(1).peekable();
-    while let Some((at, letter)) = letters.next() {
-        if has_escapes && letter == '\\' {
-            letters.next();
-        } else if letter == quote && letters.next_if(|(_, next)| *next == quote).is_none() {
-            return Some(at + 1);
+    let mut characters = text.char_indices().skip(1).peekable();
+    while let Some((index, character)) = characters.next() {
+        if has_escapes && character == '\\' {
+            characters.next();
+        } else if character == quote && characters.next_if(|(_, next)| *next == quote).is_none() {
+            return Some(index + 1);
         }
     }
     None
 }
 
-/// The end of a `/* comment */`, which may have others inside of it.
+/// Returns the end of a `/* comment */`, which may contain others.
 fn block_comment_end(text: &str) -> Option<usize> {
     let mut depth = 0_usize;
-    let mut at = 0;
+    let mut position = 0;
     loop {
-        let rest = text.get(at..)?;
+        let rest = text.get(position..)?;
         if rest.starts_with("/*") {
             depth += 1;
-            at += 2;
+            position += 2;
         } else if rest.starts_with("*/") {
             depth -= 1;
-            at += 2;
+            position += 2;
             if depth == 0 {
-                return Some(at);
+                return Some(position);
             }
         } else {
-            at += rest.chars().next()?.len_utf8();
+            position += rest.chars().next()?.len_utf8();
         }
     }
 }
 
-/// The `$tag$` that a text begins with.
+/// Returns the `$tag$` at the beginning of a text.
 fn dollar_tag(text: &str) -> Option<&str> {
     let end = 1 + text[1..].find('$')?;
     let tag = &text[1..end];
-    let is_tag = tag.chars().all(is_word_char) && !tag.starts_with(|it: char| it.is_ascii_digit());
+    let is_tag =
+        tag.chars().all(is_word_char) && !tag.starts_with(|first: char| first.is_ascii_digit());
     is_tag.then(|| &text[..=end])
 }
 
-/// The statements of a text, each with its `;`.
+/// Splits a text into statements, each with its `;`.
 pub(super) fn split_statements(text: &str) -> Vec<&str> {
     let mut statements = Vec::new();
     let mut start = 0;
@@ -199,7 +204,7 @@ pub(super) fn split_statements(text: &str) -> Vec<&str> {
     statements
 }
 
-/// Words that are no names unless they are quoted.
+/// Words that must be quoted as names.
 const RESERVED_WORDS: &str = "all analyse analyze and any array as asc asymmetric authorization \
     binary both case cast check collate collation column concurrently constraint create cross \
     current_catalog current_date current_role current_schema current_time current_timestamp \
@@ -210,12 +215,12 @@ const RESERVED_WORDS: &str = "all analyse analyze and any array as asc asymmetri
     session_user similar some symmetric system_user table tablesample then to trailing true \
     union unique user using variadic verbose when where window with none";
 
-/// A name as SQL writes it, in quotes only where it needs them.
+/// Quotes a name only if SQL requires quotes.
 pub(super) fn quote_if_needed(name: &str) -> String {
-    let is_plain = name.starts_with(|it: char| it.is_ascii_lowercase() || it == '_')
-        && name
-            .chars()
-            .all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '_')
+    let is_plain = name.starts_with(|first: char| first.is_ascii_lowercase() || first == '_')
+        && name.chars().all(|character| {
+            character.is_ascii_lowercase() || character.is_ascii_digit() || character == '_'
+        })
         && !RESERVED_WORDS.split_whitespace().any(|word| word == name);
     if is_plain {
         name.to_owned()
@@ -224,7 +229,7 @@ pub(super) fn quote_if_needed(name: &str) -> String {
     }
 }
 
-/// A name in quotes.
+/// Quotes a name.
 pub(super) fn quote_identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
@@ -235,15 +240,16 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// Texts that PostgreSQL reads as one token, or as several that end.
-    pub(crate) fn pieces() -> impl Strategy<Value = String> {
+    /// Texts of one or more terminated tokens.
+    pub(crate) fn token_texts() -> impl Strategy<Value = String> {
         let inner = "[ -~\\n\\té☕]{0,24}";
         prop_oneof![
-            inner.prop_map(|it| format!("'{}'", it.replace('\'', "''"))),
-            inner.prop_map(|it| format!("E'{}'", it.replace('\\', "\\\\").replace('\'', "\\'"))),
-            ("[ -~\\n]{1,12}").prop_map(|it| quote_identifier(&it)),
-            inner.prop_map(|it| format!("$_$\n{}\n$_$", it.replace("$_$", ""))),
-            inner.prop_map(|it| format!("$$--: TABLE hello\n{}$$", it.replace('$', ""))),
+            inner.prop_map(|text| format!("'{}'", text.replace('\'', "''"))),
+            inner
+                .prop_map(|text| format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))),
+            ("[ -~\\n]{1,12}").prop_map(|name| quote_identifier(&name)),
+            inner.prop_map(|text| format!("$_$\n{}\n$_$", text.replace("$_$", ""))),
+            inner.prop_map(|text| format!("$$--: TABLE hello\n{}$$", text.replace('$', ""))),
             "[a-z_]{1,8}",
             Just("SET default_tablespace = '';".to_owned()),
             Just("\n".to_owned()),
@@ -254,12 +260,12 @@ pub(super) mod tests {
     }
 
     fn kinds(text: &str) -> Vec<(TokenKind, &str)> {
-        let tokens = tokenize(text).filter(|it| it.kind != TokenKind::Whitespace);
-        tokens.map(|it| (it.kind, it.text)).collect()
+        let tokens = tokenize(text).filter(|token| token.kind != TokenKind::Whitespace);
+        tokens.map(|token| (token.kind, token.text)).collect()
     }
 
     #[test]
-    fn strings_names_and_comments_end_where_postgresql_ends_them() {
+    fn tokenize_ends_strings_names_and_comments_like_postgresql() {
         use TokenKind::{
             Comment, Punctuation, QuotedIdentifier, StringLiteral, Unterminated, Word,
         };
@@ -295,7 +301,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_semicolon_in_a_string_ends_no_statement() {
+    fn split_statements_ignores_semicolons_in_strings_and_names() {
         let text = "GRANT a TO \"x;y\"; COMMENT ON TABLE t IS ';';\n SELECT $$;$$";
         assert_eq!(
             split_statements(text),
@@ -310,18 +316,18 @@ pub(super) mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(1024))]
 
-        /// Tokens are the whole text, whatever it is.
+        /// For any text.
         #[test]
-        fn tokens_are_the_text(text in r#"([$'"eE/*\-\\a ☕\n;]|\$a\$){0,40}"#) {
-            let whole: String = tokenize(&text).map(|it| it.text).collect();
-            prop_assert_eq!(whole, text);
+        fn tokens_together_equal_the_text(text in r#"([$'"eE/*\-\\a ☕\n;]|\$a\$){0,40}"#) {
+            let joined: String = tokenize(&text).map(|token| token.text).collect();
+            prop_assert_eq!(joined, text);
         }
 
-        /// What ends is not open.
+        /// For texts of terminated tokens.
         #[test]
-        fn whole_pieces_end(pieces in proptest::collection::vec(pieces(), 0..8)) {
-            let text = pieces.join(" ");
-            prop_assert!(tokenize(&text).all(|it| it.kind != TokenKind::Unterminated), "{}", text);
+        fn terminated_tokens_are_not_unterminated(texts in proptest::collection::vec(token_texts(), 0..8)) {
+            let text = texts.join(" ");
+            prop_assert!(tokenize(&text).all(|token| token.kind != TokenKind::Unterminated), "{}", text);
         }
     }
 }

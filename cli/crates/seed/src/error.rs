@@ -1,4 +1,4 @@
-//! Why a stack could not be filled.
+//! Errors of seeding.
 
 use std::io;
 use std::path::PathBuf;
@@ -13,116 +13,116 @@ use thiserror::Error;
 use super::issue::ValidationIssue;
 use super::{ExistingData, SeedSummary};
 
-/// A seed that could not be carried out.
+/// The error of a seed.
 #[derive(Debug, Error)]
 pub enum SeedError {
-    /// The file can't be read.
+    /// A file could not be read.
     #[error("could not read {}", path.display())]
     ReadFile {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// The file is not what it should be.
+    /// The seed file is invalid.
     #[error("{}{}: {reason}", path.display(), line.map_or_else(String::new, |line| format!(":{line}")))]
     InvalidFile {
         /// The file.
         path: PathBuf,
-        /// The line, from 1, where it is about one.
+        /// The line, from 1, if the reason concerns one.
         line: Option<usize>,
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
-    /// There is something already.
+    /// The stack already has business data.
     #[error("the stack already has data: {0}")]
     NotEmpty(ExistingData),
-    /// The database is away, or refused.
+    /// A query failed.
     #[error("could not query PostgreSQL")]
     Database(#[from] sqlx::Error),
-    /// A worker failed.
+    /// A worker thread failed.
     #[error("could not generate a part of the data")]
     Worker(#[from] io::Error),
-    /// A service that takes part has no schema.
+    /// A required service has no schema.
     #[error("could not generate orders: the stack has no service `{0}`")]
     MissingService(&'static str),
-    /// There is nothing to order.
+    /// There are no products to order.
     #[error("could not generate orders: inventory has no products until its first start")]
     NoProducts,
-    /// A demo was asked for in part.
+    /// A demo was requested together with options of a history.
     #[error("--service, --days and --end-date require a --scale other than demo")]
     PartialDemo,
-    /// There is nobody to order.
+    /// There are no clients to place orders.
     #[error("could not generate orders: there are no clients")]
     NoClients,
-    /// A run was ended between two parts.
+    /// A run was interrupted between two parts.
     #[error("interrupted; {completed} of {parts} parts are loaded completely")]
     HistoryInterrupted {
-        /// How many are there.
+        /// The number of loaded parts.
         completed: u64,
-        /// Of how many.
+        /// The number of all parts.
         parts: u64,
     },
-    /// An earlier run was cut short.
+    /// An earlier run has not been completed.
     #[error("seed run {run_id} is unfinished: {completed} of {parts} parts are loaded")]
     UnfinishedRun {
-        /// Which.
+        /// The id of the run.
         run_id: String,
-        /// How many are there.
+        /// The number of loaded parts.
         completed: u64,
-        /// Of how many.
+        /// The number of all parts.
         parts: u64,
     },
-    /// The file has changed since a run began.
+    /// The seed file has changed since the run began.
     #[error(
         "could not resume seed run {run_id}: it began with another {}",
         super::SEED_FILE_PATH
     )]
     SeedFileChanged {
-        /// Which.
+        /// The id of the run.
         run_id: String,
     },
     /// Another session holds a lock.
     #[error("could not write the data")]
     DatabaseLocked(#[source] LockWait),
-    /// There is no run to carry on with.
+    /// There is no run to resume.
     #[error("there is no unfinished seed run")]
     NothingToResume,
-    /// A folder has none of the files that are read.
+    /// A directory contains none of the files of an import.
     #[error("could not find leads, orders or expenses in {}, as .csv or .json", .0.display())]
     NoImportFiles(PathBuf),
-    /// Something is wrong with somebody's files.
+    /// The files of an import are invalid.
     #[error("could not load the files: {}", issue_count_text(.0.len()))]
     InvalidImport(Vec<ValidationIssue>),
-    /// Every company of the file is there.
+    /// The stack already has every company of the seed file.
     #[error("the stack already has every company of the seed file in every town")]
     NoCompaniesLeft,
-    /// A service refused, or did not answer.
+    /// A request to a service failed.
     #[error("{}", describe_failure(failure))]
     RequestFailed {
-        /// What was made before.
+        /// The records that were created before.
         summary: SeedSummary,
-        /// What was not as expected.
+        /// The failed request.
         failure: Box<RequestFailure>,
     },
-    /// What follows from the requests did not come about.
+    /// An effect of the requests did not occur in time.
     #[error("timed out after {} s: {reason}", timeout.as_secs())]
     Timeout {
-        /// What there was instead.
+        /// The state that was found instead.
         reason: String,
-        /// How long it was waited for.
+        /// The timeout that elapsed.
         timeout: Duration,
     },
-    /// Somebody interrupted it.
+    /// The demo was interrupted.
     #[error("interrupted; this run created {summary}")]
     DemoInterrupted {
-        /// What was made before.
+        /// The records that were created before.
         summary: SeedSummary,
     },
 }
 
-/// How many issues are told.
+/// The maximum number of issues in the details of an error.
 const MAX_REPORTED_ISSUES: usize = 50;
 
 fn issue_count_text(count: usize) -> String {
@@ -163,15 +163,16 @@ impl UserError for SeedError {
         let Self::InvalidImport(issues) = self else {
             return Vec::new();
         };
-        let told = issues
+        let reported = issues
             .iter()
             .take(MAX_REPORTED_ISSUES)
             .map(ToString::to_string);
-        let more = issues
+        let omitted = issues
             .len()
             .checked_sub(MAX_REPORTED_ISSUES)
-            .filter(|more| *more > 0);
-        told.chain(more.map(|more| format!("and {more} more")))
+            .filter(|count| *count > 0);
+        reported
+            .chain(omitted.map(|count| format!("and {count} more")))
             .collect()
     }
 

@@ -1,19 +1,19 @@
-//! What is wrong with a person's own files, and where.
+//! Validation issues of imported files, with their positions.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// A place in a file.
+/// A position in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TextPosition {
     /// The line, from 1.
     pub line: u64,
-    /// The character of the line, from 1, where a line may hold any number of records: in JSON.
+    /// The character in the line, from 1. Set only for JSON, where one line may hold many records.
     pub character: Option<u64>,
 }
 
 impl TextPosition {
-    /// A line of a file that has a record a line.
+    /// Returns the position of a line in a file with one record per line.
     #[must_use]
     pub(crate) const fn from_line(line: u64) -> Self {
         Self {
@@ -26,23 +26,23 @@ impl TextPosition {
 impl fmt::Display for TextPosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.character {
-            Some(letter) => write!(f, "{}:{letter}", self.line),
+            Some(character) => write!(f, "{}:{character}", self.line),
             None => write!(f, "{}", self.line),
         }
     }
 }
 
-/// Something that is wrong with a file.
+/// A validation issue of a file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ValidationIssue {
     /// The file.
     pub file: PathBuf,
-    /// Where in it.
+    /// The position in the file.
     pub position: TextPosition,
-    /// The column's name, its number from 1 where it has none, or `row` for all of them; none
-    /// where it is about no column.
+    /// The name of the column, its number from 1 if it has no name, or `row` for the whole row.
+    /// `None` if the issue concerns no column.
     pub column: Option<String>,
-    /// What is wrong.
+    /// The reason.
     pub reason: String,
 }
 
@@ -50,11 +50,11 @@ impl fmt::Display for ValidationIssue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             file,
-            position: spot,
+            position,
             column,
             reason,
         } = self;
-        write!(f, "{}:{spot}: ", file.display())?;
+        write!(f, "{}:{position}: ", file.display())?;
         if let Some(column) = column {
             write!(f, "{column}: ")?;
         }

@@ -1,16 +1,16 @@
-//! Fills a stack with a business.
+//! Loads business data into a stack.
 //!
 //! ```text
-//! file     what a demo is made of: companies, expenses, people
-//! made     what was made
-//! front    through the front door, as real people
-//! past     straight into the tables, as if it had happened: any amount of it
-//! own      somebody's own business, from files
+//! seed_file   the content of a demo: companies, expenses, people
+//! summary     counts of the created records
+//! demo        a demo, created through the gateway by signed-in users
+//! history     generated history of any size, written into the tables
+//! import      the user's own records, from files
 //! ```
 
 #![expect(
     clippy::result_large_err,
-    reason = "a fault is made once a run, and ends it"
+    reason = "an error occurs once per run, and ends it"
 )]
 
 pub mod demo;
@@ -26,5 +26,5 @@ pub use error::SeedError;
 pub use seed_file::SeedFile;
 pub use summary::{ExistingData, SeedSummary};
 
-/// Where the file of a demo is in a project.
+/// The path of the seed file in a project.
 pub(crate) const SEED_FILE_PATH: &str = "fixtures/demo/seed.toml";

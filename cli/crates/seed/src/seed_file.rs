@@ -1,4 +1,4 @@
-//! The file that says what a demo's business is made of.
+//! The seed file, which defines the content of a demo.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -11,25 +11,28 @@ use sha2::{Digest as _, Sha256};
 
 use super::{SEED_FILE_PATH, SeedError};
 
-/// What a demo's business is made of.
+/// The content of a demo.
+///
+/// The names of this type, its fields and the types of its fields are part of
+/// [`SeedFile::digest`]: a rename changes the digest of stored runs.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SeedFile {
-    /// The people who look after leads and orders.
+    /// User ids of the sellers, who handle leads and orders.
     pub sellers: Vec<String>,
-    /// Who submits and decides expenses.
+    /// User id of the accountant, who submits and decides expenses.
     pub accountant: String,
-    /// Who scans shipments and sends them off.
+    /// User id of the warehouse worker, who scans and dispatches shipments.
     pub warehouse: String,
-    /// What people have told of themselves.
+    /// The profiles of users.
     pub people: Vec<Member>,
-    /// What shipments leave with.
+    /// Ids of the trucks.
     pub trucks: Vec<String>,
-    /// What tells the companies of later runs from those of the first.
+    /// Towns, which distinguish the companies of later runs from those of the first.
     pub towns: Vec<String>,
     /// The companies.
     pub companies: Vec<Company>,
-    /// What orders are like.
+    /// The template of orders.
     pub order: OrderShape,
     /// The expenses.
     pub expenses: Vec<ExpenseText>,
@@ -39,51 +42,52 @@ pub struct SeedFile {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Company {
-    /// Its name.
+    /// The company name.
     pub name: String,
-    /// Who speaks for it.
+    /// The name of the contact.
     pub contact: String,
-    /// That person's address.
+    /// The e-mail address of the contact.
     pub email: String,
-    /// That person's number.
+    /// The phone number of the contact.
     pub phone: String,
-    /// What the seller has noted.
+    /// Notes of the seller.
     pub notes: String,
 }
 
-/// What orders are like.
+/// The template of orders.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OrderShape {
-    /// What is written on them.
+    /// Notes, one of which is chosen for each order.
     pub notes: Vec<String>,
-    /// How many of one product may be ordered.
+    /// Quantities, one of which is chosen for each product.
     pub quantities: Vec<i64>,
-    /// How many products an order has at most.
+    /// The maximum number of products of an order.
     pub most_items: usize,
 }
 
-/// An expense.
+/// The template of an expense.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExpenseText {
-    /// Whose money it was.
+    /// User id of the submitter.
     pub submitter: String,
-    /// What for.
+    /// The category.
     pub category: String,
-    /// What it was.
+    /// The description.
     pub description: String,
-    /// How much, in dollars; a run varies it by a few.
+    /// The amount in dollars. A run adds up to 5 dollars to it.
     pub amount: Decimal,
-    /// What is said of it where it is rejected; without this it never is.
+    /// The comment of a rejection. Without it the expense is never rejected.
     pub rejection: Option<String>,
 }
 
 impl SeedFile {
-    /// Reads the project's file.
+    /// Reads and validates the seed file of a project.
     ///
     /// # Errors
-    /// It is not there, or not what it should be.
+    /// Returns [`SeedError::ReadFile`] if the file cannot be read, and [`SeedError::InvalidFile`]
+    /// if it is invalid.
     pub fn load(root: &Path) -> Result<Self, SeedError> {
         let path = root.join(SEED_FILE_PATH);
         let text = std::fs::read_to_string(&path).map_err(|source| SeedError::ReadFile {
@@ -93,24 +97,24 @@ impl SeedFile {
         Self::parse(&text, &path)
     }
 
-    /// A digest of what it says; comments and blank lines make no difference.
+    /// Returns a digest of the content. Comments and blank lines do not change it.
     #[must_use]
     pub fn digest(&self) -> String {
         HEXLOWER.encode(&Sha256::digest(format!("{self:?}")))
     }
 
     fn parse(text: &str, path: &Path) -> Result<Self, SeedError> {
-        let wrong = |line: Option<usize>, what: String| SeedError::InvalidFile {
+        let invalid = |line: Option<usize>, reason: String| SeedError::InvalidFile {
             path: PathBuf::from(path),
             line,
-            reason: what,
+            reason,
         };
         let file: Self = toml::from_str(text).map_err(|error| {
             let line = error
                 .span()
                 .and_then(|span| text.get(..span.start))
                 .map(|before| before.lines().count().max(1));
-            wrong(line, error.message().to_owned())
+            invalid(line, error.message().to_owned())
         })?;
         let empty = [
             ("sellers", file.sellers.is_empty()),
@@ -120,19 +124,24 @@ impl SeedFile {
             ("order.quantities", file.order.quantities.is_empty()),
             ("expenses", file.expenses.is_empty()),
         ];
-        if let Some((name, _)) = empty.into_iter().find(|(_, empty)| *empty) {
-            return Err(wrong(None, format!("`{name}` is empty")));
+        if let Some((name, _)) = empty.into_iter().find(|(_, is_empty)| *is_empty) {
+            return Err(invalid(None, format!("`{name}` is empty")));
         }
         let mut users = BTreeSet::new();
-        if let Some(twice) = file.people.iter().find(|it| !users.insert(&it.user)) {
-            return Err(wrong(
+        if let Some(duplicate) = file
+            .people
+            .iter()
+            .find(|member| !users.insert(&member.user))
+        {
+            return Err(invalid(
                 None,
-                format!("`{}` is in `people` twice", twice.user),
+                format!("`{}` is in `people` twice", duplicate.user),
             ));
         }
-        if file.order.most_items == 0 || file.order.quantities.iter().any(|&it| it < 1) {
-            let what = "`order.most_items` and each of `order.quantities` must be 1 or more";
-            return Err(wrong(None, what.into()));
+        if file.order.most_items == 0 || file.order.quantities.iter().any(|&quantity| quantity < 1)
+        {
+            let reason = "`order.most_items` and each of `order.quantities` must be 1 or more";
+            return Err(invalid(None, reason.into()));
         }
         Ok(file)
     }
@@ -142,14 +151,14 @@ impl SeedFile {
 pub(super) mod tests {
     use super::*;
 
-    /// The repository's own file.
+    /// Returns the seed file of this repository.
     pub(crate) fn file() -> SeedFile {
         let root = &Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
         SeedFile::load(root).unwrap()
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_its_line() {
+    fn parse_reports_the_line_of_an_unknown_key() {
         let root = &Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
         let text = std::fs::read_to_string(root.join(SEED_FILE_PATH)).unwrap();
         let line = text
@@ -158,28 +167,32 @@ pub(super) mod tests {
             .unwrap();
         let broken = text.replacen("phone =", "fone =", 1);
         let error = SeedFile::parse(&broken, Path::new("seed.toml")).unwrap_err();
-        let told = error.to_string();
-        assert!(told.contains("fone"), "{told}");
+        let message = error.to_string();
+        assert!(message.contains("fone"), "{message}");
         let SeedError::InvalidFile {
-            line: Some(told), ..
+            line: Some(reported),
+            ..
         } = error
         else {
             panic!("{error:?}");
         };
-        assert!(told.abs_diff(line + 1) <= 5, "line {told}, and not {line}");
+        assert!(
+            reported.abs_diff(line + 1) <= 5,
+            "line {reported}, and not {line}"
+        );
     }
 
     #[test]
-    fn another_file_has_another_digest() {
-        let own = file();
-        let mut other = own.clone();
-        assert_eq!(own.digest(), other.digest());
-        other.order.most_items += 1;
-        assert_ne!(own.digest(), other.digest());
+    fn digest_changes_with_the_content() {
+        let original = file();
+        let mut changed = original.clone();
+        assert_eq!(original.digest(), changed.digest());
+        changed.order.most_items += 1;
+        assert_ne!(original.digest(), changed.digest());
     }
 
     #[test]
-    fn an_empty_list_is_refused() {
+    fn parse_rejects_an_empty_list() {
         let root = &Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
         let text = std::fs::read_to_string(root.join(SEED_FILE_PATH)).unwrap();
         let broken = text.replacen(

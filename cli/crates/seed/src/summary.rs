@@ -1,4 +1,4 @@
-//! What a seed has made, counted.
+//! Counts of the records that a seed created.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,18 +7,18 @@ use std::ops::AddAssign;
 use dm_history::rows;
 use serde::Serialize;
 
-/// What a seed has made, by kind and by status as the contract has it.
+/// Counts of the records that a seed created, by kind and by status of the API contract.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct SeedSummary {
-    /// Leads.
+    /// Leads by status.
     pub leads: BTreeMap<String, usize>,
     /// Clients.
     pub clients: usize,
-    /// Orders.
+    /// Orders by status.
     pub orders: BTreeMap<String, usize>,
-    /// Expenses.
+    /// Expenses by status.
     pub expenses: BTreeMap<String, usize>,
-    /// Profiles of people.
+    /// User profiles.
     pub profiles: usize,
 }
 
@@ -27,7 +27,7 @@ impl SeedSummary {
         *statuses.entry(status.to_owned()).or_default() += 1;
     }
 
-    /// How many of a kind there are, whatever their status.
+    /// Returns the sum over all statuses.
     #[must_use]
     pub fn total(statuses: &BTreeMap<String, usize>) -> usize {
         statuses.values().sum()
@@ -35,8 +35,8 @@ impl SeedSummary {
 }
 
 impl From<&rows::StatusCounts> for SeedSummary {
-    fn from(made: &rows::StatusCounts) -> Self {
-        let counts = |counts: &BTreeMap<&'static str, u64>| {
+    fn from(status_counts: &rows::StatusCounts) -> Self {
+        let convert = |counts: &BTreeMap<&'static str, u64>| {
             counts
                 .iter()
                 .map(|(status, count)| {
@@ -48,11 +48,11 @@ impl From<&rows::StatusCounts> for SeedSummary {
                 .collect()
         };
         Self {
-            leads: counts(&made.leads),
-            clients: usize::try_from(made.clients).unwrap_or(usize::MAX),
-            orders: counts(&made.orders),
-            expenses: counts(&made.expenses),
-            profiles: usize::try_from(made.profiles).unwrap_or(usize::MAX),
+            leads: convert(&status_counts.leads),
+            clients: usize::try_from(status_counts.clients).unwrap_or(usize::MAX),
+            orders: convert(&status_counts.orders),
+            expenses: convert(&status_counts.expenses),
+            profiles: usize::try_from(status_counts.profiles).unwrap_or(usize::MAX),
         }
     }
 }
@@ -86,7 +86,7 @@ impl fmt::Display for SeedSummary {
     }
 }
 
-/// What a stack has already.
+/// Counts of the records that a stack already has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct ExistingData {
     /// Leads.
@@ -96,8 +96,6 @@ pub struct ExistingData {
     /// Expenses.
     pub expenses: u64,
 }
-
-impl ExistingData {}
 
 impl fmt::Display for ExistingData {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,4 +1,4 @@
-//! The report as a JUnit file: a suite a service, a case a step.
+//! The report as a JUnit file: one suite per service, one case per step.
 
 use std::collections::BTreeMap;
 
@@ -7,17 +7,17 @@ use quick_junit::{NonSuccessKind, Report, SerializeError, TestCase, TestCaseStat
 
 use super::report::{StepOutcome, StepResult};
 
-/// The runs as JUnit's XML.
+/// Returns the runs as JUnit XML.
 ///
 /// # Errors
-/// Where the writer fails.
+/// If the XML cannot be serialized.
 pub fn to_xml(runs: &[Vec<StepResult>]) -> Result<String, SerializeError> {
     let mut suites = JunitSuites::default();
     suites.add_smoke_runs(runs);
     suites.into_xml("dm smoke")
 }
 
-/// A suite for every service.
+/// The test suites, one per service.
 #[derive(Debug, Default)]
 pub struct JunitSuites(BTreeMap<String, TestSuite>);
 
@@ -37,10 +37,10 @@ impl JunitSuites {
                 let status = match &step.outcome {
                     StepOutcome::Passed => TestCaseStatus::success(),
                     StepOutcome::Skipped => TestCaseStatus::skipped(),
-                    StepOutcome::Failed(fault) => {
+                    StepOutcome::Failed(failure) => {
                         let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
-                        status.set_message(fault.what.as_str());
-                        status.set_description(describe_failure(fault));
+                        status.set_message(failure.message.as_str());
+                        status.set_description(describe_failure(failure));
                         status
                     }
                 };
@@ -57,10 +57,10 @@ impl JunitSuites {
         }
     }
 
-    /// All of it as XML.
+    /// Returns the suites as XML.
     ///
     /// # Errors
-    /// Where the writer fails.
+    /// If the XML cannot be serialized.
     pub fn into_xml(self, name: &str) -> Result<String, SerializeError> {
         let mut report = Report::new(name);
         report.add_test_suites(self.0.into_values());
@@ -86,13 +86,13 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_says_why_and_is_escaped() {
-        let mut fault = RequestFailure::new("the order is not <RESERVED>");
-        fault.request = Some("GET /api/v1/orders/ord_9001".into());
-        fault.status = Some(500);
+    fn failed_step_has_its_reason_escaped() {
+        let mut failure = RequestFailure::new("the order is not <RESERVED>");
+        failure.request = Some("GET /api/v1/orders/ord_9001".into());
+        failure.status = Some(500);
         let text = to_xml(&[vec![
             step("places an order", StepOutcome::Passed),
-            step("reserves stock", StepOutcome::Failed(fault)),
+            step("reserves stock", StepOutcome::Failed(failure)),
             step("ships", StepOutcome::Skipped),
         ]])
         .unwrap();

@@ -1,17 +1,18 @@
-//! The smoke test: the business flow from a lead to a notification, over HTTP, by
-//! real people who sign in through Keycloak's pages (see [`dm_gateway_client`]).
+//! The smoke test: the business flow from a lead to a notification, over HTTP, with users
+//! who sign in through Keycloak's pages (see [`dm_gateway_client`]).
 //!
 //! ```text
 //! scenario   the steps
-//! report     what came out, as values; junit: as a file
+//! report     the results of the steps
+//! junit      the results as a JUnit file
 //! ```
 //!
-//! Nothing is cleaned up afterwards, and nothing needs to be: every run makes its
-//! own lead, order and expense and looks for those alone.
+//! No cleanup is needed: every run creates its own lead, order and expense and checks only
+//! these.
 
 #![expect(
     clippy::result_large_err,
-    reason = "a fault is made once a run, and ends it"
+    reason = "a failure is created at most once per run, and ends the run"
 )]
 
 pub mod junit;
@@ -26,33 +27,32 @@ use tokio_util::sync::CancellationToken;
 use report::{StepOutcome, StepResult};
 use scenario::{STEPS, ScenarioState};
 
-/// What every lead, order and expense of a run says of itself.
+/// The text by which every lead, order and expense of a run is marked.
 pub const DATA_MARKER: &str = "dm smoke";
 
-/// How long something that flows through events may take to be seen. The contract
-/// says 15 s for the slowest of them.
+/// The timeout for effects of events. The contract allows 15 s for the slowest effect.
 const EVENT_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Runs the scenario once. Each step is told as soon as it ended; those after one
-/// that failed are skipped, since they build on it.
+/// Runs the scenario once and returns the results. Calls `on_step` as soon as a step has
+/// ended. Steps after a failed step are skipped, since they depend on it.
 pub async fn run(
     endpoints: &StackEndpoints,
     cancel: &CancellationToken,
     mut on_step: impl FnMut(&StepResult),
 ) -> Vec<StepResult> {
-    let mut world = ScenarioState::new(endpoints.clone());
+    let mut state = ScenarioState::new(endpoints.clone());
     let mut steps = Vec::new();
     let mut failed = false;
     for definition in STEPS {
-        let began = Instant::now();
+        let started_at = Instant::now();
         let outcome = if failed || cancel.is_cancelled() {
             StepOutcome::Skipped
         } else {
             tokio::select! {
                 () = cancel.cancelled() => StepOutcome::Skipped,
-                result = definition.run(&mut world) => match result {
+                result = definition.run(&mut state) => match result {
                     Ok(()) => StepOutcome::Passed,
-                    Err(fault) => StepOutcome::Failed(fault),
+                    Err(failure) => StepOutcome::Failed(failure),
                 },
             }
         };
@@ -60,7 +60,7 @@ pub async fn run(
         let step = StepResult {
             service: definition.service,
             name: definition.name,
-            duration: began.elapsed(),
+            duration: started_at.elapsed(),
             outcome,
         };
         on_step(&step);

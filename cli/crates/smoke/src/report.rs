@@ -1,49 +1,49 @@
-//! What came out of the steps.
+//! The results of the steps.
 
 use std::time::Duration;
 
 use dm_gateway_client::RequestFailure;
 use serde::{Serialize, Serializer};
 
-/// How a step ended.
+/// The outcome of a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "outcome", rename_all = "kebab-case")]
 pub enum StepOutcome {
-    /// As expected.
+    /// The step behaved as expected.
     Passed,
-    /// Not as expected.
+    /// The step failed.
     Failed(RequestFailure),
-    /// It was not tried: one before it failed.
+    /// The step did not run, because an earlier step failed or the run was cancelled.
     Skipped,
 }
 
-/// A step that was run, or skipped.
+/// The result of a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StepResult {
-    /// The service that it is about.
+    /// The service that the step tests.
     pub service: &'static str,
-    /// What it does.
+    /// The name of the step.
     pub name: &'static str,
-    /// How long it took.
+    /// The duration.
     #[serde(rename = "seconds", serialize_with = "seconds")]
     pub duration: Duration,
-    /// How it ended.
+    /// The outcome.
     #[serde(flatten)]
     pub outcome: StepOutcome,
 }
 
-fn seconds<S: Serializer>(took: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64(took.as_secs_f64())
+fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(duration.as_secs_f64())
 }
 
-/// How many of the steps ended how.
+/// The number of steps by outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct StepCounts {
-    /// As expected.
+    /// Steps that passed.
     pub passed: usize,
-    /// Not as expected.
+    /// Steps that failed.
     pub failed: usize,
-    /// Not tried.
+    /// Steps that were skipped.
     pub skipped: usize,
 }
 
@@ -62,13 +62,13 @@ impl StepCounts {
         counts
     }
 
-    /// True where everything was tried and as expected.
+    /// Returns whether every step ran and passed.
     #[must_use]
     pub const fn all_passed(&self) -> bool {
         self.failed == 0 && self.skipped == 0
     }
 
-    /// The end of so many runs in a sentence.
+    /// Returns the summary of `runs` runs as a sentence.
     #[must_use]
     pub fn summary(self, runs: usize) -> String {
         let steps = if self.passed == 1 { "step" } else { "steps" };
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_summary_counts() {
+    fn summary_contains_all_counts() {
         let counts = StepCounts {
             passed: 5,
             failed: 1,

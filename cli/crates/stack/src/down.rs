@@ -1,4 +1,4 @@
-//! Takes an instance down: all that carries its labels, and nothing else.
+//! Takes an instance down: removes everything with its labels, and nothing else.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,30 +16,30 @@ use super::event::{Node, NodeKind, NodeState};
 use super::executor::{self, EventEmitter, RunOutcome, Task, TaskError, TaskFuture};
 use super::{Stack, StackError, failure};
 
-/// What `down` found and did.
+/// The result of [`down`].
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct DownReport {
     /// The components whose containers were removed.
     pub components: Vec<String>,
     /// The volumes that were removed.
     pub volumes: Vec<String>,
-    /// The volumes that are still there.
+    /// The volumes that were not removed.
     pub kept_volumes: Vec<String>,
     /// The networks that were removed.
     pub networks: Vec<String>,
-    /// How the run over the containers ended.
+    /// The outcome of the run that removed the containers.
     #[serde(skip)]
     pub outcome: RunOutcome,
 }
 
-/// Stops and removes the instance's containers, in the order in which they
-/// depend on each other, then its network, and its volumes if asked.
+/// Stops and removes the instance's containers, dependents first, then its
+/// network, and its volumes if `volumes` is set.
 ///
-/// Everything is found by label, so that it works when `dm.toml` has changed
-/// since, and whatever a killed run left is found too.
+/// Everything is found by label. A `dm.toml` that has changed since does not
+/// matter, and leftovers of a killed run are found, too.
 ///
 /// # Errors
-/// Only where the engine fails; a container that can't be stopped is in the outcome.
+/// If an engine request fails. A container that cannot be stopped is in the outcome.
 pub async fn down(
     stack: &Arc<Stack>,
     volumes: bool,
@@ -50,54 +50,54 @@ pub async fn down(
     let containers = stack.list_containers().await?;
     let containers = containers
         .into_iter()
-        .map(|it| (it, TeardownAction::Remove));
-    let mut removed = DownReport {
+        .map(|container| (container, TeardownAction::Remove));
+    let mut report = DownReport {
         outcome: tear_down(stack, containers.collect(), emitter, interrupt).await?,
         ..DownReport::default()
     };
-    removed.components = removed.outcome.completed.iter().cloned().collect();
-    if !removed.outcome.is_success() {
-        return Ok(removed);
+    report.components = report.outcome.completed.iter().cloned().collect();
+    if !report.outcome.is_success() {
+        return Ok(report);
     }
-    // An engine may carry out a killed run's last call only now: what has
-    // appeared since the containers were listed is ours to remove as well.
+    // The engine may execute a killed run's last request only now: containers that
+    // have appeared since the listing belong to the instance as well.
     for late in stack.list_containers().await? {
         stack.engine.remove_container(&late.name).await?;
     }
     for network in stack.engine.list_networks(&filter).await? {
         remove_network(stack, &network).await?;
-        removed.networks.push(network);
+        report.networks.push(network);
     }
-    let mut found = stack.engine.list_volumes(&filter).await?;
-    // It says that some of the others may be gone already.
-    let mark = stack.instance.reset_marker_volume();
-    found.retain(|volume| *volume != mark);
+    let mut existing = stack.engine.list_volumes(&filter).await?;
+    // The marker states that other volumes may be removed already.
+    let marker = stack.instance.reset_marker_volume();
+    existing.retain(|volume| *volume != marker);
     if volumes {
-        for volume in &found {
+        for volume in &existing {
             remove_volume(stack, volume).await?;
         }
-        stack.engine.remove_volume(&mark).await?;
+        stack.engine.remove_volume(&marker).await?;
         gateway_secret::remove(&stack.state_dir, &stack.instance)?;
-        removed.volumes = found;
+        report.volumes = existing;
     } else {
-        removed.kept_volumes = found;
+        report.kept_volumes = existing;
     }
-    Ok(removed)
+    Ok(report)
 }
 
-/// What becomes of a container.
+/// The way in which a container is taken down.
 pub(super) enum TeardownAction {
-    /// It is stopped and removed.
+    /// Stop and remove it.
     Remove,
-    /// It is stopped, and can be started again as it is.
+    /// Stop it. It can be started again as it is.
     Stop,
-    /// It is stopped once this is done; where it can't be done, it is removed.
+    /// Reset its data with this future, then stop it. Remove it if the reset fails.
     StopAfter(ResetFuture),
-    /// The same, and it is frozen instead.
+    /// Reset its data with this future, then pause it. Remove it if the reset fails.
     PauseAfter(ResetFuture),
 }
 
-/// Ends these containers, what depends on a component before it.
+/// Takes these containers down, dependents first.
 pub(super) async fn tear_down(
     stack: &Arc<Stack>,
     containers: Vec<(Container, TeardownAction)>,
@@ -111,13 +111,13 @@ pub(super) async fn tear_down(
     let order = stack.graph()?.reversed();
     let tasks: Vec<Task> = containers
         .into_iter()
-        .map(|(container, ending)| {
+        .map(|(container, action)| {
             let after = order
                 .transitive_dependencies(std::slice::from_ref(&container.component))
                 .into_iter()
                 .filter(|name| *name != container.component && present.contains(name))
                 .collect();
-            teardown_task(stack, container, ending, after, emitter)
+            teardown_task(stack, container, action, after, emitter)
         })
         .collect();
     let nodes = tasks.iter().map(|task| task.node.clone()).collect();
@@ -125,7 +125,7 @@ pub(super) async fn tear_down(
     Ok(executor::run_tasks(tasks, emitter, interrupt).await?)
 }
 
-/// Removes the network, or says who is on it.
+/// Removes the network. The error names the containers that still use it.
 async fn remove_network(stack: &Stack, network: &str) -> Result<()> {
     let Err(error) = stack.engine.remove_network(network).await else {
         return Ok(());
@@ -145,7 +145,7 @@ async fn remove_network(stack: &Stack, network: &str) -> Result<()> {
     .into())
 }
 
-/// Removes the volume; a container of ours that appeared in between goes first.
+/// Removes the volume. Removes containers of the instance first that appeared meanwhile.
 pub(super) async fn remove_volume(stack: &Stack, volume: &str) -> Result<()> {
     let Err(error) = stack.engine.remove_volume(volume).await else {
         return Ok(());
@@ -160,11 +160,11 @@ pub(super) async fn remove_volume(stack: &Stack, volume: &str) -> Result<()> {
     Ok(stack.engine.remove_volume(volume).await?)
 }
 
-/// The task that ends one container.
+/// Returns the task that takes one container down.
 pub(super) fn teardown_task(
     stack: &Arc<Stack>,
     container: Container,
-    ending: TeardownAction,
+    action: TeardownAction,
     after: Vec<String>,
     emitter: &EventEmitter,
 ) -> Task {
@@ -177,11 +177,11 @@ pub(super) fn teardown_task(
     let work = move |cancel: CancellationToken| {
         Box::pin(async move {
             emitter.emit_state(&container.component, NodeState::Stopping);
-            let gone = tear_down_container(&stack, &container, ending, &emitter);
+            let teardown = tear_down_container(&stack, &container, action, &emitter);
             tokio::select! {
                 () = cancel.cancelled() => Err(TaskError::Cancelled),
-                gone = gone => match gone {
-                    Ok(()) => Ok(NodeState::Gone),
+                result = teardown => match result {
+                    Ok(()) => Ok(NodeState::Removed),
                     Err(error) => Err(TaskError::Failed(Box::new(
                         failure::from_error(&container.component, &error, emitter.elapsed()),
                     ))),
@@ -198,7 +198,7 @@ pub(super) fn teardown_task(
 async fn tear_down_container(
     stack: &Stack,
     container: &Container,
-    ending: TeardownAction,
+    action: TeardownAction,
     emitter: &EventEmitter,
 ) -> Result<(), EngineError> {
     let (engine, name) = (&stack.engine, &container.name);
@@ -206,7 +206,7 @@ async fn tear_down_container(
         let note = format!("must be created again: {reason}");
         emitter.emit_note(Some(&container.component), note);
     };
-    let is_kept = match ending {
+    let is_kept = match action {
         TeardownAction::Remove => false,
         TeardownAction::Stop => true,
         TeardownAction::StopAfter(work) => work.await.map_err(note).is_ok(),
@@ -216,10 +216,10 @@ async fn tear_down_container(
         },
     };
     if container.state == ContainerState::Paused {
-        // A frozen process can't act on its stop signal.
+        // A paused process cannot handle its stop signal.
         engine.unpause_container(name).await?;
     }
-    // The longest that any component is given: what ended earlier is not waited for.
+    // The longest stop timeout of all components. The engine waits no longer than needed.
     engine.stop_container(name, Duration::from_secs(30)).await?;
     if is_kept {
         return Ok(());

@@ -1,6 +1,5 @@
-//! What happens during a run, as values. The executor sends them; `output`
-//! turns them into live lines, plain lines or JSON lines, which `dm bench` reads
-//! back.
+//! The events of a run. The executor sends them; the crate `dm-console` renders
+//! them as live lines, plain lines or JSON lines. `dm bench` parses the JSON lines.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,13 +9,13 @@ pub use dm_images::ProgressUnit;
 use dm_images::ProgressUpdate;
 use serde::{Deserialize, Serialize};
 
-/// What kind of node of the graph something is.
+/// The kind of a graph node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NodeKind {
-    /// A container that stays up; ready when its probe answers.
+    /// A long-running container; ready when its probe succeeds.
     Service,
-    /// Work that ends: its success is its end.
+    /// Work that ends; ready when it has succeeded.
     Job,
     /// An image to pull or build.
     Image,
@@ -27,63 +26,63 @@ pub enum NodeKind {
 pub struct Node {
     /// Its name, unique in the run, e.g. `postgres` or `database`.
     pub name: String,
-    /// What it is.
+    /// Its kind.
     pub kind: NodeKind,
-    /// The nodes it waits for.
+    /// The nodes that it depends on.
     pub after: Vec<String>,
 }
 
-/// Where a node is.
+/// The state of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
 pub enum NodeState {
-    /// It can't begin before these are ready.
+    /// It waits until its dependencies are ready.
     Waiting {
         /// Names of the nodes that it still waits for.
-        on: Vec<String>,
+        waiting_for: Vec<String>,
     },
-    /// Something long is under way: pulling, building, packing.
+    /// A long operation is in progress: pulling, building, packing.
     Working {
         /// A verb, e.g. `pulling`, `building`, `migrating`.
-        doing: String,
-        /// What exactly, in one short line, e.g. a layer or a file.
+        activity: String,
+        /// The current object in one short line, e.g. a layer or a file.
         detail: Option<String>,
-        /// Done so far.
+        /// The amount done so far.
         current: Option<u64>,
-        /// Of how much in all.
+        /// The total amount, if known.
         total: Option<u64>,
-        /// What the two count.
+        /// The unit of both amounts.
         unit: ProgressUnit,
     },
-    /// The container is being made.
+    /// The container is being created.
     Creating,
     /// The container was started and is not ready yet.
     Starting {
-        /// What the last probe answered.
+        /// The result of the last probe.
         probe: Option<String>,
     },
-    /// Ready: its probe answered, or its job succeeded.
+    /// Ready: its probe succeeded, or its job did.
     Ready {
-        /// True where it was already so and nothing had to be done.
-        kept: bool,
+        /// True if it was ready already and nothing had to be done.
+        unchanged: bool,
     },
     /// It is being stopped.
     Stopping,
-    /// It is stopped or removed, as was asked.
-    Gone,
-    /// It failed; the report follows as [`Event::Failed`].
+    /// It was stopped or removed, as requested.
+    Removed,
+    /// It failed; the report follows as [`RunEvent::Failed`].
     Failed,
-    /// It was never begun, because something before it failed.
+    /// It was not started, because a dependency failed.
     Blocked {
         /// The node that failed.
-        by: String,
+        blocked_by: String,
     },
 }
 
 impl From<ProgressUpdate> for NodeState {
     fn from(update: ProgressUpdate) -> Self {
         Self::Working {
-            doing: update.activity.to_owned(),
+            activity: update.activity.to_owned(),
             detail: update.detail,
             current: update.current,
             total: update.total,
@@ -93,27 +92,26 @@ impl From<ProgressUpdate> for NodeState {
 }
 
 impl NodeState {
-    /// True where nothing further happens to the node in this run.
+    /// Returns true if nothing further happens to the node in this run.
     #[must_use]
     pub const fn is_final(&self) -> bool {
         matches!(
             self,
-            Self::Ready { .. } | Self::Gone | Self::Failed | Self::Blocked { .. }
+            Self::Ready { .. } | Self::Removed | Self::Failed | Self::Blocked { .. }
         )
     }
 }
 
-/// Something that happened in a run. `at` counts from the start of the run.
+/// An event of a run. `elapsed` counts from the start of the run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum RunEvent {
     /// The run begins with these nodes. A later `Started` of the same run adds
-    /// nodes; one that was there before begins anew (a reset takes down and
-    /// brings up).
+    /// nodes and restarts existing ones (a reset takes down and brings up).
     Started {
-        /// What was asked for, the same in all of a run: `up`, `down`, `reset` …
+        /// The command, the same in all events of a run: `up`, `down`, `reset` …
         command: String,
-        /// The instance it is done to.
+        /// The instance that the command changes.
         instance: String,
         /// The nodes.
         nodes: Vec<Node>,
@@ -125,80 +123,79 @@ pub enum RunEvent {
         /// Its new state.
         #[serde(flatten)]
         state: NodeState,
-        /// When, since the start of the run.
-        #[serde(with = "seconds")]
-        at: Duration,
+        /// The time since the start of the run.
+        #[serde(rename = "elapsed_seconds", with = "seconds")]
+        elapsed: Duration,
     },
-    /// A node failed: all that is known of it.
+    /// A node failed, with all details.
     Failed(NodeFailure),
-    /// Something worth a line that belongs to no state, e.g. which image source
-    /// was used.
+    /// A message that belongs to no state, e.g. the image source that was used.
     Note {
         /// The node it is about, if any.
         name: Option<String>,
-        /// The sentence.
+        /// The message.
         text: String,
-        /// When, since the start of the run.
-        #[serde(with = "seconds")]
-        at: Duration,
+        /// The time since the start of the run.
+        #[serde(rename = "elapsed_seconds", with = "seconds")]
+        elapsed: Duration,
     },
-    /// A bundle with everything about the failed run was written.
+    /// A diagnostics bundle of the failed run was written.
     Diagnostics {
-        /// Where it lies.
+        /// The path of the bundle.
         path: PathBuf,
     },
     /// The first interrupt arrived; the run winds down.
     Interrupted,
     /// The run is over.
     Finished {
-        /// True where everything is as was asked.
+        /// True if every node reached its desired state.
         ok: bool,
-        /// How long it took.
-        #[serde(with = "seconds")]
-        at: Duration,
+        /// The duration of the run.
+        #[serde(rename = "elapsed_seconds", with = "seconds")]
+        elapsed: Duration,
     },
 }
 
-/// Everything that is known of a component that failed.
+/// The details of a failed node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NodeFailure {
     /// The node.
     pub name: String,
-    /// One sentence: what happened.
-    pub what: String,
-    /// The container's state as the engine tells it, e.g. `exited`.
+    /// The cause, as one sentence.
+    pub message: String,
+    /// The container's state as the engine reports it, e.g. `exited`.
     pub state: Option<String>,
     /// Its exit code.
     pub exit_code: Option<i64>,
-    /// True where the kernel killed it for want of memory.
+    /// True if the kernel killed it because memory ran out.
     pub out_of_memory: bool,
-    /// The last thing its readiness probe answered.
+    /// The last result of its readiness probe.
     pub probe: Option<String>,
     /// Its last log lines, oldest first.
     pub log: Vec<String>,
-    /// What a compiler found in the project's own sources, first one first.
+    /// The compiler's errors in the project's own sources, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub source_errors: Vec<CompilerError>,
-    /// The nodes that can't begin because of it.
-    pub blocks: Vec<String>,
-    /// Commands or sentences: what to do next.
+    /// The nodes that cannot start because of it.
+    pub blocked_nodes: Vec<String>,
+    /// The suggested next steps: commands or sentences.
     pub next: Vec<String>,
-    /// When, since the start of the run.
-    #[serde(with = "seconds")]
-    pub at: Duration,
+    /// The time since the start of the run.
+    #[serde(rename = "elapsed_seconds", with = "seconds")]
+    pub elapsed: Duration,
 }
 
-/// Seconds with milliseconds: what people and JSON readers expect.
+/// Converts durations to and from seconds with millisecond precision.
 mod seconds {
     use std::time::Duration;
 
     use serde::{Deserialize as _, Deserializer, Serializer, de};
 
     pub(crate) fn serialize<S: Serializer>(
-        at: &Duration,
+        duration: &Duration,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        serializer.serialize_f64((at.as_secs_f64() * 1000.0).round() / 1000.0)
+        serializer.serialize_f64((duration.as_secs_f64() * 1000.0).round() / 1000.0)
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
@@ -213,12 +210,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn events_survive_their_json() {
-        let at = Duration::from_millis(1234);
+    fn events_round_trip_through_json() {
+        let elapsed = Duration::from_millis(1234);
         let node = |state| RunEvent::Node {
             name: "postgres".into(),
             state,
-            at,
+            elapsed,
         };
         let events = [
             RunEvent::Started {
@@ -231,14 +228,14 @@ mod tests {
                 }],
             },
             node(NodeState::Waiting {
-                on: vec!["database".into()],
+                waiting_for: vec!["database".into()],
             }),
             node(NodeState::Starting {
                 probe: Some("connection refused".into()),
             }),
-            node(NodeState::Ready { kept: true }),
+            node(NodeState::Ready { unchanged: true }),
             RunEvent::Interrupted,
-            RunEvent::Finished { ok: true, at },
+            RunEvent::Finished { ok: true, elapsed },
         ];
         for event in events {
             let text = serde_json::to_string(&event).unwrap();
@@ -247,8 +244,8 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_before_the_start_is_refused() {
-        let text = r#"{"event":"finished","ok":true,"at":-1}"#;
+    fn negative_elapsed_time_is_rejected() {
+        let text = r#"{"event":"finished","ok":true,"elapsed_seconds":-1}"#;
         assert!(serde_json::from_str::<RunEvent>(text).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! Runs the graph: every node as early as what it waits for allows.
+//! Runs the graph: starts every node as soon as its dependencies are ready.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -15,18 +15,18 @@ use tokio_util::sync::CancellationToken;
 use super::event::{Node, NodeFailure, NodeState, RunEvent};
 use super::graph::{DependencyGraph, GraphError};
 
-/// Where the events of a run go, with the clock that they count by.
+/// Sends the events of a run, timed by the clock of the run.
 #[derive(Debug, Clone)]
 pub struct EventEmitter {
     sender: UnboundedSender<RunEvent>,
     command: &'static str,
-    /// The instance that the command was called for, where it is not the default one.
+    /// The instance of the command, unless it is the default one.
     instance: Option<String>,
     started_at: Instant,
 }
 
 impl EventEmitter {
-    /// An emitter for the run of a command, e.g. `reset`, whose clock begins now.
+    /// Creates an emitter for the run of a command, e.g. `reset`. Its clock starts now.
     #[must_use]
     pub fn new(sender: UnboundedSender<RunEvent>, command: &'static str) -> Self {
         Self {
@@ -37,15 +37,15 @@ impl EventEmitter {
         }
     }
 
-    /// The same for a command of this instance: what to do next after a failure names it.
+    /// Sets the instance of the command, which the suggestions after a failure name.
     #[must_use]
     pub fn for_instance(mut self, name: &str) -> Self {
         self.instance = (name != instance::DEFAULT_INSTANCE).then(|| name.to_owned());
         self
     }
 
-    /// Announces nodes. Whatever part of the run they belong to, it is told as
-    /// part of the command that was asked for.
+    /// Announces nodes. Every part of a run is reported under the command that was
+    /// called.
     pub fn emit_started(&self, instance: &str, nodes: Vec<Node>) {
         self.emit(RunEvent::Started {
             command: self.command.to_owned(),
@@ -54,44 +54,44 @@ impl EventEmitter {
         });
     }
 
-    /// The time since the run began.
+    /// Returns the time since the run began.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.started_at.elapsed()
     }
 
-    /// Sends an event. Nobody listening is no reason to stop working.
+    /// Sends an event. A run continues without a receiver.
     pub fn emit(&self, event: RunEvent) {
         let _ = self.sender.send(event);
     }
 
-    /// Tells that a node has a new state.
+    /// Reports the new state of a node.
     pub fn emit_state(&self, name: &str, state: NodeState) {
         self.emit(RunEvent::Node {
             name: name.to_owned(),
             state,
-            at: self.elapsed(),
+            elapsed: self.elapsed(),
         });
     }
 
-    /// Tells something worth a line.
+    /// Reports a message, of a node or of the run.
     pub fn emit_note(&self, name: Option<&str>, text: impl Into<String>) {
         let (name, text) = (name.map(str::to_owned), text.into());
         self.emit(RunEvent::Note {
             name,
             text,
-            at: self.elapsed(),
+            elapsed: self.elapsed(),
         });
     }
 }
 
-/// Why a node did not become what it should.
+/// The reason why a node did not reach its desired state.
 #[derive(Debug)]
 pub(crate) enum TaskError {
-    /// It failed, for these reasons.
+    /// It failed.
     Failed(Box<NodeFailure>),
-    /// It did not make it in the time allowed. Where that was the time of the
-    /// whole run, the other nodes end by themselves and may tell why, too.
+    /// It exceeded its time limit. If that is the limit of the whole run, the other
+    /// nodes end on their own and may report failures, too.
     TimedOut(Box<NodeFailure>),
     /// The run was cancelled before it was done.
     Cancelled,
@@ -104,28 +104,28 @@ pub(crate) type TaskFuture = Pin<Box<dyn Future<Output = Result<NodeState, TaskE
 pub(crate) struct Task {
     /// The node.
     pub node: Node,
-    /// Called once everything that the node waits for is done. The token is
+    /// Called once all dependencies of the node are done. The token is
     /// cancelled when the run ends early.
     pub work: Box<dyn FnOnce(CancellationToken) -> TaskFuture + Send>,
 }
 
-/// How a run ended.
+/// The outcome of a run.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RunOutcome {
-    /// The nodes that are as they should be.
+    /// The nodes that reached their desired state.
     pub completed: BTreeSet<String>,
-    /// Those among them that were so already.
+    /// The completed nodes for which nothing had to be done.
     pub unchanged: BTreeSet<String>,
-    /// The failures, first one first.
+    /// The failures, in order of occurrence.
     pub failures: Vec<NodeFailure>,
-    /// True where the time allowed ran out.
+    /// True if a time limit was exceeded.
     pub timed_out: bool,
-    /// True where it was interrupted.
+    /// True if the run was interrupted.
     pub interrupted: bool,
 }
 
 impl RunOutcome {
-    /// True where every node is as it should be.
+    /// Returns true if every node reached its desired state.
     #[must_use]
     pub fn is_success(&self) -> bool {
         self.failures.is_empty() && !self.timed_out && !self.interrupted
@@ -136,14 +136,14 @@ impl RunOutcome {
 /// and the others have wound down.
 ///
 /// # Errors
-/// [`GraphError`] where the tasks can't be ordered; nothing was done then.
+/// Returns [`GraphError`] if the tasks cannot be ordered. No task was started then.
 pub(crate) async fn run_tasks(
     tasks: Vec<Task>,
     emitter: &EventEmitter,
     interrupt: &CancellationToken,
 ) -> Result<RunOutcome, GraphError> {
     let graph = DependencyGraph::new(tasks.iter().map(|task| (&task.node.name, &task.node.after)))?;
-    // A failure winds down the run without looking like an interrupt.
+    // A failure cancels the run without marking it as interrupted.
     let cancel = interrupt.child_token();
     let mut waiting: BTreeMap<String, Task> = tasks
         .into_iter()
@@ -177,7 +177,7 @@ pub(crate) async fn run_tasks(
         };
         match result {
             Ok(state) => {
-                if matches!(state, NodeState::Ready { kept: true }) {
+                if matches!(state, NodeState::Ready { unchanged: true }) {
                     outcome.unchanged.insert(name.clone());
                 }
                 emitter.emit_state(&name, state);
@@ -212,7 +212,7 @@ fn start_ready_tasks(
         .filter(|name| {
             graph
                 .dependencies(name)
-                .all(|wanted| outcome.completed.contains(wanted))
+                .all(|dependency| outcome.completed.contains(dependency))
         })
         .cloned()
         .collect();
@@ -232,7 +232,7 @@ fn record_failure(
     mut failure: NodeFailure,
 ) {
     let dependents = graph.dependents(&failure.name);
-    failure.blocks = dependents
+    failure.blocked_nodes = dependents
         .into_iter()
         .filter(|name| waiting.contains_key(name))
         .collect();
@@ -240,11 +240,11 @@ fn record_failure(
         failure.next = suggestions_for_instance(failure.next, instance);
     }
     emitter.emit_state(&failure.name, NodeState::Failed);
-    for name in &failure.blocks {
+    for name in &failure.blocked_nodes {
         emitter.emit_state(
             name,
             NodeState::Blocked {
-                by: failure.name.clone(),
+                blocked_by: failure.name.clone(),
             },
         );
     }
@@ -252,20 +252,20 @@ fn record_failure(
     outcome.failures.push(failure);
 }
 
-/// A panic in a task: our own defect, told as one.
-fn internal_failure(name: &str, error: &str, at: Duration) -> NodeFailure {
+/// Returns the failure for a panic in a task: a defect of `dm`.
+fn internal_failure(name: &str, error: &str, elapsed: Duration) -> NodeFailure {
     NodeFailure {
         name: name.to_owned(),
-        what: format!("internal error of dm: {error}"),
+        message: format!("internal error of dm: {error}"),
         state: None,
         exit_code: None,
         out_of_memory: false,
         probe: None,
         log: Vec::new(),
         source_errors: Vec::new(),
-        blocks: Vec::new(),
+        blocked_nodes: Vec::new(),
         next: vec!["dm doctor --bundle".into()],
-        at,
+        elapsed,
     }
 }
 
@@ -301,7 +301,7 @@ mod tests {
         task(name, after, move |_| {
             Box::pin(async move {
                 log.lock().unwrap().push(name.to_owned());
-                Ok(NodeState::Ready { kept: false })
+                Ok(NodeState::Ready { unchanged: false })
             })
         })
     }
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_task_runs_after_what_it_waits_for() {
+    async fn tasks_run_after_their_dependencies() {
         let (sender, _receiver) = unbounded_channel();
         let log = Log::default();
         let tasks = vec![
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failure_ends_the_run_and_names_what_it_blocks() {
+    async fn failure_ends_the_run_and_names_blocked_nodes() {
         let (sender, mut receiver) = unbounded_channel();
         let log = Log::default();
         let tasks = vec![
@@ -364,7 +364,7 @@ mod tests {
         .await
         .unwrap();
         assert_eq!(outcome.failures.len(), 1);
-        assert_eq!(outcome.failures[0].blocks, ["keycloak"]);
+        assert_eq!(outcome.failures[0].blocked_nodes, ["keycloak"]);
         assert!(!outcome.interrupted);
         assert!(log.lock().unwrap().is_empty());
         let mut blocked = false;
@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_interrupt_begins_nothing_more() {
+    async fn interrupt_starts_no_further_task() {
         let (sender, _receiver) = unbounded_channel();
         let log = Log::default();
         let interrupt = CancellationToken::new();
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_is_a_failure_of_its_node() {
+    async fn task_panic_is_reported_as_failure_of_its_node() {
         let (sender, _receiver) = unbounded_channel();
         let tasks = vec![task("a", &[], |_| Box::pin(async { panic!("oops") }))];
         let outcome = run_tasks(

@@ -1,9 +1,9 @@
-//! Gathers what is known of a component that failed, before anything is removed.
+//! Collects the details of a failed component before anything is removed.
 
 use std::time::Duration;
 
 use dm_core::config_keys::{component_key, port_key};
-use dm_core::error::{UserError, chain};
+use dm_core::error::{UserError, error_chain};
 use dm_engine::EngineRefusal;
 use dm_engine::spec::{ContainerSpec, PublishedPort};
 use dm_host::ports;
@@ -13,43 +13,43 @@ use super::executor::EventEmitter;
 use super::readiness::NotReady;
 use super::{Stack, StackError};
 
-/// How many of its last log lines a failed component's report shows.
+/// The number of log lines in the report of a failed component.
 const REPORTED_LOG_LINES: usize = 20;
-/// How many are read to find out what is wrong.
+/// The number of log lines that are searched for the cause.
 const EXAMINED_LOG_LINES: usize = 200;
-/// The exit code of a process that SIGKILL ended, as the kernel does where memory runs out.
+/// The exit code of a process that SIGKILL ended. The kernel sends it when memory runs out.
 const SIGKILL_EXIT_CODE: i64 = 137;
 
-/// A failure of which only an error is known.
+/// Creates a failure from an error alone.
 #[must_use]
-pub fn from_error(name: &str, error: &dyn UserError, at: Duration) -> NodeFailure {
+pub fn from_error(name: &str, error: &dyn UserError, elapsed: Duration) -> NodeFailure {
     NodeFailure {
         name: name.to_owned(),
-        what: chain(error).join(": "),
+        message: error_chain(error).join(": "),
         state: None,
         exit_code: None,
         out_of_memory: false,
         probe: None,
         log: error.log_tail().to_vec(),
         source_errors: error.compiler_errors().to_vec(),
-        blocks: Vec::new(),
+        blocked_nodes: Vec::new(),
         next: error.suggestions(),
-        at,
+        elapsed,
     }
 }
 
-/// A container that the engine could not make or start.
+/// Creates the failure of a container that the engine could not create or start.
 pub(crate) async fn from_start_error(
     stack: &Stack,
     spec: &ContainerSpec,
     error: &StackError,
-    at: Duration,
+    elapsed: Duration,
 ) -> NodeFailure {
-    let mut failure = from_error(&spec.component, error, at);
+    let mut failure = from_error(&spec.component, error, elapsed);
     if let Some(port) = find_taken_port(spec, error) {
         let owner = ports::find_port_owner(port.host)
             .map_or_else(|| "another program".to_owned(), |owner| owner.to_string());
-        failure.what = format!("port {} is taken by {owner}", port.host);
+        failure.message = format!("port {} is taken by {owner}", port.host);
         failure.next = vec![
             "dm up --ports auto".into(),
             format!("or stop {owner}, or set another {}", port_key(&port.name)),
@@ -66,7 +66,7 @@ pub(crate) async fn from_start_error(
     failure
 }
 
-/// The port of a container that another program has, where that is why it did not start.
+/// Returns the container's port that another program uses, if that prevented its start.
 fn find_taken_port<'a>(spec: &'a ContainerSpec, error: &StackError) -> Option<&'a PublishedPort> {
     let StackError::Engine(error) = error else {
         return None;
@@ -77,7 +77,7 @@ fn find_taken_port<'a>(spec: &'a ContainerSpec, error: &StackError) -> Option<&'
     spec.ports.iter().find(|port| Some(port.host) == taken)
 }
 
-/// A container that ran and did not become ready.
+/// Creates the failure of a container that ran and did not become ready.
 pub(crate) async fn from_not_ready(
     stack: &Stack,
     spec: &ContainerSpec,
@@ -88,32 +88,32 @@ pub(crate) async fn from_not_ready(
     let component = &spec.component;
     let mut failure = NodeFailure {
         name: component.clone(),
-        what: String::new(),
+        message: String::new(),
         state: None,
         exit_code: None,
         out_of_memory: false,
         probe,
         log: Vec::new(),
         source_errors: Vec::new(),
-        blocks: Vec::new(),
+        blocked_nodes: Vec::new(),
         next: vec![format!("dm logs {component}")],
-        at: emitter.elapsed(),
+        elapsed: emitter.elapsed(),
     };
     match reason {
-        NotReady::Exited(ended) => {
-            // An engine that hears of the end first never says that memory ran out.
+        NotReady::Exited(exit) => {
+            // An engine that notices the exit first never reports that memory ran out.
             let may_lack_memory =
-                spec.memory.is_some() && ended.exit_code == Some(SIGKILL_EXIT_CODE);
-            failure.what = match (ended.oom_killed, ended.exit_code, &ended.error) {
+                spec.memory.is_some() && exit.exit_code == Some(SIGKILL_EXIT_CODE);
+            failure.message = match (exit.oom_killed, exit.exit_code, &exit.error) {
                 (true, ..) => "was killed: out of memory".into(),
                 (_, _, Some(error)) => format!("could not run: {error}"),
                 _ if may_lack_memory => "was killed, possibly out of memory".into(),
                 (_, Some(code), None) => format!("exited with code {code} before it was ready"),
-                (_, None, None) => format!("is {} before it was ready", ended.state),
+                (_, None, None) => format!("is {} before it was ready", exit.state),
             };
-            failure.state = Some(ended.state);
-            failure.exit_code = ended.exit_code;
-            failure.out_of_memory = ended.oom_killed;
+            failure.state = Some(exit.state);
+            failure.exit_code = exit.exit_code;
+            failure.out_of_memory = exit.oom_killed;
             if failure.out_of_memory || may_lack_memory {
                 failure.next.insert(
                     0,
@@ -125,34 +125,37 @@ pub(crate) async fn from_not_ready(
             }
         }
         NotReady::TimedOut => {
-            failure.what = "was not ready within the time limit".into();
+            failure.message = "was not ready within the time limit".into();
             failure.state = Some("running".into());
             failure.next.insert(0, "dm up --wait-timeout 10m".into());
         }
         NotReady::Engine(error) => {
-            failure.what = format!("the engine stopped answering: {}", chain(&error).join(": "));
+            failure.message = format!(
+                "the engine stopped answering: {}",
+                error_chain(&error).join(": ")
+            );
             failure.next = vec!["dm engine status".into(), "dm up".into()];
             return failure;
         }
-        NotReady::Refused(refused) => {
-            failure.what = refused.problem;
+        NotReady::Refused(misconfiguration) => {
+            failure.message = misconfiguration.problem;
             failure.state = Some("running".into());
-            failure.next.splice(0..0, refused.suggestions);
+            failure.next.splice(0..0, misconfiguration.suggestions);
         }
-        NotReady::Cancelled => failure.what = "was interrupted".into(),
+        NotReady::Cancelled => failure.message = "was interrupted".into(),
     }
     let log = stack
         .engine
         .last_log_lines(&spec.name, EXAMINED_LOG_LINES)
         .await;
     let mut lines = log.unwrap_or_default();
-    let known = stack.component(component).ok();
-    if let Some(refused) = known.and_then(|component| component.diagnose_log(&lines)) {
-        failure.what = refused.problem;
-        failure.next.splice(0..0, refused.suggestions);
+    let definition = stack.component(component).ok();
+    if let Some(diagnosis) = definition.and_then(|component| component.diagnose_log(&lines)) {
+        failure.message = diagnosis.problem;
+        failure.next.splice(0..0, diagnosis.suggestions);
     }
     let last = lines.drain(lines.len().saturating_sub(REPORTED_LOG_LINES)..);
-    failure.log = match known {
+    failure.log = match definition {
         Some(component) => last.map(|line| component.format_log_line(line)).collect(),
         None => last.collect(),
     };

@@ -1,14 +1,13 @@
-//! Golden start: what is slow to make and the same every time is kept in images.
+//! Golden images: initialised data directories, stored in images.
 //!
 //! A scratch instance is brought up once from empty volumes, stopped cleanly, and
 //! its data directories become images: the database with every role, migration
 //! and the realm in it, the broker with its topology, the directory with its
-//! people. A new volume is filled from its image, by the engine itself or by the
-//! image's entrypoint, so a fresh start with golden images has nothing left to do
-//! but to start.
+//! users. A new volume is filled from its image, by the engine itself or by the
+//! image's entrypoint, so a fresh start with golden images skips initialisation.
 //!
-//! All images of a set carry one digest of everything that went into them;
-//! another configuration never finds them.
+//! All images of a set carry one digest of all their inputs. A different
+//! configuration never finds them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
@@ -23,12 +22,12 @@ use serde::Serialize;
 use super::Stack;
 use super::local_images::LocalImages;
 
-/// The scratch instance that golden images are made in.
+/// The scratch instance in which golden images are built.
 pub const SCRATCH_INSTANCE: &str = "golden";
 
-/// Rounds of the digest of a set. It stands in the images' references, and what goes into it
-/// are passwords and what everybody knows: without any, a short password could be guessed. It
-/// has no key, so that a saved set is found on another machine.
+/// The iterations of the digest of a set. The digest is part of the images' references, and
+/// its inputs are passwords and public data: without iterations, a short password could be
+/// guessed. It has no key, so that a saved set is found on another machine.
 const PBKDF2_ITERATIONS: NonZeroU32 = NonZeroU32::MIN.saturating_add(49_999);
 
 /// A golden image of a component.
@@ -38,77 +37,77 @@ pub struct GoldenImage {
     pub image: String,
 }
 
-/// A digest of everything that goes into the golden images of a stack.
+/// Computes the digest of all inputs of a stack's golden images.
 ///
 /// # Errors
-/// Unreadable fixtures or migrations.
+/// If a fixture or a migration cannot be read.
 pub(crate) fn compute_digest(stack: &Stack) -> Result<Sha256Digest> {
-    let mut text = Vec::new();
-    // The same for every instance: names, ports and volumes don't go in.
+    let mut input = Vec::new();
+    // The same for every instance: names, ports and volumes are no inputs.
     let mut instance = stack.instance.clone();
     instance.name = SCRATCH_INSTANCE.to_owned();
     instance.project = SCRATCH_INSTANCE.to_owned();
     let ports = HostPorts::new();
-    let site = InstanceLayout {
+    let layout = InstanceLayout {
         instance: &instance,
         ports: &ports,
         root: &stack.root,
         state_dir: &stack.state_dir,
     };
-    // Also what writes into another one's data, as Keycloak does with the realm.
+    // Also components that write into the data of another one, as Keycloak does with the realm.
     for component in &stack.components {
-        let writes = component.prebuilt_schema(&ports).is_some();
-        if component.golden_data().is_some() || writes {
-            text.extend(
+        let has_schema = component.prebuilt_schema(&ports).is_some();
+        if component.golden_data().is_some() || has_schema {
+            input.extend(
                 stack
-                    .container_spec(component.as_ref(), &site)?
+                    .container_spec(component.as_ref(), &layout)?
                     .canonical_json(),
             );
         }
     }
-    text.extend(stack.database.digest_input()?);
+    input.extend(stack.database.digest_input()?);
     let mut key = [0; 32];
     let algorithm = pbkdf2::PBKDF2_HMAC_SHA256;
     pbkdf2::derive(
         algorithm,
         PBKDF2_ITERATIONS,
         b"dm golden 3",
-        &text,
+        &input,
         &mut key,
     );
     Ok(Sha256Digest::compute(&key))
 }
 
-/// The golden images that fit the stack as it is configured now, by component.
-/// All or none, since their data belongs together.
+/// Returns the golden images of the stack's current configuration, by component:
+/// all or none, since their data belongs together.
 ///
 /// # Errors
-/// Unreadable fixtures, or a failing engine.
+/// If a fixture cannot be read or an engine request fails.
 pub async fn find_golden_images(stack: &Stack) -> Result<BTreeMap<String, GoldenImage>> {
     find_golden_images_with(stack, &mut LocalImages::new(&stack.images)).await
 }
 
-/// As [`find`], with what is known already of the images that they are made from.
+/// Like [`find_golden_images`], with a cache of the images that they are built from.
 pub(crate) async fn find_golden_images_with(
     stack: &Stack,
     local: &mut LocalImages<'_>,
 ) -> Result<BTreeMap<String, GoldenImage>> {
     let digest = compute_digest(stack)?;
-    let mut found = BTreeMap::new();
-    for (component, part) in golden_components(stack) {
-        let Some(from) = local.find_reference(component.name()).await? else {
+    let mut golden_images = BTreeMap::new();
+    for (component, data) in golden_components(stack) {
+        let Some(base_image) = local.find_reference(component.name()).await? else {
             return Ok(BTreeMap::new());
         };
-        let image = golden_derivation(component, part, &digest, from).reference();
+        let image = golden_derivation(component, data, &digest, base_image).reference();
         if stack.engine.inspect_image(&image).await?.is_none() {
             return Ok(BTreeMap::new());
         }
-        found.insert(component.name().to_owned(), GoldenImage { image });
+        golden_images.insert(component.name().to_owned(), GoldenImage { image });
     }
-    Ok(found)
+    Ok(golden_images)
 }
 
-/// The components that have data to keep, and which.
+/// Returns the components with data for golden images, and the paths of the data.
 pub(crate) fn golden_components(
     stack: &Stack,
 ) -> impl Iterator<Item = (&dyn Component, GoldenData)> {
@@ -116,20 +115,20 @@ pub(crate) fn golden_components(
     components.filter_map(|component| Some((component, component.golden_data()?)))
 }
 
-/// How a component's golden image is made.
+/// Returns how a component's golden image is derived from its base image.
 pub(crate) fn golden_derivation(
     component: &dyn Component,
-    part: GoldenData,
+    data: GoldenData,
     digest: &Sha256Digest,
-    from: String,
+    base_image: String,
 ) -> DerivedImageSpec {
     DerivedImageSpec {
         component: component.name().to_owned(),
         progress_name: component.name().to_owned(),
         content_digest: digest.clone(),
-        base_image: from,
+        base_image,
         golden: true,
-        target_dir: format!("{}/", part.image_path()),
+        target_dir: format!("{}/", data.image_path()),
         labels: HashMap::new(),
         instructions: Vec::new(),
     }

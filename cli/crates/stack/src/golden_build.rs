@@ -1,4 +1,4 @@
-//! Makes golden images, in a scratch instance of their own.
+//! Builds golden images in a scratch instance.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,20 +18,19 @@ use super::golden::{self, golden_components, golden_derivation};
 use super::image_progress::image_node_name as image_node;
 use super::{Stack, StackError, down, up};
 
-/// The label of a golden image with the project that made it.
+/// The label of a golden image with the project that built it.
 const LABEL_PROJECT: &str = "com.dundermifflin.dm.golden-project";
 
-/// How long a component may take to stop: one that is killed leaves no data to
-/// keep.
+/// How long a component may take to stop. The data of a killed one is unusable.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Makes the golden images in the scratch instance that `stack` is.
+/// Builds the golden images in the scratch instance `stack`.
 ///
 /// Killed at any moment it leaves at most a scratch instance, which the next
-/// run removes first, and images that are only taken as a whole set.
+/// run removes first, and images that are only used as a complete set.
 ///
 /// # Errors
-/// A failing engine or image build; a component that fails is in the outcome.
+/// If an engine request or an image build fails. The failure of a component is in the outcome.
 pub async fn build_golden_images(
     stack: &Arc<Stack>,
     request: &up::UpPlanRequest,
@@ -40,30 +39,33 @@ pub async fn build_golden_images(
 ) -> Result<RunOutcome> {
     let digest = golden::compute_digest(stack)?;
     down::down(stack, true, emitter, interrupt).await?;
-    let made = populate_and_package(stack, request, &digest, emitter, interrupt).await;
-    // Not with the run's token: an interrupted run is tidied up all the same.
-    let tidied = down::down(stack, true, emitter, &CancellationToken::new()).await;
-    let outcome = made?;
-    tidied?;
+    let result = populate_and_package(stack, request, &digest, emitter, interrupt).await;
+    // Not with the run's token: the cleanup also follows an interrupted run.
+    let removed = down::down(stack, true, emitter, &CancellationToken::new()).await;
+    let outcome = result?;
+    removed?;
     if outcome.is_success() {
         remove_superseded(stack).await?;
     }
     Ok(outcome)
 }
 
-/// Removes the golden images of this project that are superseded.
+/// Removes the superseded golden images of this project.
 ///
 /// # Errors
-/// A failing engine.
+/// If an engine request fails.
 async fn remove_superseded(stack: &Stack) -> Result<()> {
     let current = golden::find_golden_images(stack).await?;
-    let current: BTreeSet<&str> = current.values().map(|it| it.image.as_str()).collect();
+    let current: BTreeSet<&str> = current
+        .values()
+        .map(|golden| golden.image.as_str())
+        .collect();
     let label = format!("{LABEL_PROJECT}={}", stack.instance.project);
     let mut images = stack.engine.list_images_with_label(&label).await?;
     images.retain(|image| image.labels.contains_key(LABEL_GOLDEN));
     let users = stack.engine.containers_by_image().await?;
-    let used = |image: &Image| users.contains_key(&image.id);
-    for image in find_superseded(images, &current, used) {
+    let is_used = |image: &Image| users.contains_key(&image.id);
+    for image in find_superseded(images, &current, is_used) {
         for reference in &image.references {
             stack.engine.remove_image(reference).await?;
         }
@@ -71,13 +73,12 @@ async fn remove_superseded(stack: &Stack) -> Result<()> {
     Ok(())
 }
 
-/// Which of these golden images another configuration made, as far as no container uses
-/// them. The newest one of each component stays: a configuration that is tried out and taken
-/// back finds its set again.
+/// Returns the unused golden images of other configurations. The newest one of each component
+/// is not among them: a configuration that is tried out and taken back finds its set again.
 fn find_superseded(
     mut images: Vec<Image>,
     current: &BTreeSet<&str>,
-    used: impl Fn(&Image) -> bool,
+    is_used: impl Fn(&Image) -> bool,
 ) -> Vec<Image> {
     images.sort_by_key(|image| std::cmp::Reverse(image.created));
     let mut previous = BTreeSet::new();
@@ -87,7 +88,7 @@ fn find_superseded(
             .iter()
             .any(|reference| current.contains(reference.as_str()));
         let component = image.labels.get(LABEL_COMPONENT).cloned();
-        !is_current && !previous.insert(component) && !used(image)
+        !is_current && !previous.insert(component) && !is_used(image)
     });
     images
 }
@@ -118,7 +119,7 @@ async fn populate_and_package(
         let container = stack.instance.container_name(name);
         let stopping = stack.engine.stop_container(&container, STOP_TIMEOUT);
         tokio::select! {
-            stopped = stopping => stopped?,
+            result = stopping => result?,
             () = interrupt.cancelled() => {
                 return Ok(RunOutcome { interrupted: true, ..RunOutcome::default() });
             }
@@ -130,9 +131,9 @@ async fn populate_and_package(
         after: vec![component.name().to_owned()],
     });
     emitter.emit_started(&stack.instance.name, images.collect());
-    for (component, part) in golden_components(stack) {
+    for (component, data) in golden_components(stack) {
         let name = component.name();
-        let from =
+        let base_image =
             stack
                 .images
                 .find_local(name)
@@ -144,7 +145,7 @@ async fn populate_and_package(
         emitter.emit_state(
             &image_node(name),
             NodeState::Working {
-                doing: "packing".into(),
+                activity: "packing".into(),
                 detail: None,
                 current: None,
                 total: None,
@@ -152,13 +153,13 @@ async fn populate_and_package(
             },
         );
         let container = stack.instance.container_name(name);
-        let files = stack.engine.export_path(&container, part.data_path());
+        let files = stack.engine.export_path(&container, data.data_path());
         let files = Box::pin(files.map_err(std::io::Error::other));
-        let mut derivation = golden_derivation(component, part, digest, from.reference);
+        let mut derivation = golden_derivation(component, data, digest, base_image.reference);
         let project = stack.instance.project.clone();
         derivation.labels.insert(LABEL_PROJECT.to_owned(), project);
         stack.images.build_derived(&derivation, files).await?;
-        emitter.emit_state(&image_node(name), NodeState::Ready { kept: false });
+        emitter.emit_state(&image_node(name), NodeState::Ready { unchanged: false });
     }
     Ok(outcome)
 }
@@ -171,7 +172,7 @@ mod tests {
 
     use super::*;
 
-    /// An image of a component that was made in that second.
+    /// Returns an image of a component that was created in this second.
     fn image(component: &str, second: i64) -> Image {
         let name = format!("{component}-{second}");
         Image {
@@ -186,18 +187,19 @@ mod tests {
     }
 
     #[test]
-    fn of_each_component_the_current_image_the_one_before_and_used_ones_stay() {
+    fn superseded_images_exclude_current_previous_and_used_ones() {
         let mut images = Vec::new();
         for component in ["postgres", "keycloak"] {
             images.extend((1..=5).map(|second| image(component, second)));
         }
-        // The newest one need not be of the configuration that is the current one.
+        // The newest image need not belong to the current configuration.
         let current = BTreeSet::from(["postgres-4", "keycloak-5"]);
-        let gone = find_superseded(images, &current, |image| image.id == "sha256:keycloak-2");
-        let mut gone: Vec<_> = gone.into_iter().flat_map(|it| it.references).collect();
-        gone.sort_unstable();
+        let superseded = find_superseded(images, &current, |image| image.id == "sha256:keycloak-2");
+        let superseded = superseded.into_iter();
+        let mut references: Vec<_> = superseded.flat_map(|image| image.references).collect();
+        references.sort_unstable();
         assert_eq!(
-            gone,
+            references,
             [
                 "keycloak-1",
                 "keycloak-3",

@@ -1,4 +1,4 @@
-//! The dependency graph: who waits for whom.
+//! The dependency graph of a run.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,24 +6,24 @@ use dm_core::error::{ExitStatus, UserError};
 use dm_core::error_code::ErrorCode;
 use thiserror::Error;
 
-/// Named nodes and what each one waits for.
+/// Named nodes with their dependencies.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct DependencyGraph {
     dependencies: BTreeMap<String, BTreeSet<String>>,
 }
 
-/// A graph that can't be executed.
+/// An error in a graph, which makes it impossible to execute.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub(crate) enum GraphError {
-    /// Nodes wait for each other.
+    /// Nodes depend on each other in a cycle.
     #[error("dependency cycle: {}", .0.join(" → "))]
     Cycle(Vec<String>),
-    /// A node waits for one that isn't there.
+    /// A node depends on a node that does not exist.
     #[error("`{node}` depends on `{missing}`, which is not part of the stack")]
     MissingDependency {
-        /// The node that waits.
+        /// The dependent node.
         node: String,
-        /// What it waits for.
+        /// The missing dependency.
         missing: String,
     },
 }
@@ -42,41 +42,39 @@ impl UserError for GraphError {
 }
 
 impl DependencyGraph {
-    /// A graph of these nodes.
+    /// Creates a graph of these nodes.
     ///
     /// # Errors
-    /// [`GraphError`] where a dependency is missing or nodes wait for each other.
+    /// Returns [`GraphError`] if a dependency is missing or nodes form a cycle.
     pub(crate) fn new<N, A>(nodes: impl IntoIterator<Item = (N, A)>) -> Result<Self, GraphError>
     where
         N: Into<String>,
         A: IntoIterator,
         A::Item: Into<String>,
     {
-        let after: BTreeMap<String, BTreeSet<String>> = nodes
+        let dependencies: BTreeMap<String, BTreeSet<String>> = nodes
             .into_iter()
-            .map(|(node, after)| (node.into(), after.into_iter().map(Into::into).collect()))
+            .map(|(node, names)| (node.into(), names.into_iter().map(Into::into).collect()))
             .collect();
-        for (node, wanted) in &after {
-            if let Some(missing) = wanted.iter().find(|name| !after.contains_key(*name)) {
+        for (node, names) in &dependencies {
+            if let Some(missing) = names.iter().find(|name| !dependencies.contains_key(*name)) {
                 return Err(GraphError::MissingDependency {
                     node: node.clone(),
                     missing: missing.clone(),
                 });
             }
         }
-        let graph = Self {
-            dependencies: after,
-        };
+        let graph = Self { dependencies };
         graph.topological_order()?;
         Ok(graph)
     }
 
-    /// The nodes' names.
+    /// Returns the nodes' names.
     pub(crate) fn nodes(&self) -> impl Iterator<Item = &str> {
         self.dependencies.keys().map(String::as_str)
     }
 
-    /// What the node waits for, directly.
+    /// Returns the direct dependencies of the node.
     pub(crate) fn dependencies(&self, node: &str) -> impl Iterator<Item = &str> {
         self.dependencies
             .get(node)
@@ -85,10 +83,10 @@ impl DependencyGraph {
             .map(String::as_str)
     }
 
-    /// An order in which every node comes after all that it waits for.
+    /// Returns an order in which every node comes after its dependencies.
     ///
     /// # Errors
-    /// [`GraphError::Cycle`] with the nodes of one cycle.
+    /// Returns [`GraphError::Cycle`] with the nodes of one cycle if the graph has cycles.
     pub(crate) fn topological_order(&self) -> Result<Vec<String>, GraphError> {
         let mut done = Vec::new();
         let mut path = Vec::new();
@@ -114,57 +112,60 @@ impl DependencyGraph {
             return Err(GraphError::Cycle(cycle));
         }
         path.push(node);
-        for wanted in self.dependencies.get(node).into_iter().flatten() {
-            self.visit(wanted, done, path)?;
+        for dependency in self.dependencies.get(node).into_iter().flatten() {
+            self.visit(dependency, done, path)?;
         }
         path.pop();
         done.push(node.to_owned());
         Ok(())
     }
 
-    /// These nodes and everything that they wait for, directly or not.
+    /// Returns these nodes and their direct and indirect dependencies.
     #[must_use]
-    pub(crate) fn transitive_dependencies(&self, wanted: &[String]) -> BTreeSet<String> {
-        let mut found = BTreeSet::new();
-        let mut open: Vec<&str> = wanted.iter().map(String::as_str).collect();
-        while let Some(node) = open.pop() {
-            if self.dependencies.contains_key(node) && found.insert(node.to_owned()) {
-                open.extend(self.dependencies(node));
+    pub(crate) fn transitive_dependencies(&self, names: &[String]) -> BTreeSet<String> {
+        let mut reached = BTreeSet::new();
+        let mut pending: Vec<&str> = names.iter().map(String::as_str).collect();
+        while let Some(node) = pending.pop() {
+            if self.dependencies.contains_key(node) && reached.insert(node.to_owned()) {
+                pending.extend(self.dependencies(node));
             }
         }
-        found
+        reached
     }
 
-    /// Everything that waits for the node, directly or not.
+    /// Returns all nodes that depend on the node, directly or indirectly.
     #[must_use]
     pub(crate) fn dependents(&self, node: &str) -> BTreeSet<String> {
-        let mut found = BTreeSet::new();
-        let mut open = vec![node];
-        while let Some(current) = open.pop() {
-            for (name, after) in &self.dependencies {
-                if after.contains(current) && found.insert(name.clone()) {
-                    open.push(name);
+        let mut reached = BTreeSet::new();
+        let mut pending = vec![node];
+        while let Some(current) = pending.pop() {
+            for (name, dependencies) in &self.dependencies {
+                if dependencies.contains(current) && reached.insert(name.clone()) {
+                    pending.push(name);
                 }
             }
         }
-        found
+        reached
     }
 
-    /// The same nodes with every arrow turned round: the order in which to stop.
+    /// Returns the same nodes with every edge reversed: the graph for stopping.
     #[must_use]
     pub(crate) fn reversed(&self) -> Self {
-        let mut after: BTreeMap<String, BTreeSet<String>> = self
+        let mut reversed: BTreeMap<String, BTreeSet<String>> = self
             .dependencies
             .keys()
             .map(|node| (node.clone(), BTreeSet::new()))
             .collect();
-        for (node, wanted) in &self.dependencies {
-            for name in wanted {
-                after.entry(name.clone()).or_default().insert(node.clone());
+        for (node, names) in &self.dependencies {
+            for name in names {
+                reversed
+                    .entry(name.clone())
+                    .or_default()
+                    .insert(node.clone());
             }
         }
         Self {
-            dependencies: after,
+            dependencies: reversed,
         }
     }
 }
@@ -186,14 +187,14 @@ mod tests {
     }
 
     #[test]
-    fn a_cycle_is_named_in_full() {
+    fn cycle_error_names_every_node() {
         let error = DependencyGraph::new([("a", vec!["b"]), ("b", vec!["c"]), ("c", vec!["b"])])
             .unwrap_err();
         assert_eq!(error.to_string(), "dependency cycle: b → c → b");
     }
 
     #[test]
-    fn a_missing_dependency_is_named() {
+    fn missing_dependency_error_names_both_nodes() {
         let error = DependencyGraph::new([("a", vec!["b"])]).unwrap_err();
         assert_eq!(
             error.to_string(),
@@ -202,16 +203,16 @@ mod tests {
     }
 
     #[test]
-    fn only_brings_what_it_needs() {
-        let wanted = stack().transitive_dependencies(&["keycloak".to_owned()]);
+    fn transitive_dependencies_include_indirect_ones() {
+        let selected = stack().transitive_dependencies(&["keycloak".to_owned()]);
         assert_eq!(
-            wanted.into_iter().collect::<Vec<_>>(),
+            selected.into_iter().collect::<Vec<_>>(),
             ["database", "keycloak", "postgres"]
         );
     }
 
     #[test]
-    fn dependents_are_transitive() {
+    fn dependents_include_indirect_ones() {
         let blocked = stack().dependents("postgres");
         assert_eq!(
             blocked.into_iter().collect::<Vec<_>>(),
@@ -220,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn stopping_turns_the_arrows_round() {
+    fn reversed_swaps_dependencies_and_dependents() {
         let reversed = stack().reversed();
         assert_eq!(
             reversed.dependencies("postgres").collect::<Vec<_>>(),
@@ -230,13 +231,13 @@ mod tests {
     }
 
     proptest! {
-        /// Arrows that point only to smaller numbers can't form a cycle, and the
-        /// order then has every node once, after all that it waits for.
+        /// Edges to smaller numbers cannot form a cycle. The order then contains
+        /// every node once, after its dependencies.
         #[test]
-        fn order_respects_every_arrow(arrows in proptest::collection::vec((0_u8..20, 0_u8..20), 0..60)) {
+        fn topological_order_puts_dependencies_first(edges in proptest::collection::vec((0_u8..20, 0_u8..20), 0..60)) {
             let mut nodes: BTreeMap<String, BTreeSet<String>> =
                 (0..20).map(|n| (n.to_string(), BTreeSet::new())).collect();
-            for (a, b) in arrows {
+            for (a, b) in edges {
                 if a != b {
                     nodes.get_mut(&a.max(b).to_string()).unwrap().insert(a.min(b).to_string());
                 }
@@ -244,10 +245,12 @@ mod tests {
             let graph = DependencyGraph::new(nodes.clone()).unwrap();
             let order = graph.topological_order().unwrap();
             prop_assert_eq!(order.len(), nodes.len());
-            for (node, after) in &nodes {
-                let place = order.iter().position(|name| name == node).unwrap();
-                for wanted in after {
-                    prop_assert!(order.iter().position(|name| name == wanted).unwrap() < place);
+            for (node, dependencies) in &nodes {
+                let position = order.iter().position(|name| name == node).unwrap();
+                for dependency in dependencies {
+                    prop_assert!(
+                        order.iter().position(|name| name == dependency).unwrap() < position
+                    );
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! Tells of images under way as nodes of the graph.
+//! Reports the progress of images as nodes of the graph.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -8,16 +8,16 @@ use dm_images::{BASE_IMAGE, ImageProgress, ProgressUpdate};
 use super::event::NodeState;
 use super::executor::EventEmitter;
 
-/// The name of the node that gets a component's image.
+/// Returns the name of the node that acquires a component's image.
 #[must_use]
 pub(crate) fn image_node_name(component: &str) -> String {
     format!("{component}-image")
 }
 
-/// Sends what is told of images as events of their nodes.
+/// Emits the progress of images as events of their nodes.
 ///
-/// The base image has no node of its own, since nobody asks for it: what is
-/// told of it goes to every image that has not begun with its own work.
+/// The base image has no node of its own: its progress is reported for every
+/// image whose own work has not begun.
 #[derive(Debug)]
 pub struct NodeProgress {
     emitter: EventEmitter,
@@ -26,7 +26,7 @@ pub struct NodeProgress {
 }
 
 impl NodeProgress {
-    /// Progress that goes to this emitter.
+    /// Creates a reporter that uses this emitter.
     #[must_use]
     pub fn new(emitter: EventEmitter) -> Self {
         Self {
@@ -36,42 +36,42 @@ impl NodeProgress {
         }
     }
 
-    /// Names the images that are about to be obtained.
+    /// Registers the images that are about to be acquired.
     pub fn expect_images(&self, components: &[String]) {
-        if let Ok(mut waiting) = self.pending.lock() {
-            waiting.extend(components.iter().cloned());
+        if let Ok(mut pending) = self.pending.lock() {
+            pending.extend(components.iter().cloned());
         }
     }
 }
 
 impl ImageProgress for NodeProgress {
     fn on_progress(&self, image: &str, update: ProgressUpdate) {
-        let update_is_own = update.activity != "pulling";
+        let is_own_work = update.activity != "pulling";
         let state = NodeState::from(update);
-        let Ok(mut waiting) = self.pending.lock() else {
+        let Ok(mut pending) = self.pending.lock() else {
             return;
         };
         if image == BASE_IMAGE {
-            for component in waiting.iter() {
+            for component in pending.iter() {
                 self.emitter
                     .emit_state(&image_node_name(component), state.clone());
             }
         } else {
-            // Whoever finds no registry goes on to wait for the base.
-            if update_is_own {
-                waiting.remove(image);
+            // An image that cannot be pulled still waits for the base.
+            if is_own_work {
+                pending.remove(image);
             }
             self.emitter.emit_state(&image_node_name(image), state);
         }
     }
 
     fn on_note(&self, image: &str, text: String) {
-        // What holds for the base is told once for every image on top of it.
-        let first = self
+        // A note about the base is reported once for every image on top of it.
+        let is_new = self
             .reported_notes
             .lock()
-            .is_ok_and(|mut told| told.insert(format!("{image} {text}")));
-        if first {
+            .is_ok_and(|mut reported| reported.insert(format!("{image} {text}")));
+        if is_new {
             self.emitter.emit_note(Some(&image_node_name(image)), text);
         }
     }

@@ -44,68 +44,68 @@ use tokio_util::sync::CancellationToken;
 use graph::{DependencyGraph, GraphError};
 use readiness::ProbeTiming;
 
-/// One instance of the stack with all that is needed to act on it.
+/// One instance of the stack, with the clients and settings that a command needs.
 #[derive(Debug)]
 pub struct Stack {
-    /// The engine that it runs on.
+    /// The engine on which it runs.
     pub engine: Engine,
-    /// Where its images come from.
+    /// The store of its images.
     pub images: ImageStore,
-    /// Ends what is under way for images.
+    /// Cancels pulls and builds in progress.
     pub images_cancel: CancellationToken,
     /// The instance.
     pub instance: Instance,
     /// The instance's ports on the host.
     pub ports: HostPorts,
-    /// The project's folder.
+    /// The project's directory.
     pub root: PathBuf,
-    /// What the digests of its containers are keyed with.
+    /// The key of its containers' digests.
     pub digest_key: DigestKey,
-    /// Where `dm` keeps what it must remember.
+    /// The directory in which `dm` keeps its state.
     pub state_dir: PathBuf,
-    /// The containers that stay up.
+    /// The components, each with a long-running container.
     pub components: Vec<Arc<dyn Component>>,
     /// The job that sets up the database.
     pub database: DatabaseSetup,
     /// How long components may take to become ready.
     pub wait_timeout: Duration,
-    /// How often and how long to ask for readiness.
+    /// The interval and the timeout of readiness probes.
     pub probe_timing: ProbeTiming,
-    /// How long a lock in the database is waited for.
+    /// How long to wait for a lock in the database.
     pub lock_timeout: std::time::Duration,
 }
 
-/// What can be wrong with a request to the stack.
+/// An error of a request to the stack.
 #[derive(Debug, Error)]
 pub enum StackError {
-    /// There is no such component.
+    /// The stack has no component with this name.
     #[error("there is no component `{name}`")]
     UnknownComponent {
-        /// The name that was given.
+        /// The requested name.
         name: String,
-        /// The names that there are.
+        /// The existing names.
         known: Vec<String>,
     },
-    /// There is no such service.
+    /// The stack has no service with this name.
     #[error("there is no service `{name}`")]
     UnknownService {
-        /// The name that was given.
+        /// The requested name.
         name: String,
-        /// The names that there are.
+        /// The existing names.
         known: Vec<String>,
     },
-    /// An image that was there is not there any more.
+    /// An image was removed while a run needed it.
     #[error("the image of {component} was removed while it was needed{}", image_suffix(image.as_deref()))]
     ImageRemoved {
         /// The component.
         component: String,
-        /// What the image was called, where that is known.
+        /// The name of the image, if known.
         image: Option<String>,
     },
-    /// What a component's container has of this machine can't be made.
+    /// A file or host path of a component is unusable.
     #[error(transparent)]
     Component(#[from] ComponentError),
-    /// Somebody else's containers are on the instance's network.
+    /// Containers outside the instance use its network.
     #[error("could not remove network {network}: it is used by {}", users.join(" and "))]
     NetworkInUse {
         /// The network.
@@ -113,13 +113,13 @@ pub enum StackError {
         /// The containers.
         users: Vec<String>,
     },
-    /// The engine refused.
+    /// An engine request failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// An image can't be had.
+    /// An image could not be pulled, built or found.
     #[error(transparent)]
     Image(#[from] ImageError),
-    /// A component's tables can't be made.
+    /// A component's tables could not be created.
     #[error(transparent)]
     PrebuiltSchema(#[from] PrebuiltSchemaError),
 }
@@ -186,19 +186,19 @@ impl UserError for StackError {
     }
 }
 
-/// What may have been meant by a name, and what names there are.
-fn suggest_name(name: &str, what: &str, known: &[String]) -> Vec<String> {
+/// Suggests the nearest name, and lists the existing ones.
+fn suggest_name(name: &str, plural: &str, known: &[String]) -> Vec<String> {
     suggest::closest_match(name, known)
         .map(|nearest| format!("did you mean `{nearest}`?"))
         .into_iter()
-        .chain([format!("the {what} are {}", known.join(", "))])
+        .chain([format!("the {plural} are {}", known.join(", "))])
         .collect()
 }
 
-/// The component of that name.
+/// Returns the component with this name.
 ///
 /// # Errors
-/// [`StackError::UnknownComponent`] with the nearest name.
+/// Returns [`StackError::UnknownComponent`] if no component has a requested name.
 pub fn find_component<'a>(
     components: &'a [Arc<dyn Component>],
     name: &str,
@@ -215,10 +215,10 @@ pub fn find_component<'a>(
         })
 }
 
-/// The graph of these components and the stack's jobs.
+/// Builds the graph of these components and the stack's jobs.
 ///
 /// # Errors
-/// [`GraphError`] where components wait for each other.
+/// Returns [`GraphError`] if components depend on each other in a cycle.
 pub(crate) fn build_graph(
     components: &[Arc<dyn Component>],
 ) -> Result<DependencyGraph, GraphError> {
@@ -229,11 +229,11 @@ pub(crate) fn build_graph(
     DependencyGraph::new(components.chain(jobs))
 }
 
-/// The names of the chosen components and of all that they need; everything
-/// where none is chosen.
+/// Returns the names of the requested components and of everything that they
+/// need, or all names if `only` is empty.
 ///
 /// # Errors
-/// [`StackError::UnknownComponent`] with the nearest name.
+/// Returns [`StackError::UnknownComponent`] if no component has a requested name.
 pub fn select_with_dependencies(
     components: &[Arc<dyn Component>],
     only: &[String],
@@ -245,25 +245,25 @@ pub fn select_with_dependencies(
     for name in only {
         find_component(components, name)?;
     }
-    // What a component needs has dependencies of its own, and needs.
-    let mut wanted = graph.transitive_dependencies(only);
+    // A runtime dependency has start and runtime dependencies of its own.
+    let mut selected = graph.transitive_dependencies(only);
     loop {
         let needed: Vec<String> = components
             .iter()
-            .filter(|component| wanted.contains(component.name()))
+            .filter(|component| selected.contains(component.name()))
             .flat_map(|component| component.runtime_dependencies())
             .map(|&name| name.to_owned())
             .collect();
         let more = graph.transitive_dependencies(&needed);
-        if more.is_subset(&wanted) {
-            return Ok(wanted);
+        if more.is_subset(&selected) {
+            return Ok(selected);
         }
-        wanted.extend(more);
+        selected.extend(more);
     }
 }
 
 impl Stack {
-    /// Where components are set up.
+    /// Returns the layout for which components are configured.
     #[must_use]
     pub(crate) fn instance_layout(&self) -> InstanceLayout<'_> {
         InstanceLayout {
@@ -274,43 +274,43 @@ impl Stack {
         }
     }
 
-    /// The instance's containers, as they are now.
+    /// Lists the instance's containers.
     ///
     /// # Errors
-    /// The engine fails.
+    /// Returns [`EngineError`] if the engine request fails.
     pub async fn list_containers(&self) -> Result<Vec<Container>, EngineError> {
         self.engine
             .list_containers(&self.instance.label_filter())
             .await
     }
 
-    /// The component of that name.
+    /// Returns the component with this name.
     ///
     /// # Errors
-    /// [`StackError::UnknownComponent`] with the nearest name.
+    /// Returns [`StackError::UnknownComponent`] if no component has a requested name.
     pub(crate) fn component(&self, name: &str) -> Result<&Arc<dyn Component>, StackError> {
         find_component(&self.components, name)
     }
 
-    /// What a component's container should be.
+    /// Returns the desired specification of a component's container.
     ///
     /// # Errors
-    /// Unreadable fixtures, or an image recipe that can't be.
+    /// If a fixture cannot be read or the image recipe is invalid.
     pub(crate) fn container_spec(
         &self,
         component: &dyn Component,
-        site: &InstanceLayout<'_>,
+        layout: &InstanceLayout<'_>,
     ) -> Result<ContainerSpec> {
-        let mut spec = component.container_spec(site)?;
+        let mut spec = component.container_spec(layout)?;
         spec.recipe = self.images.identity(component.image_name())?;
         spec.digest_key = self.digest_key.clone();
         Ok(spec)
     }
 
-    /// The graph of all components and jobs.
+    /// Builds the graph of all components and jobs.
     ///
     /// # Errors
-    /// [`GraphError`] where components wait for each other.
+    /// Returns [`GraphError`] if components depend on each other in a cycle.
     pub(crate) fn graph(&self) -> Result<DependencyGraph, GraphError> {
         build_graph(&self.components)
     }

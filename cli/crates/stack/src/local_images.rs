@@ -1,11 +1,11 @@
-//! The images that the engine has, each asked for once.
+//! A cache of the engine's images, each looked up once.
 
 use std::collections::BTreeMap;
 
 use dm_core::error::Result;
 use dm_images::ImageStore;
 
-/// What is known of the images that the engine has.
+/// A cache of the references of the engine's images.
 #[derive(Debug)]
 pub(crate) struct LocalImages<'a> {
     images: &'a ImageStore,
@@ -20,20 +20,20 @@ impl<'a> LocalImages<'a> {
         }
     }
 
-    /// The reference of the image of that name, if it is there.
+    /// Returns the reference of the image with this name, if the engine has it.
     ///
     /// # Errors
-    /// There is no such image, or the engine fails.
+    /// If no image has this name or an engine request fails.
     pub(crate) async fn find_reference(&mut self, name: &str) -> Result<Option<String>> {
-        if let Some(known) = self.references.get(name) {
-            return Ok(known.clone());
+        if let Some(reference) = self.references.get(name) {
+            return Ok(reference.clone());
         }
-        let found = self
+        let reference = self
             .images
             .find_local(name)
             .await?
             .map(|image| image.reference);
-        self.references.insert(name.to_owned(), found.clone());
-        Ok(found)
+        self.references.insert(name.to_owned(), reference.clone());
+        Ok(reference)
     }
 }

@@ -1,30 +1,30 @@
-//! The plan: what is, what should be, and so what is to be done.
+//! The plan: the actions that lead from the actual to the desired state.
 
 use std::collections::BTreeMap;
 
 use dm_engine::containers::{Container, ContainerState};
 use serde::Serialize;
 
-/// What is to be done about a component.
+/// The action for a component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PlanAction {
-    /// It runs and is as it should be.
+    /// Its container runs and has the desired definition.
     Keep,
-    /// Its container is as it should be and doesn't run.
+    /// Its container has the desired definition and does not run.
     Start,
-    /// Its container is frozen.
+    /// Its container is paused.
     Resume,
     /// It has no container.
     Create,
-    /// Its container is not as it should be. Its data stays.
+    /// Its container differs from the desired definition. Its data stays.
     Recreate,
     /// It is no longer part of the stack. Its data stays.
     Remove,
 }
 
 impl PlanAction {
-    /// The word for it.
+    /// Returns the name of the action.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -37,25 +37,25 @@ impl PlanAction {
         }
     }
 
-    /// Whether a container is made.
+    /// Returns whether the action creates a container.
     #[must_use]
     pub(crate) const fn needs_image(self) -> bool {
         matches!(self, Self::Create | Self::Recreate)
     }
 }
 
-/// What is to be done about one component, and why.
+/// The action for one component, with its reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PlanStep {
     /// The component.
     pub component: String,
-    /// What to do.
+    /// The action.
     pub action: PlanAction,
-    /// Why, where it isn't plain.
+    /// The reason, unless it is obvious.
     pub reason: Option<String>,
 }
 
-/// What a component should be.
+/// The desired state of a component.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DesiredComponent {
     /// The component.
@@ -64,13 +64,13 @@ pub(crate) struct DesiredComponent {
     pub digest: String,
 }
 
-/// Compares what should be with what is.
+/// Compares the desired with the actual state.
 ///
-/// Components that exist and aren't wanted are removed where `prune` is set: a
-/// run that was asked for a few components leaves the others alone.
+/// Components that exist and are not desired are removed if `prune` is set: a
+/// run for a few components does not touch the others.
 #[must_use]
 pub(crate) fn compute_plan(
-    wanted: &[DesiredComponent],
+    desired: &[DesiredComponent],
     actual: &[Container],
     prune: bool,
 ) -> Vec<PlanStep> {
@@ -78,25 +78,25 @@ pub(crate) fn compute_plan(
         .iter()
         .map(|container| (container.component.as_str(), container))
         .collect();
-    let mut steps: Vec<PlanStep> = wanted
+    let mut steps: Vec<PlanStep> = desired
         .iter()
-        .map(|wanted| {
-            let (action, reason) =
-                plan_component(wanted, existing.get(wanted.component.as_str()).copied());
+        .map(|desired| {
+            let container = existing.get(desired.component.as_str()).copied();
+            let (action, reason) = plan_component(desired, container);
             PlanStep {
-                component: wanted.component.clone(),
+                component: desired.component.clone(),
                 action,
                 reason,
             }
         })
         .collect();
     if prune {
-        let gone = actual.iter().filter(|container| {
-            !wanted
+        let obsolete = actual.iter().filter(|container| {
+            !desired
                 .iter()
-                .any(|wanted| wanted.component == container.component)
+                .any(|desired| desired.component == container.component)
         });
-        steps.extend(gone.map(|container| PlanStep {
+        steps.extend(obsolete.map(|container| PlanStep {
             component: container.component.clone(),
             action: PlanAction::Remove,
             reason: Some("no longer part of the stack".into()),
@@ -106,19 +106,19 @@ pub(crate) fn compute_plan(
 }
 
 fn plan_component(
-    wanted: &DesiredComponent,
+    desired: &DesiredComponent,
     container: Option<&Container>,
 ) -> (PlanAction, Option<String>) {
     let Some(container) = container else {
         return (PlanAction::Create, None);
     };
-    if container.digest != wanted.digest {
+    if container.digest != desired.digest {
         return (
             PlanAction::Recreate,
             Some("its definition has changed".into()),
         );
     }
-    // Whoever took it off, for a while, was killed before putting it back.
+    // A process that disconnected it temporarily was killed before it reconnected it.
     if !container.has_network {
         return (
             PlanAction::Recreate,
@@ -129,8 +129,8 @@ fn plan_component(
         ContainerState::Running => (PlanAction::Keep, None),
         ContainerState::Paused => (PlanAction::Resume, Some("it is paused".into())),
         ContainerState::Exited => (PlanAction::Start, Some(container.status.to_lowercase())),
-        // Never started: the process that made it may have been killed before it
-        // put the files in.
+        // Never started: the process that created it may have been killed before it
+        // copied the files.
         ContainerState::Created => (PlanAction::Recreate, Some("it was never started".into())),
         ContainerState::Restarting | ContainerState::Dead => (
             PlanAction::Recreate,
@@ -166,7 +166,7 @@ mod tests {
         }
     }
 
-    fn wanted(component: &str) -> DesiredComponent {
+    fn desired(component: &str) -> DesiredComponent {
         DesiredComponent {
             component: component.to_owned(),
             digest: "1".to_owned(),
@@ -174,25 +174,25 @@ mod tests {
     }
 
     #[test]
-    fn what_is_off_the_network_is_made_anew() {
+    fn disconnected_container_is_recreated() {
         for state in STATES {
-            let mut found = container("a", "1", state);
-            found.has_network = false;
+            let mut disconnected = container("a", "1", state);
+            disconnected.has_network = false;
             assert_eq!(
-                compute_plan(&[wanted("a")], &[found], true)[0].action,
+                compute_plan(&[desired("a")], &[disconnected], true)[0].action,
                 PlanAction::Recreate
             );
         }
     }
 
     fn action(state: ContainerState, digest: &str) -> PlanAction {
-        compute_plan(&[wanted("a")], &[container("a", digest, state)], true)[0].action
+        compute_plan(&[desired("a")], &[container("a", digest, state)], true)[0].action
     }
 
     #[test]
-    fn each_state_has_its_action() {
+    fn container_state_determines_the_action() {
         assert_eq!(
-            compute_plan(&[wanted("a")], &[], true)[0].action,
+            compute_plan(&[desired("a")], &[], true)[0].action,
             PlanAction::Create
         );
         assert_eq!(action(ContainerState::Running, "1"), PlanAction::Keep);
@@ -203,14 +203,14 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_definition_always_recreates() {
+    fn changed_definition_recreates_in_every_state() {
         for state in STATES {
             assert_eq!(action(state, "2"), PlanAction::Recreate);
         }
     }
 
     #[test]
-    fn what_is_not_wanted_is_removed_only_by_a_whole_run() {
+    fn obsolete_container_is_removed_only_with_prune() {
         let actual = [container("old", "1", ContainerState::Running)];
         assert_eq!(
             compute_plan(&[], &actual, true)[0].action,
@@ -220,13 +220,13 @@ mod tests {
     }
 
     proptest! {
-        /// Once everything runs as it should, the plan does nothing.
+        /// If every container runs as desired, the plan keeps all of them.
         #[test]
-        fn a_second_plan_keeps_everything(names in proptest::collection::btree_set("[a-z]{1,8}", 0..8)) {
-            let wanted: Vec<_> = names.iter().map(|name| wanted(name)).collect();
+        fn second_plan_keeps_everything(names in proptest::collection::btree_set("[a-z]{1,8}", 0..8)) {
+            let desired: Vec<_> = names.iter().map(|name| desired(name)).collect();
             let actual: Vec<_> =
                 names.iter().map(|name| container(name, "1", ContainerState::Running)).collect();
-            let steps = compute_plan(&wanted, &actual, true);
+            let steps = compute_plan(&desired, &actual, true);
             prop_assert_eq!(steps.len(), names.len());
             prop_assert!(steps.iter().all(|step| step.action == PlanAction::Keep));
         }

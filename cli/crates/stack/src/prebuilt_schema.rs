@@ -6,33 +6,33 @@ use super::event::{NodeState, ProgressUnit};
 use super::executor::EventEmitter;
 use super::{Stack, StackError};
 
-/// Fills the schema of a component whose container has been made and not
-/// started. Does nothing where the schema has tables, or the image no script.
+/// Fills the schema of a component whose container was created and not
+/// started. Does nothing if the schema has tables or the image has no script.
 ///
 /// # Errors
-/// A failing engine or database.
+/// If an engine request or a database statement fails.
 pub(super) async fn fill_schema(
     stack: &Stack,
     component: &dyn Component,
     container: &str,
     emitter: &EventEmitter,
 ) -> Result<(), StackError> {
-    let Some(recorded) = component.prebuilt_schema(&stack.ports) else {
+    let Some(schema) = component.prebuilt_schema(&stack.ports) else {
         return Ok(());
     };
-    if !recorded.is_empty().await? {
+    if !schema.is_empty().await? {
         return Ok(());
     }
-    let Some(script) = stack.engine.read_file(container, recorded.script).await? else {
+    let Some(script) = stack.engine.read_file(container, schema.script).await? else {
         return Ok(());
     };
-    let doing = NodeState::Working {
-        doing: "creating its tables".into(),
+    let state = NodeState::Working {
+        activity: "creating its tables".into(),
         detail: None,
         current: None,
         total: None,
         unit: ProgressUnit::Steps,
     };
-    emitter.emit_state(component.name(), doing);
-    Ok(recorded.load_script(script).await?)
+    emitter.emit_state(component.name(), state);
+    Ok(schema.load_script(script).await?)
 }

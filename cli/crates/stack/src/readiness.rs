@@ -1,4 +1,4 @@
-//! Waiting for a container: until its probe answers, it ends, or time is up.
+//! Waits for a container until its probe succeeds, it exits, or the deadline passes.
 
 use std::future::Future;
 use std::time::Duration;
@@ -9,45 +9,45 @@ use dm_engine::{Engine, EngineError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// How often and how long to ask.
+/// The interval and the timeout of probes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProbeTiming {
     /// The pause between two probes.
     pub interval: Duration,
-    /// The time that one probe may take.
+    /// The timeout of one probe.
     pub timeout: Duration,
 }
 
-/// Why a container did not become ready.
+/// The reason why a container did not become ready.
 #[derive(Debug)]
 pub(crate) enum NotReady {
     /// Its process ended.
     Exited(ContainerExit),
-    /// It answers, and waiting is no use.
+    /// It is misconfigured: waiting does not help.
     Refused(Misconfiguration),
     /// The deadline passed.
     TimedOut,
     /// The run was cancelled.
     Cancelled,
-    /// The engine doesn't answer any more.
+    /// The engine stopped responding.
     Engine(EngineError),
 }
 
 /// Waits until `probe` succeeds.
 ///
-/// The probe is asked at once and then every `pace.poll`; one that hangs is given
-/// up after `pace.probe`, so that a single stuck connection can't outlast the
-/// deadline. The engine is asked at the same time whether the container ended:
-/// an exit is seen when it happens and not when the time is up. `told` gets what
-/// each failed probe said.
+/// The first probe runs at once, the next ones after `timing.interval` each. A
+/// probe is cancelled after `timing.timeout`, so that a single stuck connection
+/// cannot outlast the deadline. The engine is watched at the same time: an exit
+/// is noticed when it happens and not at the deadline. `on_probe_failure`
+/// receives the result of each failed probe.
 ///
 /// # Errors
-/// [`NotReady`], whichever happens first.
+/// Returns the [`NotReady`] reason that occurs first.
 pub(crate) async fn wait_until_ready<P, F>(
     engine: &Engine,
     container: &str,
     probe: P,
-    pace: ProbeTiming,
+    timing: ProbeTiming,
     deadline: Instant,
     cancel: &CancellationToken,
     mut on_probe_failure: impl FnMut(&str),
@@ -58,28 +58,28 @@ where
 {
     let probing = async {
         loop {
-            let answer = match tokio::time::timeout(pace.timeout, probe()).await {
+            let answer = match tokio::time::timeout(timing.timeout, probe()).await {
                 Ok(Ok(())) => return Ok(()),
-                Ok(Err(ProbeError::Misconfigured(refused))) => {
-                    return Err(NotReady::Refused(refused));
+                Ok(Err(ProbeError::Misconfigured(misconfiguration))) => {
+                    return Err(NotReady::Refused(misconfiguration));
                 }
                 Ok(Err(ProbeError::NotReady(answer))) => answer,
-                Err(_) => format!("no answer within {:.1} s", pace.timeout.as_secs_f64()),
+                Err(_) => format!("no answer within {:.1} s", timing.timeout.as_secs_f64()),
             };
             on_probe_failure(&answer);
-            tokio::time::sleep(pace.interval).await;
+            tokio::time::sleep(timing.interval).await;
         }
     };
     tokio::select! {
-        // In this order: a container that ended is never taken as ready because
-        // something else answers on its port.
+        // In this order: a container that has exited never counts as ready because
+        // another process responds on its port.
         biased;
         () = cancel.cancelled() => Err(NotReady::Cancelled),
-        ended = engine.wait_for_exit(container) => match ended {
-            Ok(ended) => Err(NotReady::Exited(ended)),
+        result = engine.wait_for_exit(container) => match result {
+            Ok(exit) => Err(NotReady::Exited(exit)),
             Err(error) => Err(NotReady::Engine(error)),
         },
-        probed = probing => probed,
+        result = probing => result,
         () = tokio::time::sleep_until(deadline) => Err(NotReady::TimedOut),
     }
 }

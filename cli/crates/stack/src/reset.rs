@@ -1,13 +1,13 @@
-//! Throws an instance's data away, while what can be made as new without being started
-//! again stays.
+//! Removes an instance's data. Containers that can be reset without a restart stay.
 //!
-//! Most of a fresh start's time is that of the Java and Erlang runtimes. Keycloak's data is
-//! in the database, and the golden database has that of its first start: it can stay once
-//! it has forgotten all that it has read. The broker declares its topology anew. Both are
-//! frozen then until the rest is there, so that nobody has them do anything meanwhile.
+//! The start of the Java and Erlang runtimes takes most of the time of a fresh start.
+//! Keycloak's data is in the database, and the golden database has the data of its first
+//! start: its container can stay once its caches are cleared. RabbitMQ's definitions are
+//! imported again. Both containers are then paused until the others are ready, so that
+//! no client can use them in the meantime.
 //!
-//! A mark in the engine says that a reset is under way. Killed at any moment, the next run
-//! finds it and throws all of the instance away, as was asked for.
+//! A marker in the engine records a reset in progress. If the reset is killed at any
+//! moment, the next run finds the marker and removes all data of the instance, as requested.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -25,62 +25,62 @@ use super::executor::{EventEmitter, RunOutcome};
 use super::golden::{self, GoldenImage};
 use super::plan::{DesiredComponent, PlanAction, compute_plan};
 
-/// Stops the instance and removes its data. What is as after a first start then, or has no
-/// data of its own, is left to be started again.
+/// Stops the instance and removes its data. Containers whose data was reset, or which have
+/// no data of their own, are kept for the next start.
 ///
 /// # Errors
-/// Only where the engine fails; a container that can't be stopped is in the outcome.
+/// If an engine request fails. A container that cannot be stopped is in the outcome.
 pub async fn clear_instance(
     stack: &Arc<Stack>,
     emitter: &EventEmitter,
     interrupt: &CancellationToken,
 ) -> Result<RunOutcome> {
-    let mark = stack.instance.reset_marker_volume();
-    let goldens = golden::find_golden_images(stack).await?;
-    if goldens.is_empty() || is_reset_unfinished(stack).await? {
+    let marker = stack.instance.reset_marker_volume();
+    let golden_images = golden::find_golden_images(stack).await?;
+    if golden_images.is_empty() || is_reset_unfinished(stack).await? {
         return Ok(down::down(stack, true, emitter, interrupt).await?.outcome);
     }
     let specs = container_specs(stack)?;
     let labels = stack.instance.labels();
-    stack.engine.ensure_volume(&mark, &labels).await?;
-    let mut endings = Vec::new();
+    stack.engine.ensure_volume(&marker, &labels).await?;
+    let mut actions = Vec::new();
     for container in stack.list_containers().await? {
-        let golden = goldens.get(&container.component);
+        let golden = golden_images.get(&container.component);
         let spec = specs.get(&container.component);
-        let ending = teardown_action(stack, &container, spec, golden);
-        endings.push((container, ending));
+        let action = teardown_action(stack, &container, spec, golden);
+        actions.push((container, action));
     }
-    let outcome = down::tear_down(stack, endings, emitter, interrupt).await?;
+    let outcome = down::tear_down(stack, actions, emitter, interrupt).await?;
     if !outcome.is_success() {
         return Ok(outcome);
     }
-    // What could not be made as new is gone by now, and its data goes, too.
-    let left = stack.list_containers().await?;
+    // Containers that could not be reset are removed by now; their data follows.
+    let remaining = stack.list_containers().await?;
     let volumes = stack
         .engine
         .list_volumes(&stack.instance.label_filter())
         .await?;
-    for volume in obsolete_volumes(&volumes, &mark, &left, &specs) {
+    for volume in obsolete_volumes(&volumes, &marker, &remaining, &specs) {
         down::remove_volume(stack, volume).await?;
     }
-    stack.engine.remove_volume(&mark).await?;
+    stack.engine.remove_volume(&marker).await?;
     Ok(outcome)
 }
 
-/// What the container of each component should be.
+/// Returns the desired specification of each component's container.
 fn container_specs(stack: &Stack) -> Result<BTreeMap<String, ContainerSpec>> {
-    let site = stack.instance_layout();
+    let layout = stack.instance_layout();
     let specify = |component: &Arc<dyn Component>| {
-        let spec = stack.container_spec(component.as_ref(), &site)?;
+        let spec = stack.container_spec(component.as_ref(), &layout)?;
         Ok((component.name().to_owned(), spec))
     };
     stack.components.iter().map(specify).collect()
 }
 
-/// Finishes a reset that was cut short, if there is one.
+/// Finishes an interrupted reset, if the marker exists.
 ///
 /// # Errors
-/// As [`clear`].
+/// Like [`clear_instance`].
 pub async fn finish_interrupted_reset(
     stack: &Arc<Stack>,
     emitter: &EventEmitter,
@@ -90,14 +90,14 @@ pub async fn finish_interrupted_reset(
         return Ok(None);
     }
     emitter.emit_note(None, "a reset was interrupted: removing the remaining data");
-    let removed = down::down(stack, true, emitter, interrupt).await?;
-    Ok(Some(removed.outcome))
+    let report = down::down(stack, true, emitter, interrupt).await?;
+    Ok(Some(report.outcome))
 }
 
-/// Whether a reset was cut short, so that the next run throws all data away.
+/// Returns whether a reset was interrupted, so that the next run removes all data.
 ///
 /// # Errors
-/// The engine fails.
+/// If an engine request fails.
 pub async fn is_reset_unfinished(stack: &Stack) -> Result<bool> {
     let volumes = stack
         .engine
@@ -106,59 +106,63 @@ pub async fn is_reset_unfinished(stack: &Stack) -> Result<bool> {
     Ok(volumes.contains(&stack.instance.reset_marker_volume()))
 }
 
-/// What becomes of a container by a reset.
+/// The action of a reset for a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ResetAction {
-    /// It goes.
+    /// Remove it.
     Remove,
-    /// It has nothing to forget, and is started again as it is.
+    /// Stop it: it has no data.
     Stop,
-    /// It is made as new at its next start.
+    /// Stop it; its next start resets its data.
     ResetOnStart,
-    /// It is made as new while it runs, and is frozen then.
+    /// Reset its data while it runs, then pause it.
     ResetAndPause,
 }
 
-/// Decides what becomes of a container that should be as `spec` says; of one without, nothing
-/// is known.
+/// Chooses the action for a container. `spec` is its desired specification, if it belongs to
+/// the stack.
 fn choose_reset_action(
     container: &Container,
     spec: Option<&ContainerSpec>,
-    renewal: Option<&ResetStrategy>,
+    strategy: Option<&ResetStrategy>,
     golden: Option<&GoldenImage>,
 ) -> ResetAction {
     let Some(spec) = spec else {
         return ResetAction::Remove;
     };
-    let wanted = DesiredComponent {
+    let desired = DesiredComponent {
         component: container.component.clone(),
         digest: spec.digest(),
     };
-    let steps = compute_plan(&[wanted], std::slice::from_ref(container), false);
-    let runs = steps.iter().all(|step| step.action == PlanAction::Keep);
+    let steps = compute_plan(&[desired], std::slice::from_ref(container), false);
+    let is_up_to_date = steps.iter().all(|step| step.action == PlanAction::Keep);
     let is_golden = golden.is_some_and(|golden| golden.image == container.image);
-    match renewal {
-        Some(ResetStrategy::WhileRunning(_)) if runs => ResetAction::ResetAndPause,
-        Some(ResetStrategy::AtNextStart(_)) if runs && is_golden => ResetAction::ResetOnStart,
+    match strategy {
+        Some(ResetStrategy::WhileRunning(_)) if is_up_to_date => ResetAction::ResetAndPause,
+        Some(ResetStrategy::AtNextStart(_)) if is_up_to_date && is_golden => {
+            ResetAction::ResetOnStart
+        }
         None if spec.mounts.is_empty() => ResetAction::Stop,
         _ => ResetAction::Remove,
     }
 }
 
-/// The volumes that none of the containers that are `left` has. The mark is not among them:
-/// it goes last.
+/// Returns the volumes that no `remaining` container uses, without the marker, which is
+/// removed last.
 fn obsolete_volumes<'a>(
     volumes: &'a [String],
-    mark: &str,
-    left: &[Container],
+    marker: &str,
+    remaining: &[Container],
     specs: &BTreeMap<String, ContainerSpec>,
 ) -> Vec<&'a String> {
-    let specs = left.iter().filter_map(|it| specs.get(&it.component));
+    let specs = remaining
+        .iter()
+        .filter_map(|container| specs.get(&container.component));
     let mounts = specs.flat_map(|spec| &spec.mounts);
-    let kept: BTreeSet<&str> = mounts.map(|mount| mount.volume.as_str()).collect();
+    let used: BTreeSet<&str> = mounts.map(|mount| mount.volume.as_str()).collect();
     volumes
         .iter()
-        .filter(|volume| *volume != mark && !kept.contains(volume.as_str()))
+        .filter(|volume| *volume != marker && !used.contains(volume.as_str()))
         .collect()
 }
 
@@ -169,10 +173,10 @@ fn teardown_action(
     golden: Option<&GoldenImage>,
 ) -> TeardownAction {
     let component = stack.component(&container.component).ok();
-    let renewal = component.and_then(|component| component.reset_strategy(&stack.ports));
+    let strategy = component.and_then(|component| component.reset_strategy(&stack.ports));
     match (
-        choose_reset_action(container, spec, renewal.as_ref(), golden),
-        renewal,
+        choose_reset_action(container, spec, strategy.as_ref(), golden),
+        strategy,
     ) {
         (ResetAction::ResetAndPause, Some(ResetStrategy::WhileRunning(work))) => {
             TeardownAction::PauseAfter(work)
@@ -185,7 +189,7 @@ fn teardown_action(
     }
 }
 
-/// Begins a command in a container at once, while whoever depends on it is ended.
+/// Starts a command in a container at once, while its dependents are stopped.
 fn spawn_exec(stack: &Stack, container: &Container, command: &[&str]) -> ResetFuture {
     let (engine, name) = (stack.engine.clone(), container.name.clone());
     let spec = ExecSpec {
@@ -215,7 +219,7 @@ mod tests {
         ResetStrategy::WhileRunning(Box::pin(async { Ok(()) }))
     }
 
-    /// A container that is what `spec` says.
+    /// Returns a container that matches `spec`.
     fn container(spec: &ContainerSpec) -> Container {
         Container {
             digest: spec.digest(),
@@ -233,12 +237,12 @@ mod tests {
     }
 
     #[test]
-    fn what_forgets_while_it_runs_is_frozen() {
+    fn component_resettable_while_running_is_paused() {
         let spec = with_data("rabbitmq");
-        let fate = |container: &Container| {
+        let action = |container: &Container| {
             choose_reset_action(container, Some(&spec), Some(&running()), None)
         };
-        assert_eq!(fate(&container(&spec)), ResetAction::ResetAndPause);
+        assert_eq!(action(&container(&spec)), ResetAction::ResetAndPause);
         for state in [
             ContainerState::Exited,
             ContainerState::Paused,
@@ -248,19 +252,19 @@ mod tests {
                 state,
                 ..container(&spec)
             };
-            assert_eq!(fate(&container), ResetAction::Remove, "{state:?}");
+            assert_eq!(action(&container), ResetAction::Remove, "{state:?}");
         }
         let changed = Container {
             digest: "another".into(),
             ..container(&spec)
         };
-        assert_eq!(fate(&changed), ResetAction::Remove);
+        assert_eq!(action(&changed), ResetAction::Remove);
     }
 
     #[test]
-    fn what_is_renewed_by_its_start_needs_golden_data() {
+    fn reset_on_start_requires_golden_data() {
         let spec = with_data("postgres");
-        let renewal = ResetStrategy::AtNextStart(&["renew"]);
+        let strategy = ResetStrategy::AtNextStart(&["renew"]);
         let golden = GoldenImage {
             image: "dm/postgres:golden-1".into(),
         };
@@ -269,20 +273,20 @@ mod tests {
             image: golden.image.clone(),
             ..plain.clone()
         };
-        let fate =
-            |container| choose_reset_action(container, Some(&spec), Some(&renewal), Some(&golden));
-        assert_eq!(fate(&from_golden), ResetAction::ResetOnStart);
-        assert_eq!(fate(&plain), ResetAction::Remove);
+        let action =
+            |container| choose_reset_action(container, Some(&spec), Some(&strategy), Some(&golden));
+        assert_eq!(action(&from_golden), ResetAction::ResetOnStart);
+        assert_eq!(action(&plain), ResetAction::Remove);
     }
 
     #[test]
-    fn what_has_nothing_to_forget_is_only_stopped() {
+    fn container_without_data_is_only_stopped() {
         let (service, directory) = (spec("order"), with_data("openldap"));
-        let of =
+        let action =
             |spec: &ContainerSpec| choose_reset_action(&container(spec), Some(spec), None, None);
-        assert_eq!(of(&service), ResetAction::Stop);
-        assert_eq!(of(&directory), ResetAction::Remove);
-        // Its next start makes it what it should be.
+        assert_eq!(action(&service), ResetAction::Stop);
+        assert_eq!(action(&directory), ResetAction::Remove);
+        // The next run starts it again.
         let stopped = Container {
             state: ContainerState::Exited,
             ..container(&service)
@@ -294,35 +298,35 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_part_of_the_stack_is_removed() {
-        let fate = choose_reset_action(
+    fn container_outside_the_stack_is_removed() {
+        let action = choose_reset_action(
             &test_fixtures::container("old"),
             None,
             Some(&running()),
             None,
         );
-        assert_eq!(fate, ResetAction::Remove);
+        assert_eq!(action, ResetAction::Remove);
     }
 
     #[test]
-    fn the_data_of_what_is_left_stays() {
-        let (mark, specs) = (
-            "mark",
+    fn volumes_of_remaining_containers_are_not_obsolete() {
+        let (marker, specs) = (
+            "marker",
             ["rabbitmq", "postgres"].map(|name| (name.to_owned(), with_data(name))),
         );
         let volumes = [
             "volume-of-rabbitmq",
             "volume-of-postgres",
-            mark,
+            marker,
             "volume-of-old",
         ];
         let volumes = volumes.map(str::to_owned);
-        let left = [
+        let remaining = [
             test_fixtures::container("rabbitmq"),
             test_fixtures::container("old"),
         ];
         assert_eq!(
-            obsolete_volumes(&volumes, mark, &left, &specs.into()),
+            obsolete_volumes(&volumes, marker, &remaining, &specs.into()),
             ["volume-of-postgres", "volume-of-old"]
         );
     }

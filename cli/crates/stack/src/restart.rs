@@ -10,11 +10,11 @@ use super::Stack;
 use super::event::NodeState;
 use super::executor::EventEmitter;
 
-/// Stops the named components, or all, the ones that depend on others first.
+/// Stops the named components, or all if `names` is empty, dependents first.
 /// Nothing is removed.
 ///
 /// # Errors
-/// An unknown name, or a failing engine.
+/// If a name is unknown or an engine request fails.
 pub async fn stop_components(
     stack: &Stack,
     names: &[String],
@@ -23,14 +23,14 @@ pub async fn stop_components(
     for name in names {
         stack.component(name)?;
     }
-    let wanted: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+    let selected: BTreeSet<&str> = names.iter().map(String::as_str).collect();
     let containers = stack.list_containers().await?;
     for name in stack.graph()?.reversed().topological_order()? {
-        let chosen = wanted.is_empty() || wanted.contains(name.as_str());
+        let is_selected = selected.is_empty() || selected.contains(name.as_str());
         let running = containers.iter().find(|container| {
             container.component == name && container.state == ContainerState::Running
         });
-        if let (true, Some(container)) = (chosen, running) {
+        if let (true, Some(container)) = (is_selected, running) {
             emitter.emit_state(&name, NodeState::Stopping);
             stack
                 .engine

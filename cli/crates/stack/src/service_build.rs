@@ -1,4 +1,4 @@
-//! Compiles the services before anything that runs is touched.
+//! Compiles the services before any running container is changed.
 
 use std::sync::Arc;
 
@@ -10,12 +10,11 @@ use super::Stack;
 use super::executor::{self, EventEmitter, RunOutcome};
 use super::up::image_task;
 
-/// Compiles the services and makes an image of each whose binary is new. What runs
-/// keeps running, whatever comes of it.
+/// Compiles the services and builds an image of each one whose binary is new. Running
+/// containers are not changed.
 ///
 /// # Errors
-/// Only what stops the run before it begins; what the compiler found is in the
-/// outcome.
+/// If the run cannot start. The compiler's errors are in the outcome.
 pub async fn build_services(
     stack: &Arc<Stack>,
     emitter: &EventEmitter,

@@ -1,4 +1,4 @@
-//! What is there, component by component: the rows of `dm status`.
+//! The rows of `dm status`, one for each component.
 
 use std::time::Duration;
 
@@ -6,23 +6,23 @@ use serde::Serialize;
 
 use super::event::NodeKind;
 
-/// Where a component is.
+/// The state of a component.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
 pub enum ComponentState {
-    /// It runs and its probe answers.
+    /// Its container runs and its probe succeeds.
     Ready,
-    /// It runs and its probe has not answered yet.
+    /// Its container runs and its probe has not succeeded yet.
     Starting,
-    /// It runs, was ready, and its probe no longer answers.
+    /// Its container runs longer than the timeout and its probe fails, or it reports a warning.
     Unhealthy,
-    /// A job that ended well.
+    /// The job succeeded.
     Done,
-    /// Its container is frozen.
+    /// Its container is paused.
     Paused,
-    /// Its process ended.
+    /// Its process exited.
     Exited {
-        /// With this code.
+        /// The exit code.
         exit_code: i64,
     },
     /// It has no container.
@@ -34,12 +34,12 @@ pub enum ComponentState {
 pub struct StatusRow {
     /// Its name.
     pub component: String,
-    /// What it is.
+    /// Its kind.
     pub kind: NodeKind,
-    /// Where it is.
+    /// Its state.
     #[serde(flatten)]
     pub state: ComponentState,
-    /// Where it is reached from the host, most important first, e.g.
+    /// Its addresses on the host, most important first, e.g.
     /// `postgres://127.0.0.1:5432`.
     pub addresses: Vec<String>,
     /// How long it has been in this state.
@@ -49,12 +49,11 @@ pub struct StatusRow {
     pub image: Option<String>,
     /// The memory that it uses, in bytes.
     pub memory: Option<u64>,
-    /// One sentence where the state alone says too little, e.g. what the last
-    /// probe answered.
+    /// One sentence that explains the state, e.g. the result of the last probe.
     pub detail: Option<String>,
 }
 
-/// Whole seconds: an uptime has no use for more.
+/// Serializes an uptime in whole seconds, without fractions.
 fn as_whole_seconds<S: serde::Serializer>(
     since: &Option<Duration>,
     serializer: S,

@@ -1,4 +1,4 @@
-//! What there is of an instance, component by component.
+//! Collects the status of an instance, component by component.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,25 +13,25 @@ use super::Stack;
 use super::event::NodeKind;
 use super::status::{ComponentState, StatusRow};
 
-/// How long a component may take to answer before it is called unhealthy.
+/// How long a component may take to respond to a probe.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The rows of `dm status`: every component of the stack, and whatever else of
-/// the instance is there. Components are asked by their own protocols, at once.
-/// Their memory is asked for where `memory` is set: that can take a second.
+/// Returns the rows of `dm status`: every component of the stack, and all other
+/// containers of the instance. Components are probed concurrently, over their own
+/// protocols. Memory usage is queried if `memory` is set, which can take a second.
 ///
 /// # Errors
-/// A failing engine.
+/// If an engine request fails.
 pub async fn collect_status(stack: &Stack, memory: bool) -> Result<Vec<StatusRow>> {
     let containers = stack.list_containers().await?;
     collect_status_from(stack, &containers, &BTreeSet::new(), memory).await
 }
 
-/// As [`rows`], where it is known which containers there are, and which components have just
-/// answered that they are `ready`.
+/// Like [`collect_status`], with known containers. Components in `ready` have just responded
+/// and are not probed.
 ///
 /// # Errors
-/// A failing engine.
+/// If an engine request fails.
 pub async fn collect_status_from(
     stack: &Stack,
     containers: &[Container],
@@ -40,7 +40,9 @@ pub async fn collect_status_from(
 ) -> Result<Vec<StatusRow>> {
     let known = stack.components.iter().map(|component| {
         let name = component.name();
-        let container = containers.iter().find(|it| it.component == name);
+        let container = containers
+            .iter()
+            .find(|container| container.component == name);
         let is_ready = ready.contains(name);
         component_row(stack, component.as_ref(), container, is_ready, memory)
     });
@@ -94,7 +96,7 @@ async fn component_row(
         }
         tokio::time::timeout(PROBE_TIMEOUT, component.probe(&stack.ports)).await
     };
-    let used = async {
+    let memory_usage = async {
         if memory {
             stack
                 .engine
@@ -106,12 +108,12 @@ async fn component_row(
             None
         }
     };
-    let (inspected, answer, used) =
-        tokio::join!(stack.engine.inspect_container(&container.name), probe, used);
-    let started = inspected?.and_then(|inspected| inspected.started_at);
-    row.since = started.as_deref().and_then(elapsed_since);
-    row.memory = used;
-    let wait = component.wait_timeout().unwrap_or(stack.wait_timeout);
+    let inspection = stack.engine.inspect_container(&container.name);
+    let (inspected, answer, memory_usage) = tokio::join!(inspection, probe, memory_usage);
+    let started_at = inspected?.and_then(|inspected| inspected.started_at);
+    row.since = started_at.as_deref().and_then(elapsed_since);
+    row.memory = memory_usage;
+    let timeout = component.wait_timeout().unwrap_or(stack.wait_timeout);
     match answer {
         Ok(Ok(())) => {
             row.detail = component.warning();
@@ -121,20 +123,20 @@ async fn component_row(
             };
         }
         Ok(Err(answer)) => {
-            row.state = unready_state(row.since, wait);
+            row.state = unready_state(row.since, timeout);
             row.detail = Some(answer.to_string());
         }
         Err(_) => {
-            row.state = unready_state(row.since, wait);
+            row.state = unready_state(row.since, timeout);
             row.detail = Some(format!("no answer within {} s", PROBE_TIMEOUT.as_secs()));
         }
     }
     Ok(row)
 }
 
-/// A container that doesn't answer may yet, as long as its time isn't up.
-fn unready_state(since: Option<Duration>, wait: Duration) -> ComponentState {
-    if since.is_some_and(|since| since > wait) {
+/// Returns the state of a container that is not ready: it counts as starting until the timeout.
+fn unready_state(since: Option<Duration>, timeout: Duration) -> ComponentState {
+    if since.is_some_and(|since| since > timeout) {
         ComponentState::Unhealthy
     } else {
         ComponentState::Starting
@@ -149,14 +151,14 @@ async fn container_state(stack: &Stack, container: &Container) -> Result<Compone
         ContainerState::Exited | ContainerState::Dead => {
             let inspected = stack.engine.inspect_container(&container.name).await?;
             let exit_code = inspected
-                .and_then(|it| it.exit.exit_code)
+                .and_then(|container| container.exit.exit_code)
                 .unwrap_or_default();
             ComponentState::Exited { exit_code }
         }
     })
 }
 
-/// The time since a moment that the engine tells in RFC 3339.
+/// Returns the time since a moment that the engine reports in RFC 3339.
 fn elapsed_since(moment: &str) -> Option<Duration> {
     let moment: DateTime<Utc> = moment.parse().ok()?;
     (Utc::now() - moment).to_std().ok()

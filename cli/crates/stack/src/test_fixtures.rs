@@ -1,11 +1,11 @@
-//! What tests of several modules decide about.
+//! Containers and specifications for the tests of several modules.
 
 use std::collections::{BTreeMap, HashMap};
 
 use dm_engine::containers::{Container, ContainerState};
 use dm_engine::spec::{ContainerSpec, DigestKey};
 
-/// A container that runs and is what it should be by the digest `1`.
+/// Returns a running container with the digest `1`.
 pub(crate) fn container(component: &str) -> Container {
     Container {
         id: component.to_owned(),
@@ -22,7 +22,7 @@ pub(crate) fn container(component: &str) -> Container {
     }
 }
 
-/// What a container without files and volumes should be.
+/// Returns a specification without files and volumes.
 pub(crate) fn spec(component: &str) -> ContainerSpec {
     ContainerSpec {
         name: format!("dm-{component}"),

@@ -1,5 +1,5 @@
-//! Where the time of a run went: what each node did when, and which chain of
-//! nodes the run waited for.
+//! The timings of a run: the phases of each node, and the chain of nodes that
+//! determined the duration.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -8,24 +8,24 @@ use serde::{Serialize, Serializer};
 
 use super::event::{Node, NodeState, RunEvent};
 
-/// Where the time of a run went.
+/// The timings of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Timings {
-    /// The chain that the run waited for.
+    /// The chain of nodes that determined the duration.
     pub critical_chain: CriticalChain,
-    /// All nodes that ended, in the order in which they began.
+    /// All nodes that ended, in the order in which they started.
     pub spans: Vec<NodeSpan>,
 }
 
-/// The nodes that bounded the run: each could not begin before the next one
-/// was ready. To make the run faster, make one of them faster.
+/// The nodes that determined the duration of the run: each could not start before
+/// the next one was ready. To make the run faster, make one of them faster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CriticalChain {
-    /// How long the chain took: the sum of its links.
+    /// The duration of the chain: the sum of its links.
     #[serde(rename = "total_seconds", serialize_with = "as_seconds")]
     pub total: Duration,
-    /// The links, the last node to end first. A link begins where the next
-    /// one in the list ends; the last in the list begins at 0.
+    /// The links, the last node to end first. A link starts when the next
+    /// one in the list ends; the last in the list starts at 0.
     pub links: Vec<ChainLink>,
 }
 
@@ -34,31 +34,31 @@ pub struct CriticalChain {
 pub struct ChainLink {
     /// The node.
     pub node: String,
-    /// The node that it waited for last: the next link.
+    /// The dependency that became ready last: the next link.
     pub waited_for: Option<String>,
-    /// When nothing held it up any longer, since the start of the run.
-    #[serde(serialize_with = "as_seconds")]
-    pub began: Duration,
+    /// When it could start, since the start of the run.
+    #[serde(rename = "started_seconds", serialize_with = "as_seconds")]
+    pub started: Duration,
     /// When it ended, since the start of the run.
-    #[serde(serialize_with = "as_seconds")]
+    #[serde(rename = "ready_seconds", serialize_with = "as_seconds")]
     pub ready: Duration,
-    /// What it did, and how long; the sum is `ready - began`.
+    /// Its phases with their durations; the sum is `ready - started`.
     #[serde(serialize_with = "phases_as_seconds")]
     pub phases: Vec<(String, Duration)>,
 }
 
-/// What one node did when.
+/// The timings of one node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NodeSpan {
     /// The node.
     pub node: String,
-    /// When it did its first work, since the start of the run.
-    #[serde(serialize_with = "as_seconds")]
-    pub began: Duration,
+    /// When its first work started, since the start of the run.
+    #[serde(rename = "started_seconds", serialize_with = "as_seconds")]
+    pub started: Duration,
     /// When it ended, since the start of the run.
-    #[serde(serialize_with = "as_seconds")]
+    #[serde(rename = "ended_seconds", serialize_with = "as_seconds")]
     pub ended: Duration,
-    /// What it did, and how long; the sum is `ended - began`.
+    /// Its phases with their durations; the sum is `ended - started`.
     #[serde(serialize_with = "phases_as_seconds")]
     pub phases: Vec<(String, Duration)>,
 }
@@ -77,36 +77,35 @@ fn phases_as_seconds<S: Serializer>(
 ) -> Result<S::Ok, S::Error> {
     #[derive(Serialize)]
     struct Phase<'a> {
-        doing: &'a str,
+        phase: &'a str,
         seconds: f64,
     }
-    serializer.collect_seq(phases.iter().map(|(doing, duration)| Phase {
-        doing,
+    serializer.collect_seq(phases.iter().map(|(phase, duration)| Phase {
+        phase,
         seconds: seconds_rounded_to_millis(*duration),
     }))
 }
 
-/// What is known of one node.
+/// The history of one node.
 #[derive(Debug, Default)]
 struct NodeHistory {
     dependencies: Vec<String>,
-    /// What it did from when on; nothing while it waited.
+    /// Its phases with their start times; none while it waited.
     transitions: Vec<(Option<String>, Duration)>,
     ended: Option<Duration>,
 }
 
 impl Timings {
-    /// Works out where the time went from the events of a run; none if no node
-    /// ended.
+    /// Computes the timings from the events of a run; `None` if no node ended.
     #[must_use]
     pub fn from_events(events: &[RunEvent]) -> Option<Self> {
         let nodes = collect_histories(events);
         let critical_chain = critical_chain(&nodes)?;
         let mut spans: Vec<NodeSpan> = nodes
             .iter()
-            .filter_map(|(node, it)| node_span(node, it))
+            .filter_map(|(node, history)| node_span(node, history))
             .collect();
-        spans.sort_by(|a, b| (a.began, a.ended, &a.node).cmp(&(b.began, b.ended, &b.node)));
+        spans.sort_by(|a, b| (a.started, a.ended, &a.node).cmp(&(b.started, b.ended, &b.node)));
         Some(Self {
             critical_chain,
             spans,
@@ -118,8 +117,8 @@ fn collect_histories(events: &[RunEvent]) -> HashMap<String, NodeHistory> {
     let mut nodes: HashMap<String, NodeHistory> = HashMap::new();
     for event in events {
         match event {
-            RunEvent::Started { nodes: more, .. } => {
-                for Node { name, after, .. } in more {
+            RunEvent::Started { nodes: started, .. } => {
+                for Node { name, after, .. } in started {
                     nodes
                         .entry(name.clone())
                         .or_default()
@@ -127,7 +126,11 @@ fn collect_histories(events: &[RunEvent]) -> HashMap<String, NodeHistory> {
                         .clone_from(after);
                 }
             }
-            RunEvent::Node { name, state, at } => {
+            RunEvent::Node {
+                name,
+                state,
+                elapsed,
+            } => {
                 let node = nodes.entry(name.clone()).or_default();
                 if node.ended.is_some() {
                     continue;
@@ -136,15 +139,15 @@ fn collect_histories(events: &[RunEvent]) -> HashMap<String, NodeHistory> {
                 let last = node
                     .transitions
                     .last()
-                    .map_or(Duration::ZERO, |(_, at)| *at);
-                let at = (*at).max(last);
+                    .map_or(Duration::ZERO, |(_, start)| *start);
+                let elapsed = (*elapsed).max(last);
                 match state {
-                    NodeState::Ready { .. } | NodeState::Gone | NodeState::Failed => {
-                        node.ended = Some(at);
+                    NodeState::Ready { .. } | NodeState::Removed | NodeState::Failed => {
+                        node.ended = Some(elapsed);
                     }
-                    // It never began: it neither ended nor bounded anything.
+                    // It never started: it did not affect the duration.
                     NodeState::Blocked { .. } => {}
-                    _ => node.transitions.push((phase_name(state), at)),
+                    _ => node.transitions.push((phase_name(state), elapsed)),
                 }
             }
             _ => {}
@@ -155,7 +158,7 @@ fn collect_histories(events: &[RunEvent]) -> HashMap<String, NodeHistory> {
 
 fn phase_name(state: &NodeState) -> Option<String> {
     match state {
-        NodeState::Working { doing, .. } => Some(doing.clone()),
+        NodeState::Working { activity, .. } => Some(activity.clone()),
         NodeState::Creating => Some("creating".into()),
         NodeState::Starting { .. } => Some("starting".into()),
         NodeState::Stopping => Some("stopping".into()),
@@ -172,66 +175,66 @@ fn critical_chain(nodes: &HashMap<String, NodeHistory>) -> Option<CriticalChain>
     let mut links: Vec<ChainLink> = Vec::new();
     let mut ready = total;
     while let Some(node) = nodes.get(name) {
-        let held_up_by = node
+        let blocker = node
             .dependencies
             .iter()
             .map(String::as_str)
-            // A node that ended later didn't hold this one up; and a circle
-            // would have no end.
-            .filter(|before| links.iter().all(|link| link.node != *before) && *before != name)
-            .filter_map(|before| ended(before).map(|at| (before, at)))
-            .filter(|(_, at)| *at <= ready)
-            .max_by(|(a, a_at), (b, b_at)| (a_at, b).cmp(&(b_at, a)));
-        let began = held_up_by.map_or(Duration::ZERO, |(_, at)| at);
+            // A node that ended later did not delay this one, and a cycle would
+            // have no end.
+            .filter(|other| links.iter().all(|link| link.node != *other) && *other != name)
+            .filter_map(|other| ended(other).map(|ended| (other, ended)))
+            .filter(|(_, ended)| *ended <= ready)
+            .max_by(|(a, a_ended), (b, b_ended)| (a_ended, b).cmp(&(b_ended, a)));
+        let started = blocker.map_or(Duration::ZERO, |(_, ended)| ended);
         links.push(ChainLink {
             node: name.to_owned(),
-            waited_for: held_up_by.map(|(before, _)| before.to_owned()),
-            began,
+            waited_for: blocker.map(|(blocker, _)| blocker.to_owned()),
+            started,
             ready,
-            phases: phases(node, began, ready),
+            phases: phases(node, started, ready),
         });
-        let Some((before, at)) = held_up_by else {
+        let Some((blocker, ended)) = blocker else {
             break;
         };
-        name = before;
-        ready = at;
+        name = blocker;
+        ready = ended;
     }
     Some(CriticalChain { total, links })
 }
 
 fn node_span(name: &str, node: &NodeHistory) -> Option<NodeSpan> {
     let ended = node.ended?;
-    let began = node
+    let started = node
         .transitions
         .iter()
-        .find(|(doing, _)| doing.is_some())
-        .map_or(ended, |(_, at)| *at);
+        .find(|(phase, _)| phase.is_some())
+        .map_or(ended, |(_, start)| *start);
     Some(NodeSpan {
         node: name.to_owned(),
-        began,
+        started,
         ended,
-        phases: phases(node, began, ended),
+        phases: phases(node, started, ended),
     })
 }
 
-/// What the node did between two moments, without gaps. Time in which nothing
-/// held it up and yet it did nothing is `queued`.
+/// Returns the phases of the node between two moments, without gaps. The phase in
+/// which it could start and did not work yet is `queued`.
 fn phases(node: &NodeHistory, from: Duration, to: Duration) -> Vec<(String, Duration)> {
     let mut phases: Vec<(String, Duration)> = Vec::new();
-    let mut add = |doing: &str, length: Duration| match phases.last_mut() {
+    let mut add = |phase: &str, length: Duration| match phases.last_mut() {
         _ if length.is_zero() => {}
-        Some((last, sum)) if last == doing => *sum += length,
-        _ => phases.push((doing.to_owned(), length)),
+        Some((last, sum)) if last == phase => *sum += length,
+        _ => phases.push((phase.to_owned(), length)),
     };
-    let mut doing = "queued";
+    let mut phase = "queued";
     let mut since = from;
-    for (next, at) in &node.transitions {
-        let at = (*at).clamp(from, to);
-        add(doing, at.saturating_sub(since));
-        since = since.max(at);
-        doing = next.as_deref().unwrap_or("queued");
+    for (next, start) in &node.transitions {
+        let start = (*start).clamp(from, to);
+        add(phase, start.saturating_sub(since));
+        since = since.max(start);
+        phase = next.as_deref().unwrap_or("queued");
     }
-    add(doing, to.saturating_sub(since));
+    add(phase, to.saturating_sub(since));
     phases
 }
 

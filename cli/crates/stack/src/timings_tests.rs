@@ -15,7 +15,7 @@ fn node_event(name: &str, state: NodeState, millis: u64) -> RunEvent {
     RunEvent::Node {
         name: name.into(),
         state,
-        at: Duration::from_millis(millis),
+        elapsed: Duration::from_millis(millis),
     }
 }
 
@@ -27,11 +27,11 @@ fn started(nodes: Vec<Node>) -> RunEvent {
     }
 }
 
-const READY: NodeState = NodeState::Ready { kept: false };
+const READY: NodeState = NodeState::Ready { unchanged: false };
 const STARTING: NodeState = NodeState::Starting { probe: None };
 
 #[test]
-fn the_chain_follows_what_held_each_node_up() {
+fn critical_chain_follows_the_last_dependency_of_each_node() {
     let events = [
         started(vec![
             node("postgres", &[]),
@@ -71,12 +71,18 @@ fn the_chain_follows_what_held_each_node_up() {
 }
 
 #[test]
-fn a_blocked_node_bounds_nothing() {
+fn blocked_node_is_not_in_the_critical_chain() {
     let events = [
         started(vec![node("a", &[]), node("b", &["a".into()])]),
         node_event("a", STARTING, 1),
         node_event("a", NodeState::Failed, 400),
-        node_event("b", NodeState::Blocked { by: "a".into() }, 900),
+        node_event(
+            "b",
+            NodeState::Blocked {
+                blocked_by: "a".into(),
+            },
+            900,
+        ),
     ];
     let chain = Timings::from_events(&events).unwrap().critical_chain;
     assert_eq!(chain.total, Duration::from_millis(400));
@@ -84,20 +90,20 @@ fn a_blocked_node_bounds_nothing() {
 }
 
 #[test]
-fn a_run_in_which_nothing_ended_has_no_chain() {
+fn run_without_an_ended_node_has_no_timings() {
     assert_eq!(Timings::from_events(&[]), None);
     assert_eq!(Timings::from_events(&[started(vec![node("a", &[])])]), None);
 }
 
-/// Runs as an executor makes them: a node works after all it waits for.
+/// Generates runs as the executor emits them: a node works after its dependencies.
 fn executor_runs() -> impl Strategy<Value = (Vec<Node>, Vec<RunEvent>)> {
-    let one = (
+    let step = (
         prop::collection::vec(any::<prop::sample::Index>(), 0..4),
         0_u64..50,
         0_u64..900,
         0_u64..900,
     );
-    prop::collection::vec(one, 1..12).prop_map(|plan| {
+    prop::collection::vec(step, 1..12).prop_map(|plan| {
         let mut nodes: Vec<Node> = Vec::new();
         let mut ready: Vec<u64> = Vec::new();
         let mut events = Vec::new();
@@ -107,29 +113,31 @@ fn executor_runs() -> impl Strategy<Value = (Vec<Node>, Vec<RunEvent>)> {
             } else {
                 after.iter().map(|index| index.index(number)).collect()
             };
-            let free = after.iter().map(|before| ready[*before]).max().unwrap_or(0);
+            let unblocked = after.iter().map(|index| ready[*index]).max().unwrap_or(0);
             let names: Vec<String> = after
                 .iter()
-                .map(|before| nodes[*before].name.clone())
+                .map(|index| nodes[*index].name.clone())
                 .collect();
             let name = format!("n{number}");
-            let at = free + queued;
+            let start = unblocked + queued;
             events.push(node_event(
                 &name,
-                NodeState::Waiting { on: names.clone() },
+                NodeState::Waiting {
+                    waiting_for: names.clone(),
+                },
                 0,
             ));
-            events.push(node_event(&name, NodeState::Creating, at));
-            events.push(node_event(&name, STARTING, at + creating));
-            events.push(node_event(&name, READY, at + creating + starting));
-            ready.push(at + creating + starting);
+            events.push(node_event(&name, NodeState::Creating, start));
+            events.push(node_event(&name, STARTING, start + creating));
+            events.push(node_event(&name, READY, start + creating + starting));
+            ready.push(start + creating + starting);
             nodes.push(node(&name, &names));
         }
         (nodes, events)
     })
 }
 
-/// Anything at all, in any order, with circles and unknown names.
+/// Generates arbitrary events in any order, with cycles and unknown names.
 fn arbitrary_events() -> impl Strategy<Value = Vec<RunEvent>> {
     let name = || prop::sample::select(vec!["a", "b", "c", "d"]);
     let state = prop::sample::select(vec![
@@ -137,9 +145,13 @@ fn arbitrary_events() -> impl Strategy<Value = Vec<RunEvent>> {
         STARTING,
         NodeState::Creating,
         NodeState::Failed,
-        NodeState::Gone,
-        NodeState::Waiting { on: vec![] },
-        NodeState::Blocked { by: "a".into() },
+        NodeState::Removed,
+        NodeState::Waiting {
+            waiting_for: vec![],
+        },
+        NodeState::Blocked {
+            blocked_by: "a".into(),
+        },
     ]);
     let start = prop::collection::vec((name(), prop::collection::vec(name(), 0..3)), 0..5);
     let changes = prop::collection::vec((name(), state, 0_u64..1000), 0..30);
@@ -157,7 +169,7 @@ fn arbitrary_events() -> impl Strategy<Value = Vec<RunEvent>> {
             .chain(
                 changes
                     .into_iter()
-                    .map(|(name, state, at)| node_event(name, state, at)),
+                    .map(|(name, state, millis)| node_event(name, state, millis)),
             )
             .collect()
     })
@@ -170,35 +182,35 @@ fn assert_chain_invariants(
     let nodes = collect_histories(events);
     let links = &chain.links;
     prop_assert_eq!(links[0].ready, chain.total);
-    prop_assert_eq!(links.last().map(|link| link.began), Some(Duration::ZERO));
-    let sum: Duration = links.iter().map(|link| link.ready - link.began).sum();
+    prop_assert_eq!(links.last().map(|link| link.started), Some(Duration::ZERO));
+    let sum: Duration = links.iter().map(|link| link.ready - link.started).sum();
     prop_assert_eq!(sum, chain.total);
     for pair in links.windows(2) {
-        prop_assert_eq!(pair[0].began, pair[1].ready);
+        prop_assert_eq!(pair[0].started, pair[1].ready);
         prop_assert_eq!(pair[0].waited_for.as_ref(), Some(&pair[1].node));
         prop_assert!(nodes[&pair[0].node].dependencies.contains(&pair[1].node));
     }
     for link in links {
         let phases: Duration = link.phases.iter().map(|(_, length)| *length).sum();
-        prop_assert_eq!(phases, link.ready - link.began);
+        prop_assert_eq!(phases, link.ready - link.started);
     }
     Ok(())
 }
 
 proptest! {
     #[test]
-    fn a_chain_is_whole((nodes, events) in executor_runs()) {
+    fn critical_chain_of_a_run_has_no_gaps((nodes, events) in executor_runs()) {
         let events: Vec<RunEvent> = std::iter::once(started(nodes)).chain(events).collect();
         let timings = Timings::from_events(&events).unwrap();
         assert_chain_invariants(&timings.critical_chain, &events)?;
         for span in &timings.spans {
             let phases: Duration = span.phases.iter().map(|(_, length)| *length).sum();
-            prop_assert_eq!(phases, span.ended - span.began);
+            prop_assert_eq!(phases, span.ended - span.started);
         }
     }
 
     #[test]
-    fn even_of_nonsense(events in arbitrary_events()) {
+    fn critical_chain_of_arbitrary_events_has_no_gaps(events in arbitrary_events()) {
         if let Some(timings) = Timings::from_events(&events) {
             assert_chain_invariants(&timings.critical_chain, &events)?;
         }

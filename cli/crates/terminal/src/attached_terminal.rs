@@ -1,4 +1,4 @@
-//! This process's own terminal, handed through to a command elsewhere.
+//! Attaches this process's terminal to a command that runs elsewhere.
 
 use std::io::{self, IsTerminal as _};
 
@@ -16,45 +16,45 @@ pub struct TerminalSize {
     pub height: u16,
 }
 
-/// This process's standard streams while a command elsewhere has them.
+/// This process's standard streams while they are attached to a command elsewhere.
 ///
-/// Where both ends are a terminal it is in raw mode as long as this lives:
-/// every key, Ctrl-C among them, belongs to the command.
+/// If stdin and stdout are a terminal, it is in raw mode until this value is dropped:
+/// every key, also Ctrl-C, goes to the command.
 #[derive(Debug)]
 pub struct AttachedTerminal {
     saved_mode: Option<Termios>,
 }
 
 impl AttachedTerminal {
-    /// Takes over the process's streams.
+    /// Attaches the process's streams.
     #[must_use]
     pub fn open() -> Self {
         let stdin = io::stdin();
         if !Self::is_available() {
             return Self { saved_mode: None };
         }
-        let before = termios::tcgetattr(&stdin).ok().inspect(|before| {
-            let mut raw = before.clone();
+        let saved_mode = termios::tcgetattr(&stdin).ok().inspect(|mode| {
+            let mut raw = mode.clone();
             raw.make_raw();
-            // A terminal that can't be raw still shows the output.
+            // A terminal without raw mode still shows the output.
             let _ = termios::tcsetattr(&stdin, OptionalActions::Now, &raw);
         });
-        Self { saved_mode: before }
+        Self { saved_mode }
     }
 
-    /// True where both ends of this process are a terminal.
+    /// Returns true if stdin and stdout are a terminal.
     #[must_use]
     pub fn is_available() -> bool {
         io::stdin().is_terminal() && io::stdout().is_terminal()
     }
 
-    /// True where a person sits at a terminal.
+    /// Returns true if the streams are a terminal in raw mode.
     #[must_use]
     pub fn is_interactive(&self) -> bool {
         self.saved_mode.is_some()
     }
 
-    /// The terminal's size, where it is one.
+    /// Returns the terminal's size, if the streams are a terminal.
     #[must_use]
     pub fn size(&self) -> Option<TerminalSize> {
         self.saved_mode.as_ref()?;
@@ -65,11 +65,11 @@ impl AttachedTerminal {
         })
     }
 
-    /// Writes what the command wrote to its standard output, unchanged. A reader that
-    /// is slow blocks nothing else.
+    /// Writes the command's standard output unchanged. A slow reader blocks nothing else.
     ///
     /// # Errors
-    /// [`OutputError::Closed`] where the reader is gone; [`OutputError::Write`].
+    /// Returns [`OutputError::ReaderClosed`] if the reader has closed the stream, and
+    /// [`OutputError::Write`] if the write fails for another reason.
     pub async fn write_stdout(&self, bytes: &[u8]) -> Result<(), OutputError> {
         let mut stdout = tokio::io::stdout();
         stdout
@@ -79,8 +79,8 @@ impl AttachedTerminal {
         stdout.flush().await.map_err(OutputError::from_write_error)
     }
 
-    /// Writes what the command wrote to its standard error, unchanged. That it can't be
-    /// written is no reason to end the command.
+    /// Writes the command's standard error unchanged. A failed write does not end the
+    /// command.
     pub async fn write_stderr(&self, bytes: &[u8]) {
         let mut stderr = tokio::io::stderr();
         let _ = stderr.write_all(bytes).await;
@@ -90,8 +90,8 @@ impl AttachedTerminal {
 
 impl Drop for AttachedTerminal {
     fn drop(&mut self) {
-        if let Some(before) = &self.saved_mode {
-            let _ = termios::tcsetattr(io::stdin(), OptionalActions::Drain, before);
+        if let Some(mode) = &self.saved_mode {
+            let _ = termios::tcsetattr(io::stdin(), OptionalActions::Drain, mode);
         }
     }
 }

@@ -1,23 +1,23 @@
-//! The surface that something is drawn on, with its colours and glyphs.
+//! The surface on which output is drawn, with its colours and glyphs.
 
 pub use super::palette::{Glyph, SERIES_COLOURS, Style, StyleRole};
 use super::text;
 
-/// The surface that something is drawn on.
+/// The surface on which output is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Canvas {
     /// Colours and glyphs.
     pub style: Style,
-    /// The columns of the terminal, or what to take for them in a pipe.
+    /// The columns of the terminal, or the assumed ones in a pipe.
     pub width: usize,
-    /// True where a longer line would be broken by the terminal. In a pipe
-    /// lines keep their full length, so that nothing is lost to `grep`; only
-    /// charts, which have no length of their own, keep to the width.
+    /// True if the terminal would break a longer line. In a pipe lines keep
+    /// their full length, so that `grep` finds everything. Only charts, which
+    /// have no length of their own, are limited to the width.
     pub is_bounded: bool,
 }
 
 impl Canvas {
-    /// The columns that a line may not exceed, if there is such a limit.
+    /// Returns the maximum width of a line, if it is limited.
     #[must_use]
     pub const fn max_columns(&self) -> Option<usize> {
         if self.is_bounded {
@@ -27,9 +27,9 @@ impl Canvas {
         }
     }
 
-    /// Prose broken between words where a terminal would break it, the first
-    /// line behind `first` and the others behind `rest`. In a pipe it stays on
-    /// one line, for `grep`.
+    /// Wraps prose between words at the width of the terminal. `first` is the
+    /// prefix of the first line, `rest` that of the others. In a pipe the prose
+    /// stays on one line, for `grep`.
     #[must_use]
     pub fn wrap(&self, prose: &str, first: &str, rest: &str) -> String {
         match self.max_columns() {
@@ -44,7 +44,7 @@ impl Canvas {
         self.style.paint(role, text)
     }
 
-    /// A painted sign.
+    /// Returns the glyph in the style of a role.
     #[must_use]
     pub fn paint_glyph(&self, role: StyleRole, glyph: Glyph) -> String {
         self.style.paint(role, self.style.glyph(glyph))

@@ -1,15 +1,15 @@
-//! Errors in the project's own sources, as the compiler shows them.
+//! Errors in the project's own sources, as the compiler prints them.
 
 use dm_core::error::CompilerError;
 
 use super::canvas::{Canvas, Glyph, StyleRole};
 use super::text;
 
-/// How many are shown whole: the first ones often cause the others.
+/// The number of errors that are shown: the first ones often cause the others.
 const MAX_ERRORS: usize = 5;
 
-/// The errors, each as the compiler drew it; lines are never broken, because carets
-/// point at what stands above them.
+/// Renders the errors as the compiler printed them. Lines are never broken, because carets
+/// refer to the text above them.
 pub fn render_errors(errors: &[CompilerError], canvas: &Canvas) -> Vec<String> {
     let bar = canvas.paint_glyph(StyleRole::Muted, Glyph::QuoteBar);
     let mut lines = Vec::new();
@@ -26,9 +26,9 @@ pub fn render_errors(errors: &[CompilerError], canvas: &Canvas) -> Vec<String> {
         }
         lines.push(String::new());
     }
-    let more = errors.len().saturating_sub(MAX_ERRORS);
-    if more > 0 {
-        let sentence = format!("  {} not shown", text::pluralize(more, "error"));
+    let hidden = errors.len().saturating_sub(MAX_ERRORS);
+    if hidden > 0 {
+        let sentence = format!("  {} not shown", text::pluralize(hidden, "error"));
         lines.push(canvas.paint(StyleRole::Muted, &sentence));
     } else {
         lines.pop();
@@ -44,7 +44,7 @@ mod tests {
     fn error(number: usize) -> CompilerError {
         CompilerError {
             message: "mismatched types".into(),
-            place: None,
+            location: None,
             rendered: format!(
                 "error[E0308]: mismatched types\n --> services/order/src/main.rs:{number}:5\n  |\n{number} |     7\n  |     ^ expected `()`\n\n"
             ),
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_drawn_as_the_compiler_draws_it() {
+    fn render_errors_keeps_the_compiler_output() {
         let shown = render_errors(&[error(7)], &testing::terminal_canvas(80)).join("\n");
         insta::assert_snapshot!(shown, @r"
         │ error[E0308]: mismatched types
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_ones_are_shown_and_the_others_counted() {
+    fn render_errors_counts_hidden_errors() {
         let errors: Vec<_> = (1..=7).map(error).collect();
         let shown = render_errors(&errors, &testing::pipe_canvas());
         assert_eq!(
@@ -73,7 +73,7 @@ mod tests {
         );
         assert_eq!(
             shown.last().map(String::as_str),
-            Some("  and 2 errors besides")
+            Some("  2 errors not shown")
         );
     }
 }

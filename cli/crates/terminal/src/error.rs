@@ -1,4 +1,4 @@
-//! What can go wrong while something is shown or asked.
+//! Errors of output and prompts.
 
 use std::io;
 
@@ -6,39 +6,39 @@ use dm_core::error::{ExitStatus, UserError};
 use dm_core::error_code::ErrorCode;
 use thiserror::Error;
 
-/// A failure to write to stdout, or to get an answer.
+/// An error of a write to stdout or of a prompt.
 #[derive(Debug, Error)]
 pub enum OutputError {
-    /// Whoever read our output has gone, e.g. `dm logs | head`. Not a failure
-    /// to a person: nothing is printed, and the exit code is the one that a
-    /// shell gives a program which died of SIGPIPE.
+    /// The reader has closed stdout, e.g. `dm logs | head`. Not a failure for the
+    /// user: nothing is printed, and the exit code is the one that a shell reports
+    /// for a program that SIGPIPE ended.
     #[error("the reader of stdout closed it")]
     ReaderClosed,
-    /// Stdout can't be written, e.g. because the disk is full.
+    /// Stdout cannot be written, e.g. because the disk is full.
     #[error("could not write to stdout")]
     Write(#[source] io::Error),
-    /// A value can't be expressed as JSON.
+    /// A value cannot be expressed as JSON.
     #[error("could not convert the {what} document to JSON")]
     Json {
         /// The schema of the document, e.g. `dm.status/1`.
         what: &'static str,
-        /// What serde said.
+        /// The error of serde.
         #[source]
         source: serde_json::Error,
     },
-    /// A question was to be asked and nobody is there to answer.
+    /// A confirmation is required and there is no terminal for the prompt.
     #[error("could not ask for a confirmation without a terminal: {question}")]
     NotInteractive {
-        /// What would have been asked.
+        /// The question of the prompt.
         question: String,
     },
-    /// The answer to a question can't be read.
+    /// The answer to a prompt cannot be read.
     #[error("could not read the answer from the terminal")]
     ReadAnswer(#[source] io::Error),
 }
 
 impl OutputError {
-    /// The failure of a write to stdout.
+    /// Creates the error of a failed write to stdout.
     #[must_use]
     pub(crate) fn from_write_error(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {

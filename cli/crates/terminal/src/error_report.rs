@@ -1,4 +1,4 @@
-//! A command's failure: its code, one sentence, why, and what to do next.
+//! The report of a command's error: its code, message, causes and next steps.
 
 use std::fmt;
 
@@ -11,25 +11,25 @@ use serde::Serialize;
 use super::canvas::{Canvas, StyleRole};
 use super::text;
 
-/// The failure as text.
+/// Renders an error as text.
 #[must_use]
 pub fn render_text(error: &Error, canvas: &Canvas) -> String {
-    let coded = error.user_error();
+    let user_error = error.user_error();
     let chain = error.error_chain();
-    let (sentence, causes) = chain
+    let (message, causes) = chain
         .split_first()
         .map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
-    let head = canvas.paint(StyleRole::Error, &format!("error[{}]", coded.code()));
-    let mut lines = vec![canvas.wrap(&format!("{head}: {}", single_line(sentence)), "", "  ")];
+    let head = canvas.paint(StyleRole::Error, &format!("error[{}]", user_error.code()));
+    let mut lines = vec![canvas.wrap(&format!("{head}: {}", single_line(message)), "", "  ")];
     for cause in causes {
         let label = canvas.paint(StyleRole::Muted, "because: ");
         lines.push(canvas.wrap(&single_line(cause), &format!("  {label}"), "           "));
     }
-    for detail in coded.details() {
+    for detail in user_error.details() {
         lines.push(canvas.wrap(&single_line(&detail), "  ", "    "));
     }
     let mut help = None;
-    if let Some(diagnostic) = coded.diagnostic() {
+    if let Some(diagnostic) = user_error.diagnostic() {
         lines.extend(render_snippet(diagnostic, canvas));
         help = diagnostic.help().map(|help| help.to_string());
         for related in diagnostic.related().into_iter().flatten() {
@@ -45,15 +45,15 @@ pub fn render_text(error: &Error, canvas: &Canvas) -> String {
     lines.join("\n")
 }
 
-/// One of several diagnostics that a failure is made of.
+/// Renders one of several errors of a report.
 fn render_related(diagnostic: &dyn Diagnostic, canvas: &Canvas) -> Vec<String> {
     let code = diagnostic.code().map(|code| code.to_string());
     let head = canvas.paint(
         StyleRole::Error,
         &code.map_or_else(String::new, |code| format!("{code}: ")),
     );
-    let sentence = single_line(&diagnostic.to_string());
-    let mut lines = vec![canvas.wrap(&format!("{head}{sentence}"), "", "  ")];
+    let message = single_line(&diagnostic.to_string());
+    let mut lines = vec![canvas.wrap(&format!("{head}{message}"), "", "  ")];
     lines.extend(render_snippet(diagnostic, canvas));
     if let Some(help) = diagnostic.help() {
         let label = "  help: ";
@@ -64,14 +64,14 @@ fn render_related(diagnostic: &dyn Diagnostic, canvas: &Canvas) -> Vec<String> {
     lines
 }
 
-/// One line of a sentence; foreign texts (an engine's answer) may have several
-/// and anything in them.
-fn single_line(sentence: &str) -> String {
-    text::sanitize(sentence, false)
+/// Sanitizes a text to one line. Foreign texts (a response of the engine) may have
+/// several lines and control characters.
+fn single_line(text: &str) -> String {
+    text::sanitize(text, false)
 }
 
-/// What to do next: commands stand alone and whole, to be copied; sentences
-/// are wrapped.
+/// Renders the next steps. Commands stay on one line, to be copied; sentences are
+/// wrapped.
 pub fn render_next_steps(next: &[String], canvas: &Canvas) -> Vec<String> {
     let label = "  next: ";
     let indent = " ".repeat(label.len());
@@ -92,14 +92,14 @@ pub fn render_next_steps(next: &[String], canvas: &Canvas) -> Vec<String> {
         .collect()
 }
 
-/// True where a step can be typed as it stands.
+/// Returns true if a step is a command that can be typed.
 pub(crate) fn is_command(step: &str) -> bool {
     const PROGRAMS: [&str; 7] = ["dm", "./dm", "docker", "sudo", "export", "kill", "apt-get"];
     let mut words = step.split_whitespace();
     words.next().is_some_and(|word| PROGRAMS.contains(&word)) && !step.ends_with('.')
 }
 
-/// Where in a source text the failure lies, with a caret.
+/// Renders the location of an error in its source text, with a caret.
 fn render_snippet(diagnostic: &dyn Diagnostic, canvas: &Canvas) -> Vec<String> {
     let theme = GraphicalTheme {
         characters: if canvas.style.unicode {
@@ -113,26 +113,26 @@ fn render_snippet(diagnostic: &dyn Diagnostic, canvas: &Canvas) -> Vec<String> {
             ThemeStyles::none()
         },
     };
-    let mut drawn = String::new();
+    let mut report = String::new();
     let handler = GraphicalReportHandler::new_themed(theme)
         .with_width(canvas.width)
         .with_context_lines(1)
         .without_cause_chain();
     if handler
-        .render_report(&mut drawn, &Snippet(diagnostic))
+        .render_report(&mut report, &Snippet(diagnostic))
         .is_err()
     {
         return Vec::new();
     }
-    // The first line is miette's own headline, empty here: ours stands above.
-    drawn
+    // The first line is miette's headline. It is empty: ours is already rendered.
+    report
         .lines()
         .skip(1)
         .map(|line| line.trim_end().to_owned())
         .collect()
 }
 
-/// A diagnostic reduced to its place in the source.
+/// A diagnostic reduced to its source location.
 struct Snippet<'a>(&'a dyn Diagnostic);
 
 impl fmt::Debug for Snippet<'_> {
@@ -159,7 +159,7 @@ impl Diagnostic for Snippet<'_> {
     }
 }
 
-/// The failure as a document.
+/// The document of an error.
 #[derive(Debug, Serialize)]
 pub struct ErrorDocument {
     error: ErrorContent,
@@ -177,18 +177,18 @@ struct ErrorContent {
     help: Option<String>,
     next: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    places: Vec<LabeledLocation>,
+    locations: Vec<LabeledLocation>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    parts: Vec<RelatedError>,
+    errors: Vec<RelatedError>,
 }
 
-/// One of several things that a failure is made of.
+/// One of several errors of a report.
 #[derive(Debug, Serialize)]
 struct RelatedError {
     code: Option<String>,
     message: String,
     help: Option<String>,
-    places: Vec<LabeledLocation>,
+    locations: Vec<LabeledLocation>,
 }
 
 impl RelatedError {
@@ -197,12 +197,12 @@ impl RelatedError {
             code: diagnostic.code().map(|code| code.to_string()),
             message: diagnostic.to_string(),
             help: diagnostic.help().map(|help| help.to_string()),
-            places: labeled_locations(diagnostic),
+            locations: labeled_locations(diagnostic),
         }
     }
 }
 
-/// A place in a source text; line and column count from 1.
+/// A location in a source text. Line and column count from 1.
 #[derive(Debug, Serialize)]
 struct LabeledLocation {
     source: Option<String>,
@@ -213,25 +213,25 @@ struct LabeledLocation {
     label: Option<String>,
 }
 
-/// The failure as a document, to be written under [`dm_core::document::ERROR`].
+/// Converts an error into a document of the schema [`dm_core::document::ERROR`].
 #[must_use]
 pub fn to_document(error: &Error) -> ErrorDocument {
-    let coded = error.user_error();
+    let user_error = error.user_error();
     let mut chain = error.error_chain().into_iter();
-    let diagnostic = coded.diagnostic();
+    let diagnostic = user_error.diagnostic();
     ErrorDocument {
         error: ErrorContent {
-            code: coded.code(),
-            exit_code: coded.exit_status().code(),
+            code: user_error.code(),
+            exit_code: user_error.exit_status().code(),
             message: chain.next().unwrap_or_default(),
             causes: chain.collect(),
-            details: coded.details(),
+            details: user_error.details(),
             help: diagnostic
                 .and_then(|d| d.help())
                 .map(|help| help.to_string()),
             next: error.suggestions(),
-            places: diagnostic.map(labeled_locations).unwrap_or_default(),
-            parts: diagnostic
+            locations: diagnostic.map(labeled_locations).unwrap_or_default(),
+            errors: diagnostic
                 .and_then(|diagnostic| diagnostic.related())
                 .into_iter()
                 .flatten()
@@ -275,9 +275,9 @@ mod tests {
 
     #[derive(Debug, ThisError)]
     #[error("the engine at unix:///var/run/docker.sock does not answer")]
-    struct Plain(#[source] Cause);
+    struct PlainError(#[source] Cause);
 
-    impl UserError for Plain {
+    impl UserError for PlainError {
         fn code(&self) -> ErrorCode {
             ErrorCode::EngineUnreachable
         }
@@ -297,14 +297,14 @@ mod tests {
     #[derive(Debug, ThisError, Diagnostic)]
     #[error("unknown key `verison` in dm.toml")]
     #[diagnostic(help("did you mean `version`?"))]
-    struct Placed {
+    struct LocatedError {
         #[source_code]
         source_code: NamedSource<&'static str>,
         #[label("not a key of [postgres]")]
-        at: SourceSpan,
+        span: SourceSpan,
     }
 
-    impl UserError for Placed {
+    impl UserError for LocatedError {
         fn code(&self) -> ErrorCode {
             ErrorCode::ConfigUnknownKey
         }
@@ -322,17 +322,17 @@ mod tests {
         }
     }
 
-    fn placed() -> Error {
-        Placed {
+    fn located_error() -> Error {
+        LocatedError {
             source_code: NamedSource::new("dm.toml", "[postgres]\nverison = 17\nport = 5432\n"),
-            at: (11, 7).into(),
+            span: (11, 7).into(),
         }
         .into()
     }
 
     #[test]
-    fn a_plain_failure() {
-        let error = Error::from(Plain(Cause));
+    fn text_of_an_error_without_source() {
+        let error = Error::from(PlainError(Cause));
         insta::assert_snapshot!(render_text(&error, &terminal_canvas(80)));
         insta::assert_snapshot!(render_text(&error, &terminal_canvas(40)));
         insta::assert_snapshot!(escape_sgr(&render_text(&error, &coloured_canvas(80))));
@@ -340,15 +340,18 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_with_a_place() {
-        insta::assert_snapshot!(render_text(&placed(), &terminal_canvas(80)));
-        insta::assert_snapshot!(render_text(&placed(), &pipe_canvas()));
-        insta::assert_snapshot!(escape_sgr(&render_text(&placed(), &coloured_canvas(80))));
-        assert_fits(&render_text(&placed(), &terminal_canvas(40)), 40);
+    fn text_of_an_error_with_a_source_location() {
+        insta::assert_snapshot!(render_text(&located_error(), &terminal_canvas(80)));
+        insta::assert_snapshot!(render_text(&located_error(), &pipe_canvas()));
+        insta::assert_snapshot!(escape_sgr(&render_text(
+            &located_error(),
+            &coloured_canvas(80)
+        )));
+        assert_fits(&render_text(&located_error(), &terminal_canvas(40)), 40);
     }
 
-    /// What a configuration with two mistakes gives.
-    fn of_two_parts() -> Error {
+    /// Returns the error of a configuration with two mistakes.
+    fn error_with_two_parts() -> Error {
         let project = tempfile::tempdir().unwrap();
         let file = "[postgres]\nprot = 5433\n\n[timeouts]\nwait = 300\n";
         std::fs::write(project.path().join("dm.toml"), file).unwrap();
@@ -360,27 +363,33 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_of_two_parts() {
-        insta::assert_snapshot!(render_text(&of_two_parts(), &terminal_canvas(80)));
-        assert_fits(&render_text(&of_two_parts(), &terminal_canvas(40)), 40);
+    fn text_of_an_error_with_two_parts() {
+        insta::assert_snapshot!(render_text(&error_with_two_parts(), &terminal_canvas(80)));
+        assert_fits(
+            &render_text(&error_with_two_parts(), &terminal_canvas(40)),
+            40,
+        );
     }
 
     #[test]
-    fn the_document_names_each_part() {
+    fn document_contains_each_error() {
         insta::assert_snapshot!(
             super::super::json::format_document(
                 &dm_core::document::ERROR,
-                &to_document(&of_two_parts())
+                &to_document(&error_with_two_parts())
             )
             .unwrap()
         );
     }
 
     #[test]
-    fn the_document_names_line_and_column() {
+    fn document_contains_line_and_column() {
         insta::assert_snapshot!(
-            super::super::json::format_document(&dm_core::document::ERROR, &to_document(&placed()))
-                .unwrap()
+            super::super::json::format_document(
+                &dm_core::document::ERROR,
+                &to_document(&located_error())
+            )
+            .unwrap()
         );
     }
 }

@@ -1,25 +1,25 @@
-//! Workflow commands of GitHub Actions: what a run's summary page and a pull
-//! request's files show.
+//! Workflow commands of GitHub Actions, which create annotations on a run's summary
+//! page and in a pull request's files.
 //! <https://docs.github.com/actions/reference/workflow-commands-for-github-actions>
 
 use dm_core::error::SourceLocation;
 
 use super::text;
 
-/// An error on one line, at its place in the sources where it has one.
+/// Returns an error annotation on one line, with its source location if it has one.
 #[must_use]
-pub fn error_annotation(title: &str, message: &str, place: Option<&SourceLocation>) -> String {
+pub fn error_annotation(title: &str, message: &str, location: Option<&SourceLocation>) -> String {
     let title = escape_property(&text::sanitize(title, false));
     let message = escape_data(&sanitize_lines(message));
-    let place = place.map_or_else(String::new, |place| {
+    let location = location.map_or_else(String::new, |location| {
         format!(
             "file={},line={},col={},",
-            escape_property(&place.file),
-            place.line,
-            place.column
+            escape_property(&location.file),
+            location.line,
+            location.column
         )
     });
-    format!("::error {place}title={title}::{message}")
+    format!("::error {location}title={title}::{message}")
 }
 
 fn sanitize_lines(message: &str) -> String {
@@ -45,20 +45,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_annotation_is_one_line_whatever_is_in_it() {
+    fn annotation_escapes_line_breaks_and_delimiters() {
         let text = error_annotation("a: b, c", "50 %\n::warning::x\x1b[2J", None);
         assert_eq!(text, "::error title=a%3A b%2C c::50 %25%0A::warning::x");
     }
 
     #[test]
-    fn a_place_stands_beside_the_code() {
-        let place = SourceLocation {
+    fn annotation_contains_the_source_location() {
+        let location = SourceLocation {
             file: "services/order/src/main.rs".into(),
             line: 7,
             column: 3,
         };
         assert_eq!(
-            error_annotation("order", "mismatched types", Some(&place)),
+            error_annotation("order", "mismatched types", Some(&location)),
             "::error file=services/order/src/main.rs,line=7,col=3,title=order::mismatched types"
         );
     }

@@ -1,13 +1,13 @@
-//! JSON documents and lines. Each begins with a `schema` field, whose number
-//! grows only when a reader of the old shape would misread the new one; new
-//! fields may appear at any time.
+//! JSON documents and lines. Each begins with a `schema` field, whose version is
+//! raised only if a reader of the old format would misread the new one. Fields
+//! may be added at any time.
 
 use dm_core::document::DocumentSchema;
 use serde::Serialize;
 
 use super::OutputError;
 
-/// A value under the name of its schema.
+/// A value with the name of its schema.
 #[derive(Debug, Serialize)]
 struct VersionedDocument<'a, T> {
     schema: &'a DocumentSchema,
@@ -20,11 +20,12 @@ fn serialization_error(schema: &DocumentSchema) -> impl FnOnce(serde_json::Error
     move |source| OutputError::Json { what, source }
 }
 
-/// One document, indented, for a person or `jq`. The body must be a struct or
-/// a map; its fields stand beside `schema`.
+/// Formats an indented document, for a person or `jq`. The body must be a struct
+/// or a map; its fields follow `schema`.
 ///
 /// # Errors
-/// If the body is no struct or map, or can't be expressed as JSON.
+/// Returns [`OutputError::Json`] if the body is neither a struct nor a map, or cannot be
+/// expressed as JSON.
 pub fn format_document<T: Serialize>(
     schema: &DocumentSchema,
     body: &T,
@@ -33,18 +34,18 @@ pub fn format_document<T: Serialize>(
         .map_err(serialization_error(schema))
 }
 
-/// As [`document`], on one line.
+/// Like [`format_document`], on one line.
 ///
 /// # Errors
-/// As for [`document`].
+/// As for [`format_document`].
 pub fn format_line<T: Serialize>(schema: &DocumentSchema, body: &T) -> Result<String, OutputError> {
     serde_json::to_string(&VersionedDocument { schema, body }).map_err(serialization_error(schema))
 }
 
-/// A further line of a stream whose first line named the schema.
+/// Formats a further line of a stream whose first line has the schema.
 ///
 /// # Errors
-/// If the body can't be expressed as JSON.
+/// Returns [`OutputError::Json`] if the body cannot be expressed as JSON.
 pub fn format_continuation_line<T: Serialize>(
     schema: &DocumentSchema,
     body: &T,
@@ -64,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn the_schema_comes_first() {
+    fn document_begins_with_the_schema() {
         insta::assert_snapshot!(format_line(&SCHEMA, &Body { rows: vec![1] }).unwrap(), @r#"{"schema":"dm.x/1","rows":[1]}"#);
         assert!(
             format_document(&SCHEMA, &Body { rows: vec![] })
@@ -74,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_without_fields_is_refused() {
+    fn body_without_fields_is_an_error() {
         assert!(
             matches!(format_document(&SCHEMA, &vec![1]), Err(OutputError::Json { what, .. }) if what == "dm.x/1")
         );

@@ -1,10 +1,9 @@
-//! What a terminal is written with, whatever is written: streams, colours, tables, live lines,
-//! questions, JSON documents and reports of failures.
+//! Terminal output of any kind: streams, colours, tables, live lines, prompts, JSON documents
+//! and error reports.
 //!
 //! [`Printer`] decides once, from the flags and the environment, how to write: terminal or pipe,
-//! width, colour, glyphs. Data goes to stdout; progress, notes and errors go to stderr. What is
-//! rendered is a pure function of a value and a [`Canvas`], so that a test can look at exactly
-//! what a person would.
+//! width, colour, glyphs. Data goes to stdout; progress, notes and errors go to stderr. Rendering
+//! is a pure function of a value and a [`Canvas`], so that a test sees the same output as a user.
 
 pub mod attached_terminal;
 pub mod canvas;

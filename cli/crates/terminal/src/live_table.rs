@@ -1,5 +1,5 @@
-//! What `--watch` shows: a table redrawn in place, or written again in a pipe whenever
-//! something in it changed.
+//! The table of `--watch`: redrawn in place on a terminal, written again to a pipe after
+//! each change.
 
 use std::io;
 
@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::live::{LiveLine, LiveLines, ProgressTerminal};
 use super::{Canvas, OutputError, Printer, json};
 
-/// What is being watched.
+/// A table that is redrawn with each state.
 #[derive(Debug)]
 pub struct LiveTable {
     printer: Printer,
@@ -18,7 +18,7 @@ pub struct LiveTable {
 }
 
 impl LiveTable {
-    /// A watch that writes to stdout.
+    /// Creates a live table on stdout.
     #[must_use]
     pub fn new(printer: &Printer) -> Self {
         let size = || console::Term::stdout().size_checked();
@@ -32,11 +32,12 @@ impl LiveTable {
         }
     }
 
-    /// Shows how things stand now: a line of JSON, or a table. `state` is all of it whose
-    /// change counts; times go on by themselves.
+    /// Shows the current state: a line of JSON, or a table. A pipe receives the table again
+    /// if `state` has changed, which excludes values that change all the time, e.g. ages.
     ///
     /// # Errors
-    /// Nobody reads stdout any more.
+    /// Returns [`OutputError::ReaderClosed`] if the reader has closed stdout, and another
+    /// [`OutputError`] if the write fails for another reason.
     pub fn update<T: Serialize>(
         &mut self,
         schema: &DocumentSchema,
@@ -49,13 +50,13 @@ impl LiveTable {
         }
         let canvas = self.printer.stdout_canvas();
         if self.printer.settings().stdout.is_terminal {
-            let room = self
+            let max_rows = self
                 .lines
                 .size()
                 .map_or(usize::MAX, |(rows, _)| rows.into());
-            let lines = render_frame(render, &canvas, room);
-            let shown = self.lines.draw(lines, canvas.style, false);
-            return shown.map_err(OutputError::from_write_error);
+            let lines = render_frame(render, &canvas, max_rows);
+            let result = self.lines.draw(lines, canvas.style, false);
+            return result.map_err(OutputError::from_write_error);
         }
         if state == self.last_state {
             return Ok(());
@@ -65,11 +66,11 @@ impl LiveTable {
     }
 }
 
-/// The table, narrower than the canvas and lower than `room` rows.
+/// Returns the lines of the table, narrower than the canvas and fewer than `max_rows`.
 fn render_frame(
     render: impl FnOnce(&Canvas) -> String,
     canvas: &Canvas,
-    room: usize,
+    max_rows: usize,
 ) -> Vec<LiveLine> {
     let canvas = Canvas {
         width: canvas.width.saturating_sub(1),
@@ -77,13 +78,13 @@ fn render_frame(
     };
     let table = render(&canvas);
     let mut lines: Vec<&str> = table.lines().collect();
-    let more;
-    let room = room.saturating_sub(1).max(1);
-    if lines.len() > room {
-        let hidden = lines.len() - (room - 1);
-        more = format!("{hidden} more lines: enlarge the window");
-        lines.truncate(room - 1);
-        lines.push(&more);
+    let notice;
+    let max_rows = max_rows.saturating_sub(1).max(1);
+    if lines.len() > max_rows {
+        let hidden = lines.len() - (max_rows - 1);
+        notice = format!("{hidden} more lines: enlarge the window");
+        lines.truncate(max_rows - 1);
+        lines.push(&notice);
     }
     lines
         .into_iter()
@@ -97,9 +98,9 @@ mod tests {
     use crate::testing::terminal_canvas;
 
     #[test]
-    fn a_table_fits_the_window_or_says_what_is_missing() {
+    fn frame_fits_the_window_and_counts_hidden_lines() {
         let table = |_: &Canvas| ["a line"; 10].join("\n");
-        let frame = |room| render_frame(table, &terminal_canvas(80), room);
+        let frame = |max_rows| render_frame(table, &terminal_canvas(80), max_rows);
         let full = frame(40);
         assert_eq!(frame(full.len() + 1), full);
         let cut = frame(full.len());

@@ -1,35 +1,35 @@
-//! Colours and glyphs, named by what they mean.
+//! Colours and glyphs, named by their meaning.
 
 use std::fmt::Write as _;
 
-/// What a piece of text means. How it looks follows from that.
+/// The meaning of a text, which determines its style.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StyleRole {
-    /// As it should be.
+    /// A success.
     Success,
-    /// Needs attention, and is no failure.
+    /// A condition that needs attention and is not a failure.
     Warning,
     /// A failure.
     Error,
-    /// Under way.
+    /// An operation in progress.
     Active,
-    /// Beside the point.
+    /// Secondary information.
     Muted,
-    /// A heading, or what the eye should find first.
+    /// A heading, or the most important text.
     Emphasis,
-    /// A command that a person can type.
+    /// A command to type.
     Command,
-    /// One of several things to be told apart; equal numbers look equal.
+    /// One of several series. Equal numbers have equal styles.
     Series(u8),
 }
 
-/// How many different looks [`Role::Distinct`] has. Red is left out, because
-/// it means failure.
+/// The number of different styles of [`StyleRole::Series`]. Red is not among
+/// them, because it means failure.
 pub const SERIES_COLOURS: u8 = 10;
 
 impl StyleRole {
-    /// The parameters of the SGR sequence. Only the 16 basic colours, so that
-    /// the person's own theme decides what is readable.
+    /// Returns the parameters of the SGR sequence. Only the 16 basic colours are
+    /// used, which the theme of the terminal makes readable.
     const fn sgr(self) -> &'static str {
         match self {
             Self::Success => "32",
@@ -55,34 +55,34 @@ impl StyleRole {
     }
 }
 
-/// A sign of one column.
+/// A symbol that occupies one column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Glyph {
-    /// Done, ready, fine.
+    /// Done, ready or successful.
     Check,
-    /// Not begun.
+    /// Not started.
     Waiting,
     /// Failed.
     Failed,
     /// Needs attention.
     Warning,
-    /// Never begun, skipped, or gone.
+    /// Never started, skipped or removed.
     Skipped,
-    /// The left edge of something quoted.
+    /// The left edge of a quoted text.
     QuoteBar,
-    /// A step down in a tree.
+    /// A branch of a tree.
     Branch,
-    /// Something was cut off here.
+    /// The end of a truncated text.
     Ellipsis,
-    /// The done part of a progress bar.
+    /// The completed part of a progress bar.
     BarFilled,
-    /// The rest of a progress bar.
+    /// The remaining part of a progress bar.
     BarEmpty,
-    /// A part of a chart in which something is prepared.
+    /// A preparation phase in a chart.
     ChartPrepare,
-    /// A part of a chart in which the thing itself runs.
+    /// A running phase in a chart.
     ChartRun,
-    /// What separates two facts on a line.
+    /// The separator of two values on a line.
     Separator,
 }
 
@@ -106,36 +106,36 @@ impl Glyph {
     }
 }
 
-/// Whether to colour, and which glyphs there are.
+/// Whether to use colours and Unicode glyphs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Style {
-    /// True where SGR sequences may be written.
+    /// True if SGR sequences may be written.
     pub colour: bool,
-    /// True where more than ASCII may be written.
+    /// True if non-ASCII characters may be written.
     pub unicode: bool,
 }
 
 impl Style {
-    /// The text in the look of its role; nothing is added to an empty text.
+    /// Returns the text in the style of its role. An empty text stays empty.
     #[must_use]
     pub fn paint(self, role: StyleRole, text: &str) -> String {
         if !self.colour || text.is_empty() {
             return text.to_owned();
         }
         let mut painted = String::with_capacity(text.len() + 10);
-        // Writing to a string can't fail.
+        // Writing to a string cannot fail.
         let _ = write!(painted, "\x1b[{}m{text}\x1b[0m", role.sgr());
         painted
     }
 
-    /// The sign, without colour.
+    /// Returns the symbol without colour.
     #[must_use]
     pub const fn glyph(self, glyph: Glyph) -> &'static str {
         let (unicode, ascii) = glyph.unicode_and_ascii();
         if self.unicode { unicode } else { ascii }
     }
 
-    /// The signs of something under way, one after the other.
+    /// Returns the frames of a spinner.
     #[must_use]
     pub(crate) const fn spinner_frames(self) -> &'static [&'static str] {
         if self.unicode {

@@ -1,4 +1,4 @@
-//! Where output goes: data to stdout, everything else to stderr.
+//! Writes output: data to stdout, everything else to stderr.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -14,8 +14,7 @@ use super::{
     OutputError, OutputFlags, OutputSettings, ProgressChoice, TerminalEnv, error_report, json, text,
 };
 
-/// Writes everything that a person or a script sees. Cheap to clone; the
-/// clones share the streams.
+/// Writes all output of a command. Cheap to clone; the clones share the streams.
 #[derive(Clone)]
 pub struct Printer(Arc<Inner>);
 
@@ -23,7 +22,7 @@ struct Inner {
     settings: OutputSettings,
     stdout: Mutex<Box<dyn Write + Send>>,
     stdout_size: SizeQuery,
-    /// Stderr, with the live lines that stand at its end.
+    /// Stderr, with the live lines at its end.
     stderr: LiveLines,
 }
 
@@ -39,7 +38,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Printer {
-    /// A printer to this process's stdout and stderr.
+    /// Creates a printer to this process's stdout and stderr.
     #[must_use]
     pub fn from_process(flags: &OutputFlags) -> Self {
         Self::with_size_queries(
@@ -51,7 +50,7 @@ impl Printer {
         )
     }
 
-    /// A printer to anything, e.g. to buffers in a test.
+    /// Creates a printer to any streams, e.g. to buffers in a test.
     #[must_use]
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn new(
@@ -62,7 +61,7 @@ impl Printer {
         Self::with_size_queries(settings, out, err, Box::new(|| None), Box::new(|| None))
     }
 
-    /// The same with what answers how large the two terminals are.
+    /// Creates a printer with functions that return the sizes of the two terminals.
     pub fn with_size_queries(
         settings: OutputSettings,
         out: Box<dyn Write + Send>,
@@ -78,20 +77,20 @@ impl Printer {
         }))
     }
 
-    /// How it was decided to write.
+    /// Returns the output settings.
     #[must_use]
     pub fn settings(&self) -> &OutputSettings {
         &self.0.settings
     }
 
-    /// True where stdout takes JSON: a command then prints a document instead
-    /// of a table.
+    /// Returns true if stdout receives JSON: a command then prints a document
+    /// instead of a table.
     #[must_use]
     pub fn is_json(&self) -> bool {
         self.0.settings.json
     }
 
-    /// The surface of stdout, as large as it is now.
+    /// Returns the canvas of stdout with its current size.
     #[must_use]
     pub fn stdout_canvas(&self) -> Canvas {
         self.0
@@ -99,7 +98,7 @@ impl Printer {
             .canvas(self.0.settings.stdout, (self.0.stdout_size)())
     }
 
-    /// The surface of stderr, as large as it is now.
+    /// Returns the canvas of stderr with its current size.
     #[must_use]
     pub fn stderr_canvas(&self) -> Canvas {
         self.0
@@ -107,11 +106,12 @@ impl Printer {
             .canvas(self.0.settings.stderr, self.0.stderr.size())
     }
 
-    /// Writes data to stdout; a line feed is added where it lacks one.
+    /// Writes data to stdout. Adds a line feed if the text does not end with one.
     ///
     /// # Errors
-    /// [`OutputError::Closed`] if the reader has gone, so that the command
-    /// ends quietly, or [`OutputError::Write`].
+    /// Returns [`OutputError::ReaderClosed`] if the reader has closed the stream, so
+    /// that the command ends silently, and [`OutputError::Write`] if the write fails
+    /// for another reason.
     pub fn write_stdout(&self, text: &str) -> Result<(), OutputError> {
         if text.is_empty() {
             return Ok(());
@@ -128,10 +128,10 @@ impl Printer {
         written.map_err(OutputError::from_write_error)
     }
 
-    /// Writes a JSON document to stdout (see [`json::document`]).
+    /// Writes a JSON document to stdout (see [`json::format_document`]).
     ///
     /// # Errors
-    /// As for [`json::document`] and [`Printer::data`].
+    /// As for [`json::format_document`] and [`Printer::write_stdout`].
     pub fn print_document<T: Serialize>(
         &self,
         schema: &DocumentSchema,
@@ -140,11 +140,10 @@ impl Printer {
         self.write_stdout(&json::format_document(schema, body)?)
     }
 
-    /// Writes a result to stdout: a document where JSON was asked for, and otherwise what
-    /// a person reads.
+    /// Writes a result to stdout: a document with `--json`, otherwise the rendered text.
     ///
     /// # Errors
-    /// As for [`Printer::document`] and [`Printer::data`].
+    /// As for [`Printer::print_document`] and [`Printer::write_stdout`].
     pub fn print_result<T: Serialize>(
         &self,
         schema: &DocumentSchema,
@@ -158,8 +157,8 @@ impl Printer {
         }
     }
 
-    /// Writes text to stderr, above live lines. Failures are ignored: there is
-    /// no better place to tell them.
+    /// Writes text to stderr, above live lines. Failures are ignored: they cannot
+    /// be reported elsewhere.
     pub fn write_stderr(&self, text: &str) {
         if text.is_empty() {
             return;
@@ -171,26 +170,26 @@ impl Printer {
         self.write_stderr_without_newline(&line);
     }
 
-    /// As [`Printer::message`], with the cursor left behind the text.
+    /// Like [`Printer::write_stderr`], with the cursor at the end of the text.
     pub(crate) fn write_stderr_without_newline(&self, text: &str) {
         let _ = self.0.stderr.write_above(text);
     }
 
-    /// A sentence that helps, unless `--quiet`.
+    /// Prints a note, unless `--quiet` is set.
     pub fn note(&self, sentence: &str) {
         if !self.0.settings.quiet {
             self.print_sentence("note", None, sentence);
         }
     }
 
-    /// A sentence for who wants to know more, with `--verbose`.
+    /// Prints a detail if `--verbose` is set.
     pub fn detail(&self, sentence: &str) {
         if self.0.settings.verbose {
             self.print_sentence("detail", None, sentence);
         }
     }
 
-    /// A sentence that should be read, even with `--quiet`.
+    /// Prints a warning, also with `--quiet`.
     pub fn warn(&self, sentence: &str) {
         self.print_sentence(
             "warning",
@@ -199,7 +198,7 @@ impl Printer {
         );
     }
 
-    /// That something was done, unless `--quiet`.
+    /// Prints that an action was completed, unless `--quiet` is set.
     pub fn done(&self, sentence: &str) {
         if !self.0.settings.quiet {
             self.print_sentence("note", Some((StyleRole::Success, Glyph::Check)), sentence);
@@ -221,9 +220,8 @@ impl Printer {
         self.write_stderr(&canvas.wrap(sentence, &first, &rest));
     }
 
-    /// Tells of a command's failure, and returns the code to exit with. With
-    /// `--json` the document `dm.error/1` goes to stdout, and the text to
-    /// stderr as well.
+    /// Prints a command's error, and returns the exit status. With `--json` the
+    /// document `dm.error/1` goes to stdout, and the text to stderr as well.
     #[must_use]
     pub fn print_error(&self, error: &Error) -> ExitStatus {
         let exit = error.user_error().exit_status();
@@ -231,7 +229,7 @@ impl Printer {
             return exit;
         }
         if self.0.settings.json {
-            // Where stdout can't be written, the text on stderr remains.
+            // If stdout cannot be written, the text on stderr remains.
             let _ =
                 json::format_document(&dm_core::document::ERROR, &error_report::to_document(error))
                     .and_then(|document| self.write_stdout(&document));
@@ -248,22 +246,22 @@ impl Printer {
         exit
     }
 
-    /// Writes a workflow command where GitHub Actions reads them, see
-    /// [`annotation`](super::annotation).
+    /// Writes a workflow command if GitHub Actions reads the output, see
+    /// [`github_actions`](super::github_actions).
     pub fn annotate(&self, annotation: &str) {
         if self.0.settings.github_annotations {
             self.write_stderr(annotation);
         }
     }
 
-    /// Replaces the live lines at the end of stderr; spinners turn by one if
-    /// `turn` is true.
+    /// Replaces the live lines at the end of stderr. Spinners advance by one frame
+    /// if `turn` is true.
     pub fn show_live_lines(&self, lines: Vec<LiveLine>, turn: bool) {
         let _ = self.0.stderr.draw(lines, self.stderr_canvas().style, turn);
     }
 
-    /// As [`Printer::err`], and never wider than the terminal really is: what
-    /// is redrawn in place must not be broken, whatever `COLUMNS` says.
+    /// Like [`Printer::stderr_canvas`], and never wider than the real terminal:
+    /// lines that are redrawn in place must not be broken, whatever `COLUMNS` is.
     pub fn live_canvas(&self) -> Canvas {
         let size = self.0.stderr.size();
         let mut canvas = self.0.settings.canvas(self.0.settings.stderr, size);
@@ -273,7 +271,7 @@ impl Printer {
         canvas
     }
 
-    /// The rows of stderr's terminal.
+    /// Returns the rows of stderr's terminal.
     pub fn terminal_rows(&self) -> usize {
         OutputSettings::rows_or_default(self.0.stderr.size())
     }
@@ -285,7 +283,7 @@ mod tests {
     use crate::testing::{captured_printer, pipe_env};
 
     #[test]
-    fn data_and_messages_go_to_their_streams() {
+    fn data_goes_to_stdout_and_messages_to_stderr() {
         let (printer, out, err) = captured_printer(&OutputFlags::default(), &pipe_env());
         printer.write_stdout("row").unwrap();
         printer.note("a note");
@@ -296,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn quiet_leaves_results_and_warnings() {
+    fn quiet_suppresses_notes_but_not_results_and_warnings() {
         let flags = OutputFlags {
             quiet: true,
             ..OutputFlags::default()
@@ -311,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn json_progress_keeps_stderr_json() {
+    fn json_progress_writes_only_json_to_stderr() {
         let flags = OutputFlags {
             progress: ProgressChoice::Json,
             ..OutputFlags::default()
@@ -325,10 +323,10 @@ mod tests {
         assert!(err.contents().contains(r#""code":"output-write""#));
     }
 
-    /// A reader that has gone away.
-    struct Gone;
+    /// A stream whose reader has closed it.
+    struct ClosedStream;
 
-    impl Write for Gone {
+    impl Write for ClosedStream {
         fn write(&mut self, _: &[u8]) -> io::Result<usize> {
             Err(io::ErrorKind::BrokenPipe.into())
         }
@@ -339,11 +337,11 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_went_away_ends_the_command_without_a_word() {
+    fn closed_stdout_ends_the_command_silently() {
         let (_, _, err) = captured_printer(&OutputFlags::default(), &pipe_env());
         let printer = Printer::new(
             OutputSettings::resolve(&OutputFlags::default(), &pipe_env()),
-            Box::new(Gone),
+            Box::new(ClosedStream),
             Box::new(err.clone()),
         );
         let error = printer.write_stdout("row").unwrap_err();
@@ -352,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn with_json_an_error_is_the_document() {
+    fn json_flag_prints_the_error_document_to_stdout() {
         let flags = OutputFlags {
             json: true,
             ..OutputFlags::default()

@@ -1,4 +1,4 @@
-//! How many of many are done: a bar on a terminal, a line a second elsewhere.
+//! A progress counter: a bar on a terminal, one line per second otherwise.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use super::live::LiveLine;
 use super::{Printer, ProgressChoice};
 
-/// How often a bar moves.
+/// The interval at which a bar is redrawn.
 const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
-/// How often a line is written.
+/// The interval at which a line is written.
 const LINE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A count under way. What it drew goes with it.
+/// A progress counter. Dropping it removes its bar.
 #[derive(Debug)]
 pub struct ProgressCounter {
     printer: Printer,
@@ -21,40 +21,46 @@ pub struct ProgressCounter {
 }
 
 impl ProgressCounter {
-    /// A count of what is done, e.g. `replayed`.
+    /// Creates a counter with a label, e.g. `replayed`.
     #[must_use]
-    pub fn new(printer: &Printer, what: &'static str) -> Self {
+    pub fn new(printer: &Printer, label: &'static str) -> Self {
         let now = Instant::now();
         Self {
             printer: printer.clone(),
-            label: what,
+            label,
             started_at: now,
             last_shown: Mutex::new(now),
         }
     }
 
-    /// So many are done, of so many.
-    pub fn update(&self, done: u64, of: u64) {
-        let live = self.printer.settings().progress == ProgressChoice::Live;
+    /// Reports that `done` of `total` are done.
+    pub fn update(&self, done: u64, total: u64) {
+        let is_live = self.printer.settings().progress == ProgressChoice::Live;
         let mut last = self
             .last_shown
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if last.elapsed() < if live { REDRAW_INTERVAL } else { LINE_INTERVAL } {
+        let interval = if is_live {
+            REDRAW_INTERVAL
+        } else {
+            LINE_INTERVAL
+        };
+        if last.elapsed() < interval {
             return;
         }
         *last = Instant::now();
-        if live {
+        if is_live {
             let rate = done as f64 / self.started_at.elapsed().as_secs_f64().max(0.001);
             let line = LiveLine::Bar {
                 prefix: format!("{} ", self.label),
                 current: done,
-                total: of,
-                suffix: format!(" {done} of {of}, {rate:.0}/s"),
+                total,
+                suffix: format!(" {done} of {total}, {rate:.0}/s"),
             };
             self.printer.show_live_lines(vec![line], true);
         } else {
-            self.printer.note(&format!("{done} of {of} {}", self.label));
+            self.printer
+                .note(&format!("{done} of {total} {}", self.label));
         }
     }
 }
@@ -74,7 +80,7 @@ mod tests {
     use crate::testing::{captured_printer, pipe_env};
 
     #[test]
-    fn a_pipe_gets_a_line_now_and_then() {
+    fn counter_in_a_pipe_writes_a_line_per_interval() {
         let (printer, _, err) = captured_printer(&OutputFlags::default(), &pipe_env());
         let counter = ProgressCounter::new(&printer, "replayed");
         counter.update(1, 10);

@@ -1,4 +1,4 @@
-//! Questions to a person.
+//! Prompts for a confirmation.
 
 use std::io::BufRead;
 
@@ -6,18 +6,19 @@ use super::canvas::StyleRole;
 use super::{OutputError, Printer};
 
 impl Printer {
-    /// True where there is a person to ask.
+    /// Returns true if a prompt can be shown and answered.
     #[must_use]
     pub fn is_interactive(&self) -> bool {
         self.settings().is_interactive
     }
 
-    /// Asks whether to do something; anything but a yes is a no, and so is the
-    /// end of the input. Blocks until there is an answer.
+    /// Asks for a confirmation. An empty answer and the end of the input count as
+    /// no; an unknown answer is asked again. Blocks until it is answered.
     ///
     /// # Errors
-    /// [`OutputError::NobodyToAsk`] where stdin or stderr is no terminal: a
-    /// script must say `--yes`.
+    /// Returns [`OutputError::NotInteractive`] if stdin or stderr is not a terminal: a
+    /// script must pass `--yes`. Returns [`OutputError::ReadAnswer`] if stdin cannot be
+    /// read.
     pub fn confirm(&self, question: &str) -> Result<bool, OutputError> {
         self.confirm_with_input(question, &mut std::io::stdin().lock())
     }
@@ -43,7 +44,7 @@ impl Printer {
                 .map_err(OutputError::ReadAnswer)?
                 == 0
             {
-                // The person pressed Ctrl-D: the cursor still stands behind the question.
+                // Ctrl-D was pressed: the cursor is still behind the question.
                 self.write_stderr("no");
                 return Ok(false);
             }
@@ -72,12 +73,12 @@ mod tests {
         let answer = printer
             .confirm_with_input("remove 4 volumes?", &mut answers.as_bytes())
             .unwrap();
-        assert_eq!(out.contents(), "", "a question is no data");
+        assert_eq!(out.contents(), "", "a question is not data");
         (answer, err.contents())
     }
 
     #[test]
-    fn only_a_yes_is_a_yes() {
+    fn confirm_accepts_only_yes() {
         for (answers, expected) in [
             ("y\n", true),
             ("YES\n", true),
@@ -92,12 +93,12 @@ mod tests {
     }
 
     #[test]
-    fn the_question_stands_before_the_cursor() {
+    fn confirm_leaves_the_cursor_behind_the_question() {
         assert_eq!(ask("y\n").1, "remove 4 volumes? [y/N] ");
     }
 
     #[test]
-    fn a_pipe_is_told_of_yes() {
+    fn confirm_without_a_terminal_suggests_yes() {
         let (printer, _, err) = captured_printer(&OutputFlags::default(), &pipe_env());
         let error = printer.confirm("remove 4 volumes?").unwrap_err();
         let _ = printer.print_error(&error.into());

@@ -1,4 +1,4 @@
-//! How to write, decided once from the flags and the environment.
+//! The output settings, resolved once from the flags and the environment.
 
 use std::io::IsTerminal;
 
@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::canvas::{Canvas, Style};
 
-/// Columns of a pipe, and of a terminal that won't tell.
+/// Columns of a pipe, and of a terminal of unknown size.
 const DEFAULT_WIDTH: usize = 80;
-/// Rows of a terminal that won't tell.
+/// Rows of a terminal of unknown size.
 const DEFAULT_HEIGHT: usize = 24;
-/// Below this nothing readable fits; a narrower terminal gets broken lines.
+/// The minimum width of readable output. A narrower terminal breaks the lines.
 const MIN_WIDTH: usize = 20;
 
 /// When to colour.
@@ -42,7 +42,7 @@ pub enum ProgressChoice {
     None,
 }
 
-/// The flags that every command has.
+/// The output flags of every command.
 #[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
 pub struct OutputFlags {
     /// When to use colour in the output.
@@ -62,15 +62,15 @@ pub struct OutputFlags {
     pub verbose: bool,
 }
 
-/// What the environment says about how to write. A value, so that tests need
-/// not change the process's own.
+/// The environment variables and streams that affect the output. A value, so that
+/// tests need not change the process's environment.
 #[derive(Debug, Clone, Default)]
 pub struct TerminalEnv {
-    /// True where stdin is a terminal.
+    /// True if stdin is a terminal.
     pub stdin_is_terminal: bool,
-    /// True where stdout is a terminal.
+    /// True if stdout is a terminal.
     pub stdout_is_terminal: bool,
-    /// True where stderr is a terminal.
+    /// True if stderr is a terminal.
     pub stderr_is_terminal: bool,
     /// `NO_COLOR`: any text turns colour off (no-color.org).
     pub no_color: Option<String>,
@@ -82,14 +82,14 @@ pub struct TerminalEnv {
     pub columns: Option<String>,
     /// The first of `LC_ALL`, `LC_CTYPE` and `LANG` that is not empty.
     pub locale: Option<String>,
-    /// `CI`: a terminal there is a recording.
+    /// `CI`: a terminal in a CI job is recorded.
     pub ci: Option<String>,
     /// `GITHUB_ACTIONS`.
     pub github_actions: Option<String>,
 }
 
 impl TerminalEnv {
-    /// The environment of this process.
+    /// Reads the environment of this process.
     #[must_use]
     pub(crate) fn from_process() -> Self {
         let get = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
@@ -113,7 +113,7 @@ impl TerminalEnv {
         self.term.as_deref() == Some("dumb")
     }
 
-    /// The Linux console knows UTF-8 but has few glyphs to show it with.
+    /// Returns true for UTF-8, except on the Linux console, which has few glyphs.
     fn supports_unicode(&self) -> bool {
         let locale = self
             .locale
@@ -143,42 +143,42 @@ impl TerminalEnv {
     }
 }
 
-/// What one of stdout and stderr can do.
+/// The capabilities of stdout or stderr.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamCapabilities {
-    /// True where a person looks at it directly.
+    /// True if the stream is a terminal.
     pub is_terminal: bool,
-    /// True where colours are written.
+    /// True if colours are written.
     pub has_colour: bool,
 }
 
-/// How to write.
+/// The resolved output settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutputSettings {
     /// Stdout.
     pub stdout: StreamCapabilities,
     /// Stderr.
     pub stderr: StreamCapabilities,
-    /// True where a person can be asked.
+    /// True if a prompt can be shown and answered.
     pub is_interactive: bool,
-    /// The width that `COLUMNS` demands.
+    /// The width set by `COLUMNS`.
     pub width_override: Option<usize>,
-    /// True where more than ASCII may be written.
+    /// True if non-ASCII characters may be written.
     pub unicode: bool,
     /// How a run is reported; never [`ProgressChoice::Auto`].
     pub progress: ProgressChoice,
-    /// True where stdout takes JSON.
+    /// True if stdout receives JSON.
     pub json: bool,
-    /// True where notes are left out.
+    /// True if notes are suppressed.
     pub quiet: bool,
-    /// True where details are shown.
+    /// True if details are shown.
     pub verbose: bool,
-    /// True where GitHub Actions reads along and makes annotations.
+    /// True if GitHub Actions reads the output and creates annotations.
     pub github_annotations: bool,
 }
 
 impl OutputSettings {
-    /// Decides how to write.
+    /// Resolves the settings from the flags and the environment.
     #[must_use]
     pub fn resolve(flags: &OutputFlags, env: &TerminalEnv) -> Self {
         let stream = |terminal| StreamCapabilities {
@@ -190,7 +190,7 @@ impl OutputSettings {
             ProgressChoice::Auto if env.stderr_is_terminal && !env.is_dumb() && !env.is_ci() => {
                 ProgressChoice::Live
             }
-            // Live lines are cursor movements: nothing for a file.
+            // Live lines are cursor movements, which are useless in a file.
             ProgressChoice::Live if env.stderr_is_terminal => ProgressChoice::Live,
             ProgressChoice::Auto | ProgressChoice::Live => ProgressChoice::Plain,
             chosen => chosen,
@@ -213,8 +213,8 @@ impl OutputSettings {
         }
     }
 
-    /// The surface that a stream offers, where its terminal has the given
-    /// size (rows, columns), if it is one.
+    /// Returns the canvas of a stream. `size` has the rows and columns of its
+    /// terminal, if it is one.
     #[must_use]
     pub(crate) fn canvas(&self, stream: StreamCapabilities, size: Option<(u16, u16)>) -> Canvas {
         let measured = size
@@ -231,7 +231,7 @@ impl OutputSettings {
         }
     }
 
-    /// The rows of a terminal of the given size (rows, columns).
+    /// Returns the rows of a terminal of the given size (rows, columns), or the default.
     #[must_use]
     pub(crate) fn rows_or_default(size: Option<(u16, u16)>) -> usize {
         size.map(|(rows, _)| usize::from(rows))
@@ -255,32 +255,32 @@ mod tests {
         }
     }
 
-    fn decide(flags: &OutputFlags, env: &TerminalEnv) -> OutputSettings {
+    fn resolve(flags: &OutputFlags, env: &TerminalEnv) -> OutputSettings {
         OutputSettings::resolve(flags, env)
     }
 
     #[test]
-    fn a_terminal_gets_live_lines_colour_and_glyphs() {
-        let settings = decide(&OutputFlags::default(), &terminal());
+    fn terminal_has_live_progress_colour_and_unicode() {
+        let settings = resolve(&OutputFlags::default(), &terminal());
         assert!(settings.stdout.has_colour && settings.stderr.has_colour && settings.unicode);
         assert!(settings.is_interactive);
         assert_eq!(settings.progress, ProgressChoice::Live);
     }
 
     #[test]
-    fn stdout_and_stderr_are_decided_apart() {
+    fn stdout_and_stderr_are_resolved_separately() {
         let env = TerminalEnv {
             stdout_is_terminal: false,
             ..terminal()
         };
-        let settings = decide(&OutputFlags::default(), &env);
+        let settings = resolve(&OutputFlags::default(), &env);
         assert!(!settings.stdout.has_colour && settings.stderr.has_colour);
         assert!(!settings.canvas(settings.stdout, None).is_bounded);
         assert!(settings.canvas(settings.stderr, None).is_bounded);
     }
 
     #[test]
-    fn colour_follows_flag_then_no_color_then_force_then_terminal() {
+    fn colour_is_resolved_by_flag_then_no_color_then_force_then_terminal() {
         let colour = |flag, no_color: Option<&str>, force: Option<&str>, terminal, term: &str| {
             let env = TerminalEnv {
                 stderr_is_terminal: terminal,
@@ -293,7 +293,7 @@ mod tests {
                 color: flag,
                 ..OutputFlags::default()
             };
-            decide(&flags, &env).stderr.has_colour
+            resolve(&flags, &env).stderr.has_colour
         };
         use ColorChoice::{Always, Auto, Never};
         assert!(colour(Always, Some("1"), None, false, "dumb"));
@@ -306,13 +306,13 @@ mod tests {
     }
 
     #[test]
-    fn live_lines_never_go_where_they_cannot_be_redrawn() {
+    fn live_progress_requires_a_capable_terminal() {
         let progress = |choice, env: &TerminalEnv| {
             let flags = OutputFlags {
                 progress: choice,
                 ..OutputFlags::default()
             };
-            decide(&flags, env).progress
+            resolve(&flags, env).progress
         };
         assert_eq!(
             progress(ProgressChoice::Live, &TerminalEnv::default()),
@@ -336,17 +336,17 @@ mod tests {
             quiet: true,
             ..OutputFlags::default()
         };
-        assert_eq!(decide(&quiet, &terminal()).progress, ProgressChoice::None);
+        assert_eq!(resolve(&quiet, &terminal()).progress, ProgressChoice::None);
     }
 
     #[test]
-    fn columns_overrides_and_nonsense_is_ignored() {
+    fn columns_variable_overrides_the_width_if_valid() {
         let width = |columns: &str, size| {
             let env = TerminalEnv {
                 columns: Some(columns.into()),
                 ..terminal()
             };
-            let settings = decide(&OutputFlags::default(), &env);
+            let settings = resolve(&OutputFlags::default(), &env);
             settings.canvas(settings.stdout, size).width
         };
         assert_eq!(width("120", Some((24, 90))), 120);
@@ -357,14 +357,14 @@ mod tests {
     }
 
     #[test]
-    fn glyphs_follow_the_locale() {
+    fn unicode_depends_on_the_locale() {
         let unicode = |locale: Option<&str>, term: &str| {
             let env = TerminalEnv {
                 locale: locale.map(Into::into),
                 term: Some(term.into()),
                 ..TerminalEnv::default()
             };
-            decide(&OutputFlags::default(), &env).unicode
+            resolve(&OutputFlags::default(), &env).unicode
         };
         assert!(unicode(Some("C.UTF-8"), "xterm"));
         assert!(unicode(Some("de_DE.utf8"), "xterm"));

@@ -5,7 +5,7 @@ use comfy_table::{Cell as ComfyCell, CellAlignment, ContentArrangement, presets}
 use super::canvas::{Canvas, StyleRole};
 use super::text;
 
-/// The columns between two columns.
+/// The width of the gap between two columns.
 const COLUMN_GAP: usize = 2;
 
 /// A column of a table.
@@ -19,7 +19,7 @@ pub struct Column {
 }
 
 impl Column {
-    /// A column that is always there.
+    /// Creates a column that is always shown.
     #[must_use]
     pub const fn new(title: &'static str) -> Self {
         Self {
@@ -31,29 +31,29 @@ impl Column {
         }
     }
 
-    /// Numbers: aligned at the right.
+    /// Aligns the column on the right, for numbers.
     #[must_use]
     pub const fn right_aligned(mut self) -> Self {
         self.is_right_aligned = true;
         self
     }
 
-    /// A column that goes where the width is short, the highest rank first.
+    /// Allows dropping the column if the width is too small, the highest priority first.
     #[must_use]
-    pub const fn drop_priority(mut self, rank: u8) -> Self {
-        self.drop_priority = rank;
+    pub const fn drop_priority(mut self, priority: u8) -> Self {
+        self.drop_priority = priority;
         self
     }
 
-    /// Sentences: broken into several lines rather than cut.
+    /// Wraps the column into several lines instead of truncating it, for sentences.
     #[must_use]
     pub const fn wrapped(mut self) -> Self {
         self.is_wrapped = true;
         self
     }
 
-    /// The columns below which its text is not cut (8 unless told). While a
-    /// ranked column remains, that goes first.
+    /// Sets the width to which the text may be truncated (default: 8). Columns with a
+    /// drop priority are dropped first.
     #[must_use]
     pub const fn min_width(mut self, columns: usize) -> Self {
         self.min_width = columns;
@@ -61,7 +61,7 @@ impl Column {
     }
 }
 
-/// What stands in one place of a table; may have several lines.
+/// A cell of a table. It may have several lines.
 #[derive(Debug, Clone, Default)]
 pub struct Cell {
     lines: Vec<String>,
@@ -69,7 +69,7 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// A text, made harmless.
+    /// Creates a cell from a text, which is sanitized.
     #[must_use]
     pub fn new(text: impl AsRef<str>) -> Self {
         Self {
@@ -82,13 +82,13 @@ impl Cell {
         }
     }
 
-    /// A text, or nothing.
+    /// Creates a cell from an optional text; without one it is empty.
     #[must_use]
     pub fn from_option(text: Option<impl AsRef<str>>) -> Self {
         text.map(Self::new).unwrap_or_default()
     }
 
-    /// In the look of a role.
+    /// Sets the style of the cell.
     #[must_use]
     pub const fn with_role(mut self, role: StyleRole) -> Self {
         self.role = Some(role);
@@ -104,7 +104,7 @@ impl Cell {
     }
 }
 
-/// Rows under titles.
+/// A table with a header.
 #[derive(Debug, Clone)]
 pub struct Table {
     columns: Vec<Column>,
@@ -112,7 +112,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// An empty table with these columns.
+    /// Creates an empty table with these columns.
     #[must_use]
     pub const fn new(columns: Vec<Column>) -> Self {
         Self {
@@ -121,14 +121,14 @@ impl Table {
         }
     }
 
-    /// Adds a row; missing cells are empty, and further ones are left out.
+    /// Adds a row. Missing cells are empty, surplus ones are ignored.
     pub fn add_row(&mut self, cells: Vec<Cell>) -> &mut Self {
         self.rows.push(cells);
         self
     }
 
-    /// The table as text, without a line feed at the end. Columns that are
-    /// empty in every row are left out.
+    /// Renders the table as text, without a line feed at the end. Columns that are
+    /// empty in every row are omitted.
     #[must_use]
     pub fn render(&self, canvas: &Canvas) -> String {
         let widths = self.column_widths(canvas);
@@ -165,7 +165,7 @@ impl Table {
         table.trim_fmt()
     }
 
-    /// True where a column is shown: it is neither empty nor dropped.
+    /// Returns true if a column is shown: it is neither empty nor dropped.
     #[must_use]
     pub fn is_column_shown(&self, index: usize, canvas: &Canvas) -> bool {
         self.column_widths(canvas)
@@ -173,7 +173,7 @@ impl Table {
             .is_some_and(Option::is_some)
     }
 
-    /// How wide each column is drawn; none where it is not.
+    /// Returns the width of each column; `None` if it is not shown.
     fn column_widths(&self, canvas: &Canvas) -> Vec<Option<usize>> {
         let mut widths: Vec<Option<usize>> = (0..self.columns.len())
             .map(|index| self.natural_width(index))
@@ -184,13 +184,13 @@ impl Table {
         widths
     }
 
-    /// The lines of a cell, each at most so wide.
+    /// Returns the lines of a cell, each at most `width` wide.
     fn cell_lines(&self, index: usize, cell: &Cell, width: usize, canvas: &Canvas) -> Vec<String> {
-        let wraps = self.columns[index].is_wrapped;
+        let is_wrapped = self.columns[index].is_wrapped;
         cell.lines
             .iter()
             .flat_map(|line| {
-                if wraps {
+                if is_wrapped {
                     text::wrap_lines(line, width)
                 } else {
                     vec![text::truncate(line, width, canvas.style)]
@@ -203,8 +203,7 @@ impl Table {
             .collect()
     }
 
-    /// The columns that a column would take, or none if all its cells are
-    /// empty.
+    /// Returns the width that a column needs, or `None` if all its cells are empty.
     fn natural_width(&self, index: usize) -> Option<usize> {
         let widest = self
             .rows
@@ -217,7 +216,7 @@ impl Table {
             .then(|| widest.max(text::display_width(self.columns[index].title)))
     }
 
-    /// Narrows wide columns and drops ranked ones until all fit.
+    /// Narrows wide columns and drops those with a priority until all fit.
     fn shrink_to_fit(&self, widths: &mut [Option<usize>], limit: usize) {
         loop {
             let shown = widths.iter().flatten().count();
@@ -237,10 +236,10 @@ impl Table {
                 .filter(|index| widths[*index].is_some() && self.columns[*index].drop_priority > 0)
                 .max_by_key(|index| self.columns[*index].drop_priority);
             match dropped {
-                // Better no column than every column cut to the bone.
+                // Dropping one column is better than truncating all of them to the minimum.
                 Some(index) if spare < excess => widths[index] = None,
                 _ => {
-                    // The widest above its least gives way, one by one.
+                    // The widest column above its minimum shrinks by one.
                     let widest = (0..widths.len())
                         .filter_map(|index| widths[index].map(|width| (index, width)))
                         .filter(|(index, width)| {
@@ -287,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_at_each_width() {
+    fn table_renders_at_each_width() {
         insta::assert_snapshot!("table_80", images().render(&terminal_canvas(80)));
         insta::assert_snapshot!("table_200", images().render(&terminal_canvas(200)));
         insta::assert_snapshot!("table_40", images().render(&terminal_canvas(40)));
@@ -299,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_table_has_its_titles() {
+    fn empty_table_shows_its_titles() {
         let table = Table::new(vec![
             Column::new("queue"),
             Column::new("messages").right_aligned(),
@@ -309,7 +308,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_table_fits(
+        fn every_table_fits_the_width(
             rows in prop::collection::vec(prop::collection::vec("\\PC{0,50}", 4), 0..6),
             width in 20_usize..120,
         ) {

@@ -1,23 +1,23 @@
-//! What tests of whatever writes to a terminal share.
+//! Helpers for tests of terminal output.
 
-#![allow(clippy::unwrap_used, reason = "tests alone use it")]
+#![allow(clippy::unwrap_used, reason = "only tests use this module")]
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
 use super::{Canvas, OutputFlags, OutputSettings, Printer, Style, TerminalEnv};
 
-/// A stream that can be read back.
+/// A stream whose output can be read back.
 #[derive(Debug, Clone, Default)]
 pub struct CapturedOutput(Arc<Mutex<Vec<Vec<u8>>>>);
 
 impl CapturedOutput {
-    /// What was written so far.
+    /// Returns the output so far.
     pub fn contents(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().concat()).unwrap()
     }
 
-    /// In how many writes.
+    /// Returns the number of writes.
     #[cfg(test)]
     pub(crate) fn write_count(&self) -> usize {
         self.0.lock().unwrap().len()
@@ -35,23 +35,23 @@ impl Write for CapturedOutput {
     }
 }
 
-/// An emulated terminal; a line feed returns too, as a terminal's line
-/// discipline makes it.
+/// An emulated terminal. A line feed includes a carriage return, as with a
+/// terminal's line discipline.
 #[derive(Clone)]
 pub struct TerminalEmulator(Arc<Mutex<vt100::Parser>>);
 
 impl TerminalEmulator {
-    /// An empty one of this size.
+    /// Creates an empty terminal of this size.
     pub fn new(rows: u16, columns: u16) -> Self {
         Self(Arc::new(Mutex::new(vt100::Parser::new(rows, columns, 0))))
     }
 
-    /// What can be seen on it.
+    /// Returns the visible text.
     pub fn contents(&self) -> String {
         self.0.lock().unwrap().screen().contents()
     }
 
-    /// The cursor's row and column, from 0.
+    /// Returns the cursor's row and column, counted from 0.
     #[cfg(test)]
     pub(crate) fn cursor(&self) -> (u16, u16) {
         self.0.lock().unwrap().screen().cursor_position()
@@ -70,7 +70,7 @@ impl Write for TerminalEmulator {
     }
 }
 
-/// A printer whose stdout and stderr can be read back.
+/// Returns a printer with its captured stdout and stderr.
 pub fn captured_printer(
     flags: &OutputFlags,
     env: &TerminalEnv,
@@ -84,7 +84,7 @@ pub fn captured_printer(
     (printer, out, err)
 }
 
-/// The environment of a pipe with glyphs.
+/// Returns the environment of a pipe with Unicode glyphs.
 pub fn pipe_env() -> TerminalEnv {
     TerminalEnv {
         locale: Some("C.UTF-8".into()),
@@ -92,7 +92,7 @@ pub fn pipe_env() -> TerminalEnv {
     }
 }
 
-/// A terminal without colour, so that a snapshot can be read.
+/// Returns the canvas of a terminal without colour, for readable snapshots.
 pub const fn terminal_canvas(width: usize) -> Canvas {
     Canvas {
         style: Style {
@@ -104,7 +104,7 @@ pub const fn terminal_canvas(width: usize) -> Canvas {
     }
 }
 
-/// A terminal with colour.
+/// Returns the canvas of a terminal with colour.
 pub const fn coloured_canvas(width: usize) -> Canvas {
     Canvas {
         style: Style {
@@ -116,7 +116,7 @@ pub const fn coloured_canvas(width: usize) -> Canvas {
     }
 }
 
-/// A pipe in a plain POSIX locale.
+/// Returns the canvas of a pipe in a plain POSIX locale.
 pub const fn pipe_canvas() -> Canvas {
     Canvas {
         style: Style {

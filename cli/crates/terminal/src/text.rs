@@ -1,5 +1,5 @@
-//! Text by the columns that it takes: cutting, padding, wrapping, and making
-//! foreign text harmless.
+//! Text by display width: truncates, pads and wraps text, and sanitizes foreign
+//! text.
 
 use std::iter::Peekable;
 use std::str::Chars;
@@ -10,13 +10,13 @@ pub use dm_core::units::{format_bytes, format_duration, format_seconds};
 
 use super::palette::{Glyph, Style};
 
-/// The columns that a text takes; SGR sequences take none.
+/// Returns the columns that a text occupies. SGR sequences occupy none.
 #[must_use]
 pub fn display_width(text: &str) -> usize {
     console::measure_text_width(text)
 }
 
-/// The text cut to the columns, with a sign where something was cut off.
+/// Truncates a text to the columns, with an ellipsis at the cut.
 #[must_use]
 pub fn truncate(text: &str, columns: usize, style: Style) -> String {
     let tail = if columns == 0 {
@@ -27,23 +27,23 @@ pub fn truncate(text: &str, columns: usize, style: Style) -> String {
     console::truncate_str(text, columns, tail).into_owned()
 }
 
-/// The text filled up with spaces to the columns; a longer text stays.
+/// Pads a text with spaces on the right. A longer text stays unchanged.
 #[must_use]
 pub fn pad_right(text: &str, columns: usize) -> String {
     console::pad_str(text, columns, console::Alignment::Left, None).into_owned()
 }
 
-/// As [`pad`], with the text at the right.
+/// Like [`pad_right`], with the spaces on the left.
 #[must_use]
 pub fn pad_left(text: &str, columns: usize) -> String {
     console::pad_str(text, columns, console::Alignment::Right, None).into_owned()
 }
 
-/// Prose broken between words into lines of at most so many columns, the first
-/// one behind `first` and the others behind `rest`.
+/// Wraps prose between words into lines of at most `columns`. `first` is the prefix
+/// of the first line, `rest` that of the others.
 #[must_use]
 pub fn wrap(text: &str, columns: usize, first: &str, rest: &str) -> String {
-    // A hyphen is no place to break `--wait-timeout` or a path.
+    // `--wait-timeout` and paths must not be broken at a hyphen.
     let options = textwrap::Options::new(columns.max(display_width(rest) + 10))
         .word_splitter(textwrap::WordSplitter::NoHyphenation)
         .word_separator(textwrap::WordSeparator::AsciiSpace)
@@ -52,7 +52,7 @@ pub fn wrap(text: &str, columns: usize, first: &str, rest: &str) -> String {
     textwrap::fill(text, options)
 }
 
-/// A plain text in lines of at most so many columns, broken between words.
+/// Wraps a plain text between words into lines of at most `columns`.
 #[must_use]
 pub(crate) fn wrap_lines(text: &str, columns: usize) -> Vec<String> {
     let options = textwrap::Options::new(columns.max(1))
@@ -64,7 +64,7 @@ pub(crate) fn wrap_lines(text: &str, columns: usize) -> Vec<String> {
         .collect()
 }
 
-/// A plain text in pieces of at most so many columns, at any character.
+/// Splits a plain text at any character into pieces of at most `columns`.
 #[must_use]
 pub fn hard_wrap(text: &str, columns: usize) -> Vec<String> {
     let columns = columns.max(2);
@@ -72,38 +72,38 @@ pub fn hard_wrap(text: &str, columns: usize) -> Vec<String> {
     let mut piece = String::new();
     let mut used = 0;
     for character in text.chars() {
-        let more = display_width(character.encode_utf8(&mut [0; 4]));
-        if used + more > columns {
+        let width = display_width(character.encode_utf8(&mut [0; 4]));
+        if used + width > columns {
             pieces.push(std::mem::take(&mut piece));
             used = 0;
         }
         piece.push(character);
-        used += more;
+        used += width;
     }
     pieces.push(piece);
     pieces
 }
 
-/// `1 node`, `2 nodes`.
+/// Formats a number with its noun: `1 node`, `2 nodes`.
 #[must_use]
-pub fn pluralize(number: usize, one: &str) -> String {
+pub fn pluralize(number: usize, noun: &str) -> String {
     if number == 1 {
-        format!("1 {one}")
+        format!("1 {noun}")
     } else {
-        format!("{number} {one}s")
+        format!("{number} {noun}s")
     }
 }
 
-/// How long ago something was; nothing where that is not known.
+/// Formats the time since a moment. An unknown moment yields an empty text.
 #[must_use]
-pub fn format_ago(at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> String {
-    at.map_or_else(String::new, |at| {
-        let seconds = (now - at).num_seconds().max(0).unsigned_abs();
+pub fn format_ago(moment: Option<DateTime<Utc>>, now: DateTime<Utc>) -> String {
+    moment.map_or_else(String::new, |moment| {
+        let seconds = (now - moment).num_seconds().max(0).unsigned_abs();
         format!("{} ago", format_duration(Duration::from_secs(seconds)))
     })
 }
 
-/// An event's type without what all of them begin with.
+/// Returns an event type without the common prefix.
 #[must_use]
 pub fn short_event_type(event_type: Option<&str>) -> &str {
     let event_type = event_type.unwrap_or("-");
@@ -112,10 +112,10 @@ pub fn short_event_type(event_type: Option<&str>) -> &str {
         .unwrap_or(event_type)
 }
 
-/// A line of foreign text that can do nothing to a terminal: it can't move the
-/// cursor, clear, ring, retitle, reorder or break out of its line. Colours
-/// pass if `sgr` is true, and are closed at the end. Any other control character
-/// is shown by its picture: U+0000 as `␀`.
+/// Sanitizes a line of foreign text: it cannot move the cursor, clear the screen,
+/// ring the bell, set the title, reorder characters or leave its line. Colours
+/// pass if `sgr` is true, and are reset at the end. Any other control character
+/// is replaced by its control picture: U+0000 by `␀`.
 #[must_use]
 pub fn sanitize(line: &str, sgr: bool) -> String {
     let mut clean = String::with_capacity(line.len());
@@ -138,7 +138,7 @@ pub fn sanitize(line: &str, sgr: bool) -> String {
                 clean.extend(std::iter::repeat_n(' ', spaces));
                 column += spaces;
             }
-            // A program that redraws its line: keep the parts apart.
+            // A program that redraws its line: the parts are separated.
             '\r' | '\n' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}' => {
                 if characters.peek().is_some() {
                     clean.push(' ');
@@ -162,23 +162,23 @@ pub fn sanitize(line: &str, sgr: bool) -> String {
     clean
 }
 
-/// The character that stands for a control character.
+/// Returns the control picture of a control character.
 fn control_picture(control: char) -> char {
     match u32::from(control) {
         code @ 0..=0x1f => char::from_u32(0x2400 + code).unwrap_or(char::REPLACEMENT_CHARACTER),
         0x7f => '\u{2421}',
-        // Those of the second set have none.
+        // The characters of the second set (C1) have no picture.
         _ => char::REPLACEMENT_CHARACTER,
     }
 }
 
-/// True for the characters that change the order in which others are shown.
+/// Returns true for characters that change the display order of others.
 const fn is_bidi_control(character: char) -> bool {
     matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Reads a control sequence to its end; copies it if it is one that sets
-/// colours. Returns whether it did.
+/// Reads a control sequence to its end; copies it if it sets colours. Returns
+/// whether it was copied.
 fn copy_control_sequence(characters: &mut Peekable<Chars>, sgr: bool, clean: &mut String) -> bool {
     let mut parameters = String::new();
     for character in characters.by_ref() {
@@ -188,7 +188,7 @@ fn copy_control_sequence(characters: &mut Peekable<Chars>, sgr: bool, clean: &mu
                 let plain = parameters
                     .chars()
                     .all(|c| matches!(c, '0'..='9' | ';' | ':'));
-                // 8 hides what follows; a log has no business hiding.
+                // 8 hides the text that follows, which a log must not do.
                 let hides = parameters.split([';', ':']).any(|p| p == "8")
                     && !parameters.contains("38")
                     && !parameters.contains("48");
@@ -241,7 +241,7 @@ mod tests {
     };
 
     #[test]
-    fn a_log_line_cannot_touch_the_terminal() {
+    fn sanitize_removes_control_sequences() {
         assert_eq!(
             sanitize("a\x1b[2Jb\x1b[3;4Hc\x1b]0;title\x07d", true),
             "abcd"
@@ -258,14 +258,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_letter_is_seen() {
+    fn sanitize_shows_control_characters_as_pictures() {
         assert_eq!(sanitize("a\0b\x7f\u{80}", false), "a␀b␡\u{fffd}");
-        // As the records of dead letters keep it.
+        // The records of dead letters contain the picture.
         assert_eq!(sanitize("a␀b", false), sanitize("a\0b", false));
     }
 
     #[test]
-    fn colours_pass_where_wanted_and_end_with_the_line() {
+    fn sanitize_keeps_colours_on_request_and_resets_them() {
         assert_eq!(sanitize("\x1b[31mred", true), "\x1b[31mred\x1b[0m");
         assert_eq!(
             sanitize("\x1b[38;5;8mgrey", true),
@@ -277,7 +277,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn harmless_text_has_no_control_character(line in any::<String>(), tail in "[\x1b\u{9b}\\[\\];0-9mHJ\x07a-z]*") {
+        fn sanitized_text_has_no_control_character(line in any::<String>(), tail in "[\x1b\u{9b}\\[\\];0-9mHJ\x07a-z]*") {
             let line = line + &tail;
             prop_assert!(!sanitize(&line, false).chars().any(char::is_control));
             let coloured = sanitize(&line, true);
@@ -285,12 +285,12 @@ mod tests {
         }
 
         #[test]
-        fn truncated_text_fits(text in "\\PC*", columns in 0_usize..60) {
+        fn truncated_text_fits_the_columns(text in "\\PC*", columns in 0_usize..60) {
             prop_assert!(display_width(&truncate(&text, columns, PLAIN)) <= columns);
         }
 
         #[test]
-        fn pieces_fit_and_lose_nothing(text in "\\PC*", columns in 2_usize..60) {
+        fn hard_wrap_pieces_fit_and_are_complete(text in "\\PC*", columns in 2_usize..60) {
             let pieces = hard_wrap(&text, columns);
             prop_assert_eq!(pieces.concat(), text);
             prop_assert!(pieces.iter().all(|piece| display_width(piece) <= columns));

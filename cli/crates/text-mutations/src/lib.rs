@@ -1,12 +1,12 @@
-//! Texts that are nearly right, for tests of whatever reads files that others have written.
+//! Mutated texts for tests of parsers.
 //!
-//! Each begins with one of a corpus and is changed in a few places. proptest prints the case
-//! that failed and keeps its seed, and `PROPTEST_CASES` sets how many there are.
+//! Each text is one of a corpus with a few mutations. proptest prints the case that failed and
+//! stores its seed. `PROPTEST_CASES` sets the number of cases.
 
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-/// What parsers stumble over.
+/// Fragments that parsers often mishandle.
 const TRICKY_FRAGMENTS: [&str; 24] = [
     "\"",
     "\\",
@@ -34,7 +34,7 @@ const TRICKY_FRAGMENTS: [&str; 24] = [
     "=",
 ];
 
-/// A change of a text.
+/// A mutation of a text.
 #[derive(Debug, Clone)]
 enum Mutation {
     ReplaceByte(Index, u8),
@@ -49,46 +49,46 @@ fn mutation() -> impl Strategy<Value = Mutation> {
         (any::<Index>(), 1..24_usize).prop_map(|(at, count)| Mutation::Remove(at, count)),
         (any::<Index>(), 1..24_usize).prop_map(|(at, count)| Mutation::Repeat(at, count)),
         (any::<Index>(), select(TRICKY_FRAGMENTS.to_vec()))
-            .prop_map(|(at, it)| Mutation::Insert(at, it)),
+            .prop_map(|(at, fragment)| Mutation::Insert(at, fragment)),
     ]
 }
 
-/// One of these texts, with up to five changes.
+/// Returns a strategy for one of the texts, with up to five mutations.
 pub fn mutated_bytes(corpus: Vec<String>) -> impl Strategy<Value = Vec<u8>> {
-    let changes = proptest::collection::vec(mutation(), 0..=5);
-    (select(corpus), changes).prop_map(|(text, changes)| {
+    let mutations = proptest::collection::vec(mutation(), 0..=5);
+    (select(corpus), mutations).prop_map(|(text, mutations)| {
         let mut bytes = text.into_bytes();
-        for change in changes {
-            apply_mutation(&mut bytes, &change);
+        for mutation in mutations {
+            apply_mutation(&mut bytes, &mutation);
         }
         bytes
     })
 }
 
-fn apply_mutation(bytes: &mut Vec<u8>, change: &Mutation) {
-    // One place more than there are bytes: the end.
-    let place = |at: &Index, bytes: &[u8]| at.index(bytes.len() + 1);
-    match change {
+fn apply_mutation(bytes: &mut Vec<u8>, mutation: &Mutation) {
+    // The end of the text is a possible offset, too.
+    let offset = |at: &Index, bytes: &[u8]| at.index(bytes.len() + 1);
+    match mutation {
         Mutation::ReplaceByte(at, byte) => {
-            let at = place(at, bytes);
-            if let Some(there) = bytes.get_mut(at) {
-                *there = *byte;
+            let start = offset(at, bytes);
+            if let Some(target) = bytes.get_mut(start) {
+                *target = *byte;
             }
         }
         Mutation::Remove(at, count) => {
-            let at = place(at, bytes);
-            let end = (at + count).min(bytes.len());
-            bytes.drain(at..end);
+            let start = offset(at, bytes);
+            let end = (start + count).min(bytes.len());
+            bytes.drain(start..end);
         }
         Mutation::Repeat(at, count) => {
-            let at = place(at, bytes);
-            let end = (at + count).min(bytes.len());
-            let again = bytes[at..end].to_vec();
-            bytes.splice(end..end, again);
+            let start = offset(at, bytes);
+            let end = (start + count).min(bytes.len());
+            let repeated = bytes[start..end].to_vec();
+            bytes.splice(end..end, repeated);
         }
-        Mutation::Insert(at, piece) => {
-            let at = place(at, bytes);
-            bytes.splice(at..at, piece.bytes());
+        Mutation::Insert(at, fragment) => {
+            let start = offset(at, bytes);
+            bytes.splice(start..start, fragment.bytes());
         }
     }
 }

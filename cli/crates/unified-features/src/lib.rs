@@ -1,1 +1,1 @@
-//! See the manifest: features that tests add, for all builds alike.
+//! Unifies the features of dependencies between builds and tests. See the manifest.

@@ -19,7 +19,7 @@ use dm_operations::{Project, StackClients};
 use crate::context::Context;
 use crate::views;
 
-/// How long after a backup the next one is due where nobody says.
+/// The default interval between two scheduled backups.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Create, verify and restore backups.
@@ -43,7 +43,7 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// True where the command winds down by itself at the first interrupt.
+    /// Whether the command ends by itself after the first interrupt.
     pub(super) const fn is_graceful(&self) -> bool {
         matches!(
             self.action,
@@ -55,7 +55,7 @@ impl Arguments {
     }
 }
 
-/// That `--identity` has no effect: the command reads no backup, or one that is not encrypted.
+/// Returns the warning that `--identity` has no effect: the command decrypts no backup.
 fn ignored_identity_warning(action: &Action) -> Option<&'static str> {
     match action {
         Action::Restore { .. } | Action::Verify { restore: true, .. } => None,
@@ -167,7 +167,7 @@ enum Action {
         #[arg(long, value_name = "DURATION", value_parser = parse_interval)]
         every: Option<Duration>,
         #[command(flatten)]
-        limits: RetentionArgs,
+        retention: RetentionArgs,
         /// Run as the stack's own schedule, with what `dm up` has written for it.
         #[arg(long, hide = true, exclusive = true)]
         in_container: bool,
@@ -187,7 +187,7 @@ enum Action {
   dm backup prune --keep-manual 30")]
     Prune {
         #[command(flatten)]
-        limits: RetentionArgs,
+        retention: RetentionArgs,
         /// Show the backups that would be removed without removing them.
         #[arg(long)]
         dry_run: bool,
@@ -197,7 +197,7 @@ enum Action {
     },
 }
 
-/// How many backups of each purpose stay.
+/// The options for the retention of each purpose.
 #[derive(Debug, Args)]
 struct RetentionArgs {
     /// Number of days of scheduled backups to keep [default: backup.keep].
@@ -212,25 +212,25 @@ struct RetentionArgs {
 }
 
 impl RetentionArgs {
-    /// What is asked for, and otherwise what the configuration says.
+    /// Returns the policy of the options, with defaults from the configuration.
     fn to_policy(&self, config: &dm_config::BackupConfig) -> RetentionPolicy {
         let configured = RetentionPolicy::from_config(config);
-        let given = |limit: Option<NonZeroU16>| limit.map(|it| usize::from(it.get()));
+        let option = |limit: Option<NonZeroU16>| limit.map(|limit| usize::from(limit.get()));
         RetentionPolicy {
-            days: given(self.keep).unwrap_or(configured.days),
-            safety: given(self.keep_safety).unwrap_or(configured.safety),
-            manual_days: given(self.keep_manual).or(configured.manual_days),
+            days: option(self.keep).unwrap_or(configured.days),
+            safety: option(self.keep_safety).unwrap_or(configured.safety),
+            manual_days: option(self.keep_manual).or(configured.manual_days),
         }
     }
 }
 
-/// A time between two backups.
+/// Parses the time between two backups.
 fn parse_interval(text: &str) -> std::result::Result<Duration, String> {
-    let every = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    if every < Duration::from_secs(1) {
+    let interval = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if interval < Duration::from_secs(1) {
         return Err("it must be at least 1 s".to_owned());
     }
-    Ok(every)
+    Ok(interval)
 }
 
 pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitStatus> {
@@ -239,7 +239,7 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
         in_container: true, ..
     } = arguments.action
     {
-        // There is no project there.
+        // The container has no project.
         backup::schedule_in_container(session).await?;
         return Ok(ExitStatus::Interrupted);
     }
@@ -251,8 +251,8 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
     {
         printer.warn(warning);
     }
-    // Not before they are needed: who makes backups need not have any.
-    let keys = IdentitySource {
+    // Loaded on demand: creating a backup needs no identity.
+    let identity_source = IdentitySource {
         project: &project,
         file: arguments.identity.as_deref(),
     };
@@ -263,21 +263,23 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
             show(context, &store.find(&id)?)?;
             Ok(ExitStatus::Success)
         }
-        Action::Schedule { every, limits, .. } => {
-            let every = every
+        Action::Schedule {
+            every, retention, ..
+        } => {
+            let interval = every
                 .or(settings.every.as_duration())
                 .unwrap_or(DEFAULT_INTERVAL);
-            let keep = limits.to_policy(settings);
-            backup::schedule(session, &project, &store, every, keep).await?;
+            let policy = retention.to_policy(settings);
+            backup::schedule(session, &project, &store, interval, policy).await?;
             Ok(ExitStatus::Interrupted)
         }
         Action::Prune {
-            limits,
+            retention,
             dry_run,
             yes,
         } => {
-            let pruning = PrunePlan::new(&store, limits.to_policy(settings))?;
-            prune(context, &project, &pruning, dry_run, yes).await
+            let plan = PrunePlan::new(&store, retention.to_policy(settings))?;
+            prune(context, &project, &plan, dry_run, yes).await
         }
         Action::Create { recipients } => {
             let recipients = if recipients.is_empty() {
@@ -286,30 +288,30 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
                 Recipients::parse(recipients.iter().map(String::as_str))?
             };
             let _guard = session.lock(&project, "dm backup create").await?;
-            // Only now: whatever had the lock may have made the stack anew.
-            let desk = StackClients::open(session).await?;
+            // Opened under the lock: another command may have recreated the stack before.
+            let clients = StackClients::open(session).await?;
             let purpose = Purpose::Manual;
-            let set = backup::create(session, &desk, &store, &recipients, purpose).await?;
-            show(context, &set)?;
+            let created = backup::create(session, &clients, &store, &recipients, purpose).await?;
+            show(context, &created)?;
             Ok(ExitStatus::Success)
         }
         Action::Verify { id, restore } => {
-            let set = store.find(&id)?;
-            set.verify_files()?;
+            let backup = store.find(&id)?;
+            backup.verify_files()?;
             printer.done(&format!(
                 "every file of {} matches its digest",
-                set.manifest.id
+                backup.manifest.id
             ));
             if !restore {
                 return Ok(ExitStatus::Success);
             }
-            verify(context, &set, keys).await
+            verify(context, &backup, identity_source).await
         }
         Action::Restore { resume: true, .. } => {
-            let keys = keys.load()?;
+            let identities = identity_source.load()?;
             let _guard = session.lock(&project, "dm backup restore").await?;
-            let account = restore::resume(session, &project, &store, &keys).await?;
-            views::reconcile::print_restore_report(printer, account)
+            let report = restore::resume(session, &project, &store, &identities).await?;
+            views::reconcile::print_restore_report(printer, report)
         }
         Action::Restore {
             id,
@@ -319,28 +321,28 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
             schema,
             resume: false,
         } => {
-            let identities = keys.load()?;
-            let set = store.find(&id)?;
-            keys.warn_if_unused(context, &set);
-            restore::check_restorable(&project, &set, foreign)?;
-            let extent = RestoreScope::new(&set, schema.as_deref())?;
-            let opened = set.open(&identities)?;
+            let identities = identity_source.load()?;
+            let backup = store.find(&id)?;
+            identity_source.warn_if_unused(context, &backup);
+            restore::check_restorable(&project, &backup, foreign)?;
+            let scope = RestoreScope::new(&backup, schema.as_deref())?;
+            let opened = backup.open(&identities)?;
             if !yes && printer.is_interactive() {
-                let now = restore::count_current_rows(&project).await?;
-                views::backup_comparison::print(printer, &set, &now);
+                let current_rows = restore::count_current_rows(&project).await?;
+                views::backup_comparison::print(printer, &backup, &current_rows);
             }
-            restore::confirm(session, &project, extent, yes)?;
-            // To the end: a command that waits must not find half a stack.
+            restore::confirm(session, &project, scope, yes)?;
+            // Held to the end: a waiting command must not see a partly restored stack.
             let _guard = session.lock(&project, "dm backup restore").await?;
             let safety = !no_safety;
-            let account =
-                restore::restore(session, &project, &store, &opened, extent, safety).await?;
-            views::reconcile::print_restore_report(printer, account)
+            let report =
+                restore::restore(session, &project, &store, &opened, scope, safety).await?;
+            views::reconcile::print_restore_report(printer, report)
         }
     }
 }
 
-/// Where the keys to encrypted backups are.
+/// The source of the identities that decrypt backups.
 #[derive(Clone, Copy)]
 struct IdentitySource<'a> {
     project: &'a Project,
@@ -352,10 +354,10 @@ impl IdentitySource<'_> {
         backup::identities(self.project, self.file.map(Path::to_owned))
     }
 
-    /// Warns where a key was given for what needs none.
-    fn warn_if_unused(self, context: &Context, set: &Backup) {
-        if self.file.is_some() && set.manifest.recipients.is_empty() {
-            let id = &set.manifest.id;
+    /// Warns if `--identity` is set for a backup that is not encrypted.
+    fn warn_if_unused(self, context: &Context, backup: &Backup) {
+        if self.file.is_some() && backup.manifest.recipients.is_empty() {
+            let id = &backup.manifest.id;
             let warning = format!("--identity has no effect: backup {id} is not encrypted");
             context.printer.warn(&warning);
         }
@@ -363,57 +365,62 @@ impl IdentitySource<'_> {
 }
 
 fn list(context: &Context, store: &BackupStore) -> Result<ExitStatus> {
-    let sets = store.list()?;
-    let list = views::backup::BackupListDocument::new(store.directory(), &sets);
+    let entries = store.list()?;
+    let list = views::backup::BackupListDocument::new(store.directory(), &entries);
     context
         .printer
         .print_result(&dm_core::document::BACKUPS, &list, |canvas| {
             views::backup::render_list(&list, canvas)
         })?;
-    let broken = sets
+    let has_unreadable = entries
         .iter()
-        .any(|it| matches!(it, BackupEntry::Unreadable(..)));
-    Ok(if broken {
+        .any(|entry| matches!(entry, BackupEntry::Unreadable(..)));
+    Ok(if has_unreadable {
         ExitStatus::Findings
     } else {
         ExitStatus::Success
     })
 }
 
-fn show(context: &Context, set: &Backup) -> Result<()> {
+fn show(context: &Context, backup: &Backup) -> Result<()> {
     let printer = &context.printer;
     Ok(
-        printer.print_result(&dm_core::document::BACKUP, &set.manifest, |canvas| {
-            views::backup::render_backup(set, canvas)
+        printer.print_result(&dm_core::document::BACKUP, &backup.manifest, |canvas| {
+            views::backup::render_backup(backup, canvas)
         })?,
     )
 }
 
-async fn verify(context: &Context, set: &Backup, keys: IdentitySource<'_>) -> Result<ExitStatus> {
-    keys.warn_if_unused(context, set);
-    let identities = keys.load()?;
-    let proved = backup::verify(&context.session, &set.open(&identities)?).await?;
-    let exit = views::reconcile::print_restore_report(&context.printer, proved)?;
-    if exit == ExitStatus::Success {
-        set.mark_verified(Utc::now())?;
+async fn verify(
+    context: &Context,
+    backup: &Backup,
+    identity_source: IdentitySource<'_>,
+) -> Result<ExitStatus> {
+    identity_source.warn_if_unused(context, backup);
+    let identities = identity_source.load()?;
+    let opened = backup.open(&identities)?;
+    let report = backup::verify(&context.session, &opened).await?;
+    let exit_status = views::reconcile::print_restore_report(&context.printer, report)?;
+    if exit_status == ExitStatus::Success {
+        backup.mark_verified(Utc::now())?;
         context.printer.done(&format!(
             "{} was restored: all {} rows are present, and no event is missing",
-            set.manifest.id,
-            set.manifest.total_rows()
+            backup.manifest.id,
+            backup.manifest.total_rows()
         ));
     }
-    Ok(exit)
+    Ok(exit_status)
 }
 
 async fn prune(
     context: &Context,
     project: &Project,
-    pruning: &PrunePlan<'_>,
+    plan: &PrunePlan<'_>,
     dry_run: bool,
     yes: bool,
 ) -> Result<ExitStatus> {
     let (session, printer) = (&context.session, &context.printer);
-    let (verdicts, unreadable) = (&pruning.verdicts, &pruning.unreadable);
+    let (verdicts, unreadable) = (&plan.verdicts, &plan.unreadable);
     let document = retention::PruneDocument::new(verdicts, unreadable, dry_run);
     printer.print_result(&dm_core::document::BACKUP_PRUNE, &document, |canvas| {
         retention::render(verdicts, unreadable, canvas)
@@ -421,12 +428,12 @@ async fn prune(
     if dry_run {
         return Ok(ExitStatus::Success);
     }
-    pruning.confirm(session, project, yes)?;
+    plan.confirm(session, project, yes)?;
     let _guard = session.lock(project, "dm backup prune").await?;
-    let pruned = pruning.execute(session)?;
+    let result = plan.execute(session)?;
     printer.done(&format!(
         "{} backups were removed, and {} were kept",
-        pruned.removed, pruned.kept
+        result.removed, result.kept
     ));
     Ok(ExitStatus::Success)
 }
@@ -438,7 +445,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_for_what_opens_a_backup() {
+    fn ignored_identity_warning_is_for_commands_that_decrypt_no_backup() {
         for (line, ignored) in [
             (&["restore"][..], false),
             (&["verify", "--restore"], false),

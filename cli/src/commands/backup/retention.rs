@@ -1,4 +1,4 @@
-//! Which backups stay, which go, and why.
+//! Renders the backups to keep and to remove, with the reasons.
 
 use chrono::{DateTime, Utc};
 use dm_backup::{KeepReason, PruneReason, Purpose, RetentionDecision, RetentionVerdict};
@@ -9,14 +9,14 @@ use serde::Serialize;
 
 use crate::views::backup::format_age;
 
-/// What becomes of the backups of an instance.
+/// The document of `dm backup prune`.
 #[derive(Debug, Serialize)]
 pub(crate) struct PruneDocument<'a> {
     /// Whether nothing is removed.
     dry_run: bool,
-    stay: Vec<PruneRow<'a, KeepReason>>,
-    go: Vec<PruneRow<'a, PruneReason>>,
-    /// Those that can't be read: they stay.
+    kept: Vec<PruneRow<'a, KeepReason>>,
+    pruned: Vec<PruneRow<'a, PruneReason>>,
+    /// The backups that cannot be read. They are kept.
     unreadable: &'a [String],
 }
 
@@ -27,11 +27,11 @@ struct PruneRow<'a, T> {
     purpose: Purpose,
     bytes: u64,
     #[serde(flatten)]
-    why: &'a T,
+    reason: &'a T,
 }
 
 impl<'a> PruneDocument<'a> {
-    /// The document of a look at them.
+    /// The document for these verdicts.
     #[must_use]
     pub(crate) fn new(
         verdicts: &'a [RetentionVerdict],
@@ -40,32 +40,36 @@ impl<'a> PruneDocument<'a> {
     ) -> Self {
         let mut document = Self {
             dry_run,
-            stay: Vec::new(),
-            go: Vec::new(),
+            kept: Vec::new(),
+            pruned: Vec::new(),
             unreadable,
         };
         for verdict in verdicts {
             match &verdict.decision {
-                RetentionDecision::Keep(why) => document.stay.push(prune_row(verdict, why)),
-                RetentionDecision::Prune(why) => document.go.push(prune_row(verdict, why)),
+                RetentionDecision::Keep(reason) => {
+                    document.kept.push(prune_row(verdict, reason));
+                }
+                RetentionDecision::Prune(reason) => {
+                    document.pruned.push(prune_row(verdict, reason));
+                }
             }
         }
         document
     }
 }
 
-fn prune_row<'a, T>(verdict: &'a RetentionVerdict, why: &'a T) -> PruneRow<'a, T> {
+fn prune_row<'a, T>(verdict: &'a RetentionVerdict, reason: &'a T) -> PruneRow<'a, T> {
     let manifest = &verdict.backup.manifest;
     PruneRow {
         id: &manifest.id,
         taken_at: manifest.taken_at,
         purpose: manifest.purpose,
         bytes: manifest.total_bytes(),
-        why,
+        reason,
     }
 }
 
-/// The backups with what becomes of each, for a person.
+/// Renders the backups with the decision for each as a table.
 #[must_use]
 pub(crate) fn render(
     verdicts: &[RetentionVerdict],
@@ -79,23 +83,25 @@ pub(crate) fn render(
         Column::new("backup").min_width(20),
         Column::new("age").right_aligned(),
         Column::new("size").right_aligned(),
-        Column::new("made").min_width(9),
-        Column::new("").min_width(5),
-        Column::new("because").min_width(20),
+        Column::new("purpose").min_width(9),
+        Column::new("decision").min_width(8),
+        Column::new("reason").min_width(20),
     ]);
     for verdict in verdicts {
         let manifest = &verdict.backup.manifest;
-        let (word, role, why) = match &verdict.decision {
-            RetentionDecision::Keep(why) => ("stays", StyleRole::Success, explain_kept(why)),
-            RetentionDecision::Prune(why) => ("goes", StyleRole::Warning, explain_removed(why)),
+        let (decision, role, reason) = match &verdict.decision {
+            RetentionDecision::Keep(reason) => ("keep", StyleRole::Success, explain_kept(reason)),
+            RetentionDecision::Prune(reason) => {
+                ("remove", StyleRole::Warning, explain_removed(reason))
+            }
         };
         table.add_row(vec![
             Cell::new(&manifest.id),
             Cell::new(format_age(manifest.taken_at)),
             Cell::new(crate::views::backup::format_size(manifest.total_bytes())),
             Cell::new(manifest.purpose.as_str()),
-            Cell::new(word).with_role(role),
-            Cell::new(why),
+            Cell::new(decision).with_role(role),
+            Cell::new(reason),
         ]);
     }
     for name in unreadable {
@@ -104,15 +110,15 @@ pub(crate) fn render(
             Cell::default(),
             Cell::default(),
             Cell::default(),
-            Cell::new("stays").with_role(StyleRole::Success),
+            Cell::new("keep").with_role(StyleRole::Success),
             Cell::new("could not read its manifest: dm backup ls"),
         ]);
     }
     table.render(canvas)
 }
 
-fn explain_kept(why: &KeepReason) -> String {
-    match why {
+fn explain_kept(reason: &KeepReason) -> String {
+    match reason {
         KeepReason::RestoredFrom => "the data was last restored from it".into(),
         KeepReason::Restoring => "a restore of it is unfinished or running".into(),
         KeepReason::Verified => "the newest backup that was verified by a restore".into(),
@@ -125,8 +131,8 @@ fn explain_kept(why: &KeepReason) -> String {
     }
 }
 
-fn explain_removed(why: &PruneReason) -> String {
-    match why {
+fn explain_removed(reason: &PruneReason) -> String {
+    match reason {
         PruneReason::SameDay { newer } => format!("{newer} is from the same day"),
         PruneReason::Old { days } => format!(
             "{} after its day have a backup",

@@ -65,7 +65,7 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
     let session = &context.session;
     let name = match session.instance() {
         instance::DEFAULT_INSTANCE => ci::new_instance_name(arguments.keep_instance),
-        named => named.to_owned(),
+        name => name.to_owned(),
     };
     let project = session.project_for_instance(&name)?.without_schedule();
     let step_summary = std::env::var_os("GITHUB_STEP_SUMMARY").map(PathBuf::from);
@@ -82,53 +82,56 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
         wait_timeout: arguments.wait_timeout,
         bundle_path: artifacts.bundle.clone(),
     };
-    let mut shown = JobReporter {
+    let mut reporter = JobReporter {
         printer: &context.printer,
         artifacts,
     };
-    let ended = ci::run(session, &project, &request, &mut shown).await?;
-    shown.write_reports(&ended)?;
-    Ok(ended.exit)
+    let result = ci::run(session, &project, &request, &mut reporter).await?;
+    reporter.write_reports(&result)?;
+    Ok(result.exit)
 }
 
-/// Shows a job, and keeps its files.
+/// Prints the progress of a job and writes its files.
 struct JobReporter<'a> {
     printer: &'a Printer,
     artifacts: Artifacts,
 }
 
 impl JobReporter<'_> {
-    /// Writes the reports and says how it ended.
-    fn write_reports(mut self, ended: &CiResult) -> Result<()> {
-        let junit = junit::to_xml(&ended.report).map_err(ArtifactError::from)?;
-        let summary = render::render_markdown(&ended.report);
+    /// Writes the reports and prints the result.
+    fn write_reports(mut self, result: &CiResult) -> Result<()> {
+        let junit = junit::to_xml(&result.report).map_err(ArtifactError::from)?;
+        let summary = render::render_markdown(&result.report);
         self.artifacts.write_reports(&junit, &summary)?;
         let files = self.artifacts.files();
-        let line = CiEvent::Ended {
-            ok: ended.report.is_success(),
-            seconds: ended.took.as_secs_f64(),
-            artifacts: files.iter().map(|it| it.display().to_string()).collect(),
+        let event = CiEvent::Finished {
+            ok: result.report.is_success(),
+            seconds: result.took.as_secs_f64(),
+            artifacts: files
+                .iter()
+                .map(|file| file.display().to_string())
+                .collect(),
         };
-        self.on_event(&line)?;
+        self.on_event(&event)?;
         if !self.printer.is_json() {
             let canvas = self.printer.stdout_canvas();
             self.printer
-                .write_stdout(&render::render_sentence(&ended.report, &canvas))?;
+                .write_stdout(&render::render_sentence(&result.report, &canvas))?;
         }
         Ok(())
     }
 }
 
 impl CiObserver for JobReporter<'_> {
-    /// Into the artifacts, and with `--json` on standard output.
-    fn on_event(&mut self, line: &CiEvent<'_>) -> Result<()> {
-        let text = match line {
-            CiEvent::Begun { .. } => json::format_line(&dm_core::document::CI, line)?,
-            _ => json::format_continuation_line(&dm_core::document::CI, line)?,
+    /// Writes the event to the artifacts, and with `--json` to standard output.
+    fn on_event(&mut self, event: &CiEvent<'_>) -> Result<()> {
+        let line = match event {
+            CiEvent::Started { .. } => json::format_line(&dm_core::document::CI, event)?,
+            _ => json::format_continuation_line(&dm_core::document::CI, event)?,
         };
-        self.artifacts.write_event_line(&text)?;
+        self.artifacts.write_event_line(&line)?;
         if self.printer.is_json() {
-            self.printer.write_stdout(&text)?;
+            self.printer.write_stdout(&line)?;
         }
         Ok(())
     }

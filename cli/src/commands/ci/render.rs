@@ -1,5 +1,5 @@
-//! What came out of a job: a sentence, and a summary in Markdown as GitHub Actions
-//! shows it.
+//! Renders the report of a job: as a sentence, and as a summary in Markdown for GitHub
+//! Actions.
 //! <https://docs.github.com/actions/reference/workflow-commands-for-github-actions#adding-a-job-summary>
 
 use std::fmt::Write as _;
@@ -12,12 +12,12 @@ use dm_stack::timings::CriticalChain;
 use dm_terminal::canvas::{Canvas, StyleRole};
 use dm_terminal::text;
 
-/// How many log lines of a failure are in the summary.
+/// The maximum number of log lines of a failure in the summary.
 const MAX_LOG_LINES: usize = 20;
-/// Shorter phases tell nothing.
+/// Shorter phases are left out of the critical path.
 const MIN_PHASE: Duration = Duration::from_millis(50);
 
-/// The job in a sentence.
+/// Renders the result of the job as a sentence.
 #[must_use]
 pub(crate) fn render_sentence(report: &CiReport, canvas: &Canvas) -> String {
     let role = if report.is_success() {
@@ -25,13 +25,13 @@ pub(crate) fn render_sentence(report: &CiReport, canvas: &Canvas) -> String {
     } else {
         StyleRole::Error
     };
-    let parts: Vec<_> = report
+    let stages: Vec<_> = report
         .stages
         .iter()
         .map(|stage| {
-            let end = if stage.ok { "" } else { " failed" };
+            let suffix = if stage.ok { "" } else { " failed" };
             format!(
-                "{}{end} {}",
+                "{}{suffix} {}",
                 stage.name.as_str(),
                 text::format_duration(stage.took)
             )
@@ -41,7 +41,7 @@ pub(crate) fn render_sentence(report: &CiReport, canvas: &Canvas) -> String {
         "{} after {}: {}",
         outcome_word(report),
         text::format_duration(report.took()),
-        parts.join(", ")
+        stages.join(", ")
     );
     canvas.paint(role, &sentence)
 }
@@ -56,7 +56,7 @@ fn outcome_word(report: &CiReport) -> &'static str {
     }
 }
 
-/// The job in Markdown.
+/// Renders the report as Markdown.
 #[must_use]
 pub(crate) fn render_markdown(report: &CiReport) -> String {
     let mut page = format!(
@@ -64,7 +64,7 @@ pub(crate) fn render_markdown(report: &CiReport) -> String {
         outcome_word(report),
         text::format_duration(report.took())
     );
-    page.push_str("| part | result | time |\n|---|---|---:|\n");
+    page.push_str("| stage | result | time |\n|---|---|---:|\n");
     for stage in &report.stages {
         let result = match (&stage.error, stage.name) {
             (Some(error), _) => format!("❌ {}", escape_cell(error)),
@@ -78,7 +78,7 @@ pub(crate) fn render_markdown(report: &CiReport) -> String {
         write_row(&mut page, &[stage.name.as_str(), &result, &took]);
     }
     for failure in report.failures() {
-        let log = failure.log.len().saturating_sub(MAX_LOG_LINES);
+        let skipped = failure.log.len().saturating_sub(MAX_LOG_LINES);
         let mut lines: Vec<String> = Vec::new();
         lines.extend(
             failure
@@ -86,14 +86,25 @@ pub(crate) fn render_markdown(report: &CiReport) -> String {
                 .iter()
                 .map(|probe| format!("last probe: {probe}")),
         );
-        lines.extend(failure.source_errors.iter().map(|it| it.rendered.clone()));
-        lines.extend(failure.log.iter().skip(log).cloned());
-        write_failure(&mut page, &failure.name, &failure.what, &lines.join("\n"));
+        let source_errors = failure.source_errors.iter();
+        lines.extend(source_errors.map(|error| error.rendered.clone()));
+        lines.extend(failure.log.iter().skip(skipped).cloned());
+        write_failure(
+            &mut page,
+            &failure.name,
+            &failure.message,
+            &lines.join("\n"),
+        );
     }
     for step in report.smoke.iter().flatten() {
-        if let StepOutcome::Failed(fault) = &step.outcome {
+        if let StepOutcome::Failed(failure) = &step.outcome {
             let title = format!("{}: {}", step.service, step.name);
-            write_failure(&mut page, &title, &fault.what, &describe_failure(fault));
+            write_failure(
+                &mut page,
+                &title,
+                &failure.message,
+                &describe_failure(failure),
+            );
         }
     }
     if let Some(timings) = &report.timings {
@@ -111,19 +122,22 @@ fn write_critical_chain(page: &mut String, chain: &CriticalChain) {
     let total = text::format_duration(chain.total);
     let _ = write!(
         page,
-        "\n### What the start waited for: {total}\n\n\
-         | node | could begin | took | with |\n|---|---:|---:|---|\n"
+        "\n### Critical path of the start: {total}\n\n\
+         | node | started after | took | phases |\n|---|---:|---:|---|\n"
     );
     for link in &chain.links {
         let phases: Vec<_> = link
             .phases
             .iter()
-            .filter(|(_, length)| *length >= MIN_PHASE)
-            .map(|(doing, length)| format!("{doing} {}", text::format_duration(*length)))
+            .filter(|(_, duration)| *duration >= MIN_PHASE)
+            .map(|(phase, duration)| format!("{phase} {}", text::format_duration(*duration)))
             .collect();
-        let began = text::format_duration(link.began);
-        let took = text::format_duration(link.ready.saturating_sub(link.began));
-        write_row(page, &[&link.node, &began, &took, &phases.join(", ")]);
+        let started_after = text::format_duration(link.started);
+        let took = text::format_duration(link.ready.saturating_sub(link.started));
+        write_row(
+            page,
+            &[&link.node, &started_after, &took, &phases.join(", ")],
+        );
     }
 }
 
@@ -131,12 +145,12 @@ fn write_components(page: &mut String, report: &CiReport) {
     if report.components.is_empty() {
         return;
     }
-    page.push_str("\n<details><summary>Everything that was started</summary>\n\n");
+    page.push_str("\n<details><summary>All nodes of the start</summary>\n\n");
     page.push_str("| node | result | time |\n|---|---|---:|\n");
     for component in &report.components {
         let result = match &component.outcome {
             NodeOutcome::Ready => "✅ ready".to_owned(),
-            NodeOutcome::Failed(failure) => format!("❌ {}", failure.what),
+            NodeOutcome::Failed(failure) => format!("❌ {}", failure.message),
             NodeOutcome::NotReached => "not reached".to_owned(),
         };
         write_row(
@@ -156,7 +170,7 @@ fn write_row(page: &mut String, cells: &[&str]) {
     let _ = writeln!(page, "| {} |", cells.join(" | "));
 }
 
-/// A text that stays in its cell, and in which nothing is markup.
+/// Escapes a text for a table cell, so that it contains no markup.
 fn escape_cell(text: &str) -> String {
     text::sanitize(text, false)
         .replace('&', "&amp;")
@@ -164,18 +178,18 @@ fn escape_cell(text: &str) -> String {
         .replace('|', "\\|")
 }
 
-/// A failure with what was seen of it, unfolded.
-fn write_failure(page: &mut String, title: &str, what: &str, details: &str) {
+/// Writes a failure with its details.
+fn write_failure(page: &mut String, title: &str, message: &str, details: &str) {
     let _ = write!(
         page,
         "\n### ❌ {}\n\n{}\n",
         escape_cell(title),
-        escape_cell(what)
+        escape_cell(message)
     );
     if details.is_empty() {
         return;
     }
-    // A fence that is longer than any in it.
+    // The fence must be longer than any fence in the details.
     let longest = details
         .split(|character| character != '`')
         .map(str::len)
@@ -197,17 +211,17 @@ mod tests {
     use dm_operations::ci::examples::report;
 
     #[test]
-    fn the_summary_has_parts_failures_and_the_critical_chain() {
+    fn markdown_has_stages_failures_and_the_critical_path() {
         insta::assert_snapshot!("ci_summary", render_markdown(&report()));
     }
 
     #[test]
-    fn the_sentence_names_the_parts() {
+    fn sentence_names_the_stages() {
         insta::assert_snapshot!(render_sentence(&report(), &testing::pipe_canvas()), @"failed after 5.2s: up failed 4.0s, down 1.2s");
     }
 
     #[test]
-    fn a_fence_holds_what_has_a_fence() {
+    fn fence_is_longer_than_a_fence_in_the_details() {
         let mut page = String::new();
         write_failure(&mut page, "order", "failed", "```\n# not a title");
         assert!(
@@ -217,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cell_stays_a_cell() {
+    fn markdown_cell_with_a_pipe_is_escaped() {
         assert_eq!(escape_cell("a | b\n<script>"), "a \\| b &lt;script>");
     }
 }

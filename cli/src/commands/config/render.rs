@@ -1,4 +1,4 @@
-//! What `dm config` shows.
+//! Renders the output of `dm config`.
 
 use std::path::Path;
 
@@ -8,46 +8,46 @@ use dm_terminal::table::{Cell, Column, Table};
 use serde::Serialize;
 use serde_json::Value;
 
-/// The values as a document, to be written under [`dm_core::document::CONFIG`].
+/// The document [`dm_core::document::CONFIG`].
 #[derive(Debug, Serialize)]
 pub(crate) struct ConfigDocument<'a> {
-    /// The project's directory.
+    /// The project directory.
     pub root: &'a Path,
-    /// Keys, values and origins.
+    /// The keys with their values and origins.
     pub values: &'a [EffectiveValue],
 }
 
 impl<'a> ConfigDocument<'a> {
-    /// The document of a project's values.
+    /// The document for the values of a project.
     #[must_use]
     pub(crate) fn new(root: &'a Path, values: &'a [EffectiveValue]) -> Self {
         Self { root, values }
     }
 }
 
-/// A check that found nothing, to be written under [`dm_core::document::CONFIG_CHECK`]; what it
-/// finds is a `dm.error/1`.
+/// The document [`dm_core::document::CONFIG_CHECK`] of a successful check. A failed one prints
+/// a `dm.error/1`.
 #[derive(Debug, Serialize)]
 pub(crate) struct ConfigCheckDocument<'a> {
     /// Always true.
     pub ok: bool,
-    /// The project's directory.
+    /// The project directory.
     pub root: &'a Path,
 }
 
 impl<'a> ConfigCheckDocument<'a> {
-    /// The document of a project.
+    /// The document for a project.
     #[must_use]
     pub(crate) fn new(root: &'a Path) -> Self {
         Self { ok: true, root }
     }
 }
 
-/// The values as a table. What isn't a default stands out.
+/// Renders the values as a table in which values other than the defaults stand out.
 #[must_use]
 pub(crate) fn render(entries: &[EffectiveValue], canvas: &Canvas) -> String {
     let mut table = Table::new(vec![
-        // A key that is cut can't be copied.
+        // A truncated key cannot be copied.
         Column::new("key").min_width(usize::MAX),
         Column::new("value").min_width(12),
         Column::new("from").min_width(10).drop_priority(1),
@@ -70,8 +70,8 @@ pub(crate) fn render(entries: &[EffectiveValue], canvas: &Canvas) -> String {
     table.render(canvas)
 }
 
-/// A value as it is written in TOML: strings, numbers, booleans and arrays of
-/// them are the same in JSON.
+/// Formats a value as TOML: strings, numbers, booleans and arrays of them have the same form
+/// in JSON.
 fn format_toml(value: &Value) -> String {
     match value {
         Value::Array(items) => {
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn values_with_their_origins() {
+    fn render_shows_values_with_their_origins() {
         insta::assert_snapshot!(render(&entries(), &terminal_canvas(80)), @r#"
     key                           value                    from
     engine.host                   -
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn values_on_a_narrow_terminal() {
+    fn render_drops_the_origin_on_a_narrow_terminal() {
         insta::assert_snapshot!(render(&entries(), &terminal_canvas(50)), @r#"
     key                           value
     engine.host                   -
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn values_in_a_pipe() {
+    fn render_is_not_truncated_in_a_pipe() {
         insta::assert_snapshot!(render(&entries(), &pipe_canvas()), @r#"
     key                           value                    from
     engine.host                   -
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn values_as_a_document() {
+    fn document_contains_values_and_origins() {
         let entries = &entries()[2..4];
         let document = ConfigDocument::new(Path::new("/project"), entries);
         insta::assert_snapshot!(serde_json::to_string_pretty(&document).unwrap(), @r#"

@@ -1,8 +1,9 @@
 //! `dm dlq`.
 //!
 //! ```text
-//! replay   the way back
-//! keep     copies, what is parked, and what is removed
+//! replay     replays dead letters
+//! transfer   exports, imports, parks and purges dead letters
+//! render     renders dead letters and replay runs
 //! ```
 
 mod render;
@@ -51,7 +52,7 @@ enum Action {
   dm dlq ls --reason invalid-data --fail-if-any")]
     Ls {
         #[command(flatten)]
-        which: DeadLetterFilterArgs,
+        filter: DeadLetterFilterArgs,
         /// List each dead letter instead of groups.
         #[arg(long)]
         each: bool,
@@ -76,7 +77,7 @@ enum Action {
         /// File to write, which must not exist; a pipe; or `-` for stdout.
         file: PathBuf,
         #[command(flatten)]
-        which: DeadLetterFilterArgs,
+        filter: DeadLetterFilterArgs,
     },
     /// Put exported dead letters back into their dead-letter queues.
     ///
@@ -97,7 +98,7 @@ enum Action {
   dm dlq park --id evt_0f3c --yes")]
     Park {
         #[command(flatten)]
-        which: DeadLetterFilterArgs,
+        filter: DeadLetterFilterArgs,
         /// Note to store with the dead letters.
         #[arg(
             long,
@@ -133,7 +134,7 @@ enum Action {
         #[arg(long, value_name = "FILE")]
         copy: PathBuf,
         #[command(flatten)]
-        which: DeadLetterFilterArgs,
+        filter: DeadLetterFilterArgs,
         /// Do not ask for confirmation.
         #[arg(long, short)]
         yes: bool,
@@ -150,13 +151,13 @@ enum Action {
 }
 
 impl Arguments {
-    /// True where the first interrupt is to end it between two messages.
+    /// Whether the first interrupt ends the command between two messages.
     pub(crate) const fn is_graceful(&self) -> bool {
         matches!(self.action, Action::Replay(_))
     }
 }
 
-/// Which dead letters.
+/// The options that select dead letters.
 #[derive(Debug, Clone, Args)]
 struct DeadLetterFilterArgs {
     /// Select dead letters of this work queue; may be repeated.
@@ -207,50 +208,57 @@ impl DeadLetterFilterArgs {
 }
 
 pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitStatus> {
-    let desk = StackClients::open(&context.session).await?;
+    let clients = StackClients::open(&context.session).await?;
     match arguments.action {
         Action::Ls {
-            which,
+            filter,
             each,
             fail_if_any,
         } => {
-            let queues = which.queues()?;
-            let connection = desk.lock_dead_letters().await?;
-            let found = if each {
-                print_letters(context, &connection, &queues, &which.into_filter()).await?
+            let queues = filter.queues()?;
+            let connection = clients.lock_dead_letters().await?;
+            let has_letters = if each {
+                print_letters(context, &connection, &queues, &filter.into_filter()).await?
             } else {
-                print_groups(context, &desk, &connection, &queues, &which.into_filter()).await?
+                print_groups(
+                    context,
+                    &clients,
+                    &connection,
+                    &queues,
+                    &filter.into_filter(),
+                )
+                .await?
             };
-            Ok(if fail_if_any && found {
+            Ok(if fail_if_any && has_letters {
                 ExitStatus::Findings
             } else {
                 ExitStatus::Success
             })
         }
         Action::Show { id } => {
-            let connection = desk.lock_dead_letters().await?;
-            let found =
+            let connection = clients.lock_dead_letters().await?;
+            let details =
                 browse::find_details(&connection, &dead_letters::resolve_queue_names(&[])?, &id)
                     .await?;
-            let document = render::LettersDocument { letters: &found };
+            let document = render::LettersDocument { letters: &details };
             context.printer.print_result(
                 &dm_core::document::DEAD_LETTER_DETAIL,
                 &document,
-                |canvas| render::render_details(&found, canvas),
+                |canvas| render::render_details(&details, canvas),
             )?;
             Ok(ExitStatus::Success)
         }
-        Action::Replay(replay) => replay::run(context, &desk, replay).await,
-        Action::Export { file, which } => transfer::export(context, &desk, &file, which).await,
-        Action::Import { file } => transfer::import(context, &desk, &file).await,
-        Action::Purge { copy, which, yes } => {
-            transfer::purge(context, &desk, &copy, which, yes).await
+        Action::Replay(replay) => replay::run(context, &clients, replay).await,
+        Action::Export { file, filter } => transfer::export(context, &clients, &file, filter).await,
+        Action::Import { file } => transfer::import(context, &clients, &file).await,
+        Action::Purge { copy, filter, yes } => {
+            transfer::purge(context, &clients, &copy, filter, yes).await
         }
-        Action::Park { which, note, yes } => {
-            transfer::park(context, &desk, which, &note, yes).await
+        Action::Park { filter, note, yes } => {
+            transfer::park(context, &clients, filter, &note, yes).await
         }
         Action::Parked => {
-            let database = desk.connect_database().await?;
+            let database = clients.connect_database().await?;
             let parked = parking::list(&database).await?;
             let document = render::ParkedDocument { letters: &parked };
             context.printer.print_result(
@@ -260,9 +268,9 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
             )?;
             Ok(ExitStatus::Success)
         }
-        Action::Unpark { ids } => transfer::unpark(context, &desk, &ids).await,
+        Action::Unpark { ids } => transfer::unpark(context, &clients, &ids).await,
         Action::History { limit } => {
-            let database = desk.connect_database().await?;
+            let database = clients.connect_database().await?;
             let runs = replay_audit::latest_runs(&database, limit.into()).await?;
             let document = render::HistoryDocument { runs: &runs };
             context.printer.print_result(
@@ -275,22 +283,22 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
     }
 }
 
-/// Shows what there is of each kind. Answers whether there is any.
+/// Prints the groups of dead letters. Returns whether there are any.
 async fn print_groups(
     context: &Context,
-    desk: &StackClients,
+    clients: &StackClients,
     connection: &Connection,
     queues: &[&'static str],
     filter: &DeadLetterFilter,
 ) -> Result<bool> {
-    // Without the database the queues tell as much, and take longer.
-    let (database, stores) = (desk.connect_database().await.ok(), desk.stores());
+    // Without the database, the queues are read, which takes longer.
+    let (database, stores) = (clients.connect_database().await.ok(), clients.stores());
     let records = database.as_ref().map(|database| FailureRecords {
         database,
         service_tables: &stores,
     });
     let listing = browse::list_groups(connection, records.as_ref(), queues, filter).await?;
-    for reading in &listing.read {
+    for reading in &listing.scanned_queues {
         context.printer.note(&render::reading_sentence(reading));
     }
     context
@@ -301,7 +309,7 @@ async fn print_groups(
     Ok(!listing.groups.is_empty())
 }
 
-/// Shows each of them. Answers whether there is any.
+/// Prints each dead letter. Returns whether there are any.
 async fn print_letters(
     context: &Context,
     connection: &Connection,

@@ -1,4 +1,4 @@
-//! Dead letters, and their way back.
+//! Renders dead letters and replay runs.
 
 use chrono::{DateTime, Utc};
 use dm_messaging::dead_letters::DeadLetter;
@@ -13,48 +13,51 @@ use dm_terminal::table::{Cell, Column, Table};
 use dm_terminal::text;
 use serde::Serialize;
 
-/// Letters as a document.
+/// The document of dead letters.
 #[derive(Debug, Serialize)]
 pub(crate) struct LettersDocument<'a, T> {
     /// The letters.
     pub letters: &'a [T],
 }
 
-/// What is parked, as a document.
+/// The document of parked messages.
 #[derive(Debug, Serialize)]
 pub(crate) struct ParkedDocument<'a> {
     /// The letters.
     pub letters: &'a [ParkedLetter],
 }
 
-/// Runs as a document.
+/// The document of replay runs.
 #[derive(Debug, Serialize)]
 pub(crate) struct HistoryDocument<'a> {
     /// The runs.
     pub runs: &'a [ReplayRun],
 }
 
-/// Why a queue was read.
+/// Returns the sentence that explains why a queue was read.
 #[must_use]
 pub(crate) fn reading_sentence(reading: &ScannedQueue) -> String {
     let ScannedQueue {
         queue,
-        letters,
+        message_count,
         recorded,
     } = reading;
-    let why = match recorded {
-        Some(recorded) => format!("{} and {recorded} records", count_dead_letters(*letters)),
-        None => format!("{} and no records", count_dead_letters(*letters)),
+    let reason = match recorded {
+        Some(recorded) => format!(
+            "{} and {recorded} records",
+            count_dead_letters(*message_count)
+        ),
+        None => format!("{} and no records", count_dead_letters(*message_count)),
     };
-    format!("read {queue}, because it has {why}")
+    format!("read {queue}, because it has {reason}")
 }
 
-fn count_dead_letters(letters: u64) -> String {
-    let letters = usize::try_from(letters).unwrap_or(usize::MAX);
-    text::pluralize(letters, "dead letter")
+fn count_dead_letters(count: u64) -> String {
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    text::pluralize(count, "dead letter")
 }
 
-/// What there is of each kind.
+/// Renders the groups as a table.
 #[must_use]
 pub(crate) fn render_groups(
     groups: &[DeadLetterGroup],
@@ -85,7 +88,7 @@ pub(crate) fn render_groups(
     table.render(canvas)
 }
 
-/// Each of them on a line.
+/// Renders the dead letters as a table.
 #[must_use]
 pub(crate) fn render_letters(
     letters: &[DeadLetter],
@@ -118,7 +121,7 @@ pub(crate) fn render_letters(
     table.render(canvas)
 }
 
-/// All that a letter is made of.
+/// Renders dead letters with all their details.
 #[must_use]
 pub(crate) fn render_details(letters: &[DeadLetterDetail], canvas: &Canvas) -> String {
     let blocks: Vec<String> = letters
@@ -128,8 +131,8 @@ pub(crate) fn render_details(letters: &[DeadLetterDetail], canvas: &Canvas) -> S
     blocks.join("\n\n")
 }
 
-fn render_detail(whole: &DeadLetterDetail, canvas: &Canvas) -> String {
-    let letter = &whole.letter;
+fn render_detail(detail: &DeadLetterDetail, canvas: &Canvas) -> String {
+    let letter = &detail.letter;
     let at = letter.failed_at.map(dm_contracts::time::format);
     let counts = format!(
         "{}, {}",
@@ -142,18 +145,18 @@ fn render_detail(whole: &DeadLetterDetail, canvas: &Canvas) -> String {
             "replay"
         ),
     );
-    let place = format!("{}, place {}", letter.queue, letter.position);
+    let position = format!("{}, position {}", letter.queue, letter.position);
     let mut lines = Vec::new();
     for (name, value) in [
         ("id", letter.id.as_deref()),
         ("type", letter.event_type.as_deref()),
         ("subject", letter.subject.as_deref()),
-        ("queue", Some(place.as_str())),
+        ("queue", Some(position.as_str())),
         ("reason", Some(letter.reason.as_str())),
         ("error", letter.error.as_deref()),
         ("service", letter.service.as_deref()),
         ("failed", at.as_deref()),
-        ("tried", Some(counts.as_str())),
+        ("attempts", Some(counts.as_str())),
         ("trace", letter.trace_id.as_deref()),
         ("fingerprint", Some(letter.fingerprint.as_str())),
     ] {
@@ -163,16 +166,16 @@ fn render_detail(whole: &DeadLetterDetail, canvas: &Canvas) -> String {
         }
     }
     lines.push(canvas.paint(StyleRole::Muted, "properties"));
-    for (name, value) in &whole.properties {
+    for (name, value) in &detail.properties {
         lines.push(format!("  {name}: {}", text::sanitize(value, false)));
     }
     lines.push(canvas.paint(StyleRole::Muted, "headers"));
-    for (name, value) in &whole.headers {
+    for (name, value) in &detail.headers {
         lines.push(format!("  {name}: {}", text::sanitize(value, false)));
     }
     lines.push(canvas.paint(StyleRole::Muted, "body"));
     lines.extend(
-        whole
+        detail
             .body_text
             .lines()
             .map(|line| format!("  {}", text::sanitize(line, false))),
@@ -180,7 +183,7 @@ fn render_detail(whole: &DeadLetterDetail, canvas: &Canvas) -> String {
     lines.join("\n")
 }
 
-/// A set that would go back.
+/// Renders the plan of a replay.
 #[must_use]
 pub(crate) fn render_plan(plan: &ReplayPlan, now: DateTime<Utc>, canvas: &Canvas) -> String {
     let mut blocks = Vec::new();
@@ -208,43 +211,43 @@ pub(crate) fn render_plan(plan: &ReplayPlan, now: DateTime<Utc>, canvas: &Canvas
     blocks.join("\n\n")
 }
 
-/// Why a letter stays.
+/// Returns the sentence that explains why a dead letter is not replayed.
 #[must_use]
 pub(crate) fn refusal_sentence(letter: &DeadLetter, refusal: ReplayRefusal) -> String {
     let id = letter.id.as_deref().unwrap_or(&letter.fingerprint);
     match refusal {
-        ReplayRefusal::Rounds => format!(
-            "{id} stays: it was replayed {} already (--max-rounds)",
+        ReplayRefusal::MaxRoundsReached => format!(
+            "{id} is skipped: it was replayed {} already (--max-rounds)",
             text::pluralize(
                 usize::try_from(letter.replays).unwrap_or(usize::MAX),
                 "time"
             )
         ),
-        ReplayRefusal::Age => format!(
-            "{id} stays: its inbox may no longer know it, and it would be processed twice (--force)"
+        ReplayRefusal::RetentionExceeded => format!(
+            "{id} is skipped: its inbox may no longer know it, and it would be processed twice (--force)"
         ),
     }
 }
 
-/// What became of one message of a replay.
+/// Returns the sentence about the outcome of one message.
 #[must_use]
 pub(crate) fn outcome_sentence(progress: &ReplayProgress<'_>) -> String {
     let id = progress.id.unwrap_or("a message without an id");
     match progress.outcome {
         ReplayOutcome::Replayed => format!("{id} is back in {}", progress.queue),
-        ReplayOutcome::Returned => format!("{id} stays: RabbitMQ has no queue for it"),
+        ReplayOutcome::Returned => format!("{id} was not replayed: RabbitMQ has no queue for it"),
         ReplayOutcome::Missing => format!("{id} was no longer in {}", progress.queue),
     }
 }
 
-/// Why a letter was not parked.
+/// Returns the sentence that explains why a dead letter was not parked.
 #[must_use]
-pub(crate) fn parking_failure_sentence(letter: &DeadLetter, why: &str) -> String {
+pub(crate) fn parking_failure_sentence(letter: &DeadLetter, reason: &str) -> String {
     let id = letter.id.as_deref().unwrap_or(&letter.fingerprint);
-    format!("{id} stays: could not record it: {why}")
+    format!("{id} was not parked: could not record it: {reason}")
 }
 
-/// What is parked.
+/// Renders the parked messages as a table.
 #[must_use]
 pub(crate) fn render_parked(
     letters: &[ParkedLetter],
@@ -275,16 +278,16 @@ pub(crate) fn render_parked(
     table.render(canvas)
 }
 
-/// What a replay did.
+/// Returns the sentence about the result of a replay.
 #[must_use]
-pub(crate) fn replay_sentence(done: &ReplaySummary, canvas: &Canvas) -> String {
+pub(crate) fn replay_sentence(summary: &ReplaySummary, canvas: &Canvas) -> String {
     let mut sentence = format!(
-        "run {}: {} of {} back in the queue",
-        done.run, done.replayed, done.messages
+        "run {}: {} of {} dead letters were replayed",
+        summary.run_id, summary.replayed, summary.messages
     );
     for (count, what) in [
-        (done.returned, "had no queue and stayed"),
-        (done.missing, "were no longer there"),
+        (summary.returned, "had no queue and were kept"),
+        (summary.missing, "were no longer there"),
     ] {
         if count > 0 {
             sentence.push_str(&format!("; {count} {what}"));
@@ -293,7 +296,7 @@ pub(crate) fn replay_sentence(done: &ReplaySummary, canvas: &Canvas) -> String {
     canvas.wrap(&sentence, "", "")
 }
 
-/// The replays of the past.
+/// Renders the replay runs as a table.
 #[must_use]
 pub(crate) fn render_history(runs: &[ReplayRun], canvas: &Canvas) -> String {
     if runs.is_empty() {
@@ -301,17 +304,17 @@ pub(crate) fn render_history(runs: &[ReplayRun], canvas: &Canvas) -> String {
     }
     let mut table = Table::new(vec![
         Column::new("run").min_width(16),
-        Column::new("began").min_width(16),
+        Column::new("started").min_width(16),
         Column::new("state").min_width(9),
         Column::new("replayed").right_aligned(),
-        Column::new("of").right_aligned(),
-        Column::new("others").right_aligned().drop_priority(2),
+        Column::new("total").right_aligned(),
+        Column::new("not replayed").right_aligned().drop_priority(2),
         Column::new("to").drop_priority(3),
         Column::new("digest").drop_priority(1),
     ]);
     for run in runs {
         let (state, role) = match run.ended_at {
-            Some(_) => ("ended", StyleRole::Success),
+            Some(_) => ("finished", StyleRole::Success),
             None => ("unfinished", StyleRole::Warning),
         };
         table.add_row(vec![
@@ -320,7 +323,7 @@ pub(crate) fn render_history(runs: &[ReplayRun], canvas: &Canvas) -> String {
             Cell::new(state).with_role(role),
             Cell::new(run.replayed.to_string()),
             Cell::new(run.messages.to_string()),
-            Cell::new(run.others.to_string()),
+            Cell::new(run.not_replayed.to_string()),
             Cell::new(if run.to_exchange { "exchange" } else { "queue" }),
             Cell::new(&run.digest),
         ]);
@@ -365,16 +368,16 @@ mod tests {
         ReplayPlan {
             letters: vec![letter("1"), letter("2")],
             refused: vec![
-                (letter("3"), ReplayRefusal::Rounds),
-                (letter("4"), ReplayRefusal::Age),
+                (letter("3"), ReplayRefusal::MaxRoundsReached),
+                (letter("4"), ReplayRefusal::RetentionExceeded),
             ],
             digest: "0123456789ab".into(),
         }
     }
 
     #[test]
-    fn kinds_are_counted() {
-        let found = [DeadLetterGroup {
+    fn groups_are_rendered_with_counts_and_times() {
+        let groups = [DeadLetterGroup {
             queue: "inventory.order-events.q".into(),
             reason: "invalid-data".into(),
             event_type: Some("com.dundermifflin.order.created.v1".into()),
@@ -384,11 +387,11 @@ mod tests {
         }];
         insta::assert_snapshot!(
             "dlq_groups_100",
-            render_groups(&found, now(), &terminal_canvas(100))
+            render_groups(&groups, now(), &terminal_canvas(100))
         );
         for width in [60, 80, 200] {
             assert_fits(
-                &render_groups(&found, now(), &terminal_canvas(width)),
+                &render_groups(&groups, now(), &terminal_canvas(width)),
                 width,
             );
         }
@@ -399,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_says_what_goes_what_stays_and_its_digest() {
+    fn plan_shows_replayed_and_refused_letters_and_the_digest() {
         insta::assert_snapshot!(
             "dlq_plan_120",
             render_plan(&plan_of_two(), now(), &terminal_canvas(120))
@@ -422,8 +425,8 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_is_shown_whole_and_harmless() {
-        let whole_letter = DeadLetterDetail {
+    fn details_are_complete_and_contain_no_escape_sequences() {
+        let detail = DeadLetterDetail {
             letter: letter("1"),
             headers: [(
                 "x-dm-error".to_owned(),
@@ -436,22 +439,22 @@ mod tests {
             body_base64: None,
             body_text: "{\n  \"id\": \"evt_1\",\n  \"amount\": 0.1000\n}".into(),
         };
-        let text = render_details(&[whole_letter], &terminal_canvas(100));
+        let text = render_details(&[detail], &terminal_canvas(100));
         assert!(!text.contains("\u{1b}[31m"));
         insta::assert_snapshot!("dlq_show_100", text);
     }
 
     #[test]
-    fn a_run_that_was_cut_short_is_told_from_one_that_ended() {
-        let run = |ended: Option<&str>| ReplayRun {
+    fn history_distinguishes_unfinished_from_finished_runs() {
+        let run = |ended_at: Option<&str>| ReplayRun {
             run_id: "rep_0123456789ab".into(),
             began_at: now(),
-            ended_at: ended.and_then(time::parse),
+            ended_at: ended_at.and_then(time::parse),
             digest: "0123456789ab".into(),
             to_exchange: false,
             messages: 10,
             replayed: 7,
-            others: 1,
+            not_replayed: 1,
         };
         let runs = [run(None), run(Some("2026-02-03T12:00:01Z"))];
         insta::assert_snapshot!(
@@ -464,17 +467,17 @@ mod tests {
     }
 
     #[test]
-    fn an_end_tells_of_what_stayed() {
-        let done = ReplaySummary {
-            run: "rep_1".into(),
+    fn replay_sentence_counts_messages_that_were_not_replayed() {
+        let summary = ReplaySummary {
+            run_id: "rep_1".into(),
             messages: 5,
             replayed: 2,
             returned: 1,
             missing: 2,
         };
         assert_eq!(
-            replay_sentence(&done, &terminal_canvas(200)),
-            "run rep_1: 2 of 5 back in the queue; 1 had no queue and stayed; \
+            replay_sentence(&summary, &terminal_canvas(200)),
+            "run rep_1: 2 of 5 dead letters were replayed; 1 had no queue and were kept; \
              2 were no longer there"
         );
     }

@@ -68,54 +68,59 @@ pub(super) struct Arguments {
     resume: Option<String>,
 }
 
-/// Sends dead letters back, or shows what would be.
+/// Replays dead letters, or prints the plan.
 pub(super) async fn run(
     context: &Context,
-    desk: &StackClients,
+    clients: &StackClients,
     arguments: Arguments,
 ) -> Result<ExitStatus> {
     let printer = &context.printer;
-    let speed = replay::ReplayLimits {
+    let limits = replay::ReplayLimits {
         max_per_second: arguments.rate,
         max_in_flight: arguments.max_in_flight,
     };
-    // What shows the set alone changes nothing, and waits for nobody.
+    // A dry run changes nothing and does not wait for the lock.
     let _guard = if arguments.dry_run {
         None
     } else {
-        Some(context.session.lock(&desk.project, "dm dlq replay").await?)
+        Some(
+            context
+                .session
+                .lock(&clients.project, "dm dlq replay")
+                .await?,
+        )
     };
-    let connection = desk.lock_dead_letters().await?;
+    let connection = clients.lock_dead_letters().await?;
     let counter = ProgressCounter::new(printer, "replayed");
-    let told = |told: &replay::ReplayProgress<'_>| {
-        counter.update(told.done, told.of);
-        // A reader that went away stops nothing: the end will find it gone, too.
-        let _ = print_message_outcome(context, told);
+    let report = |progress: &replay::ReplayProgress<'_>| {
+        counter.update(progress.replayed, progress.total);
+        // A closed output does not stop the replay. Printing the result reports it.
+        let _ = print_message_outcome(context, progress);
     };
-    let stores = desk.stores();
-    if let Some(run) = &arguments.resume {
-        let database = desk.connect_database().await?;
-        let site = replay::ReplayContext {
+    let stores = clients.stores();
+    if let Some(run_id) = &arguments.resume {
+        let database = clients.connect_database().await?;
+        let replay_context = replay::ReplayContext {
             connection: &connection,
             database: &database,
             service_tables: &stores,
             interrupt: &context.session.interrupt,
-            on_progress: &told,
+            on_progress: &report,
         };
-        let done = replay::resume(&site, run, speed).await?;
+        let summary = replay::resume(&replay_context, run_id, limits).await?;
         drop(counter);
-        return print_result(context, &done);
+        return print_result(context, &summary);
     }
     let request = replay::ReplayRequest {
         queues: arguments.filter.queues()?,
         filter: arguments.filter.into_filter(),
         limit: arguments.limit,
         to_exchange: arguments.to_exchange,
-        most_rounds: arguments.max_rounds,
+        max_rounds: arguments.max_rounds,
         inbox_retention: if arguments.force {
             BTreeMap::new()
         } else {
-            retention::inbox_retention_by_queue(desk.config())
+            retention::inbox_retention_by_queue(clients.config())
         },
     };
     let mut selection = replay::select_letters(&connection, &request, Utc::now()).await?;
@@ -123,7 +128,7 @@ pub(super) async fn run(
     if let Some(expected) = arguments.expect.filter(|digest| *digest != plan.digest) {
         return Err(MessagingError::DigestMismatch {
             expected,
-            found: plan.digest.clone(),
+            actual: plan.digest.clone(),
         }
         .into());
     }
@@ -136,27 +141,34 @@ pub(super) async fn run(
     for (letter, refusal) in &plan.refused {
         printer.warn(&super::render::refusal_sentence(letter, *refusal));
     }
-    let database = desk.connect_database().await?;
-    let site = replay::ReplayContext {
+    let database = clients.connect_database().await?;
+    let replay_context = replay::ReplayContext {
         connection: &connection,
         database: &database,
         service_tables: &stores,
         interrupt: &context.session.interrupt,
-        on_progress: &told,
+        on_progress: &report,
     };
     let edited = if arguments.edit {
-        // A person takes their time, and nothing is held meanwhile.
+        // Editing takes long: no message is held meanwhile.
         selection.requeue().await?;
         Some(edit_letter(context, &connection, &selection.plan).await?)
     } else {
         None
     };
-    let done = replay::run(&site, &request, selection, edited.as_ref(), speed).await?;
+    let summary = replay::run(
+        &replay_context,
+        &request,
+        selection,
+        edited.as_ref(),
+        limits,
+    )
+    .await?;
     drop(counter);
-    print_result(context, &done)
+    print_result(context, &summary)
 }
 
-/// What became of one message: a line of JSON, or a word where it is of interest.
+/// Prints the outcome of one message: as a line of JSON, or as a sentence.
 fn print_message_outcome(context: &Context, progress: &replay::ReplayProgress<'_>) -> Result<()> {
     let printer = &context.printer;
     if printer.is_json() {
@@ -172,7 +184,7 @@ fn print_message_outcome(context: &Context, progress: &replay::ReplayProgress<'_
     Ok(())
 }
 
-/// Has a person change the one letter of a plan, until it is an event.
+/// Opens the only letter of a plan in the editor until it is a valid event.
 async fn edit_letter(
     context: &Context,
     connection: &Connection,
@@ -182,10 +194,10 @@ async fn edit_letter(
         return Err(MessagingError::EditTargetNotUnique(plan.letters.len()).into());
     };
     let queues = dead_letters::resolve_queue_names(std::slice::from_ref(&letter.queue))?;
-    let whole = browse::find_details(connection, &queues, &letter.fingerprint).await?;
-    let before = whole
+    let details = browse::find_details(connection, &queues, &letter.fingerprint).await?;
+    let before = details
         .first()
-        .map_or_else(String::new, |it| it.body_text.clone());
+        .map_or_else(String::new, |detail| detail.body_text.clone());
     let file = tempfile::Builder::new()
         .prefix("dead-letter-")
         .suffix(".json")
@@ -195,41 +207,45 @@ async fn edit_letter(
     loop {
         let status = dm_host::editor::edit(file.path()).map_err(MessagingError::from)?;
         let after = std::fs::read_to_string(file.path()).map_err(MessagingError::from)?;
-        let what = if status.success() {
+        let message = if status.success() {
             match edit::validate_edit(&letter.queue, &before, &after) {
                 Ok(edited) => return Ok(edited),
-                Err(what) => what,
+                Err(message) => message,
             }
         } else {
             format!("the editor ended with {status}")
         };
         let printer = &context.printer;
         if printer.is_interactive() {
-            printer.warn(&what);
+            printer.warn(&message);
             if printer.confirm("Edit it again?")? {
                 continue;
             }
         }
-        // What somebody wrote is not thrown away.
+        // The edited text is not discarded.
         let (_, draft) = file
             .keep()
             .map_err(|error| MessagingError::from(error.error))?;
-        return Err(MessagingError::InvalidEdit { what, draft }.into());
+        return Err(MessagingError::InvalidEdit {
+            reason: message,
+            draft,
+        }
+        .into());
     }
 }
 
-fn print_result(context: &Context, done: &replay::ReplaySummary) -> Result<ExitStatus> {
+fn print_result(context: &Context, summary: &replay::ReplaySummary) -> Result<ExitStatus> {
     let printer = &context.printer;
     if printer.is_json() {
-        // The last of the lines that tell of each message.
-        printer.write_stdout(&json::format_line(&dm_core::document::REPLAY, done)?)?;
+        // The last line, after one line per message.
+        printer.write_stdout(&json::format_line(&dm_core::document::REPLAY, summary)?)?;
     } else {
         printer.write_stdout(&super::render::replay_sentence(
-            done,
+            summary,
             &printer.stdout_canvas(),
         ))?;
     }
-    Ok(if done.returned == 0 {
+    Ok(if summary.returned == 0 {
         ExitStatus::Success
     } else {
         ExitStatus::Findings

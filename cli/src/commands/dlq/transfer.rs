@@ -1,4 +1,4 @@
-//! Copies of dead letters, what is parked, and what is removed.
+//! Exports, imports, parks and purges dead letters.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader};
@@ -14,58 +14,58 @@ use dm_terminal::text;
 use super::DeadLetterFilterArgs;
 use crate::context::Context;
 
-/// What stands for stdin, and for stdout.
+/// The argument that stands for stdin or stdout.
 const STDIO_ARGUMENT: &str = "-";
 
-/// How much is written to stdout at a time.
+/// The number of bytes that are written to stdout at a time.
 const CHUNK_SIZE: usize = 256 * 1024;
 
-/// Writes a copy to a file or to stdout, and says how many it is of.
+/// Exports dead letters to a file or to stdout, and prints their number.
 pub(super) async fn export(
     context: &Context,
-    desk: &StackClients,
+    clients: &StackClients,
     file: &Path,
-    which: DeadLetterFilterArgs,
+    filter: DeadLetterFilterArgs,
 ) -> Result<ExitStatus> {
-    let selection = which.into_selection()?;
+    let selection = filter.into_selection()?;
     let target = if file == Path::new(STDIO_ARGUMENT) {
         OutputTarget::Stdout
     } else {
         OutputTarget::from_path(file).map_err(MessagingError::file_access("write", file))?
     };
-    let letters = match target {
-        OutputTarget::File => dead_letters::export(desk, &selection, file).await?,
+    let count = match target {
+        OutputTarget::File => dead_letters::export(clients, &selection, file).await?,
         OutputTarget::Stream => {
-            let (spool, letters) = dead_letters::export_to_temp_file(desk, &selection).await?;
+            let (spool, count) = dead_letters::export_to_temp_file(clients, &selection).await?;
             copy_to_stream(spool, file).await?;
-            letters
+            count
         }
         OutputTarget::Stdout => {
-            let (spool, letters) = dead_letters::export_to_temp_file(desk, &selection).await?;
+            let (spool, count) = dead_letters::export_to_temp_file(clients, &selection).await?;
             print_spool(context, spool)?;
-            letters
+            count
         }
     };
-    let what = count_dead_letters(letters);
-    let place = if target == OutputTarget::Stdout {
+    let dead_letters = count_dead_letters(count);
+    let destination = if target == OutputTarget::Stdout {
         "stdout".to_owned()
     } else {
         file.display().to_string()
     };
-    context.printer.done(&format!("{what} written to {place}"));
+    context
+        .printer
+        .done(&format!("{dead_letters} written to {destination}"));
     Ok(ExitStatus::Success)
 }
 
 fn print_spool(context: &Context, spool: File) -> Result<()> {
     let mut spool = BufReader::new(spool);
-    let mut portion = String::new();
+    let mut chunk = String::new();
     loop {
-        let read = spool
-            .read_line(&mut portion)
-            .map_err(MessagingError::from)?;
-        if read == 0 || portion.len() >= CHUNK_SIZE {
-            context.printer.write_stdout(&portion)?;
-            portion.clear();
+        let read = spool.read_line(&mut chunk).map_err(MessagingError::from)?;
+        if read == 0 || chunk.len() >= CHUNK_SIZE {
+            context.printer.write_stdout(&chunk)?;
+            chunk.clear();
         }
         if read == 0 {
             return Ok(());
@@ -73,69 +73,69 @@ fn print_spool(context: &Context, spool: File) -> Result<()> {
     }
 }
 
-/// Writes to a pipe or to a device, as it is. A pipe may have no reader yet: the wait for one
-/// must not hold up an interrupt.
-async fn copy_to_stream(mut spool: File, to: &Path) -> Result<()> {
-    let failed = MessagingError::file_access("write", to);
-    let to = to.to_owned();
-    let poured = tokio::task::spawn_blocking(move || {
-        let mut stream = OpenOptions::new().write(true).open(&to)?;
+/// Copies to an existing pipe or device. A pipe may have no reader yet: waiting for one must
+/// not block an interrupt.
+async fn copy_to_stream(mut spool: File, path: &Path) -> Result<()> {
+    let write_error = MessagingError::file_access("write", path);
+    let path = path.to_owned();
+    let copy = tokio::task::spawn_blocking(move || {
+        let mut stream = OpenOptions::new().write(true).open(&path)?;
         std::io::copy(&mut spool, &mut stream)
     });
-    let poured = poured.await.map_err(std::io::Error::other).flatten();
-    poured.map_err(failed)?;
+    let copied = copy.await.map_err(std::io::Error::other).flatten();
+    copied.map_err(write_error)?;
     Ok(())
 }
 
-/// Puts the letters of a file, or of stdin, back among the dead.
+/// Imports the dead letters of a file or of stdin.
 pub(super) async fn import(
     context: &Context,
-    desk: &StackClients,
+    clients: &StackClients,
     file: &Path,
 ) -> Result<ExitStatus> {
     let (name, parsed) = if file == Path::new(STDIO_ARGUMENT) {
         let parsed = import_export::read_lenient(std::io::stdin().lock());
         ("stdin".to_owned(), parsed.map_err(MessagingError::from)?)
     } else {
-        let failed = || MessagingError::file_access("read", file);
-        let opened = File::open(file).map_err(failed())?;
-        let parsed = import_export::read_lenient(BufReader::new(opened)).map_err(failed())?;
+        let read_error = || MessagingError::file_access("read", file);
+        let opened = File::open(file).map_err(read_error())?;
+        let parsed = import_export::read_lenient(BufReader::new(opened)).map_err(read_error())?;
         (file.display().to_string(), parsed)
     };
     if let ([], Some(first)) = (parsed.lines.as_slice(), parsed.malformed.first()) {
         return Err(MessagingError::NoValidLine {
             file: name,
-            first: first.to_string(),
+            first_error: first.to_string(),
         }
         .into());
     }
     for error in &parsed.malformed {
         context.printer.warn(&format!("{name}: {error}"));
     }
-    let imported = dead_letters::import(&context.session, desk, &parsed.lines).await?;
-    let exit = report_import(context, &imported);
+    let summary = dead_letters::import(&context.session, clients, &parsed.lines).await?;
+    let exit_status = report_import(context, &summary);
     Ok(if parsed.malformed.is_empty() {
-        exit
+        exit_status
     } else {
         ExitStatus::Findings
     })
 }
 
-/// Makes parked letters dead letters again.
+/// Moves parked messages back to their dead-letter queues.
 pub(super) async fn unpark(
     context: &Context,
-    desk: &StackClients,
+    clients: &StackClients,
     ids: &[String],
 ) -> Result<ExitStatus> {
-    let imported = dead_letters::unpark(&context.session, desk, ids).await?;
-    Ok(report_import(context, &imported))
+    let summary = dead_letters::unpark(&context.session, clients, ids).await?;
+    Ok(report_import(context, &summary))
 }
 
 pub(super) async fn purge(
     context: &Context,
-    desk: &StackClients,
+    clients: &StackClients,
     file: &Path,
-    which: DeadLetterFilterArgs,
+    filter: DeadLetterFilterArgs,
     yes: bool,
 ) -> Result<ExitStatus> {
     let target =
@@ -143,50 +143,50 @@ pub(super) async fn purge(
     if file == Path::new(STDIO_ARGUMENT) || target != OutputTarget::File {
         return Err(MessagingError::CopyNotRegularFile.into());
     }
-    let selection = which.into_selection()?;
-    let removed = dead_letters::purge(&context.session, desk, &selection, file, yes).await?;
-    let what = count_dead_letters(removed);
-    context.printer.done(&format!("{what} removed"));
+    let selection = filter.into_selection()?;
+    let removed = dead_letters::purge(&context.session, clients, &selection, file, yes).await?;
+    let dead_letters = count_dead_letters(removed);
+    context.printer.done(&format!("{dead_letters} removed"));
     Ok(ExitStatus::Success)
 }
 
 pub(super) async fn park(
     context: &Context,
-    desk: &StackClients,
-    which: DeadLetterFilterArgs,
+    clients: &StackClients,
+    filter: DeadLetterFilterArgs,
     note: &str,
     yes: bool,
 ) -> Result<ExitStatus> {
-    let selection = which.into_selection()?;
-    let parking = dead_letters::park(&context.session, desk, &selection, note, yes).await?;
-    for (letter, why) in &parking.skipped {
+    let selection = filter.into_selection()?;
+    let summary = dead_letters::park(&context.session, clients, &selection, note, yes).await?;
+    for (letter, reason) in &summary.skipped {
         context
             .printer
-            .warn(&super::render::parking_failure_sentence(letter, why));
+            .warn(&super::render::parking_failure_sentence(letter, reason));
     }
-    let what = count_dead_letters(parking.parked.len() as u64);
+    let dead_letters = count_dead_letters(summary.parked.len() as u64);
     let unpark = context.session.dm_command("dlq unpark");
     context.printer.done(&format!(
-        "{what} parked; return them to their queues: {unpark}"
+        "{dead_letters} parked; return them to their queues: {unpark}"
     ));
-    Ok(if parking.skipped.is_empty() {
+    Ok(if summary.skipped.is_empty() {
         ExitStatus::Success
     } else {
         ExitStatus::Findings
     })
 }
 
-/// Says what became of letters that were to be put back.
-fn report_import(context: &Context, imported: &import_export::ImportSummary) -> ExitStatus {
+/// Prints the summary of an import. Returns the exit status.
+fn report_import(context: &Context, summary: &import_export::ImportSummary) -> ExitStatus {
     let mut sentence = format!(
-        "{} of {} are dead letters again",
-        imported.imported,
-        imported.total()
+        "{} of {} are back in their dead-letter queues",
+        summary.imported,
+        summary.total()
     );
-    if imported.already_present > 0 {
-        sentence.push_str(&format!("; {} existed already", imported.already_present));
+    if summary.already_present > 0 {
+        sentence.push_str(&format!("; {} existed already", summary.already_present));
     }
-    if imported.refused > 0 {
+    if summary.refused > 0 {
         context.printer.warn(&sentence);
         return ExitStatus::Findings;
     }
@@ -194,11 +194,8 @@ fn report_import(context: &Context, imported: &import_export::ImportSummary) -> 
     ExitStatus::Success
 }
 
-fn count_dead_letters(letters: u64) -> String {
-    text::pluralize(
-        usize::try_from(letters).unwrap_or(usize::MAX),
-        "dead letter",
-    )
+fn count_dead_letters(count: u64) -> String {
+    text::pluralize(usize::try_from(count).unwrap_or(usize::MAX), "dead letter")
 }
 
 #[cfg(test)]
@@ -208,11 +205,11 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_pipe_gets_all_of_it_and_stays_a_pipe() {
-        let folder = tempfile::tempdir().unwrap();
-        let pipe = folder.path().join("pipe");
-        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
-        assert!(made.unwrap().success());
+    async fn copy_to_stream_writes_everything_and_keeps_the_pipe() {
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("pipe");
+        let status = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(status.unwrap().success());
         assert_eq!(
             OutputTarget::from_path(&pipe).unwrap(),
             OutputTarget::Stream

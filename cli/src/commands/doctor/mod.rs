@@ -30,8 +30,8 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitStatus> {
-    let examined = doctor::examine(&context.session).await;
-    let findings = examined.findings();
+    let run = doctor::examine(&context.session).await;
+    let findings = run.findings();
     let printer = &context.printer;
     printer.print_result(
         &dm_core::document::DOCTOR,
@@ -40,7 +40,7 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
     )?;
     if let Some(path) = arguments.bundle {
         let path = path.unwrap_or_else(|| bundle::default_path(chrono::Utc::now()));
-        examined.write_bundle(&path).await?;
+        run.write_bundle(&path).await?;
         printer.done(&format!(
             "wrote {}; review it before you share it",
             path.display()

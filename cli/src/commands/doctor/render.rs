@@ -1,4 +1,4 @@
-//! What `dm doctor` found, as a list.
+//! Renders the findings of `dm doctor`.
 
 use dm_terminal::canvas::{Canvas, Glyph, StyleRole};
 use dm_terminal::error_report::render_next_steps;
@@ -7,17 +7,17 @@ use serde::Serialize;
 
 use dm_doctor::{CheckStatus, DoctorFinding};
 
-/// The findings as a document, to be written under [`dm_core::document::DOCTOR`].
+/// The document [`dm_core::document::DOCTOR`].
 #[derive(Debug, Serialize)]
 pub(crate) struct DoctorDocument<'a> {
-    /// True where nothing is an error.
+    /// True if no finding is an error.
     pub ok: bool,
-    /// What was found.
+    /// The findings.
     pub findings: &'a [DoctorFinding],
 }
 
 impl<'a> DoctorDocument<'a> {
-    /// The document of these findings.
+    /// The document for these findings.
     #[must_use]
     pub(crate) fn new(findings: &'a [DoctorFinding]) -> Self {
         Self {
@@ -29,7 +29,7 @@ impl<'a> DoctorDocument<'a> {
     }
 }
 
-/// The findings as a list, with a line that sums them up.
+/// Renders the findings as a list with a summary line.
 #[must_use]
 pub(crate) fn render(findings: &[DoctorFinding], canvas: &Canvas) -> String {
     let longest = findings
@@ -74,13 +74,13 @@ fn status_style(status: CheckStatus) -> (StyleRole, Glyph) {
 }
 
 fn render_summary(findings: &[DoctorFinding], canvas: &Canvas) -> String {
-    let of = |status| {
+    let count = |status| {
         findings
             .iter()
             .filter(|finding| finding.status == status)
             .count()
     };
-    let (errors, warnings) = (of(CheckStatus::Error), of(CheckStatus::Warning));
+    let (errors, warnings) = (count(CheckStatus::Error), count(CheckStatus::Warning));
     let mut parts = Vec::new();
     if errors > 0 {
         parts.push(canvas.paint(StyleRole::Error, &text::pluralize(errors, "error")));
@@ -88,10 +88,13 @@ fn render_summary(findings: &[DoctorFinding], canvas: &Canvas) -> String {
     if warnings > 0 {
         parts.push(canvas.paint(StyleRole::Warning, &text::pluralize(warnings, "warning")));
     }
-    if of(CheckStatus::Skipped) > 0 {
-        parts.push(format!("{} skipped", of(CheckStatus::Skipped)));
+    if count(CheckStatus::Skipped) > 0 {
+        parts.push(format!("{} skipped", count(CheckStatus::Skipped)));
     }
-    parts.push(canvas.paint(StyleRole::Success, &format!("{} fine", of(CheckStatus::Ok))));
+    parts.push(canvas.paint(
+        StyleRole::Success,
+        &format!("{} fine", count(CheckStatus::Ok)),
+    ));
     parts.join(", ")
 }
 
@@ -137,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn findings_at_each_width() {
+    fn render_fits_each_width() {
         insta::assert_snapshot!("doctor_80", render(&findings(), &terminal_canvas(80)));
         insta::assert_snapshot!("doctor_200", render(&findings(), &terminal_canvas(200)));
         insta::assert_snapshot!("doctor_40", render(&findings(), &terminal_canvas(40)));
@@ -146,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn the_document() {
+    fn document_lists_all_findings() {
         let document = dm_terminal::json::format_document(
             &dm_core::document::DOCTOR,
             &DoctorDocument::new(&findings()),
@@ -155,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_error_is_not_ok() {
+    fn document_is_ok_without_an_error() {
         assert!(!DoctorDocument::new(&findings()).ok);
         assert!(DoctorDocument::new(&findings()[2..]).ok);
     }

@@ -54,7 +54,7 @@ enum Command {
 }
 
 pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitStatus> {
-    // An engine can be looked after without a project.
+    // An engine can be managed without a project.
     let (settings, install) = match context.session.load_config() {
         Ok(loaded) => (
             engine_settings(&loaded.config),
@@ -77,8 +77,8 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
         Command::Status => {
             let engine = Engine::connect(&settings).await?;
             let daemon = ManagedDaemon::new(state.clone()).running()?;
-            let facts = engine.info().await?;
-            let report = render::EngineReport::new(&engine, facts, daemon.as_ref());
+            let info = engine.info().await?;
+            let report = render::EngineReport::new(&engine, info, daemon.as_ref());
             if context.printer.is_json() {
                 context
                     .printer

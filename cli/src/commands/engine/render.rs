@@ -1,86 +1,80 @@
-//! Which engine is used.
+//! Renders the engine in use.
 
-use dm_engine::{Engine, EngineDiscovery, EngineInfo, EngineVersion};
+use dm_engine::{Engine, EngineDiscovery, EngineInfo, EngineVersion, FailedCandidate};
 use dm_provision::daemon::RunningDaemon;
 use dm_provision::engine_setup::SetupReport;
 use dm_terminal::canvas::Canvas;
 use dm_terminal::text;
 use serde::Serialize;
 
-/// All that is known of the engine.
+/// The document of the engine.
 #[derive(Debug, Serialize)]
 pub(crate) struct EngineReport<'a> {
-    /// Which one, and why.
-    pub found: &'a EngineDiscovery,
-    /// Its versions.
+    /// The address, and the reason for the choice.
+    pub discovery: &'a EngineDiscovery,
+    /// The versions.
     pub version: &'a EngineVersion,
-    /// How it is set up.
-    pub facts: &'a EngineInfo,
-    /// The process, where `dm` started it.
+    /// The setup of the engine.
+    pub info: &'a EngineInfo,
+    /// The process, if `dm` started the engine.
     pub daemon: Option<&'a RunningDaemon>,
 }
 
 impl<'a> EngineReport<'a> {
-    /// The report on an engine. A daemon of ours that is another engine than
-    /// the one in use is left out.
+    /// The report on an engine. A daemon that `dm` started is left out if another engine is in
+    /// use.
     #[must_use]
     pub(crate) fn new(
         engine: &'a Engine,
-        facts: &'a EngineInfo,
+        info: &'a EngineInfo,
         daemon: Option<&'a RunningDaemon>,
     ) -> Self {
         Self {
-            found: engine.discovery(),
+            discovery: engine.discovery(),
             version: engine.version(),
-            facts,
+            info,
             daemon: daemon.filter(|daemon| daemon.address == engine.discovery().address),
         }
     }
 }
 
-/// The report as text.
+/// Renders the report as text.
 #[must_use]
 pub(crate) fn render(report: &EngineReport<'_>, canvas: &Canvas) -> String {
     let EngineReport {
-        found,
+        discovery,
         version,
-        facts,
+        info,
         daemon,
     } = report;
     let mut rows = vec![
         ("engine", format!("{} {}", version.kind, version.engine)),
-        ("address", found.address.clone()),
-        ("why", found.why.clone()),
+        ("address", discovery.address.clone()),
+        ("reason", discovery.reason.clone()),
         ("API", version.api.clone()),
         (
             "runs on",
-            format!(
-                "{}, {}/{}",
-                facts.operating_system, version.os, version.arch
-            ),
+            format!("{}, {}/{}", info.operating_system, version.os, version.arch),
         ),
         (
             "resources",
             format!(
                 "{}, {:.1} GB of memory",
-                text::pluralize(usize::try_from(facts.processors).unwrap_or(0), "processor"),
-                bytes_as_gigabytes(facts.memory)
+                text::pluralize(usize::try_from(info.processors).unwrap_or(0), "processor"),
+                bytes_as_gigabytes(info.memory)
             ),
         ),
         (
             "storage",
-            format!("{} at {}", facts.storage_driver, facts.root_dir),
+            format!("{} at {}", info.storage_driver, info.root_dir),
         ),
         (
             "control groups",
-            format!(
-                "version {}, by {}",
-                facts.cgroup_version, facts.cgroup_driver
-            ),
+            format!("version {}, by {}", info.cgroup_version, info.cgroup_driver),
         ),
         (
-            "rights",
-            if facts.rootless { "rootless" } else { "root" }.to_owned(),
+            "privileges",
+            if info.rootless { "rootless" } else { "root" }.to_owned(),
         ),
     ];
     match daemon {
@@ -90,12 +84,10 @@ pub(crate) fn render(report: &EngineReport<'_>, canvas: &Canvas) -> String {
         }
         None => rows.push(("started by", "not dm".into())),
     }
-    rows.extend(
-        found
-            .tried
-            .iter()
-            .map(|(address, outcome)| ("tried first", format!("{address}: {outcome}"))),
-    );
+    rows.extend(discovery.tried.iter().map(|candidate| {
+        let FailedCandidate { address, outcome } = candidate;
+        ("tried first", format!("{address}: {outcome}"))
+    }));
     let longest = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     rows.iter()
         .map(|(name, value)| {
@@ -118,19 +110,19 @@ fn bytes_as_gigabytes(bytes: u64) -> f64 {
     bytes as f64 / 1e9
 }
 
-/// What starting the engine came to, in a sentence.
+/// Returns the sentence about the start of the engine.
 #[must_use]
 pub(crate) fn start_sentence(engine: &Engine, outcome: &SetupReport) -> String {
     let (version, address) = (engine.version(), &engine.discovery().address);
-    let what = format!("{} {} at {address}", version.kind, version.engine);
+    let description = format!("{} {} at {address}", version.kind, version.engine);
     let installed = if outcome.installed.is_empty() {
         String::new()
     } else {
         format!("installed {}; ", outcome.installed.join(" and "))
     };
     match &outcome.started_by {
-        Some(by) => format!("{installed}{what} was started by {by}"),
-        None => format!("{installed}{what} runs already"),
+        Some(by) => format!("{installed}{description} was started by {by}"),
+        None => format!("{installed}{description} runs already"),
     }
 }
 
@@ -142,15 +134,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_engine_is_shown_with_why_it_was_chosen() {
-        let found = EngineDiscovery {
+    fn render_shows_the_engine_and_the_reason_for_the_choice() {
+        let discovery = EngineDiscovery {
             address: "unix:///var/run/docker.sock".into(),
             source: DiscoverySource::DefaultSocket,
-            why: "default socket, the first candidate".into(),
-            tried: vec![(
-                "unix:///run/user/0/docker.sock".into(),
-                "no such socket".into(),
-            )],
+            reason: "default socket, the first candidate".into(),
+            tried: vec![FailedCandidate {
+                address: "unix:///run/user/0/docker.sock".into(),
+                outcome: "no such socket".into(),
+            }],
         };
         let version = EngineVersion {
             kind: EngineKind::Docker,
@@ -159,7 +151,7 @@ mod tests {
             os: "linux".into(),
             arch: "amd64".into(),
         };
-        let facts = EngineInfo {
+        let info = EngineInfo {
             root_dir: "/var/lib/docker".into(),
             storage_driver: "overlay2".into(),
             backing_filesystem: Some("extfs".into()),
@@ -174,28 +166,28 @@ mod tests {
         };
         let daemon = RunningDaemon {
             pid: 4211,
-            address: found.address.clone(),
+            address: discovery.address.clone(),
             log: "/var/log/dockerd.log".into(),
         };
         let report = EngineReport {
-            found: &found,
+            discovery: &discovery,
             version: &version,
-            facts: &facts,
+            info: &info,
             daemon: Some(&daemon),
         };
-        let shown = render(&report, &terminal_canvas(80));
-        assert_fits(&shown, 80);
+        let text = render(&report, &terminal_canvas(80));
+        assert_fits(&text, 80);
         assert_fits(&render(&report, &terminal_canvas(40)), 40);
-        insta::assert_snapshot!(shown, @r"
+        insta::assert_snapshot!(text, @r"
         engine          Docker 20.10.24
         address         unix:///var/run/docker.sock
-        why             default socket, the first candidate
+        reason          default socket, the first candidate
         API             1.41
         runs on         Debian GNU/Linux 12, linux/amd64
         resources       2 processors, 24.3 GB of memory
         storage         overlay2 at /var/lib/docker
         control groups  version 1, by cgroupfs
-        rights          root
+        privileges      root
         started by      dm (process 4211)
         log             /var/log/dockerd.log
         tried first     unix:///run/user/0/docker.sock: no such socket

@@ -14,7 +14,6 @@ use serde::Serialize;
 
 use crate::context::Context;
 
-/// The schemas of what the other commands print with `--json`.
 /// Build, pull, remove, save and load container images.
 #[derive(Debug, Clone, Args)]
 #[command(after_long_help = "Examples:
@@ -99,20 +98,20 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
             yes,
         } => {
             let obtained = images::build(session, &project, &names, no_cache, yes).await?;
-            show_obtained(context, obtained)
+            print_obtained(context, obtained)
         }
         Command::Pull { names } => {
             let obtained = images::pull(session, &project, &names).await?;
-            show_obtained(context, obtained)
+            print_obtained(context, obtained)
         }
         Command::Prune { all } => prune(context, &project, all).await,
         Command::Save { file, golden } => {
             let saved = images::save(session, &project, &file, golden).await?;
-            show_transferred(context, &saved, "saved")
+            print_transferred(context, &saved, "saved")
         }
         Command::Load { file } => {
             let loaded = images::load(session, &project, &file).await?;
-            show_transferred(context, &loaded, "loaded")
+            print_transferred(context, &loaded, "loaded")
         }
     }
 }
@@ -139,7 +138,7 @@ struct ObtainedDocument {
     images: Vec<AcquiredImage>,
 }
 
-fn show_obtained(context: &Context, obtained: Vec<AcquiredImage>) -> Result<ExitStatus> {
+fn print_obtained(context: &Context, obtained: Vec<AcquiredImage>) -> Result<ExitStatus> {
     let printer = &context.printer;
     if printer.is_json() {
         printer.print_document(
@@ -172,16 +171,16 @@ async fn prune(context: &Context, project: &Project, all: bool) -> Result<ExitSt
         text::pluralize(pruned.removed.len(), "image"),
         text::format_bytes(pruned.freed)
     ));
-    if !pruned.kept.is_empty() {
+    if !pruned.skipped.is_empty() {
         printer.note(&format!(
             "{} kept, because containers or other images need them",
-            text::pluralize(pruned.kept.len(), "image")
+            text::pluralize(pruned.skipped.len(), "image")
         ));
     }
     Ok(ExitStatus::Success)
 }
 
-fn show_transferred(
+fn print_transferred(
     context: &Context,
     transferred: &ArchiveSummary,
     done: &str,

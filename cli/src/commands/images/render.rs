@@ -1,4 +1,4 @@
-//! The table of images.
+//! Renders the table of images.
 
 use dm_images::inventory::{ImageInfo, ImageStatus};
 use dm_terminal::canvas::{Canvas, StyleRole};
@@ -6,17 +6,17 @@ use dm_terminal::table::{Cell, Column, Table};
 use dm_terminal::text;
 use serde::Serialize;
 
-/// How many digits of a digest are shown.
+/// The number of digits that are shown of a digest.
 const DIGEST_DIGITS: usize = 12;
 
-/// The list as a document.
+/// The document of `dm images ls`.
 #[derive(Debug, Serialize)]
 pub(crate) struct ImagesDocument<'a> {
     /// The images.
     pub images: &'a [ImageInfo],
 }
 
-/// The images as a table.
+/// Renders the images as a table.
 #[must_use]
 pub(crate) fn render(rows: &[ImageInfo], canvas: &Canvas) -> String {
     let mut table = Table::new(vec![
@@ -30,7 +30,7 @@ pub(crate) fn render(rows: &[ImageInfo], canvas: &Canvas) -> String {
         Column::new("in use by").drop_priority(1),
     ]);
     for row in rows {
-        let (standing, role) = match row.standing {
+        let (status, role) = match row.status {
             ImageStatus::Current if row.golden => ("golden", StyleRole::Success),
             ImageStatus::Current => ("current", StyleRole::Success),
             ImageStatus::Stale => ("stale", StyleRole::Warning),
@@ -43,7 +43,7 @@ pub(crate) fn render(rows: &[ImageInfo], canvas: &Canvas) -> String {
         table.add_row(vec![
             Cell::new(&row.component),
             Cell::new(row.reference.as_deref().unwrap_or("-")),
-            Cell::new(standing).with_role(role),
+            Cell::new(status).with_role(role),
             Cell::new(text::format_bytes(row.size)),
             Cell::new(row.created.format("%Y-%m-%d %H:%M").to_string()),
             Cell::from_option(digest),
@@ -54,7 +54,7 @@ pub(crate) fn render(rows: &[ImageInfo], canvas: &Canvas) -> String {
     table.render(canvas)
 }
 
-/// The instances whose containers use an image; a foreign container by its name.
+/// Returns the instances whose containers use an image. A foreign container is named itself.
 fn format_users(row: &ImageInfo) -> String {
     let mut users: Vec<_> = row
         .in_use
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     fn rows() -> Vec<ImageInfo> {
-        let row = |component: &str, reference: Option<&str>, standing, golden: bool| ImageInfo {
+        let row = |component: &str, reference: Option<&str>, status, golden: bool| ImageInfo {
             component: component.into(),
             reference: reference.map(str::to_owned),
             id: "sha256:1".into(),
@@ -81,7 +81,7 @@ mod tests {
             created: chrono::DateTime::from_timestamp(1_795_000_000, 0).unwrap(),
             digest: (!golden).then(|| "3a08f05dd385aa21041f".to_owned()),
             origin: "built".into(),
-            standing,
+            status,
             golden,
             in_use: Vec::new(),
         };
@@ -110,12 +110,12 @@ mod tests {
     }
 
     #[test]
-    fn a_wide_table_shows_who_uses_what() {
+    fn wide_table_shows_all_columns() {
         insta::assert_snapshot!(render(&rows(), &terminal_canvas(130)));
     }
 
     #[test]
-    fn a_narrow_table_keeps_what_matters() {
+    fn narrow_table_drops_secondary_columns() {
         insta::assert_snapshot!(render(&rows(), &terminal_canvas(60)));
     }
 }

@@ -18,7 +18,7 @@ use crate::arguments::event_filter::EventFilterArgs;
 use crate::context::Context;
 use crate::views;
 
-/// How often `--watch` looks again.
+/// The refresh interval of `--watch`.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Inspect the processed events and the work queues.
@@ -101,20 +101,20 @@ struct InboxListArgs {
 }
 
 pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitStatus> {
-    let desk = StackClients::open(&context.session).await?;
-    let all = desk.stores();
+    let clients = StackClients::open(&context.session).await?;
+    let all = clients.stores();
     match arguments.action {
         Action::Ls(list) => {
             let services = service_tables::resolve_services(&all, &list.filter.service)?;
             queues::resolve_work_queues(&list.queue)?;
-            let database = desk.connect_database().await?;
-            let wanted = page::InboxPageRequest {
+            let database = clients.connect_database().await?;
+            let request = page::InboxPageRequest {
                 queues: list.queue,
                 limit: list.filter.limit,
                 filter: list.filter.into_filter(),
                 cursor: list.cursor,
             };
-            let page = page::load_page(&database, &all, &services, &wanted).await?;
+            let page = page::load_page(&database, &all, &services, &request).await?;
             context
                 .printer
                 .print_result(&dm_core::document::INBOX, &page, |canvas| {
@@ -122,8 +122,8 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
                 })?;
         }
         Action::Show { id } => {
-            let whole = trace::load_event(&context.session, &desk, &id).await?;
-            views::events::print_event(&context.printer, &whole)?;
+            let event = trace::load_event(&context.session, &clients, &id).await?;
+            views::events::print_event(&context.printer, &event)?;
         }
         Action::Stats {
             queue,
@@ -133,52 +133,60 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
             max_dead,
         } => {
             let queues = queues::resolve_work_queues(&queue)?;
-            let database = desk.connect_database().await?;
-            let connection = desk.connect_broker().await?;
+            let database = clients.connect_database().await?;
+            let connection = clients.connect_broker().await?;
             if watch {
                 let mut screen = live_table::LiveTable::new(&context.printer);
                 loop {
-                    let found = stats::load_stats(&connection, &database, &all, &queues).await?;
-                    let document = render::QueuesDocument { queues: &found };
-                    let state = format!("{found:?}");
+                    let queue_stats =
+                        stats::load_stats(&connection, &database, &all, &queues).await?;
+                    let document = render::QueuesDocument {
+                        queues: &queue_stats,
+                    };
+                    let state = format!("{queue_stats:?}");
                     screen.update(
                         &dm_core::document::INBOX_STATS,
                         &document,
                         state,
-                        |canvas| render::render_queues(&found, Utc::now(), canvas),
+                        |canvas| render::render_queues(&queue_stats, Utc::now(), canvas),
                     )?;
                     tokio::time::sleep(REFRESH_INTERVAL).await;
                 }
             }
-            let found = stats::load_stats(&connection, &database, &all, &queues).await?;
-            let document = render::QueuesDocument { queues: &found };
+            let queue_stats = stats::load_stats(&connection, &database, &all, &queues).await?;
+            let document = render::QueuesDocument {
+                queues: &queue_stats,
+            };
             context
                 .printer
                 .print_result(&dm_core::document::INBOX_STATS, &document, |canvas| {
-                    render::render_queues(&found, Utc::now(), canvas)
+                    render::render_queues(&queue_stats, Utc::now(), canvas)
                 })?;
             let limits = InboxThresholds {
                 ready: max_ready,
                 retrying: max_retrying,
-                dead: max_dead,
+                dead_lettered: max_dead,
             };
-            let beyond: Vec<String> = found
+            let violations: Vec<String> = queue_stats
                 .iter()
                 .flat_map(|queue| queue.describe_exceeded(&limits))
                 .collect();
-            return Ok(views::limit_violations::print(&context.printer, &beyond));
+            return Ok(views::limit_violations::print(
+                &context.printer,
+                &violations,
+            ));
         }
         Action::Retry { queue } => {
             let queues = queues::resolve_work_queues(&queue)?;
             let _guard = context
                 .session
-                .lock(&desk.project, "dm inbox retry")
+                .lock(&clients.project, "dm inbox retry")
                 .await?;
-            let connection = desk.connect_broker().await?;
+            let connection = clients.connect_broker().await?;
             let moved = retry::requeue_waiting(&connection, &queues).await?;
             let moved = usize::try_from(moved).unwrap_or(usize::MAX);
-            let what = text::pluralize(moved, "event");
-            context.printer.done(&format!("{what} requeued"));
+            let events = text::pluralize(moved, "event");
+            context.printer.done(&format!("{events} requeued"));
         }
     }
     Ok(ExitStatus::Success)

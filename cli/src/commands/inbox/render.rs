@@ -1,4 +1,4 @@
-//! Inboxes, and the queues that they are filled by.
+//! Renders inboxes and work queues.
 
 use chrono::{DateTime, Utc};
 use dm_messaging::inbox::page::InboxPage;
@@ -10,21 +10,21 @@ use serde::Serialize;
 
 use crate::views::outbox::format_rate;
 
-/// How the queues stand, as a document.
+/// The document of the work queues.
 #[derive(Debug, Serialize)]
 pub(crate) struct QueuesDocument<'a> {
     /// The queues.
     pub queues: &'a [InboxStats],
 }
 
-/// A page of events.
+/// Renders a page of processed events.
 #[must_use]
 pub(crate) fn render_page(page: &InboxPage, now: DateTime<Utc>, canvas: &Canvas) -> String {
     if page.rows.is_empty() {
         return "no events".to_owned();
     }
     let mut table = Table::new(vec![
-        Column::new("handled").min_width(12),
+        Column::new("processed").min_width(12),
         Column::new("service").min_width(9),
         Column::new("queue").drop_priority(3).min_width(20),
         Column::new("type").min_width(16),
@@ -42,7 +42,7 @@ pub(crate) fn render_page(page: &InboxPage, now: DateTime<Utc>, canvas: &Canvas)
         ]);
     }
     let mut text = table.render(canvas);
-    if let Some(next) = &page.next {
+    if let Some(next) = &page.next_cursor {
         text.push_str("\n\n");
         let more = format!("next page: --cursor {next}");
         text.push_str(&canvas.paint(StyleRole::Muted, &more));
@@ -50,7 +50,7 @@ pub(crate) fn render_page(page: &InboxPage, now: DateTime<Utc>, canvas: &Canvas)
     text
 }
 
-/// How the queues stand.
+/// Renders the depths and rates of the work queues.
 #[must_use]
 pub(crate) fn render_queues(queues: &[InboxStats], now: DateTime<Utc>, canvas: &Canvas) -> String {
     let mut table = Table::new(vec![
@@ -58,8 +58,8 @@ pub(crate) fn render_queues(queues: &[InboxStats], now: DateTime<Utc>, canvas: &
         Column::new("consumers").right_aligned().drop_priority(2),
         Column::new("waiting").right_aligned(),
         Column::new("retrying").right_aligned(),
-        Column::new("dead").right_aligned(),
-        Column::new("handled/s").right_aligned().drop_priority(1),
+        Column::new("dead letters").right_aligned(),
+        Column::new("processed/s").right_aligned().drop_priority(1),
         Column::new("latest").drop_priority(3),
     ]);
     for stats in queues {
@@ -81,9 +81,9 @@ pub(crate) fn render_queues(queues: &[InboxStats], now: DateTime<Utc>, canvas: &
             consumers,
             count(depth.ready, StyleRole::Active),
             count(depth.retrying, StyleRole::Warning),
-            count(depth.dead, StyleRole::Error),
-            Cell::from_option(stats.last_minute.map(format_rate)),
-            Cell::new(text::format_ago(stats.latest, now)),
+            count(depth.dead_lettered, StyleRole::Error),
+            Cell::from_option(stats.processed_last_minute.map(format_rate)),
+            Cell::new(text::format_ago(stats.last_processed_at, now)),
         ]);
     }
     table.render(canvas)
@@ -98,15 +98,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn queues_say_what_waits_and_who_takes_it() {
+    fn queues_are_rendered_with_depths_and_consumers() {
         let now = time::parse("2026-02-03T10:02:00Z").unwrap();
-        let found = [inbox_stats()];
+        let queues = [inbox_stats()];
         insta::assert_snapshot!(
             "inbox_stats_100",
-            render_queues(&found, now, &terminal_canvas(100))
+            render_queues(&queues, now, &terminal_canvas(100))
         );
         for width in [60, 80, 200] {
-            assert_fits(&render_queues(&found, now, &terminal_canvas(width)), width);
+            assert_fits(&render_queues(&queues, now, &terminal_canvas(width)), width);
         }
     }
 }

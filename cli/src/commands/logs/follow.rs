@@ -1,5 +1,5 @@
-//! Logs that go on: over restarts, with containers made anew, and with components that
-//! start later.
+//! Follows logs across restarts, including recreated containers and components that start
+//! later.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -17,10 +17,10 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::LogLineWriter;
 
-/// How often it is looked which containers run.
+/// The interval at which the running containers are listed.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// What a container's log brings.
+/// An item of a container's log stream.
 enum LogItem {
     Line(Result<LogLine, EngineError>),
     End,
@@ -28,13 +28,13 @@ enum LogItem {
 
 type LogItemStream = Pin<Box<dyn Stream<Item = (String, LogItem)> + Send>>;
 
-/// What is known of a container whose log is or was followed.
+/// The state of a container whose log is or was followed.
 #[derive(Debug)]
 struct FollowedContainer {
     component: String,
-    /// Whether its log is read now.
+    /// Whether the log is being read.
     is_open: bool,
-    /// When the last line that was shown was written.
+    /// The time of the last line that was printed.
     last_line_at: Option<DateTime<Utc>>,
 }
 
@@ -47,45 +47,50 @@ pub(super) struct LogFollower<'a> {
 }
 
 impl LogFollower<'_> {
-    /// Shows lines until the process is interrupted.
-    pub(super) async fn run(&self, query: LogQuery, lines: &mut LogLineWriter) -> Result<()> {
+    /// Prints lines until the process is interrupted.
+    pub(super) async fn run(&self, query: LogQuery, writer: &mut LogLineWriter) -> Result<()> {
         let mut followed: BTreeMap<String, FollowedContainer> = BTreeMap::new();
         let mut merged: SelectAll<LogItemStream> = SelectAll::new();
-        let mut look = interval(POLL_INTERVAL);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut poll = interval(POLL_INTERVAL);
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut is_first = true;
         loop {
             tokio::select! {
-                _ = look.tick() => {
+                _ = poll.tick() => {
                     let containers = self.wanted_containers().await?;
-                    if is_first && containers.iter().all(|it| it.state != ContainerState::Running) {
+                    let is_running =
+                        |container: &Container| container.state == ContainerState::Running;
+                    if is_first && !containers.iter().any(is_running) {
                         self.printer.note("no component is running; waiting for a start");
                     }
                     for container in containers {
-                        if let Some(logs) = self.open_log(&container, &query, is_first, &mut followed) {
-                            merged.push(logs);
-                        }
+                        let log = self.open_log(&container, &query, is_first, &mut followed);
+                        merged.extend(log);
                     }
                     is_first = false;
                 }
-                Some((id, brought)) = merged.next() => {
-                    let Some(of) = followed.get_mut(&id) else { continue };
-                    match brought {
+                Some((id, item)) = merged.next() => {
+                    let Some(container) = followed.get_mut(&id) else { continue };
+                    match item {
                         LogItem::Line(Ok(line)) => {
-                            // Asked for again from a whole second on.
-                            if line.time.is_some() && line.time <= of.last_line_at {
+                            // A reopened log starts at a full second and may repeat lines.
+                            if line.time.is_some() && line.time <= container.last_line_at {
                                 continue;
                             }
-                            of.last_line_at = line.time.or(of.last_line_at);
-                            lines.write_line(&of.component, line)?;
+                            container.last_line_at = line.time.or(container.last_line_at);
+                            writer.write_line(&container.component, line)?;
                         }
-                        // Its container went away in the middle; a log that can't be read
-                        // at all is an error.
-                        LogItem::Line(Err(error)) if of.last_line_at.is_none() => return Err(error.into()),
+                        // A container may be removed while its log is read. A log that cannot
+                        // be read at all is an error.
+                        LogItem::Line(Err(error)) if container.last_line_at.is_none() => {
+                            return Err(error.into());
+                        }
                         LogItem::Line(Err(_)) => {}
                         LogItem::End => {
-                            of.is_open = false;
-                            self.printer.note(&format!("{} has stopped; waiting for it", of.component));
+                            container.is_open = false;
+                            let component = &container.component;
+                            let note = format!("{component} has stopped; waiting for it");
+                            self.printer.note(&note);
                         }
                     }
                 }
@@ -99,7 +104,7 @@ impl LogFollower<'_> {
         Ok(containers)
     }
 
-    /// The log of a container that is not read yet, or not any more.
+    /// Opens the log of a container if it is not being read.
     fn open_log(
         &self,
         container: &Container,
@@ -107,20 +112,20 @@ impl LogFollower<'_> {
         is_first: bool,
         followed: &mut BTreeMap<String, FollowedContainer>,
     ) -> Option<LogItemStream> {
-        let before = followed.get(&container.id);
-        // What a stopped one wrote is shown once, as what was there.
-        let is_due = match before {
-            Some(before) => !before.is_open && container.state == ContainerState::Running,
+        let known = followed.get(&container.id);
+        // The log of a stopped container is printed once, at the start.
+        let is_due = match known {
+            Some(known) => !known.is_open && container.state == ContainerState::Running,
             None => is_first || container.state == ContainerState::Running,
         };
         if !is_due {
             return None;
         }
-        let last = before.and_then(|before| before.last_line_at);
-        let query = match before {
-            // All since its last line; of one that came later all.
+        let last_line_at = known.and_then(|known| known.last_line_at);
+        let query = match known {
+            // Everything since the last line; for a new container, everything.
             Some(_) => LogQuery {
-                since: last.map(|last| last.timestamp()),
+                since: last_line_at.map(|time| time.timestamp()),
                 tail: None,
                 ..query.clone()
             },
@@ -137,12 +142,12 @@ impl LogFollower<'_> {
                 container.component
             ));
         }
-        let of = FollowedContainer {
+        let state = FollowedContainer {
             component: container.component.clone(),
             is_open: true,
-            last_line_at: last,
+            last_line_at,
         };
-        followed.insert(container.id.clone(), of);
+        followed.insert(container.id.clone(), state);
         let (id, end) = (container.id.clone(), container.id.clone());
         let log = self
             .engine

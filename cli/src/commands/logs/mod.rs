@@ -63,17 +63,22 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
         since: arguments.since.map(|since| since.timestamp()),
         tail: arguments.tail,
     };
-    let known = project.components(None);
+    let components = project.components(None);
     let is_wanted = |name: &str| {
-        arguments.names.is_empty() || arguments.names.iter().any(|wanted| wanted == name)
+        arguments.names.is_empty() || arguments.names.iter().any(|selected| selected == name)
     };
     let filter = project.instance.label_filter();
     let mut containers = engine.list_containers(&filter).await?;
     containers.retain(|container| is_wanted(&container.component));
-    let mut names: Vec<String> = containers.iter().map(|it| it.component.clone()).collect();
+    let mut names: Vec<String> = containers
+        .iter()
+        .map(|container| container.component.clone())
+        .collect();
     if arguments.follow {
-        // Any of them may start later.
-        let others = known.iter().map(|component| component.name().to_owned());
+        // Any component may start later.
+        let others = components
+            .iter()
+            .map(|component| component.name().to_owned());
         names.extend(others.filter(|name| is_wanted(name)));
         names.sort();
         names.dedup();
@@ -82,19 +87,22 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
         return Err(NotRunning::new(component.map(String::as_str)).into());
     }
     let printer = LogPrinter::new(&context.printer, &names, arguments.timestamps);
-    let mut lines = LogLineWriter {
+    let mut writer = LogLineWriter {
         printer,
         is_json: context.printer.is_json(),
-        components: known.iter().map(|it| (it.name(), Arc::clone(it))).collect(),
+        components: components
+            .iter()
+            .map(|component| (component.name(), Arc::clone(component)))
+            .collect(),
     };
     if arguments.follow {
-        let follow = LogFollower {
+        let follower = LogFollower {
             engine: &engine,
             filter: &filter,
             printer: &context.printer,
             is_wanted: &is_wanted,
         };
-        follow.run(query, &mut lines).await?;
+        follower.run(query, &mut writer).await?;
     } else {
         let streams = containers.iter().map(|container| {
             let component = container.component.clone();
@@ -111,14 +119,14 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
         }
         all.sort_by_key(|(_, line)| line.time);
         for (component, line) in all {
-            lines.write_line(&component, line)?;
+            writer.write_line(&component, line)?;
         }
     }
-    lines.printer.finish()?;
+    writer.printer.finish()?;
     Ok(ExitStatus::Success)
 }
 
-/// Where lines go.
+/// Formats and writes log lines.
 struct LogLineWriter {
     printer: LogPrinter,
     is_json: bool,
@@ -126,10 +134,10 @@ struct LogLineWriter {
 }
 
 impl LogLineWriter {
-    /// Shows a line of a component.
+    /// Writes a line of a component.
     fn write_line(&mut self, component: &str, line: LogLine) -> Result<(), OutputError> {
         let text = match self.components.get(component) {
-            Some(known) if !self.is_json => known.format_log_line(line.text),
+            Some(component) if !self.is_json => component.format_log_line(line.text),
             _ => line.text,
         };
         self.printer

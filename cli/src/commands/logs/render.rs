@@ -1,5 +1,5 @@
-//! The logs of several components in one stream, each line behind its
-//! component's name.
+//! Renders the logs of several components as one stream, with the component's name before each
+//! line.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +8,10 @@ use dm_terminal::canvas::{Glyph, SERIES_COLOURS, StyleRole};
 use dm_terminal::{OutputError, Printer, json, text};
 use serde::Serialize;
 
-/// A line that does not end is written after so many bytes all the same.
+/// The length at which an unterminated line is written.
 const MAX_LINE_BYTES: usize = 64 * 1024;
 
-/// Writes the logs of several components to stdout as they come, in whole
-/// lines.
+/// Writes the logs of several components to stdout as they arrive, in complete lines.
 #[derive(Debug)]
 pub(crate) struct LogPrinter {
     printer: Printer,
@@ -23,14 +22,14 @@ pub(crate) struct LogPrinter {
     is_first: bool,
 }
 
-/// A line whose end has not come yet.
+/// A line whose end has not arrived yet.
 #[derive(Debug, Default)]
 struct PartialLine {
     bytes: Vec<u8>,
     time: Option<DateTime<Utc>>,
 }
 
-/// A line as JSON.
+/// The document of a line.
 #[derive(Debug, Serialize)]
 struct LogLineDocument<'a> {
     component: &'a str,
@@ -39,8 +38,8 @@ struct LogLineDocument<'a> {
 }
 
 impl LogPrinter {
-    /// A printer for the logs of these components; of one alone no name is
-    /// written.
+    /// A printer for the logs of these components. The name of a single component is not
+    /// printed.
     #[must_use]
     pub(crate) fn new(printer: &Printer, components: &[String], timestamps: bool) -> Self {
         Self {
@@ -57,11 +56,11 @@ impl LogPrinter {
         }
     }
 
-    /// Takes what a component wrote, which may end in the middle of a line or
-    /// of a character. `time` is when the engine got it.
+    /// Writes the complete lines of a chunk, which may end in the middle of a line or of a
+    /// character. `time` is when the engine received it.
     ///
     /// # Errors
-    /// As for [`Printer::data`].
+    /// As for [`Printer::write_stdout`].
     pub(crate) fn write_chunk(
         &mut self,
         component: &str,
@@ -86,10 +85,10 @@ impl LogPrinter {
         self.printer.write_stdout(&lines)
     }
 
-    /// Writes the lines whose end never came. To be called when the logs end.
+    /// Writes the remaining partial lines. Must be called when the logs end.
     ///
     /// # Errors
-    /// As for [`Printer::data`].
+    /// As for [`Printer::write_stdout`].
     pub(crate) fn finish(mut self) -> Result<(), OutputError> {
         let mut lines = String::new();
         for (component, partial) in std::mem::take(&mut self.partial_lines) {
@@ -110,7 +109,7 @@ impl LogPrinter {
             .time
             .map(|time| time.to_rfc3339_opts(SecondsFormat::Millis, true));
         if self.printer.is_json() {
-            // JSON escapes what a terminal would act on; a reader gets it all.
+            // JSON escapes control characters: the line is complete.
             let body = LogLineDocument {
                 component,
                 time,
@@ -143,8 +142,8 @@ impl LogPrinter {
     }
 }
 
-/// A component looks the same in every run, whichever others are shown: its
-/// look follows from its name alone (FNV-1a).
+/// Returns the colour of a component. It depends only on the name (FNV-1a), so that it is the
+/// same in every run.
 fn component_role(component: &str) -> StyleRole {
     let hash = component.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
         (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
@@ -173,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_stand_behind_padded_names() {
+    fn lines_follow_padded_component_names() {
         let (mut logs, out) = logs(&OutputFlags::default(), true);
         logs.write_chunk("postgres", b"one\r\ntwo\n", noon())
             .unwrap();
@@ -184,9 +183,9 @@ mod tests {
     }
 
     #[test]
-    fn partial_lines_wait_for_their_end() {
+    fn partial_lines_are_written_when_complete() {
         let (mut logs, out) = logs(&OutputFlags::default(), false);
-        // The euro sign comes in two parts, with another component between.
+        // The euro sign arrives in two parts, with another component between.
         logs.write_chunk("postgres", b"price \xe2\x82", None)
             .unwrap();
         logs.write_chunk("mq", b"whole\n", None).unwrap();
@@ -197,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_an_end_does_not_fill_the_memory() {
+    fn unterminated_line_is_written_at_the_length_limit() {
         let (mut logs, out) = logs(&OutputFlags::default(), false);
         for _ in 0..3 {
             logs.write_chunk("mq", &vec![b'x'; MAX_LINE_BYTES / 2], None)
@@ -209,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn colours_pass_where_colour_is_wanted() {
+    fn colours_are_kept_if_colour_is_enabled() {
         let flags = OutputFlags {
             color: ColorChoice::Always,
             ..OutputFlags::default()
@@ -221,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn one_component_alone_needs_no_name() {
+    fn single_component_has_no_name_prefix() {
         let (printer, out, _) = captured_printer(&OutputFlags::default(), &pipe_env());
         let mut logs = LogPrinter::new(&printer, &["mq".to_owned()], false);
         logs.write_chunk("mq", b"text\n", None).unwrap();
@@ -229,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn json_lines_keep_everything() {
+    fn json_lines_keep_control_characters() {
         let flags = OutputFlags {
             json: true,
             ..OutputFlags::default()

@@ -12,7 +12,7 @@ use thiserror::Error;
 use crate::attach;
 use crate::context::Context;
 
-/// Ends a query whose psql is gone, also one that was killed.
+/// Cancels a query whose psql has exited, also if it was killed.
 const CONNECTION_CHECK_OPTION: &str = "-c client_connection_check_interval=1s";
 
 /// Open psql on the database of the stack.
@@ -40,7 +40,7 @@ pub(crate) struct Arguments {
     rest: Vec<String>,
 }
 
-/// There is no such schema.
+/// The schema does not exist.
 #[derive(Debug, Error)]
 #[error("there is no schema `{name}`")]
 struct UnknownSchemaError {
@@ -78,7 +78,7 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
         };
         options.push(format!("-c search_path={schema}"));
         if arguments.as_service {
-            // By the superuser's connection, so that no password is needed.
+            // On the superuser's connection, so that no password is needed.
             options.push(format!("-c role={user}"));
         }
     }
@@ -86,13 +86,13 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
         .map(str::to_owned)
         .to_vec();
     command.push(config.database.as_str().to_owned());
-    let mut given = Vec::new();
+    let mut psql_arguments = Vec::new();
     if let Some(sql) = arguments.command {
-        given.extend(["--command".to_owned(), sql]);
+        psql_arguments.extend(["--command".to_owned(), sql]);
     }
-    given.extend(arguments.rest);
-    let stdin = stdin_usage::reads_stdin(&given);
-    command.extend(given);
+    psql_arguments.extend(arguments.rest);
+    let stdin = stdin_usage::reads_stdin(&psql_arguments);
+    command.extend(psql_arguments);
     let spec = ExecSpec {
         stdin,
         command,

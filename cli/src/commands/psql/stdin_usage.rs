@@ -1,23 +1,23 @@
-//! Whether psql reads its standard input.
+//! Detects whether psql reads its standard input.
 
-/// The options that have a value, by their letters.
+/// The letters of the options that have a value.
 const OPTIONS_WITH_VALUE: &str = "cdfFhLoPRpTUv";
 
-/// What the arguments of psql say about where its commands come from.
+/// The sources of commands in the arguments of psql.
 #[derive(Debug, Default)]
 struct CommandSources {
-    /// There is a command, a file, or something else to do than to read a script.
+    /// The arguments contain a command, a file, or another action instead of a script.
     has_other_source: bool,
-    /// One of them reads the standard input.
+    /// A command or a file reads the standard input.
     reads_stdin: bool,
 }
 
-/// True where psql, called with these arguments, reads its standard input: as the script
-/// to run, or as the data of a copy. Otherwise the input is the caller's, e.g. a loop's.
+/// Whether psql with these arguments reads its standard input: as the script to run, or as the
+/// data of a copy. Otherwise the input is left to the caller, e.g. a shell loop.
 pub(super) fn reads_stdin(arguments: &[String]) -> bool {
-    let mut told = CommandSources::default();
-    let mut rest = arguments.iter();
-    while let Some(argument) = rest.next() {
+    let mut sources = CommandSources::default();
+    let mut remaining = arguments.iter();
+    while let Some(argument) = remaining.next() {
         if argument == "--" {
             break;
         }
@@ -28,28 +28,28 @@ pub(super) fn reads_stdin(arguments: &[String]) -> bool {
             };
             let takes_value = ["command", "file"].contains(&name);
             let value = match value {
-                None if takes_value => rest.next().map(String::as_str),
+                None if takes_value => remaining.next().map(String::as_str),
                 value => value,
             };
-            told.apply_option(name, value.unwrap_or_default());
+            sources.apply_option(name, value.unwrap_or_default());
         } else if let Some(letters) = argument.strip_prefix('-') {
-            for (at, letter) in letters.char_indices() {
+            for (index, letter) in letters.char_indices() {
                 if !OPTIONS_WITH_VALUE.contains(letter) {
-                    told.apply_option(letter.encode_utf8(&mut [0; 4]), "");
+                    sources.apply_option(letter.encode_utf8(&mut [0; 4]), "");
                     continue;
                 }
-                let attached = &letters[at + letter.len_utf8()..];
+                let attached = &letters[index + letter.len_utf8()..];
                 let value = if attached.is_empty() {
-                    rest.next().map_or("", String::as_str)
+                    remaining.next().map_or("", String::as_str)
                 } else {
                     attached
                 };
-                told.apply_option(letter.encode_utf8(&mut [0; 4]), value);
+                sources.apply_option(letter.encode_utf8(&mut [0; 4]), value);
                 break;
             }
         }
     }
-    !told.has_other_source || told.reads_stdin
+    !sources.has_other_source || sources.reads_stdin
 }
 
 impl CommandSources {
@@ -75,12 +75,15 @@ mod tests {
     use super::*;
 
     fn reads(arguments: &[&str]) -> bool {
-        let arguments: Vec<_> = arguments.iter().map(|&it| it.to_owned()).collect();
+        let arguments: Vec<_> = arguments
+            .iter()
+            .map(|&argument| argument.to_owned())
+            .collect();
         reads_stdin(&arguments)
     }
 
     #[test]
-    fn a_script_comes_by_standard_input() {
+    fn psql_without_a_command_reads_stdin() {
         for arguments in [
             &[][..],
             &["-tA"],
@@ -97,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_leaves_standard_input_to_the_caller() {
+    fn psql_with_a_command_or_file_leaves_stdin() {
         for arguments in [
             &["-c", "SELECT 1"][..],
             &["-tAc", "SELECT 1"],
@@ -114,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_reads_its_data() {
+    fn psql_with_copy_from_stdin_reads_stdin() {
         assert!(reads(&["-c", "COPY t FROM STDIN"]));
         assert!(reads(&["-c", "\\copy t from pstdin csv"]));
         assert!(reads(&["-c", "SELECT 1", "-c", "copy t from stdin"]));

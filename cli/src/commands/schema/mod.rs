@@ -70,18 +70,20 @@ enum Action {
 
 pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitStatus> {
     let session = &context.session;
-    let desk = StackClients::open(session).await?;
-    let folder = match &arguments.dir {
+    let clients = StackClients::open(session).await?;
+    let snapshot_dir = match &arguments.dir {
         Some(path) => SnapshotDir::new(path),
-        None => SnapshotDir::in_project(&desk.project.loaded.root),
+        None => SnapshotDir::in_project(&clients.project.loaded.root),
     };
     let printer = &context.printer;
     match arguments.action {
         Action::Snapshot => {
             let documents =
-                schema::load_documents(session, &desk, SchemaSource::Live, &folder).await?;
-            let written = folder.write(&documents)?;
-            let document = render::SnapshotDocument { files: written };
+                schema::load_documents(session, &clients, SchemaSource::Live, &snapshot_dir)
+                    .await?;
+            let document = render::SnapshotDocument {
+                files: snapshot_dir.write(&documents)?,
+            };
             if printer.is_json() {
                 printer.print_document(&dm_core::document::SCHEMA_SNAPSHOT, &document)?;
             } else {
@@ -93,8 +95,8 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
             Ok(ExitStatus::Success)
         }
         Action::Diff { from, to, breaking } => {
-            let before = schema::load_documents(session, &desk, from, &folder).await?;
-            let after = schema::load_documents(session, &desk, to, &folder).await?;
+            let before = schema::load_documents(session, &clients, from, &snapshot_dir).await?;
+            let after = schema::load_documents(session, &clients, to, &snapshot_dir).await?;
             let differences = compare_common(&before, from, &after, to);
             let report = render::DiffDocument::new(from, to, differences);
             if printer.is_json() {
@@ -102,20 +104,21 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
             } else {
                 printer.write_stdout(&render::render_diff(&report, &printer.stdout_canvas()))?;
             }
-            let found = if breaking {
+            let has_findings = if breaking {
                 report.is_breaking()
             } else {
-                !report.is_same()
+                !report.is_equal()
             };
-            Ok(if found {
+            Ok(if has_findings {
                 ExitStatus::Findings
             } else {
                 ExitStatus::Success
             })
         }
         Action::Ls => {
-            let snapshots = folder.read()?;
-            let live = schema::load_documents(session, &desk, SchemaSource::Live, &folder).await?;
+            let snapshots = snapshot_dir.read()?;
+            let live = schema::load_documents(session, &clients, SchemaSource::Live, &snapshot_dir)
+                .await?;
             let list = render::SchemaListDocument::new(&snapshots, &live);
             if printer.is_json() {
                 printer.print_document(&dm_core::document::SCHEMA_LIST, &list)?;
@@ -124,30 +127,34 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
             }
             Ok(ExitStatus::Success)
         }
-        Action::Check => check(context, &desk, &folder).await,
+        Action::Check => check(context, &clients, &snapshot_dir).await,
     }
 }
 
-/// What is compared of two sources: what both can tell.
+/// Compares the documents that both sources cover.
 fn compare_common(
     before: &[SchemaDocument],
     from: SchemaSource,
     after: &[SchemaDocument],
     to: SchemaSource,
 ) -> Vec<dm_schema::Difference> {
-    let told = |documents: &[SchemaDocument], other: SchemaSource| -> Vec<SchemaDocument> {
-        let told = documents.iter().filter(|it| other.covers(it));
-        told.cloned().collect()
+    let common = |documents: &[SchemaDocument], other: SchemaSource| -> Vec<SchemaDocument> {
+        let common = documents.iter().filter(|document| other.covers(document));
+        common.cloned().collect()
     };
-    dm_schema::compare(&told(before, to), &told(after, from))
+    dm_schema::compare(&common(before, to), &common(after, from))
 }
 
-async fn check(context: &Context, desk: &StackClients, folder: &SnapshotDir) -> Result<ExitStatus> {
+async fn check(
+    context: &Context,
+    clients: &StackClients,
+    snapshot_dir: &SnapshotDir,
+) -> Result<ExitStatus> {
     let session = &context.session;
-    let snapshots = folder.read()?;
+    let snapshots = snapshot_dir.read()?;
     let mut checks = Vec::new();
     for to in [SchemaSource::Migrations, SchemaSource::Live] {
-        let other = schema::load_documents(session, desk, to, folder).await?;
+        let other = schema::load_documents(session, clients, to, snapshot_dir).await?;
         let differences = compare_common(&snapshots, SchemaSource::Snapshot, &other, to);
         checks.push(render::DiffDocument::new(
             SchemaSource::Snapshot,
@@ -156,7 +163,7 @@ async fn check(context: &Context, desk: &StackClients, folder: &SnapshotDir) -> 
         ));
     }
     let report = render::SchemaCheckDocument {
-        stale_pictures: folder.stale_diagrams(&snapshots),
+        stale_diagrams: snapshot_dir.stale_diagrams(&snapshots),
         checks,
     };
     let printer = &context.printer;

@@ -1,4 +1,4 @@
-//! Schemas, and what is other about them.
+//! Renders schemas and their differences.
 
 use dm_schema::{
     ChangeKind, Compatibility, Difference, SchemaDocument, SchemaSource, WrittenFile, compare,
@@ -7,46 +7,46 @@ use dm_terminal::canvas::{Canvas, Glyph, StyleRole};
 use dm_terminal::table::{Cell, Column, Table};
 use serde::Serialize;
 
-/// How many lines of a part are shown.
+/// The maximum number of lines that are shown of an object.
 const MAX_LINES: usize = 12;
 
-/// What a snapshot wrote.
+/// The files that a snapshot wrote.
 #[derive(Debug, Serialize)]
 pub(crate) struct SnapshotDocument {
-    /// Its files.
+    /// The files.
     pub files: Vec<WrittenFile>,
 }
 
-/// The files for a person.
+/// Renders the files as text.
 #[must_use]
 pub(crate) fn render_snapshot(snapshot: &SnapshotDocument, canvas: &Canvas) -> String {
-    let changed: Vec<&WrittenFile> = snapshot.files.iter().filter(|it| it.changed).collect();
+    let changed: Vec<&WrittenFile> = snapshot.files.iter().filter(|file| file.changed).collect();
     let mut lines: Vec<String> = changed
         .iter()
-        .map(|it| format!("wrote {}", it.file))
+        .map(|file| format!("wrote {}", file.file))
         .collect();
-    let same = snapshot.files.len() - changed.len();
-    let sentence = match (changed.len(), same) {
-        (0, same) => format!("{same} files unchanged"),
+    let unchanged = snapshot.files.len() - changed.len();
+    let sentence = match (changed.len(), unchanged) {
+        (0, unchanged) => format!("{unchanged} files unchanged"),
         (_, 0) => format!("{} files", changed.len()),
-        (changed, same) => format!("{changed} files changed, {same} unchanged"),
+        (changed, unchanged) => format!("{changed} files changed, {unchanged} unchanged"),
     };
     lines.push(canvas.paint(StyleRole::Muted, &sentence));
     lines.join("\n")
 }
 
-/// What is other about two sources.
+/// The differences between two sources.
 #[derive(Debug, Serialize)]
 pub(crate) struct DiffDocument {
-    /// From here …
+    /// The source to compare from.
     from: &'static str,
-    /// … to here.
+    /// The source to compare to.
     to: &'static str,
-    /// Whether nothing is other.
-    same: bool,
-    /// Whether something may break somebody.
+    /// Whether there are no differences.
+    equal: bool,
+    /// Whether a difference is breaking.
     breaking: bool,
-    /// What is other.
+    /// The differences.
     differences: Vec<Difference>,
 }
 
@@ -57,44 +57,44 @@ impl DiffDocument {
         Self {
             from: from.as_str(),
             to: to.as_str(),
-            same: differences.is_empty(),
+            equal: differences.is_empty(),
             breaking: differences
                 .iter()
-                .any(|it| it.class == Compatibility::Breaking),
+                .any(|difference| difference.compatibility == Compatibility::Breaking),
             differences,
         }
     }
 
-    /// Whether nothing is other.
+    /// Whether there are no differences.
     #[must_use]
-    pub(crate) const fn is_same(&self) -> bool {
-        self.same
+    pub(crate) const fn is_equal(&self) -> bool {
+        self.equal
     }
 
-    /// Whether something may break somebody.
+    /// Whether a difference is breaking.
     #[must_use]
     pub(crate) const fn is_breaking(&self) -> bool {
         self.breaking
     }
 }
 
-/// The differences for a person.
+/// Renders the differences as text.
 #[must_use]
 pub(crate) fn render_diff(diff: &DiffDocument, canvas: &Canvas) -> String {
     let (from, to) = (diff.from, diff.to);
-    if diff.same {
+    if diff.equal {
         let sign = canvas.paint_glyph(StyleRole::Success, Glyph::Check);
         return format!("{sign} no differences between {from} and {to}");
     }
     let mut blocks: Vec<String> = diff
         .differences
         .iter()
-        .map(|it| render_difference(it, canvas))
+        .map(|difference| render_difference(difference, canvas))
         .collect();
-    let count = |class| {
+    let count = |compatibility| {
         diff.differences
             .iter()
-            .filter(|it| it.class == class)
+            .filter(|difference| difference.compatibility == compatibility)
             .count()
     };
     blocks.push(format!(
@@ -110,23 +110,23 @@ pub(crate) fn render_diff(diff: &DiffDocument, canvas: &Canvas) -> String {
 }
 
 fn render_difference(difference: &Difference, canvas: &Canvas) -> String {
-    let word = match difference.change {
+    let change = match difference.change {
         ChangeKind::Added => "added",
         ChangeKind::Removed => "removed",
         ChangeKind::Changed => "changed",
     };
-    let class = match difference.class {
+    let compatibility = match difference.compatibility {
         Compatibility::Additive => canvas.paint(StyleRole::Success, "additive"),
         Compatibility::Breaking => canvas.paint(StyleRole::Error, "breaking"),
     };
     let heading = format!(
-        "{}: {} {} {word}",
+        "{}: {} {} {change}",
         escape_control_characters(&difference.document),
         difference.kind.to_lowercase(),
         escape_control_characters(&difference.name)
     );
     let mut lines = vec![format!(
-        "{} {class}",
+        "{} {compatibility}",
         canvas.paint(StyleRole::Emphasis, &heading)
     )];
     for (sign, role, texts) in [
@@ -143,20 +143,20 @@ fn render_difference(difference: &Difference, canvas: &Canvas) -> String {
     lines.join("\n")
 }
 
-/// A text on one line, in which what a terminal would obey is written out.
+/// Returns the text on one line, with control characters escaped.
 fn escape_control_characters(text: &str) -> String {
-    let mut visible = String::with_capacity(text.len());
-    for letter in text.chars() {
-        if letter.is_control() && letter != '\t' {
-            visible.extend(letter.escape_default());
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() && character != '\t' {
+            escaped.extend(character.escape_default());
         } else {
-            visible.push(letter);
+            escaped.push(character);
         }
     }
-    visible
+    escaped
 }
 
-/// What there is a snapshot of.
+/// The schemas with the state of their snapshots.
 #[derive(Debug, Serialize)]
 pub(crate) struct SchemaListDocument {
     schemas: Vec<SchemaListEntry>,
@@ -166,14 +166,14 @@ pub(crate) struct SchemaListDocument {
 struct SchemaListEntry {
     name: String,
     tables: usize,
-    parts: usize,
+    objects: usize,
     differences: usize,
     breaking: usize,
     snapshot: bool,
 }
 
 impl SchemaListDocument {
-    /// The snapshots and the running stack's schemas, side by side.
+    /// Compares the snapshots with the running stack.
     #[must_use]
     pub(crate) fn new(snapshots: &[SchemaDocument], live: &[SchemaDocument]) -> Self {
         let differences = compare(snapshots, live);
@@ -181,23 +181,29 @@ impl SchemaListDocument {
         all.extend(
             snapshots
                 .iter()
-                .filter(|it| live.iter().all(|one| !one.is_same_document(it))),
+                .filter(|snapshot| live.iter().all(|other| !other.is_same_document(snapshot))),
         );
         let schemas = all.into_iter().map(|document| {
-            let of_it = || differences.iter().filter(|it| it.document == document.name);
+            let own_differences = || {
+                differences
+                    .iter()
+                    .filter(|difference| difference.document == document.name)
+            };
             SchemaListEntry {
                 name: document.name.clone(),
                 tables: document
                     .objects
                     .iter()
-                    .filter(|it| it.kind == "TABLE")
+                    .filter(|object| object.kind == "TABLE")
                     .count(),
-                parts: document.objects.len(),
-                differences: of_it().count(),
-                breaking: of_it()
-                    .filter(|it| it.class == Compatibility::Breaking)
+                objects: document.objects.len(),
+                differences: own_differences().count(),
+                breaking: own_differences()
+                    .filter(|difference| difference.compatibility == Compatibility::Breaking)
                     .count(),
-                snapshot: snapshots.iter().any(|it| it.is_same_document(document)),
+                snapshot: snapshots
+                    .iter()
+                    .any(|snapshot| snapshot.is_same_document(document)),
             }
         });
         Self {
@@ -206,19 +212,19 @@ impl SchemaListDocument {
     }
 }
 
-/// The list for a person.
+/// Renders the list as a table.
 #[must_use]
 pub(crate) fn render_list(list: &SchemaListDocument, canvas: &Canvas) -> String {
     let mut table = Table::new(vec![
         Column::new("schema").min_width(10),
         Column::new("tables").right_aligned(),
-        Column::new("parts").right_aligned(),
+        Column::new("objects").right_aligned(),
         Column::new("snapshot").min_width(10),
     ]);
-    for it in &list.schemas {
-        let state = match (it.snapshot, it.differences, it.breaking) {
+    for entry in &list.schemas {
+        let state = match (entry.snapshot, entry.differences, entry.breaking) {
             (false, ..) => Cell::new("none").with_role(StyleRole::Warning),
-            (true, 0, _) => Cell::new("the same").with_role(StyleRole::Success),
+            (true, 0, _) => Cell::new("equal").with_role(StyleRole::Success),
             (true, count, 0) => {
                 Cell::new(format!("{count} additive")).with_role(StyleRole::Warning)
             }
@@ -227,55 +233,54 @@ pub(crate) fn render_list(list: &SchemaListDocument, canvas: &Canvas) -> String 
                     .with_role(StyleRole::Error)
             }
         };
-        let tables = match it.tables {
+        let tables = match entry.tables {
             0 => Cell::default(),
             tables => Cell::new(tables.to_string()),
         };
         table.add_row(vec![
-            Cell::new(&it.name),
+            Cell::new(&entry.name),
             tables,
-            Cell::new(it.parts.to_string()),
+            Cell::new(entry.objects.to_string()),
             state,
         ]);
     }
     table.render(canvas)
 }
 
-/// What a check found.
+/// The result of a check.
 #[derive(Debug, Serialize)]
 pub(crate) struct SchemaCheckDocument {
-    /// The snapshots beside the migrations, and beside the running stack.
+    /// The snapshots compared with the migrations and with the running stack.
     pub checks: Vec<DiffDocument>,
-    /// Pictures that don't show what their snapshot says.
-    pub stale_pictures: Vec<String>,
+    /// Diagrams that do not match their snapshot.
+    pub stale_diagrams: Vec<String>,
 }
 
 impl SchemaCheckDocument {
-    /// Whether nothing is other.
+    /// Whether there are no differences and no stale diagrams.
     #[must_use]
     pub(crate) fn is_clean(&self) -> bool {
-        self.stale_pictures.is_empty() && self.checks.iter().all(DiffDocument::is_same)
+        self.stale_diagrams.is_empty() && self.checks.iter().all(DiffDocument::is_equal)
     }
 }
 
-/// The check for a person.
+/// Renders the check as text.
 #[must_use]
 pub(crate) fn render_check(check: &SchemaCheckDocument, canvas: &Canvas) -> String {
     let mut blocks: Vec<String> = check
         .checks
         .iter()
-        .map(|it| render_diff(it, canvas))
+        .map(|diff| render_diff(diff, canvas))
         .collect();
-    if check.stale_pictures.is_empty() {
+    if check.stale_diagrams.is_empty() {
         let sign = canvas.paint_glyph(StyleRole::Success, Glyph::Check);
         blocks.push(format!("{sign} every diagram is current"));
     } else {
         let sign = canvas.paint_glyph(StyleRole::Error, Glyph::Failed);
-        blocks.push(format!("{sign} stale: {}", check.stale_pictures.join(", ")));
+        blocks.push(format!("{sign} stale: {}", check.stale_diagrams.join(", ")));
     }
     if !check.is_clean() {
         blocks.push("next: review the differences, then: dm schema snapshot".into());
     }
-    let short = check.is_clean();
-    blocks.join(if short { "\n" } else { "\n\n" })
+    blocks.join(if check.is_clean() { "\n" } else { "\n\n" })
 }

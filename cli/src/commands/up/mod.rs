@@ -14,7 +14,7 @@ use crate::context::Context;
 use crate::views;
 use plan::PlanRow;
 
-/// Where an instance's ports come from.
+/// The choice of the host ports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum PortChoice {
     /// Ports of dm.toml for the default instance, free ports for other instances.
@@ -74,7 +74,8 @@ impl Arguments {
         }
     }
 
-    /// Whether the next fresh start may begin with what this one has made.
+    /// Whether the run starts the full stack, so that golden images may be prepared for the
+    /// next fresh start.
     fn is_full_start(&self) -> bool {
         !self.no_golden && self.only.is_empty()
     }
@@ -93,26 +94,26 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
     let _guard = session
         .lock_within(&project, "dm up", arguments.wait_timeout)
         .await?;
-    let up = arguments
+    let run = arguments
         .to_request()
         .run(session, &project, consent)
         .await?;
-    let brought = up.into_result()?;
+    let run = run.into_result()?;
     if arguments.timings {
-        show_timings(context, &brought);
+        print_timings(context, &run);
     }
-    let rows = brought.status().await?;
-    views::status::print(&context.printer, &brought.stack.instance.name, &rows)?;
+    let rows = run.status().await?;
+    views::status::print(&context.printer, &run.stack.instance.name, &rows)?;
     if arguments.is_full_start() {
-        golden::prepare(session, &project, &brought).await?;
+        golden::prepare(session, &project, &run).await?;
     }
     Ok(ExitStatus::Success)
 }
 
-/// Shows what waited for what.
-fn show_timings(context: &Context, brought: &RunResult) {
+/// Prints the critical path of the run.
+fn print_timings(context: &Context, run: &RunResult) {
     let printer = &context.printer;
-    match Timings::from_events(&brought.recording.events) {
+    match Timings::from_events(&run.recording.events) {
         Some(timings) => printer.write_stderr(&dm_console::timings::render(
             &timings,
             &printer.stderr_canvas(),
@@ -121,7 +122,7 @@ fn show_timings(context: &Context, brought: &RunResult) {
     }
 }
 
-/// Shows the plan. Changes nothing, neither here nor in the engine.
+/// Prints the plan without changing anything on the host or in the engine.
 async fn dry_run(
     context: &Context,
     project: &Project,

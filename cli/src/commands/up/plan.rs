@@ -4,29 +4,28 @@ use dm_terminal::canvas::{Canvas, StyleRole};
 use dm_terminal::table::{Cell, Column, Table};
 use serde::Serialize;
 
-/// What would be done to one node.
+/// The planned action for one node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct PlanRow {
     /// The node.
     pub node: String,
-    /// What would be done: `keep`, `start`, `recreate`, `create`, `build`,
-    /// `pull` or `remove`.
+    /// The action: `keep`, `start`, `recreate`, `create`, `build`, `pull` or `remove`.
     pub action: String,
-    /// Why, where that needs saying.
+    /// The reason, if the action needs one.
     pub reason: Option<String>,
 }
 
-/// The plan as a document, to be written under [`dm_core::document::PLAN`].
+/// The document [`dm_core::document::PLAN`].
 #[derive(Debug, Serialize)]
 pub(crate) struct PlanDocument<'a> {
-    /// True where nothing would be done.
+    /// True if all nodes are kept.
     pub unchanged: bool,
-    /// What would be done to each node.
+    /// The planned actions.
     pub plan: &'a [PlanRow],
 }
 
 impl<'a> PlanDocument<'a> {
-    /// The document of a plan.
+    /// The document for a plan.
     #[must_use]
     pub(crate) fn new(plan: &'a [PlanRow]) -> Self {
         Self {
@@ -36,7 +35,7 @@ impl<'a> PlanDocument<'a> {
     }
 }
 
-/// The plan as a table, with a line that sums it up.
+/// Renders the plan as a table with a summary line.
 #[must_use]
 pub(crate) fn render(plan: &[PlanRow], canvas: &Canvas) -> String {
     let mut table = Table::new(vec![
@@ -73,7 +72,7 @@ fn action_role(action: &str) -> Option<StyleRole> {
     }
 }
 
-/// How often each action occurs, in the order of their first occurrence.
+/// Returns the count of each action, in the order of their first occurrence.
 fn render_summary(plan: &[PlanRow]) -> String {
     if plan.iter().all(|row| row.action == "keep") {
         return "nothing to do".into();
@@ -119,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_at_each_width() {
+    fn render_fits_each_width() {
         insta::assert_snapshot!("plan_80", render(&plan(), &terminal_canvas(80)));
         insta::assert_snapshot!("plan_200", render(&plan(), &terminal_canvas(200)));
         insta::assert_snapshot!("plan_40", render(&plan(), &terminal_canvas(40)));
@@ -128,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn the_document() {
+    fn document_lists_all_actions() {
         let document = dm_terminal::json::format_document(
             &dm_core::document::PLAN,
             &PlanDocument::new(&plan()),
@@ -137,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_to_do() {
+    fn plan_without_changes_is_nothing_to_do() {
         assert_eq!(render(&[], &pipe_canvas()), "nothing to do");
         assert!(render(&plan()[1..2], &pipe_canvas()).ends_with("nothing to do"));
         assert!(PlanDocument::new(&plan()[1..2]).unchanged);

@@ -8,9 +8,6 @@ use super::{Kind, Text, parse_error, shell};
 /// The title of the examples.
 const TITLE: &str = "\nExamples:\n";
 
-/// Commands without examples, including their subcommands.
-const WITHOUT: [&str; 1] = ["dm bench"];
-
 /// The number of columns that an example must fit.
 const COLUMNS: usize = 80;
 
@@ -56,7 +53,7 @@ fn check(command: &mut clap::Command, path: &str, errors: &mut Vec<String>) {
     for subcommand in command.get_subcommands_mut() {
         let path = format!("{path} {}", subcommand.get_name());
         let is_hidden = subcommand.is_hide_set() || subcommand.get_name() == "help";
-        if !is_hidden && !WITHOUT.contains(&path.as_str()) {
+        if !is_hidden {
             check(subcommand, &path, errors);
         }
     }
@@ -69,7 +66,7 @@ fn every_command_has_examples_that_parse() {
     let mut errors = Vec::new();
     for command in root.get_subcommands_mut() {
         let path = format!("dm {}", command.get_name());
-        if command.get_name() != "help" && !WITHOUT.contains(&path.as_str()) {
+        if command.get_name() != "help" {
             check(command, &path, &mut errors);
         }
     }

@@ -12,7 +12,11 @@ use super::messages::purge_dead_letters;
 use super::{Fault, place_order};
 
 /// The fail points of a consumer that retries or dead-letters an event.
-const FAIL_POINTS: [&str; 3] = ["consumer.recorded", "consumer.set-aside", "consumer.marked"];
+const FAIL_POINTS: [&str; 3] = [
+    "consumer.recorded",
+    "consumer.failure-published",
+    "consumer.marked",
+];
 
 pub(super) const FAULTS: &[Fault] = fault_list![
     consumer_killed_while_dead_lettering_leaves_one_dead_letter:
@@ -71,7 +75,7 @@ fn consumer_killed_while_retrying_processes_the_event_once() -> Result<usize, Fa
 fn panicking_handler_retries_its_event() -> Result<usize, Failed> {
     up_with_settings(&[(
         "inventory",
-        "DM_FAIL_POINTS=consumer.handling@1=panic".to_owned(),
+        "DM_FAIL_POINTS=consumer.processing@1=panic".to_owned(),
     )]);
     let order = block_on(async { place_order(&client(), "PPR-A4-WHT-500", 1).await });
     let reserved =

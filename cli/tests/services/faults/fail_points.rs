@@ -20,8 +20,8 @@ const RELAY_STEPS: [&str; 4] = [
 /// The fail points of a consumer.
 const CONSUMER_STEPS: [&str; 5] = [
     "consumer.delivered",
-    "consumer.noted",
-    "consumer.applied",
+    "consumer.inbox-written",
+    "consumer.processed",
     "consumer.committed",
     "consumer.acknowledged",
 ];
@@ -145,7 +145,7 @@ fn clocks_off_by_an_hour_lose_no_event() -> Result<usize, Failed> {
 
 fn second_instance_takes_over_the_relay() -> Result<usize, Failed> {
     let second = SecondInstance::start("inventory")?;
-    second.wait_for_log("\"applied\":\"Now\"")?;
+    second.wait_for_log("\"duplicate\":false")?;
     kill("inventory")?;
     second.wait_for_log("relaying the outbox")?;
     dm_ok(&["up"])?;

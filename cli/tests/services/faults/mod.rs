@@ -204,7 +204,7 @@ pub(crate) fn reconcile_when_idle() -> Result<Value, Failed> {
             return Err(report.to_string().into());
         }
         let count_in_flight = |report: &Value| {
-            let accounts = report["accounts"].as_array().into_iter().flatten();
+            let accounts = report["queues"].as_array().into_iter().flatten();
             accounts
                 .filter_map(|account| account["in_flight"].as_i64())
                 .sum::<i64>()

@@ -1,28 +1,28 @@
-//! Who is signed in: answered by the gateway itself.
+//! The signed-in user. The gateway itself serves this.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// `GET /api/v1/auth/me`.
+/// The signed-in user: response of `GET /api/v1/auth/me`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Me {
-    /// The user's name, e.g. `jhalpert`.
+    /// User id, e.g. `jhalpert`.
     pub user_id: String,
-    /// The person's name, e.g. `Jim Halpert`.
+    /// Full name, e.g. `Jim Halpert`.
     pub display_name: String,
     /// The realm roles, Keycloak's own included.
     pub roles: Vec<String>,
-    /// The groups. No access follows from them.
+    /// The groups. They do not affect access.
     pub groups: Vec<String>,
-    /// The apps that the roles open, `portal` first.
+    /// The apps that the roles give access to, `portal` first.
     pub apps: Vec<String>,
-    /// When the session ends. No two sessions end at the same instant.
+    /// End of the session, which is unique among sessions.
     pub session_expires_at: DateTime<Utc>,
 }
 
-/// What `GET /api/v1/auth/me` answers nobody: not the envelope.
+/// Response of `GET /api/v1/auth/me` without a session. It is not the error envelope.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NotSignedIn {
     /// Always `unauthenticated`.

@@ -1,42 +1,42 @@
-//! The error envelope that all of them answer.
+//! The error envelope of all services.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// An error as a body.
+/// Body of an error response.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ErrorBody {
-    /// What went wrong.
+    /// The error.
     pub error: ErrorObject,
 }
 
-/// What went wrong.
+/// Description of an error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ErrorObject {
     /// A stable code, e.g. `VALIDATION_ERROR`.
     pub code: String,
-    /// For a person.
+    /// Message for a person.
     pub message: String,
-    /// Field by field. Some services answer `null` or leave it out.
+    /// Issues by field. Some services send `null` or omit it.
     #[serde(default, skip_serializing_if = "Details::is_absent")]
     #[schema(value_type = Option<Vec<FieldIssue>>)]
     pub details: Details,
-    /// The trace that the logs have it under.
+    /// Trace id of the request, as in the logs.
     pub trace_id: Option<String>,
 }
 
-/// What is wrong with one field.
+/// An issue of one field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FieldIssue {
-    /// The field, as a path.
+    /// Path of the field.
     pub field: String,
-    /// What is wrong with it.
+    /// Text of the issue.
     pub issue: String,
 }
 
 impl FieldIssue {
-    /// What is wrong with a field.
+    /// Creates an issue of a field.
     pub fn new(field: impl Into<String>, issue: impl Into<String>) -> Self {
         Self {
             field: field.into(),
@@ -45,20 +45,20 @@ impl FieldIssue {
     }
 }
 
-/// The details as a body has them: no such key, `null`, or a list.
+/// The `details` of an error: no key, `null`, or a list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Details {
-    /// The key is not there.
+    /// The key is missing.
     #[default]
     Absent,
-    /// The key is there and `null`.
+    /// The key is `null`.
     Null,
-    /// A list, perhaps an empty one.
+    /// A list, which may be empty.
     List(Vec<FieldIssue>),
 }
 
 impl Details {
-    /// Whether the key is not there.
+    /// Returns whether the key is missing.
     #[must_use]
     pub(crate) const fn is_absent(&self) -> bool {
         matches!(self, Self::Absent)
@@ -85,8 +85,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn details_come_in_three_shapes() {
-        for (details, text) in [
+    fn details_are_absent_null_or_a_list() {
+        for (details, json) in [
             (
                 Details::Absent,
                 r#"{"code":"C","message":"m","traceId":null}"#,
@@ -106,8 +106,8 @@ mod tests {
                 details,
                 trace_id: None,
             };
-            assert_eq!(serde_json::to_string(&object).unwrap(), text);
-            assert_eq!(serde_json::from_str::<ErrorObject>(text).unwrap(), object);
+            assert_eq!(serde_json::to_string(&object).unwrap(), json);
+            assert_eq!(serde_json::from_str::<ErrorObject>(json).unwrap(), object);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! finance-service: expenses.
+//! Bodies of finance-service.
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
@@ -6,36 +6,35 @@ use serde::{Deserialize, Serialize};
 use serde_json::Number;
 use utoipa::ToSchema;
 
-/// An expense to be submitted.
+/// Request to submit an expense.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CreateExpense {
-    /// Whose money it was; the caller's where it is missing or blank.
+    /// The user who spent the money. Defaults to the caller if missing or blank.
     pub submitter_user_id: Option<String>,
-    /// What for, e.g. `OFFICE_SUPPLIES`. Mandatory.
+    /// Category, e.g. `OFFICE_SUPPLIES`. Required.
     #[schema(value_type = String, pattern = r"\S")]
     pub category: Option<String>,
-    /// How much: more than 0, at most 9999999999.99, rounded to two decimals.
-    /// Mandatory.
+    /// Amount: more than 0, at most 9999999999.99, rounded to two decimals. Required.
     #[schema(value_type = f64, exclusive_minimum = 0, maximum = 9999999999.99)]
     pub amount: Option<Number>,
-    /// Of what, e.g. `USD`. Mandatory.
+    /// Currency, e.g. `USD`. Required.
     #[schema(value_type = String, pattern = r"\S")]
     pub currency: Option<String>,
-    /// What it was. Mandatory.
+    /// Description. Required.
     #[schema(value_type = String, pattern = r"\S")]
     pub description: Option<String>,
-    /// Where the receipt is.
+    /// URL of the receipt.
     pub receipt_url: Option<String>,
 }
 
-/// A decision on an expense.
+/// Decision on an expense.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DecideExpense {
-    /// `APPROVED` or `REJECTED`. Mandatory.
+    /// `APPROVED` or `REJECTED`. Required.
     #[schema(value_type = String, pattern = "^(APPROVED|REJECTED)$")]
     pub decision: Option<String>,
-    /// Why. Mandatory for `REJECTED`.
+    /// Comment. Required for `REJECTED`.
     pub comment: Option<String>,
 }
 
@@ -43,30 +42,30 @@ pub struct DecideExpense {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Expense {
-    /// `exp_` and a number.
+    /// Id of the expense: `exp_` and a number.
     pub expense_id: String,
-    /// Whose money it was.
+    /// The user who spent the money.
     pub submitter_user_id: String,
-    /// What for.
+    /// Category.
     pub category: String,
-    /// How much, with two decimals.
+    /// Amount with two decimals.
     #[schema(value_type = f64)]
     pub amount: Decimal,
-    /// Of what.
+    /// Currency of the amount.
     pub currency: String,
-    /// What it was.
+    /// Description.
     pub description: String,
-    /// Where the receipt is.
+    /// URL of the receipt.
     pub receipt_url: Option<String>,
     /// `PENDING`, `APPROVED` or `REJECTED`.
     pub status: String,
-    /// When it was submitted.
+    /// Time of the submission.
     pub created_at: DateTime<Utc>,
-    /// Who decided.
+    /// The user who decided.
     pub decided_by: Option<String>,
-    /// When.
+    /// Time of the decision.
     pub decided_at: Option<DateTime<Utc>>,
-    /// Why; empty where nothing was said.
+    /// Comment of the decision, or empty.
     pub decision_comment: Option<String>,
 }
 
@@ -77,15 +76,14 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Every amount that the database can hold is the same one after its way
-        /// through a JSON number.
+        /// Every amount that the database can hold is exact as a JSON number.
         #[test]
-        fn an_amount_survives_json(cents in 1_i64..=999_999_999_999) {
+        fn amount_round_trips_through_a_json_number(cents in 1_i64..=999_999_999_999) {
             #[derive(Serialize, Deserialize)]
             struct Body { amount: Decimal }
             let amount = Decimal::new(cents, 2);
             let text = serde_json::to_string(&Body { amount }).unwrap();
-            prop_assert!(!text.contains(":\""), "a number and no text: {}", text);
+            prop_assert!(!text.contains(":\""), "the amount is not a number: {}", text);
             let body: Body = serde_json::from_str(&text).unwrap();
             prop_assert_eq!(body.amount, amount);
         }

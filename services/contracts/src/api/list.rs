@@ -1,25 +1,25 @@
-//! Lists.
+//! Lists, paged or complete.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// A list: all of it, or one page where the request asked for one.
+/// A list: one page if the request has paging parameters, otherwise all items.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct List<T> {
-    /// What is in it.
+    /// The items.
     pub items: Vec<T>,
-    /// How many are in it; of a page: how many there are on all pages.
+    /// Number of items; for a page, the number of items on all pages.
     pub total: u64,
-    /// Which page it is, from 0. Left out where no page was asked for.
+    /// Number of the page, from 0. Omitted if the list is not paged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub page: Option<u32>,
-    /// How many items a page has. Left out where no page was asked for.
+    /// Number of items of a page. Omitted if the list is not paged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u32>,
 }
 
 impl<T> List<T> {
-    /// A list that is all there is.
+    /// Returns a list of all items, without paging.
     #[must_use]
     pub fn unpaged(items: Vec<T>) -> Self {
         Self {
@@ -36,10 +36,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_whole_list_knows_of_no_pages() {
-        let text = serde_json::to_string(&List::unpaged(vec![7, 8])).unwrap();
-        assert_eq!(text, r#"{"items":[7,8],"total":2}"#);
-        let read: List<i32> = serde_json::from_str(&text).unwrap();
-        assert_eq!(read, List::unpaged(vec![7, 8]));
+    fn unpaged_list_omits_page_and_size() {
+        let json = serde_json::to_string(&List::unpaged(vec![7, 8])).unwrap();
+        assert_eq!(json, r#"{"items":[7,8],"total":2}"#);
+        let list: List<i32> = serde_json::from_str(&json).unwrap();
+        assert_eq!(list, List::unpaged(vec![7, 8]));
     }
 }

@@ -1,4 +1,4 @@
-//! The bodies of the REST interface (`docs/contracts/rest_api_v1.md`), a file a service.
+//! The bodies of the REST interface (`docs/contracts/rest_api_v1.md`), one module per service.
 
 pub mod auth;
 pub mod error;

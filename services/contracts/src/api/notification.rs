@@ -1,30 +1,30 @@
-//! wuphf-service: notifications.
+//! Bodies of wuphf-service.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Something that a user is told.
+/// A notification of a user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Notification {
-    /// `ntf_` and a number.
+    /// Id of the notification: `ntf_` and a number.
     pub notification_id: String,
-    /// Who is told.
+    /// The user who receives it.
     pub user_id: String,
     /// `ORDER_PLACED`, `SHIPMENT_DISPATCHED` or `EXPENSE_DECIDED`.
     pub kind: String,
-    /// One line.
+    /// Title of one line.
     pub title: String,
-    /// The rest.
+    /// Text of the notification.
     pub body: String,
-    /// Where it leads, below the gateway.
+    /// Path of the page it links to, relative to the gateway.
     pub deep_link: String,
     /// Whether the user has read it.
     pub is_read: bool,
-    /// When the thing happened.
+    /// Time of the event that it is about.
     pub created_at: DateTime<Utc>,
-    /// When it was first read.
+    /// Time when it was first read.
     pub read_at: Option<DateTime<Utc>>,
 }
 
@@ -32,10 +32,10 @@ pub struct Notification {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Notifications {
-    /// Newest first, at most 100.
+    /// The notifications, newest first, at most 100.
     pub items: Vec<Notification>,
-    /// How many these are.
+    /// Number of notifications in this list.
     pub total: u64,
-    /// How many of these are unread.
+    /// Number of unread notifications in this list.
     pub unread_count: u64,
 }

@@ -1,4 +1,4 @@
-//! The bodies of order-service.
+//! Bodies of order-service.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::de::Error as _;
@@ -6,23 +6,23 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-/// How far an order is.
+/// Status of an order.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
 )]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum OrderStatus {
-    /// It was placed.
+    /// The order was placed.
     Created,
-    /// All of it is reserved.
+    /// All items are reserved.
     Reserved,
-    /// Reserved as a word: nothing sets it.
+    /// Reserved for future use: no service sets it.
     Picking,
-    /// At least one line is short.
+    /// The stock of at least one item is insufficient.
     FailedInsufficientStock,
-    /// Reserved as a word: nothing sets it.
+    /// Reserved for future use: no service sets it.
     Cancelled,
-    /// It left the warehouse.
+    /// The order left the warehouse.
     Shipped,
 }
 
@@ -37,7 +37,7 @@ impl OrderStatus {
         Self::Shipped,
     ];
 
-    /// The word for it in bodies, events and tables.
+    /// Returns the name in bodies, events and tables.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -50,89 +50,89 @@ impl OrderStatus {
         }
     }
 
-    /// The status of that word, letter for letter.
+    /// Returns the status with exactly this name.
     #[must_use]
-    pub fn from_name(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|status| status.as_str() == word)
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == name)
     }
 }
 
-/// Asks for an order. Everything is optional, so that all that is missing can be
-/// told at once.
+/// Request to place an order. All fields are optional, so that all missing ones can be
+/// reported at once.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PlaceOrder {
-    /// Who orders. Required.
+    /// Id of the client who orders. Required.
     #[schema(value_type = String, pattern = r"\S", max_length = 200)]
     pub client_id: Option<String>,
-    /// When the client wants it, as `YYYY-MM-DD`. Required.
+    /// Requested ship date as `YYYY-MM-DD`. Required.
     #[schema(value_type = NaiveDate)]
     pub requested_ship_date: Option<String>,
-    /// What, at least one line. Required.
-    #[serde(default, deserialize_with = "lines")]
+    /// The items, at least one. Required.
+    #[serde(default, deserialize_with = "deserialize_items")]
     #[schema(value_type = Vec<PlaceOrderItem>, min_items = 1)]
     pub items: Option<Vec<Option<PlaceOrderItem>>>,
-    /// Anything else.
+    /// Notes.
     pub notes: Option<String>,
 }
 
-/// A line of an order that is asked for.
+/// An item of a request to place an order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PlaceOrderItem {
     /// The stock-keeping unit. Required.
     #[schema(value_type = String, pattern = r"\S")]
     pub sku: Option<String>,
-    /// How many, at least one. Required.
+    /// Quantity, at least one. Required.
     #[schema(value_type = i32, minimum = 1)]
     pub quantity: Option<i32>,
 }
 
-/// Reads lines that are objects or `null`. By itself serde would also take a list
-/// of an object's fields for one.
-fn lines<'de, D: Deserializer<'de>>(
+/// Deserializes items that are objects or `null`. By default serde would also accept a list
+/// of an object's fields as an item.
+fn deserialize_items<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Vec<Option<PlaceOrderItem>>>, D::Error> {
     let Some(values) = Option::<Vec<Value>>::deserialize(deserializer)? else {
         return Ok(None);
     };
-    let line = |value: Value| match value {
+    let item = |value: Value| match value {
         Value::Null | Value::Object(_) => Option::deserialize(value).map_err(D::Error::custom),
-        _ => Err(D::Error::custom("a line of an order is not an object")),
+        _ => Err(D::Error::custom("an item of the order is not an object")),
     };
     values
         .into_iter()
-        .map(line)
+        .map(item)
         .collect::<Result<_, _>>()
         .map(Some)
 }
 
-/// An order was placed.
+/// Response to the request to place an order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OrderPlaced {
-    /// The order.
+    /// Id of the order.
     pub order_id: String,
-    /// Its status.
+    /// Status of the order.
     pub status: OrderStatus,
-    /// When it was placed.
+    /// Time of the order.
     pub created_at: DateTime<Utc>,
 }
 
-/// A line of an order: in bodies, events and tables, also in those of its shipment.
+/// An item of an order or of its shipment, in bodies, events and tables.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct OrderItem {
     /// The stock-keeping unit.
     pub sku: String,
-    /// How many.
+    /// Quantity.
     pub quantity: i64,
 }
 
-/// All orders that were asked for.
+/// A list of orders.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct OrderList {
     /// The orders, oldest first.
     pub items: Vec<OrderSummary>,
-    /// How many these are.
+    /// Number of orders.
     pub total: usize,
 }
 
@@ -140,15 +140,15 @@ pub struct OrderList {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OrderSummary {
-    /// The order.
+    /// Id of the order.
     pub order_id: String,
-    /// Who ordered.
+    /// Id of the client who ordered.
     pub client_id: String,
-    /// How far it is.
+    /// Status of the order.
     pub status: OrderStatus,
-    /// When the client wants it.
+    /// Requested ship date.
     pub requested_ship_date: NaiveDate,
-    /// When it was placed.
+    /// Time of the order.
     pub created_at: DateTime<Utc>,
 }
 
@@ -156,44 +156,44 @@ pub struct OrderSummary {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OrderDetail {
-    /// The order.
+    /// Id of the order.
     pub order_id: String,
-    /// Who ordered.
+    /// Id of the client who ordered.
     pub client_id: String,
-    /// When the client wants it.
+    /// Requested ship date.
     pub requested_ship_date: NaiveDate,
-    /// What.
+    /// The items.
     pub items: Vec<OrderItem>,
-    /// Anything else, perhaps empty.
+    /// Notes, or empty.
     pub notes: String,
     /// The user who placed it.
     pub created_by: String,
-    /// How far it is.
+    /// Status of the order.
     pub status: OrderStatus,
-    /// When it was placed.
+    /// Time of the order.
     pub created_at: DateTime<Utc>,
-    /// Its shipment, once it was sent off.
+    /// Id of its shipment, once it was dispatched.
     pub shipment_id: Option<String>,
 }
 
-/// What happened to an order.
+/// The timeline of an order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OrderTimeline {
-    /// The order.
+    /// Id of the order.
     pub order_id: String,
-    /// What happened, earliest first.
+    /// The entries, oldest first.
     pub events: Vec<TimelineEntry>,
 }
 
-/// One thing that happened to an order.
+/// A change of the status of an order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TimelineEntry {
-    /// What it was.
+    /// The new status.
     pub status: OrderStatus,
-    /// When.
+    /// Time of the change.
     pub at: DateTime<Utc>,
-    /// The service that says so.
+    /// The service that reported it.
     pub source: String,
 }
 
@@ -202,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_status_is_one_word_everywhere() {
+    fn order_status_has_one_name_in_json_and_tables() {
         for status in OrderStatus::ALL {
             assert_eq!(serde_json::to_value(status).unwrap(), status.as_str());
             assert_eq!(OrderStatus::from_name(status.as_str()), Some(status));
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_objects() {
+    fn order_item_that_is_not_an_object_is_rejected() {
         let items = |text: &str| {
             serde_json::from_str::<PlaceOrder>(text)
                 .map(|order| order.items)
@@ -219,12 +219,12 @@ mod tests {
         };
         assert_eq!(items("{}"), Ok(None));
         assert_eq!(items(r#"{"items":null}"#), Ok(None));
-        let read = items(r#"{"items":[null,{"sku":"A","quantity":2}]}"#);
-        let line = PlaceOrderItem {
+        let parsed = items(r#"{"items":[null,{"sku":"A","quantity":2}]}"#);
+        let item = PlaceOrderItem {
             sku: Some("A".into()),
             quantity: Some(2),
         };
-        assert_eq!(read, Ok(Some(vec![None, Some(line)])));
+        assert_eq!(parsed, Ok(Some(vec![None, Some(item)])));
         for wrong in [r#"[["A",2]]"#, "[7]", "{}", "\"A\"", r#"[{"sku":7}]"#] {
             assert_eq!(
                 items(&format!(r#"{{"items":{wrong}}}"#)),

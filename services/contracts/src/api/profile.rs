@@ -1,48 +1,48 @@
-//! profile-service: who a user is, and what the user prefers.
+//! Bodies of profile-service: personal details and preferences of a user.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// What replaces a profile.
+/// Request that replaces a profile.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SaveProfile {
-    /// Who it is. Mandatory.
+    /// Personal details. Required.
     #[schema(value_type = SavePerson)]
     pub profile: Option<SavePerson>,
-    /// What is preferred. Mandatory.
+    /// Preferences. Required.
     #[schema(value_type = SavePreferences)]
     pub preferences: Option<SavePreferences>,
 }
 
-/// Who it is, to be saved.
+/// Personal details to save.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SavePerson {
-    /// The name. Mandatory.
+    /// Full name. Required.
     #[schema(value_type = String, pattern = r"\S")]
     pub full_name: Option<String>,
-    /// The address. Mandatory, with an `@`.
+    /// E-mail address with an `@`. Required.
     #[schema(value_type = String, pattern = "@")]
     pub email: Option<String>,
-    /// The job.
+    /// Job title.
     pub title: Option<String>,
-    /// Where to call.
+    /// Telephone number.
     pub phone: Option<String>,
 }
 
-/// What is preferred, to be saved.
+/// Preferences to save.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SavePreferences {
-    /// `portal`, `infinity`, `warehouse-mobile` or `accounting`, in any case.
-    /// Mandatory.
+    /// Default app: `portal`, `infinity`, `warehouse-mobile` or `accounting`, in any case.
+    /// Required.
     #[schema(
         value_type = String,
         pattern = "^(portal|infinity|warehouse-mobile|accounting)$"
     )]
     pub default_app: Option<String>,
-    /// Whether notifications are wanted. Mandatory.
+    /// Whether notifications are enabled. Required.
     #[schema(value_type = bool)]
     pub notifications_enabled: Option<bool>,
 }
@@ -51,38 +51,38 @@ pub struct SavePreferences {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Profile {
-    /// Whose it is.
+    /// Id of the user.
     pub user_id: String,
-    /// Who it is.
+    /// Personal details.
     pub profile: Person,
-    /// What is preferred.
+    /// Preferences.
     pub preferences: Preferences,
-    /// When it was first asked for or saved.
+    /// Time when it was first requested or saved.
     pub created_at: DateTime<Utc>,
-    /// When it was last saved.
+    /// Time when it was last saved.
     pub updated_at: DateTime<Utc>,
 }
 
-/// Who it is.
+/// Personal details of a user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Person {
-    /// The name.
+    /// Full name.
     pub full_name: String,
-    /// The address.
+    /// E-mail address.
     pub email: String,
-    /// The job; empty where it isn't known.
+    /// Job title, or empty.
     pub title: String,
-    /// Where to call; empty where it isn't known.
+    /// Telephone number, or empty.
     pub phone: String,
 }
 
-/// What is preferred.
+/// Preferences of a user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Preferences {
-    /// `portal`, `infinity`, `warehouse-mobile` or `accounting`.
+    /// Default app: `portal`, `infinity`, `warehouse-mobile` or `accounting`.
     pub default_app: String,
-    /// Whether notifications are wanted.
+    /// Whether notifications are enabled.
     pub notifications_enabled: bool,
 }

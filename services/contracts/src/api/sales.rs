@@ -1,43 +1,43 @@
-//! sales-service: leads and clients.
+//! Bodies of sales-service: leads and clients.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// A lead to be noted.
+/// Request to create a lead.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CreateLead {
-    /// The company. Mandatory.
+    /// Name of the company. Required.
     #[schema(value_type = String, pattern = r"\S")]
     pub company_name: Option<String>,
-    /// Whom to ask for. Mandatory.
+    /// Name of the contact. Required.
     #[schema(value_type = String, pattern = r"\S")]
     pub contact_name: Option<String>,
-    /// Where to write. Mandatory, with an `@`.
+    /// E-mail address of the contact, with an `@`. Required.
     #[schema(value_type = String, pattern = "@")]
     pub contact_email: Option<String>,
-    /// Where to call. Mandatory.
+    /// Telephone number. Required.
     #[schema(value_type = String, pattern = r"\S")]
     pub phone: Option<String>,
-    /// What else is known.
+    /// Notes.
     pub notes: Option<String>,
 }
 
-/// What replaces a lead's status and notes.
+/// Request that replaces status and notes of a lead.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct UpdateLead {
-    /// `NEW`, `CONTACTED`, `QUALIFIED`, `DISQUALIFIED` or `CONVERTED`. Mandatory.
+    /// `NEW`, `CONTACTED`, `QUALIFIED`, `DISQUALIFIED` or `CONVERTED`. Required.
     #[schema(
         value_type = String,
         pattern = "^(NEW|CONTACTED|QUALIFIED|DISQUALIFIED|CONVERTED)$"
     )]
     pub status: Option<String>,
-    /// The new notes. Missing ones empty them.
+    /// The new notes. If missing, the notes become empty.
     pub notes: Option<String>,
 }
 
-/// What changes of a lead's status and notes. What is missing stays.
+/// Request that changes status or notes of a lead. Missing fields stay unchanged.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PatchLead {
     /// `NEW`, `CONTACTED`, `QUALIFIED`, `DISQUALIFIED` or `CONVERTED`.
@@ -47,33 +47,33 @@ pub struct PatchLead {
     pub notes: Option<String>,
 }
 
-/// A lead with all that is known of it.
+/// A lead with all fields.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LeadDetail {
-    /// `lead_` and a number.
+    /// Id of the lead: `lead_` and a number.
     pub lead_id: String,
-    /// The company.
+    /// Name of the company.
     pub company_name: String,
-    /// Whom to ask for.
+    /// Name of the contact.
     pub contact_name: String,
-    /// Where to write.
+    /// E-mail address of the contact.
     pub contact_email: String,
-    /// Where to call.
+    /// Telephone number.
     pub phone: String,
-    /// How far it is.
+    /// Status of the lead.
     pub status: String,
-    /// What else is known.
+    /// Notes.
     pub notes: String,
-    /// Who noted it.
+    /// The user who created it.
     pub created_by: String,
-    /// When.
+    /// Time of creation.
     pub created_at: DateTime<Utc>,
-    /// When it changed last.
+    /// Time of the last change.
     pub updated_at: DateTime<Utc>,
-    /// The client it became.
+    /// Id of the client that it was converted to.
     pub converted_client_id: Option<String>,
-    /// When it became one.
+    /// Time of the conversion.
     pub converted_at: Option<DateTime<Utc>>,
 }
 
@@ -81,33 +81,33 @@ pub struct LeadDetail {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LeadSummary {
-    /// `lead_` and a number.
+    /// Id of the lead: `lead_` and a number.
     pub lead_id: String,
-    /// The company.
+    /// Name of the company.
     pub company_name: String,
-    /// Whom to ask for.
+    /// Name of the contact.
     pub contact_name: String,
-    /// Where to write.
+    /// E-mail address of the contact.
     pub contact_email: String,
-    /// How far it is.
+    /// Status of the lead.
     pub status: String,
-    /// When it was noted.
+    /// Time of creation.
     pub created_at: DateTime<Utc>,
-    /// The client it became.
+    /// Id of the client that it was converted to.
     pub converted_client_id: Option<String>,
 }
 
-/// A lead that is a client now.
+/// A converted lead.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ConvertedLead {
-    /// The lead.
+    /// Id of the lead.
     pub lead_id: String,
-    /// The client.
+    /// Id of the client.
     pub client_id: String,
-    /// When it became one.
+    /// Time of the conversion.
     pub converted_at: DateTime<Utc>,
-    /// Whether it was one before this request.
+    /// Whether it was converted before this request.
     pub already_converted: bool,
 }
 
@@ -115,16 +115,16 @@ pub struct ConvertedLead {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClientSummary {
-    /// `client_` and a number.
+    /// Id of the client: `client_` and a number.
     pub client_id: String,
-    /// The lead it was.
+    /// Id of the lead that it was converted from.
     pub source_lead_id: String,
-    /// The company.
+    /// Name of the company.
     pub company_name: String,
-    /// Whom to ask for.
+    /// Name of the contact.
     pub contact_name: String,
-    /// Where to write.
+    /// E-mail address of the contact.
     pub contact_email: String,
-    /// Since when.
+    /// Time of the conversion.
     pub created_at: DateTime<Utc>,
 }

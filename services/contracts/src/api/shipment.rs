@@ -1,4 +1,4 @@
-//! The bodies of inventory-service that the warehouse uses.
+//! Bodies of inventory-service for the warehouse app.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
@@ -6,17 +6,17 @@ use utoipa::ToSchema;
 
 use super::order::{OrderItem, OrderStatus};
 
-/// How far a shipment is.
+/// Status of a shipment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ShipmentStatus {
-    /// To be loaded.
+    /// Loading has not begun.
     Pending,
     /// At least one parcel was scanned.
     Loading,
-    /// It left the warehouse.
+    /// The shipment left the warehouse.
     Dispatched,
-    /// Its order could not be reserved: there is nothing to send.
+    /// The stock of the order could not be reserved: there is nothing to ship.
     Failed,
 }
 
@@ -24,7 +24,7 @@ impl ShipmentStatus {
     /// Every status.
     pub const ALL: [Self; 4] = [Self::Pending, Self::Loading, Self::Dispatched, Self::Failed];
 
-    /// The word for it in bodies and tables.
+    /// Returns the name in bodies and tables.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -35,19 +35,19 @@ impl ShipmentStatus {
         }
     }
 
-    /// The status of that word, letter for letter.
+    /// Returns the status with exactly this name.
     #[must_use]
-    pub fn from_name(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|status| status.as_str() == word)
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == name)
     }
 }
 
-/// All shipments that were asked for.
+/// A list of shipments.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ShipmentList {
     /// The shipments, oldest first.
     pub items: Vec<Shipment>,
-    /// How many these are.
+    /// Number of shipments.
     pub total: usize,
 }
 
@@ -55,94 +55,94 @@ pub struct ShipmentList {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Shipment {
-    /// The shipment.
+    /// Id of the shipment.
     pub shipment_id: String,
-    /// Its order.
+    /// Id of its order.
     pub order_id: String,
-    /// Who ordered.
+    /// Id of the client who ordered.
     pub client_id: String,
-    /// How far it is.
+    /// Status of the shipment.
     pub status: ShipmentStatus,
-    /// When the client wants it.
+    /// Requested ship date.
     pub requested_ship_date: NaiveDate,
-    /// When the order was placed.
+    /// Time of the order.
     pub created_at: DateTime<Utc>,
-    /// What is in it.
+    /// The items.
     pub items: Vec<OrderItem>,
 }
 
-/// Scans a parcel.
+/// Request that records the scan of a parcel.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Scan {
-    /// What the label says, e.g. `SKU:PPR-A4-WHT-500`. Required.
+    /// Text of the barcode, e.g. `SKU:PPR-A4-WHT-500`. Required.
     #[schema(value_type = String, pattern = r"\S")]
     pub barcode: Option<String>,
-    /// How many, at least one. Required.
+    /// Quantity, at least one. Required.
     #[schema(value_type = i32, minimum = 1)]
     pub quantity: Option<i32>,
 }
 
-/// A parcel was scanned.
+/// Result of the scan of a parcel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Scanned {
-    /// The shipment.
+    /// Id of the shipment.
     pub shipment_id: String,
-    /// Its order.
+    /// Id of its order.
     pub order_id: String,
-    /// How far the shipment is.
+    /// Status of the shipment.
     pub status: ShipmentStatus,
-    /// What was scanned.
+    /// The recorded scan.
     pub last_scan: LastScan,
 }
 
-/// What was scanned.
+/// A recorded scan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LastScan {
-    /// What the label says.
+    /// Text of the barcode.
     pub barcode: String,
-    /// How many.
+    /// Quantity.
     pub quantity: i32,
-    /// Who scanned it.
+    /// The user who scanned it.
     pub scanned_by: String,
-    /// When, by the service's clock.
+    /// Time of the scan by the clock of the service.
     pub scanned_at: DateTime<Utc>,
 }
 
-/// Sends a shipment off.
+/// Request to dispatch a shipment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Dispatch {
-    /// By which truck. Required.
+    /// Id of the truck. Required.
     #[schema(value_type = String, pattern = r"\S")]
     pub truck_id: Option<String>,
-    /// When, as an ISO-8601 instant. Required.
+    /// Time of the dispatch as an ISO-8601 instant. Required.
     #[schema(value_type = DateTime<Utc>)]
     pub dispatched_at: Option<String>,
 }
 
-/// A shipment was sent off.
+/// Result of the dispatch of a shipment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Dispatched {
-    /// The shipment.
+    /// Id of the shipment.
     pub shipment_id: String,
-    /// Its order.
+    /// Id of its order.
     pub order_id: String,
-    /// How far the shipment is.
+    /// Status of the shipment.
     pub shipment_status: ShipmentStatus,
-    /// How far the order is, or will be in a moment.
+    /// Status that the order has, or gets once the event is processed.
     pub order_status: OrderStatus,
-    /// When it was sent off, as the client said.
+    /// Time of the dispatch, as the client sent it.
     pub dispatched_at: DateTime<Utc>,
-    /// Who sent it off.
+    /// The user who dispatched it.
     pub dispatched_by: String,
-    /// The dispatch, `dsp_` and 32 hexadecimal digits.
+    /// Id of the dispatch: `dsp_` and 32 hexadecimal digits.
     pub dispatch_id: String,
-    /// By which truck.
+    /// Id of the truck.
     pub truck_id: String,
-    /// Whether it had been sent off before.
+    /// Whether it was dispatched before this request.
     pub already_dispatched: bool,
 }
 
@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_status_is_one_word_everywhere() {
+    fn shipment_status_has_one_name_in_json_and_tables() {
         for status in ShipmentStatus::ALL {
             assert_eq!(serde_json::to_value(status).unwrap(), status.as_str());
             assert_eq!(ShipmentStatus::from_name(status.as_str()), Some(status));

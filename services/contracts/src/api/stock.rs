@@ -1,16 +1,16 @@
-//! The bodies of inventory-service that tell of products and stock. No client of
-//! the contract uses them: they are for tools.
+//! Bodies of inventory-service for products and stock. No client of the contract uses
+//! them: they are for tools.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// The catalogue.
+/// The product catalogue.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ProductList {
-    /// The products by SKU.
+    /// The products, ordered by SKU.
     pub items: Vec<Product>,
-    /// How many these are.
+    /// Number of products.
     pub total: usize,
 }
 
@@ -19,39 +19,39 @@ pub struct ProductList {
 pub struct Product {
     /// The stock-keeping unit.
     pub sku: String,
-    /// What it is called.
+    /// Name of the product.
     pub name: String,
-    /// The part of the catalogue.
+    /// Category of the catalogue.
     pub category: String,
-    /// What one is: `ream`, `box`, `each`.
+    /// Unit of sale: `ream`, `box`, `each`.
     pub unit: String,
-    /// The list price of one in US dollars.
+    /// List price of one unit in US dollars.
     pub price: f64,
 }
 
-/// The whole stock.
+/// The stock of all products.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StockList {
-    /// The levels by SKU.
+    /// The stock levels, ordered by SKU.
     pub items: Vec<StockLevel>,
-    /// How many these are.
+    /// Number of stock levels.
     pub total: usize,
 }
 
-/// How much there is of a product.
+/// Stock level of a product.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StockLevel {
     /// The stock-keeping unit.
     pub sku: String,
-    /// What is in the building, what is reserved included.
+    /// Quantity in the warehouse, including the reserved quantity.
     pub on_hand: i64,
-    /// What is promised to orders.
+    /// Quantity reserved for orders.
     pub reserved: i64,
-    /// What can still be promised.
+    /// Quantity that can still be reserved.
     pub available: i64,
-    /// What left the building so far.
+    /// Quantity shipped so far.
     pub shipped: i64,
-    /// When it changed last.
+    /// Time of the last change.
     pub updated_at: DateTime<Utc>,
 }

@@ -1,4 +1,4 @@
-//! What finance-service tells.
+//! Events of finance-service.
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
@@ -10,15 +10,15 @@ use super::DomainEvent;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExpenseSubmitted {
-    /// The expense.
+    /// Id of the expense.
     pub expense_id: String,
-    /// Whose money it was.
+    /// The user who spent the money.
     pub submitter_user_id: String,
-    /// How much, with two decimals.
+    /// Amount with two decimals.
     pub amount: Decimal,
-    /// Of what.
+    /// Currency of the amount.
     pub currency: String,
-    /// When.
+    /// Time of the submission.
     pub submitted_at: DateTime<Utc>,
 }
 
@@ -40,17 +40,17 @@ impl DomainEvent for ExpenseSubmitted {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExpenseDecided {
-    /// The expense.
+    /// Id of the expense.
     pub expense_id: String,
-    /// Who waits for it.
+    /// The user who spent the money.
     pub submitter_user_id: String,
     /// `APPROVED` or `REJECTED`.
     pub decision: String,
-    /// Who decided.
+    /// The user who decided.
     pub decided_by: String,
-    /// Why; empty where nothing was said.
+    /// Comment of the decision, or empty.
     pub comment: String,
-    /// When.
+    /// Time of the decision.
     pub decided_at: DateTime<Utc>,
 }
 

@@ -1,25 +1,25 @@
-//! What inventory-service tells.
+//! Events of inventory-service.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::DomainEvent;
 
-/// The statuses of a stock result.
+/// Statuses of a stock result.
 pub mod stock {
     /// The whole order is reserved.
     pub const RESERVED: &str = "RESERVED";
-    /// At least one line is short, so nothing is reserved.
+    /// The stock of at least one item is insufficient, so nothing is reserved.
     pub const FAILED: &str = "FAILED_INSUFFICIENT_STOCK";
 }
 
-/// What an order lacks.
+/// An item of an order with insufficient stock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MissingItem {
     /// The stock-keeping unit.
     pub sku: String,
-    /// How many more it would take.
+    /// Quantity that is missing.
     pub missing_quantity: i64,
 }
 
@@ -27,13 +27,13 @@ pub struct MissingItem {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StockReserved {
-    /// The order.
+    /// Id of the order.
     pub order_id: String,
-    /// The reservation.
+    /// Id of the reservation.
     pub reservation_id: String,
     /// [`stock::RESERVED`].
     pub status: String,
-    /// When.
+    /// Time of the stock result.
     pub at: DateTime<Utc>,
 }
 
@@ -55,13 +55,13 @@ impl DomainEvent for StockReserved {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StockFailed {
-    /// The order.
+    /// Id of the order.
     pub order_id: String,
     /// [`stock::FAILED`].
     pub status: String,
-    /// What is short.
+    /// The items with insufficient stock.
     pub missing_items: Vec<MissingItem>,
-    /// When.
+    /// Time of the stock result.
     pub at: DateTime<Utc>,
 }
 
@@ -83,17 +83,17 @@ impl DomainEvent for StockFailed {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ShipmentDispatched {
-    /// The shipment.
+    /// Id of the shipment.
     pub shipment_id: String,
-    /// Its order.
+    /// Id of its order.
     pub order_id: String,
-    /// Who placed the order.
+    /// The user who placed the order.
     pub order_created_by: String,
-    /// Who sent it off.
+    /// The user who dispatched it.
     pub dispatched_by: String,
-    /// By which truck.
+    /// Id of the truck.
     pub truck_id: String,
-    /// When, as the client says.
+    /// Time of the dispatch, as the client sent it.
     pub dispatched_at: DateTime<Utc>,
 }
 

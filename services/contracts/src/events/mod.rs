@@ -1,7 +1,7 @@
-//! Every event of the catalogue (`docs/contracts/event_catalog_v1.md`).
+//! The events of the catalogue (`docs/contracts/event_catalog_v1.md`).
 //!
-//! These are what services publish. A consumer reads with a type of its own that
-//! asks for no more than it needs.
+//! Publishers use these types. A consumer deserializes with its own type, which requires
+//! only the fields that it needs.
 
 mod finance;
 mod inventory;
@@ -21,7 +21,7 @@ pub use order::{OrderCreated, OrderStatusChanged};
 pub use profile::ProfileUpdated;
 pub use sales::LeadConverted;
 
-/// A kind of event, without an event.
+/// The definition of an event type.
 #[derive(Debug, Clone, Copy)]
 pub struct EventDefinition {
     /// The type in the envelope.
@@ -43,16 +43,16 @@ impl EventDefinition {
         }
     }
 
-    /// Whether the data of an event of this kind is whole.
+    /// Checks that the data of an event of this type is complete.
     ///
     /// # Errors
-    /// [`EnvelopeError::Data`] where a field is missing or of another type.
+    /// Returns [`EnvelopeError::InvalidData`] if a field is missing or has another type.
     pub fn validate(&self, envelope: &Envelope) -> Result<(), EnvelopeError> {
         (self.validate)(envelope)
     }
 }
 
-/// The catalogue.
+/// The catalogue of all event types.
 pub(crate) const CATALOGUE: [EventDefinition; 10] = [
     EventDefinition::new::<OrderCreated>(),
     EventDefinition::new::<OrderStatusChanged>(),
@@ -66,28 +66,30 @@ pub(crate) const CATALOGUE: [EventDefinition; 10] = [
     EventDefinition::new::<NotificationCreated>(),
 ];
 
-/// The kind of that type, if it is in the catalogue.
+/// Returns the definition of an event type, if it is in the catalogue.
 #[must_use]
 pub fn find_definition(event_type: &str) -> Option<&'static EventDefinition> {
-    CATALOGUE.iter().find(|kind| kind.event_type == event_type)
+    CATALOGUE
+        .iter()
+        .find(|definition| definition.event_type == event_type)
 }
 
-/// Checks how an event came: on [`EVENTS`] its routing key is that of its type. Who publishes
-/// elsewhere has no key of an event to give: retries, replays and repairs go straight to a
-/// queue, by its name. A type that is not in the catalogue has no key that it could lack.
+/// Checks the routing key of an event. On [`EVENT_EXCHANGE`] it must be that of the event type.
+/// On other exchanges it is not checked: retries, replays and repairs are sent to a queue by its
+/// name. Types that are not in the catalogue have no routing key to check.
 ///
 /// # Errors
-/// [`EnvelopeError::RoutingKey`].
+/// Returns [`EnvelopeError::WrongRoutingKey`] if it is the routing key of another type.
 pub fn check_routing_key(
     exchange: &str,
     routing_key: &str,
     envelope: &Envelope,
 ) -> Result<(), EnvelopeError> {
     match find_definition(&envelope.event_type) {
-        Some(kind) if exchange == EVENT_EXCHANGE && kind.routing_key != routing_key => {
+        Some(definition) if exchange == EVENT_EXCHANGE && definition.routing_key != routing_key => {
             Err(EnvelopeError::WrongRoutingKey {
                 event_type: envelope.event_type.clone(),
-                expected: kind.routing_key,
+                expected: definition.routing_key,
                 routing_key: routing_key.to_owned(),
             })
         }
@@ -102,9 +104,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn types_and_keys_are_unique_and_versioned() {
-        let types: BTreeSet<_> = CATALOGUE.iter().map(|kind| kind.event_type).collect();
-        let keys: BTreeSet<_> = CATALOGUE.iter().map(|kind| kind.routing_key).collect();
+    fn event_types_and_routing_keys_are_unique_and_versioned() {
+        let definitions = CATALOGUE.iter();
+        let types: BTreeSet<_> = definitions.clone().map(|event| event.event_type).collect();
+        let keys: BTreeSet<_> = definitions.map(|event| event.routing_key).collect();
         assert_eq!((types.len(), keys.len()), (10, 10));
         for name in types.iter().chain(&keys) {
             assert!(name.ends_with(".v1"), "{name}");
@@ -112,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_comes_by_the_key_of_its_type() {
+    fn routing_key_of_another_type_is_rejected_on_the_event_exchange() {
         let event = |event_type: &str| Envelope {
             specversion: "1.0".into(),
             id: "evt_1".into(),
@@ -132,18 +135,18 @@ mod tests {
             Ok(())
         );
         for key in ["order.created.v1", "expense.decided.v1", ""] {
-            let found = check(EVENT_EXCHANGE, key, &decided);
-            assert_eq!(found, Err("wrong-routing-key"), "{key}");
+            let result = check(EVENT_EXCHANGE, key, &decided);
+            assert_eq!(result, Err("wrong-routing-key"), "{key}");
         }
-        // Back from a retry, or replayed: straight to the queue.
+        // Retries and replays are sent to the queue by its name.
         assert_eq!(check("", "wuphf.domain-events.q", &decided), Ok(()));
         let unknown = event("com.dundermifflin.order.recalled.v1");
         assert_eq!(check(EVENT_EXCHANGE, "order.created.v1", &unknown), Ok(()));
     }
 
     #[test]
-    fn finance_has_a_key_that_its_type_lacks() {
-        let kind = find_definition("com.dundermifflin.expense.decided.v1").unwrap();
-        assert_eq!(kind.routing_key, "finance.expense.decided.v1");
+    fn routing_key_of_expense_events_has_a_finance_prefix() {
+        let definition = find_definition("com.dundermifflin.expense.decided.v1").unwrap();
+        assert_eq!(definition.routing_key, "finance.expense.decided.v1");
     }
 }

@@ -1,4 +1,4 @@
-//! What wuphf-service tells.
+//! Events of wuphf-service.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -9,19 +9,19 @@ use super::DomainEvent;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NotificationCreated {
-    /// The notification.
+    /// Id of the notification.
     pub notification_id: String,
-    /// For whom.
+    /// The user who receives it.
     pub user_id: String,
     /// `ORDER_PLACED`, `SHIPMENT_DISPATCHED` or `EXPENSE_DECIDED`.
     pub kind: String,
-    /// One line.
+    /// Title of one line.
     pub title: String,
-    /// The rest.
+    /// Text of the notification.
     pub body: String,
-    /// Where it leads, below the gateway.
+    /// Path of the page it links to, relative to the gateway.
     pub deep_link: String,
-    /// When.
+    /// Time of the notification.
     pub created_at: DateTime<Utc>,
 }
 

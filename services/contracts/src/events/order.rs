@@ -1,4 +1,4 @@
-//! What order-service tells.
+//! Events of order-service.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
@@ -10,17 +10,17 @@ use crate::api::order::OrderItem;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OrderCreated {
-    /// The order.
+    /// Id of the order.
     pub order_id: String,
-    /// Who ordered.
+    /// Id of the client who ordered.
     pub client_id: String,
-    /// When the client wants it.
+    /// Ship date that the client requested.
     pub requested_ship_date: NaiveDate,
-    /// What, at least one line.
+    /// The items, at least one.
     pub items: Vec<OrderItem>,
     /// The user who placed it.
     pub created_by: String,
-    /// When.
+    /// Time of the order.
     pub created_at: DateTime<Utc>,
 }
 
@@ -38,17 +38,17 @@ impl DomainEvent for OrderCreated {
     }
 }
 
-/// An order moved on after it was placed.
+/// The status of an order changed after it was placed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OrderStatusChanged {
-    /// The order.
+    /// Id of the order.
     pub order_id: String,
-    /// Its new status.
+    /// The new status.
     pub status: String,
-    /// Why, where it failed.
+    /// Reason of a failure.
     pub reason: Option<String>,
-    /// When.
+    /// Time of the change.
     pub at: DateTime<Utc>,
 }
 

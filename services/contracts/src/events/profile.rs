@@ -1,4 +1,4 @@
-//! What profile-service tells.
+//! Events of profile-service.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -9,19 +9,19 @@ use super::DomainEvent;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ProfileUpdated {
-    /// Whose.
+    /// Id of the user.
     pub user_id: String,
-    /// The name.
+    /// Full name of the user.
     pub full_name: String,
-    /// The address.
+    /// E-mail address.
     pub email: String,
-    /// The app to open first, as the interface names it.
+    /// Name of the default app in the REST interface.
     pub default_app: String,
-    /// Whether notifications are wanted.
+    /// Whether notifications are enabled.
     pub notifications_enabled: bool,
-    /// Who saved it.
+    /// The user who saved it.
     pub updated_by: String,
-    /// When.
+    /// Time of the update.
     pub updated_at: DateTime<Utc>,
 }
 

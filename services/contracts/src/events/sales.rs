@@ -1,4 +1,4 @@
-//! What sales-service tells.
+//! Events of sales-service.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -9,19 +9,19 @@ use super::DomainEvent;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LeadConverted {
-    /// The lead.
+    /// Id of the lead.
     pub lead_id: String,
-    /// The new client.
+    /// Id of the new client.
     pub client_id: String,
-    /// The company.
+    /// Name of the company.
     pub company_name: String,
-    /// Whom to ask for.
+    /// Name of the contact.
     pub contact_name: String,
-    /// Where to write.
+    /// E-mail address of the contact.
     pub contact_email: String,
-    /// Who converted it.
+    /// The user who converted it.
     pub converted_by: String,
-    /// When.
+    /// Time of the conversion.
     pub converted_at: DateTime<Utc>,
 }
 

@@ -1,4 +1,4 @@
-//! Decisions as they come in.
+//! Validation of decisions on expenses.
 
 use dm_contracts::api::error::FieldIssue;
 use dm_contracts::api::finance::DecideExpense;
@@ -7,17 +7,20 @@ use dm_kit::http::trimmed;
 
 use super::{ExpenseStatus, max_length_issue, missing_body};
 
-/// A decision that may be taken.
+/// A validated decision.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct NewDecision {
     /// Approved or rejected.
     pub(crate) status: ExpenseStatus,
-    /// Why; empty where nothing was said.
+    /// The comment, possibly empty.
     pub(crate) comment: String,
 }
 
 impl NewDecision {
-    /// Checks a request.
+    /// Validates a request.
+    ///
+    /// # Errors
+    /// Returns the first issue of the request.
     pub(crate) fn from_request(request: Option<DecideExpense>) -> Result<Self, Vec<FieldIssue>> {
         let request = request.ok_or_else(missing_body)?;
         let comment = trimmed(request.comment.as_deref());
@@ -67,20 +70,20 @@ mod tests {
     }
 
     #[test]
-    fn approval_needs_no_comment() {
-        for (given, kept) in [(None, ""), (Some("  "), ""), (Some(" fine "), "fine")] {
+    fn approval_without_comment_is_valid() {
+        for (comment, expected) in [(None, ""), (Some("  "), ""), (Some(" fine "), "fine")] {
             assert_eq!(
-                check_request(Some("APPROVED"), given),
+                check_request(Some("APPROVED"), comment),
                 Ok(NewDecision {
                     status: ExpenseStatus::Approved,
-                    comment: kept.into()
+                    comment: expected.into()
                 })
             );
         }
     }
 
     #[test]
-    fn rejection_needs_one() {
+    fn decision_rejected_without_comment_is_an_issue() {
         for blank in [None, Some(""), Some(" \n")] {
             assert_eq!(
                 check_request(Some("REJECTED"), blank),
@@ -97,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_comment_has_a_longest_length() {
+    fn comment_above_the_maximum_length_is_an_issue() {
         let longest = "x".repeat(MAX_REMARK_LENGTH);
         assert!(check_request(Some("REJECTED"), Some(&longest)).is_ok());
         assert_eq!(
@@ -107,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn decisions_are_exact() {
+    fn decision_other_than_approved_or_rejected_is_an_issue() {
         for missing in [None, Some(""), Some(" ")] {
             assert_eq!(
                 check_request(missing, None),

@@ -1,4 +1,4 @@
-//! Expenses as they come in.
+//! Validation of expenses.
 
 use dm_contracts::api::error::FieldIssue;
 use dm_contracts::api::finance::CreateExpense;
@@ -11,13 +11,13 @@ use url::Url;
 
 use super::{max_length_issue, missing_body};
 
-/// Whether a text is an address that a browser may be led to: another scheme could run
-/// something there.
+/// Returns whether a text is an HTTP URL, which is safe as a link: a URL with another scheme
+/// could run a script.
 fn is_http_url(text: &str) -> bool {
     Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
 }
 
-/// An expense that may be submitted.
+/// The validated data of a new expense.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct NewExpense {
     pub(crate) submitter_user_id: String,
@@ -29,7 +29,10 @@ pub(crate) struct NewExpense {
 }
 
 impl NewExpense {
-    /// Checks a request of a caller.
+    /// Validates a request. The submitter defaults to the caller.
+    ///
+    /// # Errors
+    /// Returns an issue for each invalid field.
     pub(crate) fn from_request(
         request: Option<CreateExpense>,
         caller: &str,
@@ -44,11 +47,11 @@ impl NewExpense {
         let currency = issues.required_text("currency", request.currency.as_deref(), "required");
         let description =
             issues.required_text("description", request.description.as_deref(), "required");
-        let filled = |value: Option<&str>| Some(trimmed(value)).filter(|text| !text.is_empty());
-        let submitter_user_id = filled(request.submitter_user_id.as_deref());
-        let receipt_url = filled(request.receipt_url.as_deref());
-        for (field, text, most) in [
-            // The users of the events, and of the notifications that follow.
+        let non_blank = |value: Option<&str>| Some(trimmed(value)).filter(|text| !text.is_empty());
+        let submitter_user_id = non_blank(request.submitter_user_id.as_deref());
+        let receipt_url = non_blank(request.receipt_url.as_deref());
+        for (field, text, max) in [
+            // The recipient of the notification about the decision.
             (
                 "submitterUserId",
                 submitter_user_id.as_deref(),
@@ -60,7 +63,7 @@ impl NewExpense {
             ("receiptUrl", receipt_url.as_deref(), MAX_REMARK_LENGTH),
         ] {
             let text = text.unwrap_or_default();
-            issues.check_length(field, text, most, max_length_issue(most));
+            issues.check_length(field, text, max, max_length_issue(max));
         }
         if receipt_url.as_deref().is_some_and(|url| !is_http_url(url)) {
             issues.add("receiptUrl", "must be an http or https URL");
@@ -98,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_expense_is_trimmed_and_completed() {
+    fn valid_expense_is_trimmed_and_has_defaults() {
         let expense = check_request(json!({
             "category": " OFFICE_SUPPLIES ", "amount": 12.345, "currency": " usd",
             "description": "staples ", "receiptUrl": " ", "submitterUserId": "  "
@@ -117,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn somebody_else_may_have_paid() {
+    fn submitter_can_differ_from_the_caller() {
         let expense = check_request(json!({
             "submitterUserId": " kmalone ", "category": "x", "amount": 1, "currency": "EUR",
             "description": "y", "receiptUrl": " http://localhost/r "
@@ -128,20 +131,20 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_no_user_can_have_is_refused() {
-        let of_length = |length: usize| {
+    fn submitter_above_the_maximum_length_is_an_issue() {
+        let with_length = |length: usize| {
             check_request(json!({
                 "submitterUserId": "ü".repeat(length), "category": "x", "amount": 1,
                 "currency": "EUR", "description": "y"
             }))
         };
-        assert!(of_length(MAX_USER_ID_LENGTH).is_ok());
-        let refused = of_length(MAX_USER_ID_LENGTH + 1);
-        assert_eq!(refused, Err(vec![issue("submitterUserId", "max:255")]));
+        assert!(with_length(MAX_USER_ID_LENGTH).is_ok());
+        let rejected = with_length(MAX_USER_ID_LENGTH + 1);
+        assert_eq!(rejected, Err(vec![issue("submitterUserId", "max:255")]));
     }
 
     #[test]
-    fn texts_have_a_longest_length_and_links_lead_to_pages() {
+    fn text_length_and_receipt_url_scheme_are_checked() {
         let with = |field: &str, text: &str| {
             let mut body = json!({
                 "category": "x", "amount": 1, "currency": "EUR", "description": "y"
@@ -149,34 +152,38 @@ mod tests {
             body[field] = json!(text);
             check_request(body)
         };
-        for (field, most) in [
+        for (field, max) in [
             ("submitterUserId", 255),
             ("category", 100),
             ("currency", 10),
             ("description", 2000),
         ] {
-            assert!(with(field, &"x".repeat(most)).is_ok(), "{field}");
-            let told = format!("max:{most}");
+            assert!(with(field, &"x".repeat(max)).is_ok(), "{field}");
+            let text = format!("max:{max}");
             assert_eq!(
-                with(field, &"x".repeat(most + 1)),
-                Err(vec![issue(field, &told)])
+                with(field, &"x".repeat(max + 1)),
+                Err(vec![issue(field, &text)])
             );
         }
-        let link = issue("receiptUrl", "must be an http or https URL");
-        for odd in [
+        let url_issue = issue("receiptUrl", "must be an http or https URL");
+        for url in [
             "javascript:alert(1)",
             "JavaScript:x",
             "data:text/html,x",
             "//evil",
             "x",
         ] {
-            assert_eq!(with("receiptUrl", odd), Err(vec![link.clone()]), "{odd}");
+            assert_eq!(
+                with("receiptUrl", url),
+                Err(vec![url_issue.clone()]),
+                "{url}"
+            );
         }
         assert!(with("receiptUrl", "HTTPS://example.com/r?a=b").is_ok());
     }
 
     #[test]
-    fn every_broken_field_is_told() {
+    fn each_invalid_field_is_an_issue() {
         assert_eq!(
             check_request(json!(null)),
             Err(vec![issue("body", "required")])

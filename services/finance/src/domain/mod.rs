@@ -1,4 +1,4 @@
-//! The rules.
+//! Domain rules.
 
 mod decision;
 mod expense;
@@ -10,8 +10,8 @@ pub(crate) use status::ExpenseStatus;
 
 use dm_contracts::api::error::FieldIssue;
 
-fn max_length_issue(most: usize) -> String {
-    format!("max:{most}")
+fn max_length_issue(max: usize) -> String {
+    format!("max:{max}")
 }
 
 fn missing_body() -> Vec<FieldIssue> {

@@ -1,6 +1,6 @@
-//! Where an expense stands.
+//! The status of an expense.
 
-/// Where an expense stands. A decision is for good.
+/// The status of an expense. A decision is final.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ExpenseStatus {
     Pending,
@@ -9,10 +9,10 @@ pub(crate) enum ExpenseStatus {
 }
 
 impl ExpenseStatus {
-    /// Every status, in the order in which errors name them.
+    /// All statuses, in the order of the error message.
     pub(crate) const ALL: [Self; 3] = [Self::Pending, Self::Approved, Self::Rejected];
 
-    /// Its name on the wire and in the table.
+    /// Returns the name in JSON and in the table.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "PENDING",
@@ -21,7 +21,7 @@ impl ExpenseStatus {
         }
     }
 
-    /// The status of that name in any case, as filters have it.
+    /// Returns the status with this name, regardless of case.
     pub(crate) fn from_name_ignore_case(name: &str) -> Option<Self> {
         Self::ALL
             .into_iter()
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn filters_take_any_case() {
+    fn from_name_ignores_case() {
         for status in ExpenseStatus::ALL {
             assert_eq!(
                 ExpenseStatus::from_name_ignore_case(status.as_str()),

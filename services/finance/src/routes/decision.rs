@@ -1,4 +1,4 @@
-//! Decisions on expenses.
+//! The route for decisions on expenses.
 
 use axum::Json;
 use axum::extract::State;
@@ -13,22 +13,22 @@ use dm_kit::outbox;
 use crate::domain::NewDecision;
 use crate::store::expenses;
 
-/// Approves or rejects an expense, once
+/// Approves or rejects an expense, at most once
 #[utoipa::path(
     post,
     path = "/internal/expenses/{expenseId}/decision",
     operation_id = "decideExpense",
     params(
-        ("x-user-id" = String, Header, description = "Who decides"),
-        ("expenseId" = String, Path, description = "Which expense"),
+        ("x-user-id" = String, Header, description = "Name of the signed-in user"),
+        ("expenseId" = String, Path, description = "Id of the expense"),
     ),
     request_body = DecideExpense,
     responses(
         (status = 200, description = "The expense", body = Expense),
-        (status = 400, description = "Fields break a rule", body = ErrorBody),
-        (status = 401, description = "Nobody is signed in", body = ErrorBody),
-        (status = 404, description = "No such expense", body = ErrorBody),
-        (status = 409, description = "The expense is decided already", body = ErrorBody),
+        (status = 400, description = "A field is invalid", body = ErrorBody),
+        (status = 401, description = "The request names no user", body = ErrorBody),
+        (status = 404, description = "The expense does not exist", body = ErrorBody),
+        (status = 409, description = "The expense is already decided", body = ErrorBody),
     )
 )]
 pub(super) async fn decide(
@@ -57,7 +57,7 @@ pub(super) async fn decide(
         decision: expense.status.clone(),
         decided_by: caller,
         comment: decision.comment,
-        // The table has it together with the decision.
+        // The table sets it together with the decision.
         decided_at: expense.decided_at.unwrap_or_else(time::now),
     };
     outbox::append(&mut transaction, &event, &trace).await?;

@@ -1,4 +1,4 @@
-//! Expenses.
+//! The routes of expenses.
 
 use axum::Json;
 use axum::extract::State;
@@ -22,15 +22,15 @@ use crate::store::expenses;
     path = "/internal/expenses",
     operation_id = "listExpenses",
     params(
-        ("x-user-id" = String, Header, description = "Who calls"),
-        ("status" = Option<String>, Query, description = "Expenses of this status alone"),
-        ("page" = Option<u32>, Query, description = "One page alone, from 0"),
-        ("size" = Option<u32>, Query, description = "How many expenses a page has, at most 500"),
+        ("x-user-id" = String, Header, description = "Name of the signed-in user"),
+        ("status" = Option<String>, Query, description = "Only expenses with this status"),
+        ("page" = Option<u32>, Query, description = "Number of the page, from 0. The list is complete without `page` and `size`"),
+        ("size" = Option<u32>, Query, description = "Expenses per page, at most 500"),
     ),
     responses(
         (status = 200, description = "The expenses", body = List<Expense>),
-        (status = 400, description = "No such status, or no such page", body = ErrorBody),
-        (status = 401, description = "Nobody is signed in", body = ErrorBody),
+        (status = 400, description = "The status or the page is invalid", body = ErrorBody),
+        (status = 401, description = "The request names no user", body = ErrorBody),
     )
 )]
 pub(super) async fn list(
@@ -53,8 +53,8 @@ pub(super) async fn list(
         return list_response(expenses::ExpenseListSource { pool, status }).await;
     }
     let items = expenses::fetch_page(&database, status, paging).await?;
-    let matching = expenses::count(&database, status).await?;
-    Ok(Json(paging.into_list(items, matching)).into_response())
+    let total = expenses::count(&database, status).await?;
+    Ok(Json(paging.into_list(items, total)).into_response())
 }
 
 /// Submits an expense
@@ -62,12 +62,12 @@ pub(super) async fn list(
     post,
     path = "/internal/expenses",
     operation_id = "createExpense",
-    params(("x-user-id" = String, Header, description = "Who calls")),
+    params(("x-user-id" = String, Header, description = "Name of the signed-in user")),
     request_body = CreateExpense,
     responses(
         (status = 201, description = "The expense", body = Expense),
-        (status = 400, description = "Fields break a rule", body = ErrorBody),
-        (status = 401, description = "Nobody is signed in", body = ErrorBody),
+        (status = 400, description = "A field is invalid", body = ErrorBody),
+        (status = 401, description = "The request names no user", body = ErrorBody),
     )
 )]
 pub(super) async fn create(

@@ -44,8 +44,8 @@ impl From<ExpenseRow> for Expense {
     }
 }
 
-/// Submits an expense. When that is goes by the database's clock, as for all that is held
-/// against its events.
+/// Inserts an expense with the status `PENDING`. The timestamp is from the clock of the
+/// database, with which reconcile compares it to the event.
 pub(crate) async fn insert(
     transaction: &mut PgConnection,
     expense: &NewExpense,
@@ -68,7 +68,7 @@ pub(crate) async fn insert(
     Ok(row.into())
 }
 
-/// All expenses, newest first, perhaps of one status alone.
+/// The list of expenses, newest first, optionally of one status.
 pub(crate) struct ExpenseListSource {
     pub(crate) pool: PgPool,
     pub(crate) status: Option<ExpenseStatus>,
@@ -83,7 +83,7 @@ impl ListSource for ExpenseListSource {
         key: Option<&Self::Key>,
         limit: i64,
     ) -> Result<ListChunk<Expense>, sqlx::Error> {
-        // Two statements rather than one that allows for both: each has its index.
+        // Separate statements, so that each uses its own index.
         let statement = match self.status {
             None => {
                 "SELECT * FROM expenses
@@ -100,7 +100,7 @@ impl ListSource for ExpenseListSource {
         };
         let query = sqlx::query(statement)
             .bind(self.status.map(ExpenseStatus::as_str))
-            .bind(key.map(|(at, _)| *at))
+            .bind(key.map(|(created_at, _)| *created_at))
             .bind(key.map_or("", |(_, id)| id))
             .bind(limit);
         let chunk = ListChunk::<ExpenseRow>::read(&self.pool, query, limit).await?;
@@ -112,13 +112,13 @@ impl ListSource for ExpenseListSource {
     }
 }
 
-/// A page of the expenses, newest first, perhaps of one status alone.
+/// Returns a page of the expenses, newest first, optionally of one status.
 pub(crate) async fn fetch_page(
     pool: &PgPool,
     status: Option<ExpenseStatus>,
     paging: Paging,
 ) -> Result<Vec<Expense>, sqlx::Error> {
-    // Two statements rather than one that allows for both: each has its index.
+    // Separate statements, so that each uses its own index.
     let statement = match status {
         None => {
             "SELECT * FROM expenses
@@ -140,7 +140,7 @@ pub(crate) async fn fetch_page(
     Ok(rows.into_iter().map(Expense::from).collect())
 }
 
-/// How many expenses there are, perhaps of one status alone.
+/// Returns the number of expenses, optionally of one status.
 pub(crate) async fn count(
     pool: &PgPool,
     status: Option<ExpenseStatus>,
@@ -151,8 +151,8 @@ pub(crate) async fn count(
         .await
 }
 
-/// Decides on an expense that is still pending, now by the database's clock. Answers what it is then; `None`
-/// where it is decided already, or isn't there.
+/// Records the decision on a pending expense, with the clock of the database. Returns the
+/// resulting expense, or `None` if it is already decided or does not exist.
 pub(crate) async fn decide(
     transaction: &mut PgConnection,
     id: &str,
@@ -176,7 +176,7 @@ pub(crate) async fn decide(
     Ok(row.map(Expense::from))
 }
 
-/// The status of an expense, by name.
+/// Returns the name of the status of an expense.
 pub(crate) async fn find_status(
     transaction: &mut PgConnection,
     id: &str,

@@ -1,4 +1,4 @@
-//! The realm's public keys, fetched when one is asked for that isn't known.
+//! The public keys of the realm, fetched when an unknown key id is requested.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,16 +15,16 @@ use tracing::{info, warn};
 
 use crate::downstream::error_chain;
 
-/// How often Keycloak is asked.
+/// Intervals between fetches of the keys from Keycloak.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FetchIntervals {
-    /// The least time between two fetches: whoever sends made-up key ids can't make
-    /// the gateway ask more often.
+    /// The minimum time between two fetches, so that requests with made-up key ids cannot
+    /// cause more of them.
     pub min_interval: Duration,
-    /// The same while there are no keys at all: Keycloak starts last, or the realm has issued
-    /// no token yet and makes its first key with that.
+    /// The minimum time between two fetches while there are no keys: Keycloak starts last, or
+    /// the realm creates its first key with its first token.
     pub initial_interval: Duration,
-    /// Older keys are fetched again, so that one that was withdrawn is not taken
+    /// The age at which keys are fetched again, so that a withdrawn key does not stay valid
     /// for ever.
     pub max_age: Duration,
 }
@@ -39,14 +39,14 @@ impl Default for FetchIntervals {
     }
 }
 
-/// How long Keycloak may take.
+/// Timeout of a fetch.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A public key of the realm.
 pub(crate) struct PublicKey {
     /// The key itself.
     pub key: DecodingKey,
-    /// The algorithms it is for: the token doesn't decide that.
+    /// The algorithms that the key permits: the token does not decide that.
     pub algorithms: Vec<Algorithm>,
 }
 
@@ -59,18 +59,18 @@ impl fmt::Debug for PublicKey {
     }
 }
 
-/// Why there is no key.
+/// The reason for which a key is not available.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub(crate) enum KeyError {
-    /// The realm has none of that id.
+    /// The realm has no key with this id.
     #[error("the realm has no key with this id")]
     Unknown,
-    /// The realm can't be asked, and never could.
+    /// The keys of the realm have never been fetched.
     #[error("could not fetch the keys of the realm")]
     Unavailable,
 }
 
-/// The keys of a realm.
+/// The public keys of a realm, cached.
 #[derive(Debug, Clone)]
 pub(crate) struct RealmKeys(Arc<KeyCache>);
 
@@ -80,7 +80,7 @@ struct KeyCache {
     url: String,
     intervals: FetchIntervals,
     cached: RwLock<CachedKeys>,
-    /// Held while Keycloak is asked: once for all who wait.
+    /// Locked during a fetch: concurrent requests wait for one fetch.
     last_fetch: Mutex<Option<Instant>>,
 }
 
@@ -91,59 +91,64 @@ struct CachedKeys {
 }
 
 impl RealmKeys {
-    /// The keys at this address. None is fetched yet.
+    /// Creates an empty cache of the keys at this URL.
     #[must_use]
-    pub(crate) fn new(client: reqwest::Client, url: String, pace: FetchIntervals) -> Self {
+    pub(crate) fn new(client: reqwest::Client, url: String, intervals: FetchIntervals) -> Self {
         Self(Arc::new(KeyCache {
             client,
             url,
-            intervals: pace,
+            intervals,
             cached: RwLock::default(),
             last_fetch: Mutex::default(),
         }))
     }
 
-    /// The key of that id.
+    /// Returns the key with this id.
     ///
     /// # Errors
-    /// [`KeyError`] where there is none.
+    /// Returns [`KeyError`] if the realm has no such key, or its keys were never fetched.
     pub(crate) async fn find(&self, id: &str) -> Result<Arc<PublicKey>, KeyError> {
-        let known = self.cached();
-        if let Some(key) = known.keys.get(id) {
-            let fresh = self.0.intervals.max_age;
-            let stale = known.fetched_at.is_some_and(|at| at.elapsed() > fresh);
+        let cached = self.cached();
+        if let Some(key) = cached.keys.get(id) {
+            let max_age = self.0.intervals.max_age;
+            let stale = cached
+                .fetched_at
+                .is_some_and(|fetched| fetched.elapsed() > max_age);
             if stale && self.0.last_fetch.try_lock().is_ok() {
                 let keys = self.clone();
-                // Nobody needs to wait for it.
+                // In the background: the cached key can be used.
                 tokio::spawn(async move { keys.refresh().await });
             }
             return Ok(Arc::clone(key));
         }
         self.refresh().await;
-        let known = self.cached();
-        match known.keys.get(id) {
+        let cached = self.cached();
+        match cached.keys.get(id) {
             Some(key) => Ok(Arc::clone(key)),
-            None if known.fetched_at.is_some() => Err(KeyError::Unknown),
+            None if cached.fetched_at.is_some() => Err(KeyError::Unknown),
             None => Err(KeyError::Unavailable),
         }
     }
 
-    /// Asks Keycloak unless it was asked just now. Where it is away, what is known
-    /// is kept.
+    /// Fetches the keys unless the last fetch was too recent. If Keycloak cannot be reached,
+    /// the cached keys are kept.
     async fn refresh(&self) {
-        let mut asked = self.0.last_fetch.lock().await;
-        let pace = if self.cached().keys.is_empty() {
+        let mut last_fetch = self.0.last_fetch.lock().await;
+        let interval = if self.cached().keys.is_empty() {
             self.0.intervals.initial_interval
         } else {
             self.0.intervals.min_interval
         };
-        if asked.is_some_and(|at| at.elapsed() < pace) {
+        if last_fetch.is_some_and(|last| last.elapsed() < interval) {
             return;
         }
         match self.fetch().await {
             Ok(keys) => {
-                info!(keys = keys.len(), "the keys of the realm were fetched");
-                let known = CachedKeys {
+                info!(
+                    key_count = keys.len(),
+                    "fetched the signing keys of the realm"
+                );
+                let fetched = CachedKeys {
                     keys: Arc::new(keys),
                     fetched_at: Some(Instant::now()),
                 };
@@ -151,16 +156,16 @@ impl RealmKeys {
                     .0
                     .cached
                     .write()
-                    .unwrap_or_else(PoisonError::into_inner) = known;
+                    .unwrap_or_else(PoisonError::into_inner) = fetched;
             }
             Err(error) => {
                 warn!(
-                    cause = error_chain(&error),
-                    "could not fetch the keys of the realm"
+                    error.message = error_chain(&error),
+                    "could not fetch the signing keys of the realm"
                 );
             }
         }
-        *asked = Some(Instant::now());
+        *last_fetch = Some(Instant::now());
     }
 
     async fn fetch(&self) -> Result<HashMap<String, Arc<PublicKey>>, reqwest::Error> {
@@ -186,14 +191,14 @@ impl RealmKeys {
     }
 }
 
-/// A key set as it comes. One key that isn't understood must not spoil the others.
+/// A key set with unparsed keys: an unsupported key must not invalidate the others.
 #[derive(Debug, Deserialize)]
 struct KeySet {
     keys: Vec<Value>,
 }
 
 impl KeySet {
-    /// The keys that can verify a signature, by id.
+    /// Returns the keys that can verify a signature, by id.
     fn into_signing_keys(self) -> HashMap<String, Arc<PublicKey>> {
         self.keys
             .into_iter()
@@ -209,7 +214,7 @@ fn signing_key(jwk: &Jwk) -> Option<(String, PublicKey)> {
     if matches!(&jwk.common.public_key_use, Some(purpose) if *purpose != PublicKeyUse::Signature) {
         return None;
     }
-    let of_kind: &[Algorithm] = match &jwk.algorithm {
+    let supported: &[Algorithm] = match &jwk.algorithm {
         Kind::RSA(_) => &[
             Algorithm::RS256,
             Algorithm::RS384,
@@ -220,19 +225,19 @@ fn signing_key(jwk: &Jwk) -> Option<(String, PublicKey)> {
         ],
         Kind::EllipticCurve(_) => &[Algorithm::ES256, Algorithm::ES384],
         Kind::OctetKeyPair(_) => &[Algorithm::EdDSA],
-        // A shared secret in a public key set proves nothing.
+        // A shared secret in a public key set cannot prove a signature.
         _ => return None,
     };
     let algorithms: Vec<_> = match &jwk.common.key_algorithm {
-        Some(own) => {
-            let own = own.to_string().parse().ok()?;
-            of_kind
+        Some(declared) => {
+            let declared = declared.to_string().parse().ok()?;
+            supported
                 .iter()
                 .copied()
-                .filter(|kind| *kind == own)
+                .filter(|algorithm| *algorithm == declared)
                 .collect()
         }
-        None => of_kind.to_vec(),
+        None => supported.to_vec(),
     };
     let key = DecodingKey::from_jwk(jwk).ok()?;
     let id = jwk.common.key_id.clone()?;

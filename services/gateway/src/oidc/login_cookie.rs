@@ -1,8 +1,8 @@
-//! Logins that have begun: each in a cookie of the browser that began it.
+//! Pending logins: each is stored in a cookie of the browser that began it.
 //!
-//! Nothing is kept here, so that whoever begins many logins pushes out nobody's. A cookie
-//! is encrypted and authenticated with a key of this process: what it holds was put in
-//! here, and nobody else can read it. It is for one state, and works once.
+//! The gateway does not store pending logins, so that many of them cannot evict those of
+//! other browsers. A cookie is encrypted and authenticated with a key of this process: only
+//! this process can create or read it. It is valid for one state, and once.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -15,25 +15,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::random::RandomError;
 
-/// How many states are known to be used at once. One that was forgotten is of no use
-/// either: Keycloak takes a code once.
+/// The maximum number of used states that are remembered. An evicted one cannot be reused
+/// either: Keycloak accepts a code once.
 const MAX_USED_STATES: u64 = 10_000;
 
-/// A login that has begun.
+/// A login that is not completed yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PendingLogin {
-    /// Which login it is.
+    /// The `state` parameter, which identifies the login.
     pub state: String,
-    /// Where the visitor goes on.
+    /// The path to which the browser is redirected after the login.
     pub return_to: String,
     pub(super) redirect_uri: String,
     pub(super) nonce: String,
     pub(super) verifier: String,
-    /// When it is over, in seconds since 1970.
+    /// The expiry, in seconds since 1970.
     pub(super) until: u64,
 }
 
-/// Puts logins into cookies, and takes them out.
+/// Seals pending logins into cookies and opens them.
 #[derive(Debug)]
 pub(crate) struct LoginCookies {
     key: RandomizedNonceKey,
@@ -42,31 +42,31 @@ pub(crate) struct LoginCookies {
 }
 
 impl LoginCookies {
-    /// With a new key. A login lives so long.
+    /// Creates a new key for logins with this lifetime.
     ///
     /// # Errors
-    /// [`NoRandomness`].
-    pub(crate) fn new(life: Duration) -> Result<Self, RandomError> {
+    /// Returns [`RandomError`] if the system has no random bytes.
+    pub(crate) fn new(lifetime: Duration) -> Result<Self, RandomError> {
         let mut key = [0; 32];
         aws_lc_rs::rand::fill(&mut key).map_err(|_| RandomError)?;
         Ok(Self {
             key: RandomizedNonceKey::new(&AES_256_GCM, &key).map_err(|_| RandomError)?,
-            lifetime: life,
+            lifetime,
             used_states: Cache::builder()
-                .time_to_live(life)
+                .time_to_live(lifetime)
                 .max_capacity(MAX_USED_STATES)
                 .eviction_policy(EvictionPolicy::lru())
                 .build(),
         })
     }
 
-    /// How long a login may take.
+    /// Returns the time in which a login must be completed.
     #[must_use]
     pub(crate) const fn lifetime(&self) -> Duration {
         self.lifetime
     }
 
-    /// When a login that begins now is over.
+    /// Returns the expiry of a login that begins now, in seconds since 1970.
     pub(super) fn next_expiry(&self) -> u64 {
         unix_now().saturating_add(
             self.lifetime
@@ -77,12 +77,12 @@ impl LoginCookies {
         )
     }
 
-    /// The value of a login's cookie.
+    /// Returns the value of the cookie of a login.
     ///
     /// # Errors
-    /// [`NoRandomness`].
+    /// Returns [`RandomError`] if the system has no random bytes.
     pub(crate) fn seal(&self, login: &PendingLogin) -> Result<String, RandomError> {
-        // Texts and a number always serialize.
+        // Strings and a number always serialize.
         let mut sealed = serde_json::to_vec(login).unwrap_or_default();
         let nonce = self
             .key
@@ -93,7 +93,7 @@ impl LoginCookies {
         Ok(BASE64URL.encode(value))
     }
 
-    /// The login of a state from these cookies, once.
+    /// Returns the login with this state from the cookies, at most once.
     #[must_use]
     pub(crate) fn redeem<'c>(
         &self,
@@ -103,23 +103,23 @@ impl LoginCookies {
         let login = cookies
             .filter_map(|cookie| self.open(cookie))
             .find(|login| login.state == state && login.until >= unix_now())?;
-        // Of many who bring it at once, one is first.
-        let use_of_it = self.used_states.entry_by_ref(&login.state).or_insert(());
-        use_of_it.is_fresh().then_some(login)
+        // Of concurrent requests with the same cookie, only the first one succeeds.
+        let entry = self.used_states.entry_by_ref(&login.state).or_insert(());
+        entry.is_fresh().then_some(login)
     }
 
     fn open(&self, cookie: &str) -> Option<PendingLogin> {
         let mut bytes = BASE64URL.decode(cookie).ok()?;
         let (nonce, sealed) = bytes.split_at_mut_checked(NONCE_LEN)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
-        let text = self.key.open_in_place(nonce, Aad::empty(), sealed).ok()?;
-        serde_json::from_slice(text).ok()
+        let json = self.key.open_in_place(nonce, Aad::empty(), sealed).ok()?;
+        serde_json::from_slice(json).ok()
     }
 }
 
 fn unix_now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs())
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH);
+    elapsed.map_or(0, |elapsed| elapsed.as_secs())
 }
 
 #[cfg(test)]
@@ -128,81 +128,81 @@ mod tests {
 
     use super::*;
 
-    fn login(pending: &LoginCookies, state: &str) -> PendingLogin {
+    fn login(cookies: &LoginCookies, state: &str) -> PendingLogin {
         PendingLogin {
             state: state.into(),
             return_to: "/portal".into(),
             redirect_uri: "http://localhost:8081/x".into(),
             nonce: "n".into(),
             verifier: "v".into(),
-            until: pending.next_expiry(),
+            until: cookies.next_expiry(),
         }
     }
 
-    fn pending() -> LoginCookies {
+    fn login_cookies() -> LoginCookies {
         LoginCookies::new(Duration::from_secs(300)).unwrap()
     }
 
     #[test]
-    fn a_login_comes_out_as_it_went_in_and_once() {
-        let pending = pending();
-        let first = login(&pending, "one");
-        let cookies = [
+    fn sealed_login_is_redeemed_unchanged_and_once() {
+        let cookies = login_cookies();
+        let first = login(&cookies, "one");
+        let values = [
             "nonsense".to_owned(),
-            pending.seal(&login(&pending, "two")).unwrap(),
-            pending.seal(&first).unwrap(),
+            cookies.seal(&login(&cookies, "two")).unwrap(),
+            cookies.seal(&first).unwrap(),
         ];
-        let take = |state| pending.redeem(state, cookies.iter().map(String::as_str));
-        assert_eq!(take("three"), None);
-        assert_eq!(take("one"), Some(first));
-        assert_eq!(take("one"), None);
-        assert!(take("two").is_some());
+        let redeem = |state| cookies.redeem(state, values.iter().map(String::as_str));
+        assert_eq!(redeem("three"), None);
+        assert_eq!(redeem("one"), Some(first));
+        assert_eq!(redeem("one"), None);
+        assert!(redeem("two").is_some());
     }
 
     #[test]
-    fn a_cookie_that_was_not_made_here_is_none() {
-        let (here, elsewhere) = (pending(), pending());
-        let value = elsewhere.seal(&login(&elsewhere, "one")).unwrap();
-        assert_eq!(here.redeem("one", [value.as_str()].into_iter()), None);
-        let value = here.seal(&login(&here, "one")).unwrap();
-        for at in 0..value.len() {
-            let mut bent = value.clone().into_bytes();
-            bent[at] = if bent[at] == b'A' { b'B' } else { b'A' };
-            let bent = String::from_utf8(bent).unwrap();
-            let taken = here.redeem("one", [bent.as_str()].into_iter());
-            // The last sign may hold bits that mean nothing; then it is the same cookie.
-            assert!(taken.is_none() || at == value.len() - 1, "{at}");
+    fn cookie_of_another_key_or_with_a_changed_byte_is_rejected() {
+        let (cookies, foreign) = (login_cookies(), login_cookies());
+        let value = foreign.seal(&login(&foreign, "one")).unwrap();
+        assert_eq!(cookies.redeem("one", [value.as_str()].into_iter()), None);
+        let value = cookies.seal(&login(&cookies, "one")).unwrap();
+        for index in 0..value.len() {
+            let mut changed = value.clone().into_bytes();
+            changed[index] = if changed[index] == b'A' { b'B' } else { b'A' };
+            let changed = String::from_utf8(changed).unwrap();
+            let redeemed = cookies.redeem("one", [changed.as_str()].into_iter());
+            // The last character may have unused bits; then the cookie is the same.
+            assert!(redeemed.is_none() || index == value.len() - 1, "{index}");
         }
     }
 
     #[test]
-    fn of_many_who_bring_a_cookie_at_once_one_gets_the_login() {
-        let pending = pending();
-        let value = pending.seal(&login(&pending, "one")).unwrap();
-        let got = AtomicUsize::new(0);
+    fn concurrent_redemptions_of_a_cookie_succeed_once() {
+        let cookies = login_cookies();
+        let value = cookies.seal(&login(&cookies, "one")).unwrap();
+        let redeemed = AtomicUsize::new(0);
         std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
-                    if pending
+                    if cookies
                         .redeem("one", [value.as_str()].into_iter())
                         .is_some()
                     {
-                        got.fetch_add(1, Ordering::Relaxed);
+                        redeemed.fetch_add(1, Ordering::Relaxed);
                     }
                 });
             }
         });
-        assert_eq!(got.into_inner(), 1);
+        assert_eq!(redeemed.into_inner(), 1);
     }
 
     #[test]
-    fn a_login_that_took_too_long_is_over() {
-        let pending = pending();
-        let late = PendingLogin {
+    fn expired_login_is_rejected() {
+        let cookies = login_cookies();
+        let expired = PendingLogin {
             until: unix_now() - 1,
-            ..login(&pending, "one")
+            ..login(&cookies, "one")
         };
-        let value = pending.seal(&late).unwrap();
-        assert_eq!(pending.redeem("one", [value.as_str()].into_iter()), None);
+        let value = cookies.seal(&expired).unwrap();
+        assert_eq!(cookies.redeem("one", [value.as_str()].into_iter()), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Keycloak: how people sign in, and how what it says is proved.
+//! OpenID Connect with Keycloak: the login flow and the verification of tokens.
 
 pub(crate) mod keys;
 pub(crate) mod login_cookie;

@@ -20,55 +20,55 @@ use crate::return_to::ReturnTo;
 use crate::sessions::User;
 use crate::settings::OidcSettings;
 
-/// How long the exchange of a code may take.
+/// Timeout for the exchange of a code.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Where Keycloak sends the browser back to.
+/// The path of the redirect URI.
 pub(crate) const CALLBACK_PATH: &str = "/login/oauth2/code/keycloak";
 
-/// Why a login can't be ended. Nobody but the log is told.
+/// The reason for which a login failed. It is logged and not sent to the client.
 #[derive(Debug, Error)]
 pub(crate) enum LoginError {
-    /// Keycloak doesn't answer.
+    /// Keycloak cannot be reached.
     #[error("could not reach Keycloak: {0}")]
     Unreachable(String),
-    /// Keycloak doesn't take the code.
+    /// Keycloak rejected the code.
     #[error("Keycloak responded with {status} {reason}")]
     Refused {
         /// The status.
         status: u16,
-        /// Its word for why.
+        /// The OAuth error code, or the reason for which the response is invalid.
         reason: String,
     },
-    /// What it answered is not what it should be.
+    /// A token of the response is invalid.
     #[error("{what}: {cause}")]
     Token {
-        /// Which token.
+        /// The kind of token.
         what: &'static str,
-        /// What is wrong.
+        /// The cause.
         cause: TokenError,
     },
 }
 
-/// Keycloak.
+/// The OpenID provider: Keycloak.
 #[derive(Debug)]
 pub(crate) struct OidcProvider {
     settings: OidcSettings,
     client: reqwest::Client,
     verifier: TokenVerifier,
-    /// Logins that have begun.
+    /// Cookies of pending logins.
     pub login_cookies: LoginCookies,
 }
 
 impl OidcProvider {
-    /// Keycloak as it is set.
+    /// Creates the provider from its settings.
     ///
     /// # Errors
-    /// [`NoRandomness`].
+    /// Returns [`RandomError`] if the system has no random bytes.
     pub(crate) fn new(
         settings: OidcSettings,
         client: reqwest::Client,
-        login_life: Duration,
+        login_lifetime: Duration,
     ) -> Result<Self, RandomError> {
         let keys = RealmKeys::new(
             client.clone(),
@@ -80,14 +80,14 @@ impl OidcProvider {
             settings,
             client,
             verifier,
-            login_cookies: LoginCookies::new(login_life)?,
+            login_cookies: LoginCookies::new(login_lifetime)?,
         })
     }
 
-    /// Begins a login, and says where the browser goes.
+    /// Begins a login and returns the authorization URL with it.
     ///
     /// # Errors
-    /// [`NoRandomness`].
+    /// Returns [`RandomError`] if the system has no random bytes.
     pub(crate) fn begin_login(
         &self,
         origin: &RequestOrigin,
@@ -104,10 +104,11 @@ impl OidcProvider {
         Ok((self.authorization_url(origin, &login), login))
     }
 
-    /// Ends a login with the code that Keycloak gave the browser.
+    /// Completes a login with the code from Keycloak.
     ///
     /// # Errors
-    /// [`LoginError`].
+    /// Returns [`LoginError`] if Keycloak cannot be reached or rejects the code, or if a token
+    /// is invalid.
     pub(crate) async fn complete_login(
         &self,
         login: &PendingLogin,
@@ -123,7 +124,7 @@ impl OidcProvider {
                 what: "the identity token",
                 cause,
             })?;
-        let of_access = |cause| LoginError::Token {
+        let access_token_error = |cause| LoginError::Token {
             what: "the access token",
             cause,
         };
@@ -131,24 +132,24 @@ impl OidcProvider {
             .verifier
             .verify_access_token(&tokens.access_token, &[client])
             .await
-            .map_err(of_access)?;
+            .map_err(access_token_error)?;
         if access.sub.is_none() || access.sub != identity.sub {
-            return Err(of_access(TokenError::InvalidClaim("subject")));
+            return Err(access_token_error(TokenError::InvalidClaim("subject")));
         }
         Ok(access.into_user())
     }
 
-    /// Proves a bearer token of one of the clients that may bring one.
+    /// Verifies a bearer token of one of the permitted clients.
     ///
     /// # Errors
-    /// [`TokenError`].
+    /// Returns [`TokenError`] if the token is invalid or its key is not available.
     pub(crate) async fn verify_bearer(&self, token: &str) -> Result<AccessClaims, TokenError> {
         self.verifier
             .verify_access_token(token, &self.settings.bearer_clients)
             .await
     }
 
-    /// Where the browser goes: Keycloak on the visitor's own host name.
+    /// Returns the authorization URL, with the host name of the request.
     fn authorization_url(&self, origin: &RequestOrigin, login: &PendingLogin) -> String {
         let keycloak = origin.with_port(self.settings.public_port).to_text();
         let query = form_urlencoded::Serializer::new(String::new())
@@ -201,27 +202,27 @@ impl OidcProvider {
     }
 }
 
-/// What the token endpoint answers.
+/// The response of the token endpoint.
 #[derive(Deserialize)]
 struct OidcTokens {
     access_token: String,
     id_token: String,
 }
 
-/// What it answers where it doesn't take the code.
+/// The response of the token endpoint if it rejects the code.
 #[derive(Default, Deserialize)]
 struct TokenEndpointError {
     #[serde(default)]
     error: String,
 }
 
-/// An endpoint of the realm as this process reaches it.
+/// Returns the internal URL of an endpoint of the realm.
 fn endpoint_url(settings: &OidcSettings, name: &str) -> String {
     let (base, realm) = (settings.internal_url.as_str(), settings.realm.as_str());
     format!("{base}/realms/{realm}/protocol/openid-connect/{name}")
 }
 
-/// What of the verifier is shown before the code is given (RFC 7636 section 4.2).
+/// Returns the code challenge of a verifier (RFC 7636 section 4.2).
 fn code_challenge(verifier: &str) -> String {
     BASE64URL.encode(Sha256::digest(verifier))
 }
@@ -257,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn the_browser_is_sent_to_keycloak_on_the_visitors_host_name() {
+    fn authorization_url_has_the_host_name_of_the_request() {
         let (url, query, _) = begin(&provider(), "host.docker.internal:8081");
         assert_eq!(
             url.as_str().split('?').next(),
@@ -281,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sent_out_belongs_to_the_login() {
+    fn authorization_url_has_the_parameters_of_the_login() {
         let (_, query, login) = begin(&provider(), "localhost:8081");
         assert_eq!(login.state, query["state"]);
         assert_eq!(login.return_to, "/portal?a=b");
@@ -291,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn the_challenge_is_that_of_the_standard() {
+    fn code_challenge_matches_the_example_of_rfc_7636() {
         // RFC 7636, appendix B.
         assert_eq!(
             code_challenge("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"),

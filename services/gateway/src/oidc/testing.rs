@@ -1,4 +1,4 @@
-//! A realm for tests: keys of its own, shown and used as Keycloak does.
+//! A realm for tests with its own keys, published and used as by Keycloak.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 
 use super::keys::{FetchIntervals, RealmKeys};
 
-/// A key of a realm, with both halves.
+/// A key pair of a realm.
 pub(crate) struct SigningKey {
     id: &'static str,
     pub(crate) key: EncodingKey,
@@ -28,7 +28,7 @@ impl SigningKey {
     pub(crate) fn new(id: &'static str) -> Self {
         let pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
         let wrapped = pair.as_der().unwrap();
-        // The key itself (PKCS#1) follows the 26 bytes that say that it is one.
+        // The key itself (PKCS#1) follows the 26 bytes of the PKCS#8 header.
         let key = EncodingKey::from_rsa_der(&wrapped.as_ref()[26..]);
         let mut public = Jwk::from_encoding_key(&key, Algorithm::RS256).unwrap();
         public.common.key_id = Some(id.to_owned());
@@ -47,18 +47,18 @@ impl SigningKey {
     }
 }
 
-/// A realm's endpoints, and what they were asked.
+/// The endpoints of a realm, and a record of their requests.
 pub(crate) struct TestRealm {
-    /// Where it is.
+    /// The base URL.
     pub(crate) base: String,
-    /// What the key endpoint answers.
+    /// The response of the key endpoint.
     pub(crate) published_keys: Arc<Mutex<Value>>,
-    /// What the token endpoint answers; it refuses while there is nothing.
+    /// The response of the token endpoint; `None` is an error response.
     pub(crate) token_response: Arc<Mutex<Option<Value>>>,
-    /// What the token endpoint was sent last.
+    /// The form of the last request to the token endpoint.
     pub(crate) last_token_request: Arc<Mutex<HashMap<String, String>>>,
     key_requests: Arc<AtomicUsize>,
-    /// The process of it.
+    /// The task of the server.
     pub(crate) server: JoinHandle<()>,
 }
 
@@ -66,24 +66,24 @@ impl TestRealm {
     pub(crate) async fn with_keys(signers: &[&SigningKey]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        let shown = Arc::<Mutex<Value>>::default();
-        let tokens = Arc::<Mutex<Option<Value>>>::default();
-        let sent = Arc::<Mutex<HashMap<String, String>>>::default();
-        let asked = Arc::<AtomicUsize>::default();
-        let (keys, count) = (Arc::clone(&shown), Arc::clone(&asked));
+        let published_keys = Arc::<Mutex<Value>>::default();
+        let token_response = Arc::<Mutex<Option<Value>>>::default();
+        let last_token_request = Arc::<Mutex<HashMap<String, String>>>::default();
+        let key_requests = Arc::<AtomicUsize>::default();
+        let (keys, count) = (Arc::clone(&published_keys), Arc::clone(&key_requests));
         let certs = move || {
             count.fetch_add(1, Ordering::Relaxed);
             let keys = keys.lock().unwrap().clone();
             async move { Json(keys) }
         };
-        let (answer, form) = (Arc::clone(&tokens), Arc::clone(&sent));
+        let (response, form) = (Arc::clone(&token_response), Arc::clone(&last_token_request));
         let token = move |body: String| {
             *form.lock().unwrap() = url::form_urlencoded::parse(body.as_bytes())
                 .into_owned()
                 .collect();
-            let answer = answer.lock().unwrap().clone();
+            let response = response.lock().unwrap().clone();
             async move {
-                match answer {
+                match response {
                     Some(tokens) => (StatusCode::OK, Json(tokens)),
                     None => {
                         let refusal = json!({"error": "invalid_grant"});
@@ -99,23 +99,23 @@ impl TestRealm {
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         let realm = Self {
             base,
-            published_keys: shown,
-            token_response: tokens,
-            last_token_request: sent,
-            key_requests: asked,
+            published_keys,
+            token_response,
+            last_token_request,
+            key_requests,
             server,
         };
         realm.publish_keys(signers);
         realm
     }
 
-    /// Shows these keys from now on.
+    /// Publishes these keys in place of the current ones.
     pub(crate) fn publish_keys(&self, signers: &[&SigningKey]) {
         let mut keys: Vec<Value> = signers
             .iter()
             .map(|signer| serde_json::to_value(&signer.public).unwrap())
             .collect();
-        // As Keycloak does: a key for something else, and one of tomorrow.
+        // As Keycloak does: an encryption key, and a key of an unsupported type.
         keys.push(json!({
             "kid": "enc", "kty": "RSA", "alg": "RSA-OAEP", "use": "enc", "n": "AQAB", "e": "AQAB",
         }));
@@ -123,21 +123,21 @@ impl TestRealm {
         *self.published_keys.lock().unwrap() = json!({ "keys": keys });
     }
 
-    pub(crate) fn keys(&self, pace: FetchIntervals) -> RealmKeys {
+    pub(crate) fn keys(&self, intervals: FetchIntervals) -> RealmKeys {
         let url = format!(
             "{}/realms/scranton-branch/protocol/openid-connect/certs",
             self.base
         );
-        RealmKeys::new(crate::downstream::build_client().unwrap(), url, pace)
+        RealmKeys::new(crate::downstream::build_client().unwrap(), url, intervals)
     }
 
-    /// How often it was asked for keys.
+    /// Returns the number of requests to the key endpoint.
     pub(crate) fn key_request_count(&self) -> usize {
         self.key_requests.load(Ordering::Relaxed)
     }
 }
 
-/// What Keycloak says in an access token, with some of it changed.
+/// Returns the claims of an access token of Keycloak with some of them replaced.
 pub(crate) fn access_claims(changes: Value) -> Value {
     let mut claims = json!({
         "iss": "http://localhost:8080/realms/scranton-branch",

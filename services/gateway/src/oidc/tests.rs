@@ -1,4 +1,4 @@
-//! Tokens of a realm with keys of its own, proved by keys that are fetched from it.
+//! Verification of tokens of a test realm with keys that are fetched from it.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::tokens::{AccessClaims, TokenError, TokenVerifier};
 
 const MOBILE_CLIENTS: &[&str] = &["warehouse-mobile"];
 
-/// Ask whenever there is a reason to.
+/// Intervals that permit a fetch at any time.
 const NO_WAIT: FetchIntervals = FetchIntervals {
     min_interval: Duration::ZERO,
     initial_interval: Duration::ZERO,
@@ -43,7 +43,7 @@ fn forge_token(header: &Value, claims: &Value, signature: &[u8]) -> String {
 }
 
 #[tokio::test]
-async fn a_good_token_is_taken_under_any_host_name() {
+async fn valid_token_is_accepted_for_any_host_name_of_the_issuer() {
     let signer = SigningKey::new("one");
     let verifier = TestRealm::with_keys(&[&signer]).await.verifier();
     for issuer in [
@@ -60,7 +60,7 @@ async fn a_good_token_is_taken_under_any_host_name() {
 }
 
 #[tokio::test]
-async fn tokens_that_say_the_wrong_thing_are_refused() {
+async fn token_with_an_invalid_claim_is_rejected() {
     let signer = SigningKey::new("one");
     let verifier = TestRealm::with_keys(&[&signer]).await.verifier();
     let now = get_current_timestamp();
@@ -86,27 +86,30 @@ async fn tokens_that_say_the_wrong_thing_are_refused() {
         let token = signer.sign(&access_claims(changes.clone()));
         assert!(
             verify_access(&verifier, &token).await.is_err(),
-            "{changes} is taken"
+            "{changes} is accepted"
         );
     }
-    let nearly = signer.sign(&access_claims(json!({"exp": now - 2})));
-    assert!(verify_access(&verifier, &nearly).await.is_ok(), "no leeway");
+    let just_expired = signer.sign(&access_claims(json!({"exp": now - 2})));
+    assert!(
+        verify_access(&verifier, &just_expired).await.is_ok(),
+        "no leeway"
+    );
 }
 
 #[tokio::test]
-async fn signatures_that_are_not_the_keys_are_refused() {
+async fn token_with_a_foreign_signature_is_rejected() {
     let signer = SigningKey::new("one");
     let other = SigningKey::new("one");
     let unknown = SigningKey::new("two");
     let verifier = TestRealm::with_keys(&[&signer]).await.verifier();
-    let wanted = access_claims(json!({"preferred_username": "mscott"}));
+    let claims = access_claims(json!({"preferred_username": "mscott"}));
     let good = signer.sign(&access_claims(json!({})));
     let mut parts = good.split('.');
     let (head, signature) = (parts.next().unwrap(), parts.nth(1).unwrap());
-    let body = BASE64URL.encode(wanted.to_string());
+    let body = BASE64URL.encode(claims.to_string());
     for token in [
-        other.sign(&wanted),
-        unknown.sign(&wanted),
+        other.sign(&claims),
+        unknown.sign(&claims),
         format!("{head}.{body}.{signature}"),
         format!("{head}.{body}."),
         good[..good.len() - 5].to_owned(),
@@ -118,59 +121,59 @@ async fn signatures_that_are_not_the_keys_are_refused() {
         );
     }
     assert!(matches!(
-        verify_access(&verifier, &unknown.sign(&wanted)).await,
+        verify_access(&verifier, &unknown.sign(&claims)).await,
         Err(TokenError::Key(KeyError::Unknown))
     ));
 }
 
 #[tokio::test]
-async fn the_token_does_not_choose_the_algorithm() {
+async fn token_cannot_choose_the_algorithm() {
     let signer = SigningKey::new("one");
     let verifier = TestRealm::with_keys(&[&signer]).await.verifier();
-    let wanted = access_claims(json!({"preferred_username": "mscott"}));
+    let claims = access_claims(json!({"preferred_username": "mscott"}));
     for algorithm in ["none", "None", "NONE", ""] {
         let header = json!({"alg": algorithm, "typ": "JWT", "kid": "one"});
-        let token = forge_token(&header, &wanted, b"");
+        let token = forge_token(&header, &claims, b"");
         assert!(
             verify_access(&verifier, &token).await.is_err(),
             "{algorithm}"
         );
     }
-    // The public key as a shared secret, in every form it is known in.
+    // The public key as a shared secret, in each of its encodings.
     let AlgorithmParameters::RSA(public) = &signer.public.algorithm else {
         panic!("no RSA key");
     };
     let modulus = BASE64URL.decode(&public.n).unwrap();
-    let whole = serde_json::to_vec(&signer.public).unwrap();
-    for secret in [public.n.as_bytes(), &modulus, &whole, b""] {
+    let json_key = serde_json::to_vec(&signer.public).unwrap();
+    for secret in [public.n.as_bytes(), &modulus, &json_key, b""] {
         let header = Header {
             kid: Some("one".into()),
             ..Header::new(Algorithm::HS256)
         };
-        let token = encode(&header, &wanted, &EncodingKey::from_secret(secret)).unwrap();
+        let token = encode(&header, &claims, &EncodingKey::from_secret(secret)).unwrap();
         assert!(verify_access(&verifier, &token).await.is_err());
     }
-    // The key says RS256: neither another hash nor another padding.
+    // The key declares RS256: no other hash and no other padding.
     for algorithm in [Algorithm::RS512, Algorithm::PS256] {
         let header = Header {
             kid: Some("one".into()),
             ..Header::new(algorithm)
         };
-        let token = encode(&header, &wanted, &signer.key).unwrap();
+        let token = encode(&header, &claims, &signer.key).unwrap();
         assert!(
             verify_access(&verifier, &token).await.is_err(),
             "{algorithm:?}"
         );
     }
-    let without = encode(&Header::new(Algorithm::RS256), &wanted, &signer.key).unwrap();
+    let without_key_id = encode(&Header::new(Algorithm::RS256), &claims, &signer.key).unwrap();
     assert!(
-        verify_access(&verifier, &without).await.is_err(),
-        "names no key"
+        verify_access(&verifier, &without_key_id).await.is_err(),
+        "accepted without a key id"
     );
 }
 
 #[tokio::test]
-async fn a_token_may_be_good_and_name_nobody() {
+async fn token_without_a_username_is_valid_and_has_no_username() {
     let signer = SigningKey::new("one");
     let verifier = TestRealm::with_keys(&[&signer]).await.verifier();
     for name in [json!(null), json!(""), json!("  ")] {
@@ -182,7 +185,7 @@ async fn a_token_may_be_good_and_name_nobody() {
 }
 
 #[tokio::test]
-async fn the_display_name_falls_back() {
+async fn display_name_falls_back_to_given_name_and_username() {
     let signer = SigningKey::new("one");
     let verifier = TestRealm::with_keys(&[&signer]).await.verifier();
     for (changes, name) in [
@@ -197,21 +200,24 @@ async fn the_display_name_falls_back() {
 }
 
 #[tokio::test]
-async fn an_identity_token_is_for_this_client_and_this_login() {
+async fn id_token_requires_this_client_and_this_nonce() {
     let signer = SigningKey::new("one");
     let verifier = TestRealm::with_keys(&[&signer]).await.verifier();
-    let good = json!({"typ": "ID", "aud": "gateway", "azp": "gateway", "nonce": "n"});
-    let prove = async |changes: Value| {
-        let mut said = access_claims(good.clone());
+    let valid = json!({"typ": "ID", "aud": "gateway", "azp": "gateway", "nonce": "n"});
+    let verify = async |changes: Value| {
+        let mut claims = access_claims(valid.clone());
         for (name, value) in changes.as_object().unwrap() {
-            said[name] = value.clone();
+            claims[name] = value.clone();
         }
         verifier
-            .verify_id_token(&signer.sign(&said), "gateway", "n")
+            .verify_id_token(&signer.sign(&claims), "gateway", "n")
             .await
     };
-    assert_eq!(prove(json!({})).await.unwrap().sub.as_deref(), Some("8d2f"));
-    assert!(prove(json!({"aud": ["account", "gateway"]})).await.is_ok());
+    assert_eq!(
+        verify(json!({})).await.unwrap().sub.as_deref(),
+        Some("8d2f")
+    );
+    assert!(verify(json!({"aud": ["account", "gateway"]})).await.is_ok());
     for changes in [
         json!({"nonce": "another"}),
         json!({"nonce": null}),
@@ -221,12 +227,15 @@ async fn an_identity_token_is_for_this_client_and_this_login() {
         json!({"iss": "http://localhost:8080/realms/master"}),
         json!({"exp": 1}),
     ] {
-        assert!(prove(changes.clone()).await.is_err(), "{changes} is taken");
+        assert!(
+            verify(changes.clone()).await.is_err(),
+            "{changes} is accepted"
+        );
     }
 }
 
 #[tokio::test]
-async fn made_up_key_ids_do_not_reach_keycloak() {
+async fn unknown_key_ids_cause_no_further_fetch() {
     let signer = SigningKey::new("one");
     let realm = TestRealm::with_keys(&[&signer]).await;
     let keys = realm.keys(FetchIntervals::default());
@@ -238,18 +247,18 @@ async fn made_up_key_ids_do_not_reach_keycloak() {
 }
 
 #[tokio::test]
-async fn many_who_wait_for_a_key_ask_once() {
+async fn concurrent_lookups_share_one_fetch() {
     let signer = SigningKey::new("one");
     let realm = TestRealm::with_keys(&[&signer]).await;
     let keys = realm.keys(FetchIntervals::default());
-    let asking = (0..20).map(|_| keys.find("one"));
-    let found = futures_util::future::join_all(asking).await;
-    assert!(found.iter().all(Result::is_ok));
+    let lookups = (0..20).map(|_| keys.find("one"));
+    let results = futures_util::future::join_all(lookups).await;
+    assert!(results.iter().all(Result::is_ok));
     assert_eq!(realm.key_request_count(), 1);
 }
 
 #[tokio::test]
-async fn a_new_key_is_fetched_and_a_withdrawn_one_is_forgotten() {
+async fn new_key_is_fetched_and_withdrawn_key_is_dropped() {
     let (old, new) = (SigningKey::new("old"), SigningKey::new("new-key"));
     let realm = TestRealm::with_keys(&[&old]).await;
     let keys = realm.keys(NO_WAIT);
@@ -260,7 +269,7 @@ async fn a_new_key_is_fetched_and_a_withdrawn_one_is_forgotten() {
 }
 
 #[tokio::test]
-async fn the_first_key_of_a_realm_is_fetched_soon() {
+async fn first_key_of_a_realm_is_fetched_after_the_initial_interval() {
     let realm = TestRealm::with_keys(&[]).await;
     let keys = realm.keys(FetchIntervals {
         initial_interval: Duration::ZERO,
@@ -272,7 +281,7 @@ async fn the_first_key_of_a_realm_is_fetched_soon() {
 }
 
 #[tokio::test]
-async fn old_keys_are_used_while_they_are_fetched_again() {
+async fn outdated_key_is_used_during_the_background_fetch() {
     let signer = SigningKey::new("one");
     let realm = TestRealm::with_keys(&[&signer]).await;
     let keys = realm.keys(FetchIntervals {
@@ -282,7 +291,7 @@ async fn old_keys_are_used_while_they_are_fetched_again() {
     assert!(keys.find("one").await.is_ok());
     realm.publish_keys(&[]);
     assert!(keys.find("one").await.is_ok(), "the caller had to wait");
-    // A withdrawn key is gone once the fetch behind the scenes has ended.
+    // A withdrawn key is gone when the background fetch has ended.
     tokio::time::timeout(Duration::from_secs(30), async {
         while keys.find("one").await.is_ok() {
             tokio::task::yield_now().await;
@@ -293,7 +302,7 @@ async fn old_keys_are_used_while_they_are_fetched_again() {
 }
 
 #[tokio::test]
-async fn keys_are_kept_while_keycloak_is_away() {
+async fn cached_keys_are_kept_while_keycloak_is_unreachable() {
     let signer = SigningKey::new("one");
     let realm = TestRealm::with_keys(&[&signer]).await;
     let keys = realm.keys(NO_WAIT);
@@ -306,21 +315,21 @@ async fn keys_are_kept_while_keycloak_is_away() {
 }
 
 #[tokio::test]
-async fn without_any_key_nothing_is_decided() {
+async fn token_is_undecided_while_no_keys_were_fetched() {
     let realm = TestRealm::with_keys(&[]).await;
     *realm.published_keys.lock().unwrap() = json!("an error page");
     let keys = realm.keys(NO_WAIT);
     assert_eq!(keys.find("one").await.unwrap_err(), KeyError::Unavailable);
     let signer = SigningKey::new("one");
     let token = signer.sign(&access_claims(json!({})));
-    let refusal = verify_access(&realm.verifier(), &token).await.unwrap_err();
-    assert!(refusal.is_keys_unavailable());
+    let error = verify_access(&realm.verifier(), &token).await.unwrap_err();
+    assert!(error.is_keys_unavailable());
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn any_text_is_refused_and_breaks_nothing(token in "[A-Za-z0-9_.=-]{0,80}|\\PC{0,40}") {
+    fn arbitrary_text_is_rejected_without_a_panic(token in "[A-Za-z0-9_.=-]{0,80}|\\PC{0,40}") {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let unreachable = RealmKeys::new(

@@ -1,4 +1,4 @@
-//! What tokens say, once their signature is proved.
+//! Verification of tokens, and their claims.
 
 use jsonwebtoken::{Validation, decode, decode_header};
 use serde::Deserialize;
@@ -9,44 +9,44 @@ use url::Url;
 use super::keys::{KeyError, PublicKey, RealmKeys};
 use crate::sessions::User;
 
-/// How far two clocks may be apart, in seconds.
+/// The permitted clock difference, in seconds.
 const LEEWAY: u64 = 5;
 
-/// Longer texts are no tokens of ours.
+/// The maximum length of a token.
 const MAX_TOKEN_LENGTH: usize = 16 * 1024;
 
-/// Why a token is not taken. Nobody but the log is told.
+/// The reason for which a token is rejected. It is logged and not sent to the client.
 #[derive(Debug, Error)]
 pub(crate) enum TokenError {
-    /// It is no token, its signature is not the key's, or its time is over.
+    /// The token cannot be parsed, its signature is wrong, or it has expired.
     #[error("the token is not valid: {0}")]
     Invalid(#[from] jsonwebtoken::errors::Error),
-    /// It is too long, or names no key.
+    /// The token is too long, or has no key id.
     #[error("the token is malformed: {0}")]
     Malformed(&'static str),
-    /// There is no key for it.
+    /// The key of the token is not available.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// Something that it says is not as it must be.
+    /// A claim is missing or has a wrong value.
     #[error("the {0} of the token is not valid")]
     InvalidClaim(&'static str),
 }
 
 impl TokenError {
-    /// Whether the fault may be ours: then nothing is said about the token.
+    /// Returns whether the keys were not available, so that the token is undecided.
     #[must_use]
     pub(crate) const fn is_keys_unavailable(&self) -> bool {
         matches!(self, Self::Key(KeyError::Unavailable))
     }
 }
 
-/// What an access token says.
+/// The claims of an access token.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct AccessClaims {
     iss: String,
     typ: Option<String>,
     azp: Option<String>,
-    /// Whose it is, for Keycloak.
+    /// The user id in Keycloak.
     pub sub: Option<String>,
     preferred_username: Option<String>,
     name: Option<String>,
@@ -64,13 +64,13 @@ struct RealmAccess {
 }
 
 impl AccessClaims {
-    /// Whether it has a user's name.
+    /// Returns whether the token has a user name.
     #[must_use]
     pub(crate) fn has_username(&self) -> bool {
         non_blank(self.preferred_username.as_ref()).is_some()
     }
 
-    /// Whose it is, for the gateway.
+    /// Returns the user of the token.
     #[must_use]
     pub(crate) fn into_user(self) -> User {
         let id = non_blank(self.preferred_username.as_ref())
@@ -93,17 +93,17 @@ fn non_blank(text: Option<&String>) -> Option<&str> {
     text.map(|text| text.trim()).filter(|text| !text.is_empty())
 }
 
-/// What an identity token says.
+/// The claims of an identity token.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct IdClaims {
     iss: String,
     azp: Option<String>,
-    /// Whose it is, for Keycloak.
+    /// The user id in Keycloak.
     pub sub: Option<String>,
     nonce: Option<String>,
 }
 
-/// Proves tokens of one realm.
+/// Verifies tokens of one realm.
 #[derive(Debug, Clone)]
 pub(crate) struct TokenVerifier {
     keys: RealmKeys,
@@ -111,7 +111,7 @@ pub(crate) struct TokenVerifier {
 }
 
 impl TokenVerifier {
-    /// Proves tokens of this realm.
+    /// Creates a verifier of tokens of this realm.
     #[must_use]
     pub(crate) fn new(keys: RealmKeys, realm: &str) -> Self {
         Self {
@@ -120,10 +120,10 @@ impl TokenVerifier {
         }
     }
 
-    /// Proves an access token that was issued to one of `clients`.
+    /// Verifies an access token that was issued to one of `clients`.
     ///
     /// # Errors
-    /// [`TokenError`].
+    /// Returns [`TokenError`] if the token is invalid or its key is not available.
     pub(crate) async fn verify_access_token<C: AsRef<str>>(
         &self,
         token: &str,
@@ -135,7 +135,7 @@ impl TokenVerifier {
         if claims.typ.as_deref() != Some("Bearer") {
             return Err(TokenError::InvalidClaim("type"));
         }
-        // Keycloak names the client here; its audience is `account` for all.
+        // Keycloak names the client in `azp`; the audience is `account` for all clients.
         let party = claims.azp.as_deref();
         if !clients.iter().any(|client| party == Some(client.as_ref())) {
             return Err(TokenError::InvalidClaim("authorized party"));
@@ -143,10 +143,10 @@ impl TokenVerifier {
         Ok(claims)
     }
 
-    /// Proves the identity token that answers a login with this nonce.
+    /// Verifies the identity token of a login with this nonce.
     ///
     /// # Errors
-    /// [`TokenError`].
+    /// Returns [`TokenError`] if the token is invalid or its key is not available.
     pub(crate) async fn verify_id_token(
         &self,
         token: &str,
@@ -177,20 +177,22 @@ impl TokenVerifier {
         }
         let id = decode_header(token)?
             .kid
-            .ok_or(TokenError::Malformed("names no key"))?;
+            .ok_or(TokenError::Malformed("no key id"))?;
         let key = self.keys.find(&id).await?;
         Ok(decode_token(token, &key, audience)?)
     }
 
-    /// The realm is reached by several host names: the path alone is known.
+    /// Compares only the path: the realm is reached under several host names.
     fn check_issuer(&self, issuer: &str) -> Result<(), TokenError> {
-        let ours = Url::parse(issuer).is_ok_and(|url| {
+        let is_realm = Url::parse(issuer).is_ok_and(|url| {
             matches!(url.scheme(), "http" | "https")
                 && url.path() == self.issuer_path
                 && url.query().is_none()
                 && url.fragment().is_none()
         });
-        ours.then_some(()).ok_or(TokenError::InvalidClaim("issuer"))
+        is_realm
+            .then_some(())
+            .ok_or(TokenError::InvalidClaim("issuer"))
     }
 }
 
@@ -199,7 +201,7 @@ fn decode_token<T: DeserializeOwned>(
     key: &PublicKey,
     audience: Option<&str>,
 ) -> Result<T, jsonwebtoken::errors::Error> {
-    // The key says which algorithms can be: neither `none` nor a shared secret.
+    // The key determines the algorithms: neither `none` nor a shared secret.
     let mut validation = Validation::default();
     validation.algorithms.clone_from(&key.algorithms);
     validation.leeway = LEEWAY;

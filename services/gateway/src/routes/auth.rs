@@ -1,4 +1,4 @@
-//! Who is signed in.
+//! The route of the current user.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Gateway>> {
     OpenApiRouter::new().routes(routes!(me))
 }
 
-/// Who is signed in, and which apps are theirs.
+/// Returns the signed-in user and the apps that the user may open.
 #[utoipa::path(
     get,
     path = "/api/v1/auth/me",
@@ -25,7 +25,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Gateway>> {
     security(("session" = [])),
     responses(
         (status = 200, body = Me),
-        (status = 401, description = "Nobody is signed in.", body = NotSignedIn),
+        (status = 401, description = "The request has no session.", body = NotSignedIn),
     )
 )]
 async fn me(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response {

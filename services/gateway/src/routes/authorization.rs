@@ -1,4 +1,4 @@
-//! Who comes in, and whether they may.
+//! Authentication and authorization of requests.
 
 use std::sync::Arc;
 
@@ -10,10 +10,11 @@ use crate::Gateway;
 use crate::access::Area;
 use crate::sessions::{User, UserSession};
 
-/// The session of a request to an area.
+/// Returns the session of a request to an area.
 ///
 /// # Errors
-/// 401 where nobody is signed in, 403 without the role.
+/// Returns [`ApiError`] with 401 if the request has no session, and with 403 if the user lacks
+/// the role.
 pub(crate) fn require_session(
     gateway: &Gateway,
     area: Area,
@@ -26,38 +27,39 @@ pub(crate) fn require_session(
     Ok(session)
 }
 
-/// The user of a request to an area.
+/// Returns the user of a request to an area.
 ///
-/// Where bearers are taken, a usable one wins over the cookie, even one with worse
-/// roles. One that is forged, foreign, expired or without a user's name is not
-/// usable: then the cookie counts, as if there were no bearer.
+/// If the area accepts bearer tokens, a valid token takes precedence over the cookie, even
+/// if its roles permit less. A token that is forged, foreign, expired or without a user name
+/// is ignored: the cookie decides then.
 ///
 /// # Errors
-/// 401 where nobody is signed in, 403 without the role, 500 where a bearer can't be
-/// proved because Keycloak's keys could never be had.
+/// Returns [`ApiError`] with 401 if the request has neither session nor valid token, with 403
+/// if the user lacks the role, and with 500 if a token cannot be verified because Keycloak's
+/// keys were never fetched.
 pub(crate) async fn require_user(
     gateway: &Gateway,
     area: Area,
     headers: &HeaderMap,
 ) -> Result<User, ApiError> {
     let bearer = bearer_token(headers).filter(|_| area.accepts_bearer());
-    let proved = match bearer {
+    let verified = match bearer {
         Some(token) => Some(gateway.provider.verify_bearer(token).await),
         None => None,
     };
-    match proved {
+    match verified {
         Some(Ok(claims)) if claims.has_username() => {
             let user = claims.into_user();
             check_role(area, &user)?;
             return Ok(user);
         }
-        Some(Ok(_)) => debug!("a bearer token names no user"),
+        Some(Ok(_)) => debug!("bearer token has no user name"),
         Some(Err(cause))
             if cause.is_keys_unavailable() && gateway.sessions.find(headers).is_none() =>
         {
             return Err(ApiError::internal(cause));
         }
-        Some(Err(cause)) => debug!(%cause, "a bearer token is not usable"),
+        Some(Err(cause)) => debug!(error.message = %cause, "rejected the bearer token"),
         None => {}
     }
     require_session(gateway, area, headers).map(|session| session.user.clone())
@@ -86,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_scheme_is_read_in_any_case() {
+    fn bearer_token_ignores_the_case_of_the_scheme() {
         for (value, token) in [
             ("Bearer abc", Some("abc")),
             ("bearer  abc ", Some("abc")),

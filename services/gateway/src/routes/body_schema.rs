@@ -1,4 +1,4 @@
-//! The bodies of the contract, as the description refers to them.
+//! Schemas of the bodies, for the OpenAPI document.
 
 use std::borrow::Cow;
 
@@ -6,8 +6,8 @@ use dm_contracts::api::list::List;
 use utoipa::openapi::{Components, Ref, RefOr, Schema};
 use utoipa::{PartialSchema as _, ToSchema};
 
-/// A body: its name, what it is, and what that is made of. From the types that the
-/// services themselves answer with.
+/// The name and the schema of a body, and the schemas that it refers to. Derived from the
+/// types with which the services themselves respond.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BodySchema {
     name: fn() -> Cow<'static, str>,
@@ -16,7 +16,7 @@ pub(crate) struct BodySchema {
 }
 
 impl BodySchema {
-    /// The shape of a type.
+    /// Returns the schema of a type.
     pub(crate) const fn for_type<T: ToSchema>() -> Self {
         Self {
             name: T::name,
@@ -25,7 +25,7 @@ impl BodySchema {
         }
     }
 
-    /// The shape of a list of a type.
+    /// Returns the schema of a list of a type.
     pub(crate) const fn for_list<T: ToSchema>() -> Self {
         Self {
             name: list_name::<T>,
@@ -34,8 +34,7 @@ impl BodySchema {
         }
     }
 
-    /// Adds it, and all that it is made of, to the description. Answers what refers
-    /// to it.
+    /// Adds the schema and its dependencies to the components, and returns a reference to it.
     pub(super) fn add_to(self, components: &mut Components) -> Ref {
         let mut schemas = vec![((self.name)().into_owned(), (self.schema)())];
         (self.dependencies)(&mut schemas);
@@ -46,13 +45,13 @@ impl BodySchema {
     }
 }
 
-/// Lists of different things are different schemas: they are named as the services'
-/// own descriptions name them.
+/// Returns the name of a list schema, as in the OpenAPI documents of the services: lists of
+/// different types are different schemas.
 fn list_name<T: ToSchema>() -> Cow<'static, str> {
     format!("{}_{}", List::<T>::name(), T::name()).into()
 }
 
-fn list_dependencies<T: ToSchema>(parts: &mut Vec<(String, RefOr<Schema>)>) {
-    parts.push((T::name().into_owned(), T::schema()));
-    T::schemas(parts);
+fn list_dependencies<T: ToSchema>(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+    schemas.push((T::name().into_owned(), T::schema()));
+    T::schemas(schemas);
 }

@@ -1,4 +1,4 @@
-//! Signing in through Keycloak, and out.
+//! Sign-in through Keycloak, and sign-out.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,13 +19,13 @@ use crate::random::RandomError;
 use crate::return_to::ReturnTo;
 use crate::{Gateway, cookies, html};
 
-/// Where a login begins.
+/// The path that begins a login.
 const BEGIN_PATH: &str = "/oauth2/authorization/keycloak";
 
-/// How many other logins of a browser stay open. Their cookies come with every request.
+/// The maximum number of other pending logins of a browser. Each request carries their cookies.
 const MAX_OTHER_LOGINS: usize = 4;
 
-/// How much of the state the name of a login's cookie has.
+/// Number of characters of the state in the name of a login cookie.
 const COOKIE_STATE_LENGTH: usize = 8;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -39,15 +39,15 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Gateway>> {
 
 /// Begins a login.
 ///
-/// On an address of this machine that is not its name, it begins on that name.
+/// A request to a loopback address is first redirected to `localhost`.
 #[utoipa::path(
     get,
     path = "/oauth2/authorization/keycloak",
     tag = "session",
-    params(("returnTo" = Option<String>, Query, description = "Where to go on, a path here.")),
+    params(("returnTo" = Option<String>, Query, description = "The path on this gateway to return to.")),
     responses(
-        (status = 302, description = "To Keycloak."),
-        (status = 400, description = "The `Host` header is none.", content_type = "text/html"),
+        (status = 302, description = "Redirects to Keycloak."),
+        (status = 400, description = "The `Host` header is invalid.", content_type = "text/html"),
     )
 )]
 async fn begin(
@@ -64,9 +64,10 @@ async fn begin(
     };
     let return_to = ReturnTo::new(params.get("returnTo"));
     if let Some(canonical) = origin.canonical() {
-        let here: String = form_urlencoded::byte_serialize(return_to.as_str().as_bytes()).collect();
+        let target: String =
+            form_urlencoded::byte_serialize(return_to.as_str().as_bytes()).collect();
         return redirect(&format!(
-            "{}{BEGIN_PATH}?returnTo={here}",
+            "{}{BEGIN_PATH}?returnTo={target}",
             canonical.to_text()
         ));
     }
@@ -83,13 +84,17 @@ fn redirect_to_keycloak(
     return_to: &ReturnTo,
 ) -> Result<Response, RandomError> {
     let (url, login) = gateway.provider.begin_login(origin, return_to)?;
-    let pending = &gateway.provider.login_cookies;
+    let login_cookies = &gateway.provider.login_cookies;
     let name = cookie_name(gateway, &login.state);
-    let cookie = cookies::set_cookie_header(&name, &pending.seal(&login)?, pending.lifetime());
+    let cookie = cookies::set_cookie_header(
+        &name,
+        &login_cookies.seal(&login)?,
+        login_cookies.lifetime(),
+    );
     let mut response = redirect(&url);
     set_cookie(&mut response, cookie);
-    // A second tab's login must not spoil the first one's, and many of them must not make
-    // requests too large to be read.
+    // The login of a second tab must not replace that of the first, and the cookies of many
+    // logins must not make requests too large.
     let others: Vec<_> = cookies::names(headers, &gateway.login_cookie_prefix).collect();
     for old in &others[..others.len().saturating_sub(MAX_OTHER_LOGINS)] {
         set_cookie(
@@ -100,7 +105,7 @@ fn redirect_to_keycloak(
     Ok(response)
 }
 
-/// The cookie of a login. Each has its own.
+/// Returns the cookie name of a login. Each login has its own cookie.
 fn cookie_name(gateway: &Gateway, state: &str) -> String {
     format!(
         "{}{}",
@@ -109,7 +114,7 @@ fn cookie_name(gateway: &Gateway, state: &str) -> String {
     )
 }
 
-/// The login of a state that was begun in this browser, once.
+/// Returns the login with this state if this browser began it, at most once.
 fn redeem_login(gateway: &Gateway, state: &str, headers: &HeaderMap) -> Option<PendingLogin> {
     let name = cookie_name(gateway, state);
     gateway
@@ -118,20 +123,20 @@ fn redeem_login(gateway: &Gateway, state: &str, headers: &HeaderMap) -> Option<P
         .redeem(state, cookies::values(headers, &name))
 }
 
-/// Ends a login: Keycloak sends the browser here.
+/// Completes a login. Keycloak redirects the browser to this path.
 #[utoipa::path(
     get,
     path = "/login/oauth2/code/keycloak",
     tag = "session",
     params(
-        ("state" = Option<String>, Query, description = "Which login it is."),
-        ("code" = Option<String>, Query, description = "What the tokens are had for."),
-        ("error" = Option<String>, Query, description = "Why there is no code."),
+        ("state" = Option<String>, Query, description = "Identifies the login."),
+        ("code" = Option<String>, Query, description = "The authorization code."),
+        ("error" = Option<String>, Query, description = "The error code if there is no authorization code."),
     ),
     responses(
-        (status = 302, description = "To where the login was begun for, with a session."),
-        (status = 400, description = "No such login, or not any more.", content_type = "text/html"),
-        (status = 401, description = "Keycloak refused.", content_type = "text/html"),
+        (status = 302, description = "Redirects to the target of the login, with a session cookie."),
+        (status = 400, description = "The login is unknown, expired or already used.", content_type = "text/html"),
+        (status = 401, description = "Keycloak rejected the login.", content_type = "text/html"),
     )
 )]
 async fn callback(
@@ -141,16 +146,16 @@ async fn callback(
 ) -> Response {
     let state = params.get("state");
     if let Some(error) = params.get("error") {
-        // Whatever comes of it, that login is over.
+        // The login ends, whether or not its cookie is valid.
         let _ = state.and_then(|state| redeem_login(&gateway, state, &headers));
-        warn!(error = %truncate(error), "Keycloak refused a login");
+        warn!(error.type = %truncate(error), "Keycloak refused the login");
         return login_failed();
     }
     let (Some(state), Some(code)) = (state, params.get("code")) else {
         return html::login_failed_page(
             StatusCode::BAD_REQUEST,
             "Login incomplete",
-            "The answer of the login is incomplete.",
+            "The response to the login is incomplete.",
         );
     };
     let Some(login) = redeem_login(&gateway, state, &headers) else {
@@ -163,15 +168,15 @@ async fn callback(
     let user = match gateway.provider.complete_login(&login, code).await {
         Ok(user) => user,
         Err(cause) => {
-            warn!(%cause, "a login failed");
+            warn!(error.message = %cause, "login failed");
             return login_failed();
         }
     };
-    // Whoever was signed in in this browser is so no more.
+    // Ends the previous session of this browser.
     gateway.sessions.invalidate(&headers);
     match gateway.sessions.create(user) {
         Ok(session) => {
-            info!(user = session.user.id, "signed in");
+            info!(user.id = session.user.id, "user signed in");
             let mut response = redirect(&login.return_to);
             let name = gateway.sessions.cookie_name();
             let cookie = cookies::set_cookie_header(name, &session.id, gateway.sessions.lifetime());
@@ -187,18 +192,18 @@ async fn callback(
     }
 }
 
-/// Ends the session here; Keycloak's own goes on.
+/// Ends the session of the gateway. The session of Keycloak continues.
 ///
-/// A link on a page of another site does not end it.
+/// A link on a page of another site does not end the session.
 #[utoipa::path(
     get,
     path = "/logout",
     tag = "session",
-    responses((status = 302, description = "To the gateway's home."))
+    responses((status = 302, description = "Redirects to the home page of the gateway."))
 )]
 async fn logout(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response {
     let mut response = redirect("/");
-    // The apps are of the same site, whatever their port.
+    // The apps are same-site: a site does not depend on the port.
     if headers
         .get(SEC_FETCH_SITE)
         .is_some_and(|site| site == "cross-site")
@@ -226,7 +231,7 @@ fn login_failed() -> Response {
 }
 
 fn login_unavailable(cause: &RandomError) -> Response {
-    error!(%cause, "sign-in is not possible");
+    error!(error.message = %cause, "could not start a login or session");
     html::login_failed_page(
         StatusCode::INTERNAL_SERVER_ERROR,
         "Login failed",

@@ -1,4 +1,4 @@
-//! The routes, a file a kind.
+//! The HTTP routes, one module per kind.
 
 mod auth;
 mod authorization;
@@ -19,7 +19,7 @@ use dm_kit::http::OpenApiRouter;
 
 use crate::Gateway;
 
-/// All of the gateway's own routes.
+/// Returns the router with all routes of the gateway.
 pub(crate) fn router(gateway: Arc<Gateway>) -> OpenApiRouter {
     OpenApiRouter::new()
         .merge(pages::routes())

@@ -1,4 +1,4 @@
-//! The routes of the table in the OpenAPI description.
+//! OpenAPI operations of the routes in the route table.
 
 use http::Method;
 use utoipa::ToSchema as _;
@@ -22,7 +22,7 @@ use crate::sessions;
 const COOKIE_SCHEME: &str = "session";
 const BEARER_SCHEME: &str = "bearer";
 
-/// Adds a route to the description.
+/// Adds a route to the OpenAPI document.
 pub(super) fn add_route(api: &mut OpenApi, route: &ServiceRoute) {
     let components = api.components.get_or_insert_with(Components::default);
     add_common_components(components);
@@ -76,9 +76,9 @@ fn operation(route: &ServiceRoute, components: &mut Components) -> Operation {
     for name in query_parameters(route) {
         operation = operation.parameter(parameter(name, ParameterIn::Query, Required::False));
     }
-    if let Some(shape) = route.request_body {
+    if let Some(schema) = route.request_body {
         let content = ContentBuilder::new()
-            .schema(Some(shape.add_to(components)))
+            .schema(Some(schema.add_to(components)))
             .build();
         let body = RequestBodyBuilder::new()
             .content("application/json", content)
@@ -88,49 +88,49 @@ fn operation(route: &ServiceRoute, components: &mut Components) -> Operation {
     let content = ContentBuilder::new()
         .schema(Some(route.response_body.add_to(components)))
         .build();
-    let fine = ResponseBuilder::new()
-        .description("As the service answers.")
+    let success = ResponseBuilder::new()
+        .description("The response of the service.")
         .content("application/json", content);
-    operation = operation.response(route.success_status.to_string(), fine);
-    let own = route
+    operation = operation.response(route.success_status.to_string(), success);
+    let service_errors = route
         .error_statuses
         .iter()
         .map(|&status| (status, status_description(status)));
     let forbidden = (route.area != Area::Personal).then(|| (403, route.area.forbidden_message()));
-    let gates = [
+    let gateway_errors = [
         (401, route.area.unauthenticated_message()),
         (500, "The service is not reachable."),
     ];
-    for (status, when) in own.chain(gates).chain(forbidden) {
+    for (status, description) in service_errors.chain(gateway_errors).chain(forbidden) {
         let error = ContentBuilder::new()
             .schema(Some(Ref::from_schema_name(ErrorBody::name())))
             .build();
         let response = ResponseBuilder::new()
-            .description(when)
+            .description(description)
             .content("application/json", error);
         operation = operation.response(status.to_string(), response);
     }
     operation.build()
 }
 
-/// What a service means by a refusal.
+/// Returns the description of an error status of a service.
 const fn status_description(status: u16) -> &'static str {
     match status {
-        404 => "There is none of that id.",
-        409 => "It is not so far, or past that.",
-        _ => "Something in the request breaks a rule.",
+        404 => "No record has this id.",
+        409 => "The state of the record does not permit the request.",
+        _ => "The request is invalid.",
     }
 }
 
-fn parameter(name: &str, place: ParameterIn, required: Required) -> ParameterBuilder {
+fn parameter(name: &str, location: ParameterIn, required: Required) -> ParameterBuilder {
     ParameterBuilder::new()
         .name(name)
-        .parameter_in(place)
+        .parameter_in(location)
         .required(required)
         .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
 }
 
-/// The filters that a list takes.
+/// Returns the query parameters of a list.
 fn query_parameters(route: &ServiceRoute) -> &'static [&'static str] {
     match (route.forwards, route.path) {
         (Forwarded::Query, "/api/v1/orders") => &["clientId"],
@@ -154,43 +154,48 @@ mod tests {
     use super::super::route_table::ROUTES;
     use super::*;
 
-    fn references<'v>(value: &'v Value, found: &mut Vec<&'v str>) {
+    fn collect_references<'v>(value: &'v Value, references: &mut Vec<&'v str>) {
         match value {
             Value::Object(fields) => {
                 for (name, value) in fields {
                     match value.as_str() {
-                        Some(reference) if name == "$ref" => found.push(reference),
-                        _ => references(value, found),
+                        Some(reference) if name == "$ref" => references.push(reference),
+                        _ => collect_references(value, references),
                     }
                 }
             }
-            Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+            Value::Array(items) => items
+                .iter()
+                .for_each(|item| collect_references(item, references)),
             _ => {}
         }
     }
 
     #[test]
-    fn a_client_can_be_made_of_it_alone() {
+    fn references_resolve_and_each_operation_has_its_bodies() {
         let mut api = OpenApi::default();
         for route in &ROUTES {
             add_route(&mut api, route);
         }
         let api = serde_json::to_value(&api).unwrap();
-        let mut found = Vec::new();
-        references(&api, &mut found);
-        assert!(found.len() > ROUTES.len());
-        for reference in found {
+        let mut references = Vec::new();
+        collect_references(&api, &mut references);
+        assert!(references.len() > ROUTES.len());
+        for reference in references {
             let pointer = reference.trim_start_matches('#');
-            assert!(api.pointer(pointer).is_some(), "{reference} leads nowhere");
+            assert!(
+                api.pointer(pointer).is_some(),
+                "{reference} does not resolve"
+            );
         }
         for route in &ROUTES {
             let method = route.method.as_str().to_lowercase();
             let operation = &api["paths"][route.path][method];
             let json = |body: &Value| body["content"]["application/json"]["schema"].clone();
-            let answer = json(&operation["responses"][route.success_status.to_string()]);
-            assert!(answer.is_object(), "{} has no answer", route.path);
-            let takes = json(&operation["requestBody"]).is_object();
-            assert_eq!(takes, route.request_body.is_some(), "{}", route.path);
+            let response = json(&operation["responses"][route.success_status.to_string()]);
+            assert!(response.is_object(), "{} has no response body", route.path);
+            let has_body = json(&operation["requestBody"]).is_object();
+            assert_eq!(has_body, route.request_body.is_some(), "{}", route.path);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The gateway's own pages, and the ways to the apps.
+//! Pages of the gateway, and redirects to the apps.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Gateway>> {
         .routes(routes!(apps_accounting))
 }
 
-/// A redirect that nobody remembers.
+/// Returns a redirect that is not cached.
 pub(super) fn redirect(location: &str) -> Response {
     let mut response = StatusCode::FOUND.into_response();
     let headers = response.headers_mut();
@@ -39,7 +39,7 @@ pub(super) fn redirect(location: &str) -> Response {
     response
 }
 
-/// The gateway's home.
+/// The home page of the gateway.
 #[utoipa::path(get, path = "/", tag = "pages", responses((status = 200, content_type = "text/html")))]
 async fn home(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response {
     let notice = match gateway.sessions.find(&headers) {
@@ -58,22 +58,22 @@ async fn home(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Respon
     html::render_page(StatusCode::OK, "Dunder Mifflin Gateway", &content)
 }
 
-/// The gateway's home by its other name.
+/// The home page of the gateway, under its alternative path.
 #[utoipa::path(get, path = "/index.html", tag = "pages", responses((status = 200, content_type = "text/html")))]
 async fn index(state: State<Arc<Gateway>>, headers: HeaderMap) -> Response {
     home(state, headers).await
 }
 
-/// To the portal.
-#[utoipa::path(get, path = "/portal", tag = "pages", responses((status = 302, description = "To the app, or to the login.")))]
+/// Redirects to the portal.
+#[utoipa::path(get, path = "/portal", tag = "pages", responses((status = 302, description = "Redirects to the app, or to the login.")))]
 async fn portal(State(gateway): State<Arc<Gateway>>, headers: HeaderMap, uri: Uri) -> Response {
     redirect_to_app(&gateway, &headers, &uri, App::Portal, &gateway.apps.portal)
 }
 
-/// To the sales app.
+/// Redirects to the sales app.
 #[utoipa::path(get, path = "/infinity", tag = "pages", responses(
-    (status = 302, description = "To the app, or to the login."),
-    (status = 403, description = "Neither sales nor manager.", content_type = "text/html"),
+    (status = 302, description = "Redirects to the app, or to the login."),
+    (status = 403, description = "The user has neither the sales nor the manager role.", content_type = "text/html"),
 ))]
 async fn infinity(State(gateway): State<Arc<Gateway>>, headers: HeaderMap, uri: Uri) -> Response {
     redirect_to_app(
@@ -85,10 +85,10 @@ async fn infinity(State(gateway): State<Arc<Gateway>>, headers: HeaderMap, uri: 
     )
 }
 
-/// To the accounting app.
+/// Redirects to the accounting app.
 #[utoipa::path(get, path = "/accounting", tag = "pages", responses(
-    (status = 302, description = "To the app, or to the login."),
-    (status = 403, description = "Neither accounting nor manager.", content_type = "text/html"),
+    (status = 302, description = "Redirects to the app, or to the login."),
+    (status = 403, description = "The user has neither the accountant nor the manager role.", content_type = "text/html"),
 ))]
 async fn accounting(State(gateway): State<Arc<Gateway>>, headers: HeaderMap, uri: Uri) -> Response {
     redirect_to_app(
@@ -100,20 +100,20 @@ async fn accounting(State(gateway): State<Arc<Gateway>>, headers: HeaderMap, uri
     )
 }
 
-/// The portal by its older address.
-#[utoipa::path(get, path = "/apps/portal", tag = "pages", responses((status = 302, description = "To `/portal`.")))]
+/// Redirects from the old path of the portal.
+#[utoipa::path(get, path = "/apps/portal", tag = "pages", responses((status = 302, description = "Redirects to `/portal`.")))]
 async fn apps_portal() -> Response {
     redirect("/portal")
 }
 
-/// The sales app by its older address.
-#[utoipa::path(get, path = "/apps/infinity", tag = "pages", responses((status = 302, description = "To `/infinity`.")))]
+/// Redirects from the old path of the sales app.
+#[utoipa::path(get, path = "/apps/infinity", tag = "pages", responses((status = 302, description = "Redirects to `/infinity`.")))]
 async fn apps_infinity() -> Response {
     redirect("/infinity")
 }
 
-/// The accounting app by its older address.
-#[utoipa::path(get, path = "/apps/accounting", tag = "pages", responses((status = 302, description = "To `/accounting`.")))]
+/// Redirects from the old path of the accounting app.
+#[utoipa::path(get, path = "/apps/accounting", tag = "pages", responses((status = 302, description = "Redirects to `/accounting`.")))]
 async fn apps_accounting() -> Response {
     redirect("/accounting")
 }
@@ -126,9 +126,9 @@ fn redirect_to_app(
     base: &BaseUrl,
 ) -> Response {
     let Some(session) = gateway.sessions.find(headers) else {
-        let here = uri.path_and_query().map_or("/", |here| here.as_str());
-        let here: String = form_urlencoded::byte_serialize(here.as_bytes()).collect();
-        return redirect(&format!("/oauth2/authorization/keycloak?returnTo={here}"));
+        let target = uri.path_and_query().map_or("/", |target| target.as_str());
+        let target: String = form_urlencoded::byte_serialize(target.as_bytes()).collect();
+        return redirect(&format!("/oauth2/authorization/keycloak?returnTo={target}"));
     };
     if !area_of_app(app).permits(&session.user.roles) {
         return access_denied_page(app);

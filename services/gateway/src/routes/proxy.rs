@@ -1,4 +1,4 @@
-//! The services' routes: who may call is decided here, the rest by the service.
+//! Forwarding to the services: the gateway decides on access, the service on everything else.
 
 use std::sync::Arc;
 
@@ -42,13 +42,13 @@ async fn forward(
     route: &ServiceRoute,
     request: Request,
 ) -> Result<Response, ApiError> {
-    // Nobody's body is read before it is known whose it is.
+    // The body is read only after the user is authenticated.
     let user = require_user(gateway, route.area, request.headers()).await?;
-    let call = build_request(gateway, route, &user, request).await?;
-    let answer = downstream::send_streaming(&gateway.client, call)
+    let request = build_request(gateway, route, &user, request).await?;
+    let response = downstream::send_streaming(&gateway.client, request)
         .await
         .map_err(|cause| ApiError::internal(format!("{}: {cause}", route.service.name())))?;
-    Ok(proxy_response(answer))
+    Ok(proxy_response(response))
 }
 
 async fn build_request(
@@ -66,7 +66,7 @@ async fn build_request(
     let url = downstream::service_url(base, request.uri().path(), query)
         .ok_or_else(|| ApiError::not_found("NOT_FOUND", "There is nothing here"))?;
     let mut headers = downstream::service_headers(&gateway.secret, route.service, user, &trace)
-        .ok_or_else(|| ApiError::internal("a user's name can't stand in a header"))?;
+        .ok_or_else(|| ApiError::internal("the user name is not a valid header value"))?;
     if route.forwards == Forwarded::BodyAndIdempotencyKey
         && let Some(key) = idempotency_key(request.headers())
     {
@@ -86,23 +86,25 @@ async fn build_request(
     })
 }
 
-/// The trace that the kit gave the request.
+/// Returns the trace of the request, which the middleware of the kit has set.
 pub(super) fn request_trace(request: &Request) -> Trace {
-    let given = request.extensions().get::<Trace>().cloned();
-    given.unwrap_or_else(|| Trace::from_headers(request.headers()))
+    let trace = request.extensions().get::<Trace>().cloned();
+    trace.unwrap_or_else(|| Trace::from_headers(request.headers()))
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Option<&HeaderValue> {
-    let blank = |value: &HeaderValue| value.as_bytes().iter().all(u8::is_ascii_whitespace);
-    headers.get(IDEMPOTENCY_KEY).filter(|value| !blank(value))
+    let is_blank = |value: &HeaderValue| value.as_bytes().iter().all(u8::is_ascii_whitespace);
+    headers
+        .get(IDEMPOTENCY_KEY)
+        .filter(|value| !is_blank(value))
 }
 
-/// Status and body of the service, and no header of it. The body goes through as it
-/// comes: a long list is never whole here.
-fn proxy_response(answer: reqwest::Response) -> Response {
-    let status = answer.status();
-    let length = answer.content_length();
-    let mut response = Response::new(Body::from_stream(answer.bytes_stream()));
+/// Returns a response with status and body of the service, without its headers. The body is
+/// streamed: a long list is never in memory as a whole.
+fn proxy_response(service_response: reqwest::Response) -> Response {
+    let status = service_response.status();
+    let length = service_response.content_length();
+    let mut response = Response::new(Body::from_stream(service_response.bytes_stream()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     if let Some(length) = length {

@@ -1,4 +1,4 @@
-//! The routes of the services, as data.
+//! The table of the routes that are forwarded to services.
 
 use dm_contracts::api::finance::{CreateExpense, DecideExpense, Expense};
 use dm_contracts::api::notification::{Notification, Notifications};
@@ -14,41 +14,41 @@ use super::body_schema::BodySchema;
 use crate::access::Area;
 use crate::downstream::DownstreamService;
 
-/// What of a request goes on to the service, beside the headers that always do.
+/// The part of a request that is forwarded to the service, beside the fixed headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Forwarded {
     /// The query string.
     Query,
     /// The body.
     Body,
-    /// The body, and the idempotency key if there is one.
+    /// The body, and the idempotency key if the request has one.
     BodyAndIdempotencyKey,
     /// Nothing.
     Nothing,
 }
 
-/// A route of a service.
+/// A route that is forwarded to a service.
 #[derive(Debug)]
 pub(crate) struct ServiceRoute {
-    /// The verb.
+    /// The HTTP method.
     pub method: Method,
-    /// The path with its placeholders.
+    /// The path with its parameters in braces.
     pub path: &'static str,
-    /// Who may call it.
+    /// The area, which determines the required role.
     pub area: Area,
-    /// Whose it is.
+    /// The service.
     pub service: DownstreamService,
-    /// What goes on.
+    /// The part of the request that is forwarded.
     pub forwards: Forwarded,
-    /// What the body has to be, where one goes on.
+    /// The schema of the request body, if one is forwarded.
     pub request_body: Option<BodySchema>,
-    /// The status where all is well.
+    /// The status of a successful response.
     pub success_status: u16,
-    /// What is answered then.
+    /// The schema of a successful response.
     pub response_body: BodySchema,
-    /// The statuses of the refusals that are the service's own.
+    /// The error statuses of the service itself.
     pub error_statuses: &'static [u16],
-    /// What it does.
+    /// The summary in the OpenAPI document.
     pub summary: &'static str,
 }
 
@@ -56,8 +56,8 @@ const fn get(
     path: &'static str,
     area: Area,
     service: DownstreamService,
-    sends: Forwarded,
-    answers: BodySchema,
+    forwards: Forwarded,
+    response_body: BodySchema,
     summary: &'static str,
 ) -> ServiceRoute {
     ServiceRoute {
@@ -65,10 +65,10 @@ const fn get(
         path,
         area,
         service,
-        forwards: sends,
+        forwards,
         request_body: None,
         success_status: 200,
-        response_body: answers,
+        response_body,
         error_statuses: &[],
         summary,
     }
@@ -78,9 +78,9 @@ const fn post(
     path: &'static str,
     area: Area,
     service: DownstreamService,
-    sends: Forwarded,
-    ok: u16,
-    answers: BodySchema,
+    forwards: Forwarded,
+    success_status: u16,
+    response_body: BodySchema,
     summary: &'static str,
 ) -> ServiceRoute {
     ServiceRoute {
@@ -88,30 +88,30 @@ const fn post(
         path,
         area,
         service,
-        forwards: sends,
+        forwards,
         request_body: None,
-        success_status: ok,
-        response_body: answers,
+        success_status,
+        response_body,
         error_statuses: &[],
         summary,
     }
 }
 
 impl ServiceRoute {
-    /// The same with a body that has to be so.
-    const fn with_request_body(mut self, shape: BodySchema) -> Self {
-        self.request_body = Some(shape);
+    /// Sets the schema of the request body.
+    const fn with_request_body(mut self, schema: BodySchema) -> Self {
+        self.request_body = Some(schema);
         self
     }
 
-    /// The same with statuses that the service may refuse by.
+    /// Sets the error statuses of the service itself.
     const fn with_error_statuses(mut self, statuses: &'static [u16]) -> Self {
         self.error_statuses = statuses;
         self
     }
 }
 
-/// All routes that go on to a service, in the order of the contract.
+/// All routes that are forwarded to a service, in the order of the contract.
 pub(crate) static ROUTES: [ServiceRoute; 20] = {
     use Area::{Accounting, Personal, Warehouse};
     use DownstreamService::{Finance, Inventory, Order, Wuphf};
@@ -124,7 +124,7 @@ pub(crate) static ROUTES: [ServiceRoute; 20] = {
             DownstreamService::Profile,
             Nothing,
             BodySchema::for_type::<Profile>(),
-            "One's own profile",
+            "Returns the profile of the user",
         ),
         post(
             "/api/v1/profile/me",
@@ -133,7 +133,7 @@ pub(crate) static ROUTES: [ServiceRoute; 20] = {
             Body,
             200,
             BodySchema::for_type::<Profile>(),
-            "Replaces one's own profile",
+            "Replaces the profile of the user",
         )
         .with_request_body(BodySchema::for_type::<SaveProfile>())
         .with_error_statuses(&[400]),
@@ -143,7 +143,7 @@ pub(crate) static ROUTES: [ServiceRoute; 20] = {
             leads,
             Query,
             BodySchema::for_list::<LeadSummary>(),
-            "All leads",
+            "Lists leads",
         )
         .with_error_statuses(&[400]),
         post(
@@ -153,7 +153,7 @@ pub(crate) static ROUTES: [ServiceRoute; 20] = {
             Body,
             201,
             BodySchema::for_type::<LeadDetail>(),
-            "A new lead",
+            "Creates a lead",
         )
         .with_request_body(BodySchema::for_type::<CreateLead>())
         .with_error_statuses(&[400]),
@@ -163,7 +163,7 @@ pub(crate) static ROUTES: [ServiceRoute; 20] = {
             leads,
             Nothing,
             BodySchema::for_type::<LeadDetail>(),
-            "A lead",
+            "Returns a lead",
         )
         .with_error_statuses(&[404]),
         post(
@@ -184,7 +184,7 @@ pub(crate) static ROUTES: [ServiceRoute; 20] = {
             Nothing,
             200,
             BodySchema::for_type::<ConvertedLead>(),
-            "Makes a client of a lead",
+            "Converts a lead to a client",
         )
         .with_error_statuses(&[404, 409]),
         get(
@@ -193,7 +193,7 @@ pub(crate) static ROUTES: [ServiceRoute; 20] = {
             leads,
             Query,
             BodySchema::for_list::<ClientSummary>(),
-            "All clients",
+            "Lists clients",
         )
         .with_error_statuses(&[400]),
         get(
@@ -202,7 +202,7 @@ pub(crate) static ROUTES: [ServiceRoute; 20] = {
             Order,
             Query,
             BodySchema::for_type::<OrderList>(),
-            "All orders",
+            "Lists orders",
         ),
         post(
             "/api/v1/orders",
@@ -221,7 +221,7 @@ pub(crate) static ROUTES: [ServiceRoute; 20] = {
             Order,
             Nothing,
             BodySchema::for_type::<OrderDetail>(),
-            "An order",
+            "Returns an order",
         )
         .with_error_statuses(&[404]),
         get(
@@ -230,7 +230,7 @@ pub(crate) static ROUTES: [ServiceRoute; 20] = {
             Order,
             Nothing,
             BodySchema::for_type::<OrderTimeline>(),
-            "What happened to an order",
+            "Returns the timeline of an order",
         )
         .with_error_statuses(&[404]),
         get(
@@ -239,7 +239,7 @@ pub(crate) static ROUTES: [ServiceRoute; 20] = {
             Finance,
             Query,
             BodySchema::for_list::<Expense>(),
-            "All expenses",
+            "Lists expenses",
         )
         .with_error_statuses(&[400]),
         post(
@@ -249,7 +249,7 @@ pub(crate) static ROUTES: [ServiceRoute; 20] = {
             Body,
             201,
             BodySchema::for_type::<Expense>(),
-            "A new expense",
+            "Creates an expense",
         )
         .with_request_body(BodySchema::for_type::<CreateExpense>())
         .with_error_statuses(&[400]),
@@ -270,7 +270,7 @@ pub(crate) static ROUTES: [ServiceRoute; 20] = {
             Wuphf,
             Query,
             BodySchema::for_type::<Notifications>(),
-            "One's own notifications",
+            "Lists the notifications of the user",
         )
         .with_error_statuses(&[400]),
         post(
@@ -280,7 +280,7 @@ pub(crate) static ROUTES: [ServiceRoute; 20] = {
             Body,
             200,
             BodySchema::for_type::<Notification>(),
-            "Marks a notification read",
+            "Marks a notification as read",
         )
         .with_error_statuses(&[404]),
         get(
@@ -289,7 +289,7 @@ pub(crate) static ROUTES: [ServiceRoute; 20] = {
             Inventory,
             Query,
             BodySchema::for_type::<ShipmentList>(),
-            "Shipments",
+            "Lists shipments",
         )
         .with_error_statuses(&[400]),
         post(
@@ -310,7 +310,7 @@ pub(crate) static ROUTES: [ServiceRoute; 20] = {
             BodyAndIdempotencyKey,
             200,
             BodySchema::for_type::<Dispatched>(),
-            "Sends a shipment off",
+            "Dispatches a shipment",
         )
         .with_request_body(BodySchema::for_type::<Dispatch>())
         .with_error_statuses(&[400, 404, 409]),
@@ -321,7 +321,7 @@ pub(crate) static ROUTES: [ServiceRoute; 20] = {
 mod tests {
     use super::*;
 
-    /// Section 4 of the contract: S, W, A and any.
+    /// Section 4 of the contract. Areas: S (sales), W (warehouse), A (accounting), any.
     const CONTRACT: &str = "
         GET  /api/v1/profile/me                              any  profile    200
         POST /api/v1/profile/me                              any  profile    200
@@ -352,11 +352,11 @@ mod tests {
     }
 
     #[test]
-    fn every_row_of_the_contract_is_there_and_no_other() {
+    fn route_table_equals_the_table_of_the_contract() {
         let rows: Vec<_> = ROUTES
             .iter()
             .map(|route| {
-                let who = match route.area {
+                let area = match route.area {
                     Area::Personal => "any",
                     Area::Sales => "S",
                     Area::Warehouse => "W",
@@ -366,20 +366,20 @@ mod tests {
                     method,
                     path,
                     service,
-                    success_status: ok,
+                    success_status,
                     ..
                 } = route;
-                format!("{method} {path} {who} {} {ok}", service.name())
+                format!("{method} {path} {area} {} {success_status}", service.name())
             })
             .collect();
         assert_eq!(words(&rows.join("\n")), words(CONTRACT));
     }
 
     #[test]
-    fn roles_open_the_rows_that_they_should() {
-        let open = |role: &str| -> Vec<&str> {
+    fn role_opens_the_areas_of_the_contract() {
+        let open_areas = |role: &str| -> Vec<&str> {
             let rows = words(CONTRACT);
-            let mut who: Vec<_> = ROUTES
+            let mut areas: Vec<_> = ROUTES
                 .iter()
                 .zip(&rows)
                 .filter(|(route, _)| route.area.permits(&[role]))
@@ -390,11 +390,11 @@ mod tests {
                     _ => "A",
                 })
                 .collect();
-            who.sort_unstable();
-            who.dedup();
-            who
+            areas.sort_unstable();
+            areas.dedup();
+            areas
         };
-        for (role, rows) in [
+        for (role, areas) in [
             ("sales-associate", &["S", "any"][..]),
             ("warehouse-operator", &["W", "any"]),
             ("accountant", &["A", "any"]),
@@ -402,12 +402,12 @@ mod tests {
             ("portal-user", &["any"]),
             ("it-support", &["any"]),
         ] {
-            assert_eq!(open(role), rows, "{role}");
+            assert_eq!(open_areas(role), areas, "{role}");
         }
     }
 
     #[test]
-    fn refusals_are_in_the_words_of_the_contract() {
+    fn error_messages_are_those_of_the_contract() {
         for route in &ROUTES {
             let (unauthenticated, forbidden) = match route.service {
                 DownstreamService::Order | DownstreamService::Sales => (
@@ -429,13 +429,13 @@ mod tests {
             };
             assert_eq!(route.area.unauthenticated_message(), unauthenticated);
             assert_eq!(route.area.forbidden_message(), forbidden);
-            let bearers = route.service == DownstreamService::Inventory;
-            assert_eq!(route.area.accepts_bearer(), bearers, "{}", route.path);
+            let accepts = route.service == DownstreamService::Inventory;
+            assert_eq!(route.area.accepts_bearer(), accepts, "{}", route.path);
         }
     }
 
     #[test]
-    fn keys_go_on_with_scans_and_dispatches_alone() {
+    fn idempotency_key_is_forwarded_only_for_scan_and_dispatch() {
         for route in &ROUTES {
             let keyed = route.path.ends_with("/scan") || route.path.ends_with("/dispatch");
             assert_eq!(
@@ -448,10 +448,10 @@ mod tests {
     }
 
     #[test]
-    fn every_list_is_asked_with_its_filters() {
+    fn only_lists_forward_the_query() {
         for route in ROUTES.iter().filter(|route| route.method == Method::GET) {
-            let one = route.path.contains('{') || route.path.ends_with("/me");
-            let expected = if one {
+            let single = route.path.contains('{') || route.path.ends_with("/me");
+            let expected = if single {
                 Forwarded::Nothing
             } else {
                 Forwarded::Query
@@ -461,15 +461,15 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_goes_on_is_described() {
+    fn forwarded_body_has_a_schema_except_for_read() {
         for route in &ROUTES {
-            let goes_on = matches!(
+            let has_body = matches!(
                 route.forwards,
                 Forwarded::Body | Forwarded::BodyAndIdempotencyKey
             );
-            // Reading a notification takes none that would say anything.
-            let says = goes_on && !route.path.ends_with("/read");
-            assert_eq!(route.request_body.is_some(), says, "{}", route.path);
+            // The body of the read request is ignored.
+            let expected = has_body && !route.path.ends_with("/read");
+            assert_eq!(route.request_body.is_some(), expected, "{}", route.path);
         }
     }
 }

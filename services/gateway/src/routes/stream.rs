@@ -1,4 +1,4 @@
-//! An order's timeline as server-sent events: whole, or step by step.
+//! The timeline of an order as server-sent events: complete, or step by step.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use crate::access::Area;
 use crate::downstream::{self, DownstreamService, ServiceRequest};
 use crate::sessions::UserSession;
 
-/// How often a silent stream says that it is there.
+/// Interval of keep-alive comments in a stream without events.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Gateway>> {
@@ -36,18 +36,18 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Gateway>> {
         .routes(routes!(steps))
 }
 
-/// An order's timeline, whenever it changes.
+/// Streams the timeline of an order.
 ///
-/// `timeline` has the whole timeline, at once and then whenever it has changed.
-/// `error` says what is wrong; after an unknown order the stream ends.
+/// `timeline` has the complete timeline. It is sent first and after each change.
+/// `error` has a message. The stream ends if the order is not found.
 #[utoipa::path(
     get,
     path = "/api/v1/orders/{orderId}/timeline/stream",
     tag = "order",
     security(("session" = [])),
-    params(("orderId" = String, Path, description = "The order.")),
+    params(("orderId" = String, Path, description = "The id of the order.")),
     responses(
-        (status = 200, description = "Events.", content_type = "text/event-stream"),
+        (status = 200, description = "A stream of events.", content_type = "text/event-stream"),
         (status = 401, description = "Login is required", body = ErrorBody),
         (status = 403, description = "Sales role is required to access orders", body = ErrorBody),
         (status = 429, description = "There are too many streams already", body = ErrorBody),
@@ -61,18 +61,18 @@ async fn timeline(
     stream_timeline(gateway, TimelineDiff::full(order), &request, "/stream", "")
 }
 
-/// What happens to an order, step by step.
+/// Streams the steps of the timeline of an order.
 ///
-/// `order.status.changed` has one step of the timeline: those that were, at once,
-/// and then each that comes. `error` is as for the timeline's stream.
+/// `order.status.changed` has one step of the timeline. The existing steps are sent first,
+/// then each new one. `error` is the same as in the stream of the timeline.
 #[utoipa::path(
     get,
     path = "/api/v1/orders/{orderId}/stream",
     tag = "order",
     security(("session" = [])),
-    params(("orderId" = String, Path, description = "The order.")),
+    params(("orderId" = String, Path, description = "The id of the order.")),
     responses(
-        (status = 200, description = "Events.", content_type = "text/event-stream"),
+        (status = 200, description = "A stream of events.", content_type = "text/event-stream"),
         (status = 401, description = "Login is required", body = ErrorBody),
         (status = 403, description = "Sales role is required to access orders", body = ErrorBody),
         (status = 429, description = "There are too many streams already", body = ErrorBody),
@@ -83,18 +83,18 @@ async fn steps(
     Path(order): Path<String>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let changes = TimelineDiff::by_step(order);
-    stream_timeline(gateway, changes, &request, "/stream", "/timeline")
+    let diff = TimelineDiff::by_step(order);
+    stream_timeline(gateway, diff, &request, "/stream", "/timeline")
 }
 
-/// Streams what changes. The timeline is where the request's path, without `suffix`
-/// and with `instead`, leads.
+/// Streams the changes of a timeline. The path of the timeline is the path of the request
+/// with `suffix` replaced by `replacement`.
 fn stream_timeline(
     gateway: Arc<Gateway>,
-    changes: TimelineDiff,
+    diff: TimelineDiff,
     request: &Request,
     suffix: &str,
-    instead: &str,
+    replacement: &str,
 ) -> Result<Response, ApiError> {
     let session = require_session(&gateway, Area::Sales, request.headers())?;
     let trace = request_trace(request);
@@ -104,39 +104,39 @@ fn stream_timeline(
         &session.user,
         &trace,
     )
-    .ok_or_else(|| ApiError::internal("a user's name can't stand in a header"))?;
+    .ok_or_else(|| ApiError::internal("the user name is not a valid header value"))?;
     let base = gateway.services.base_url(DownstreamService::Order);
     let url = request
         .uri()
         .path()
         .strip_suffix(suffix)
-        .and_then(|path| downstream::service_url(base, &format!("{path}{instead}"), None))
+        .and_then(|path| downstream::service_url(base, &format!("{path}{replacement}"), None))
         .ok_or_else(|| ApiError::not_found("NOT_FOUND", "There is nothing here"))?;
     let permits =
-        [&gateway.streams, &session.streams].map(|all| Arc::clone(all).try_acquire_owned());
-    let [Ok(of_all), Ok(of_session)] = permits else {
+        [&gateway.streams, &session.streams].map(|limit| Arc::clone(limit).try_acquire_owned());
+    let [Ok(gateway_permit), Ok(session_permit)] = permits else {
         return Err(ApiError::new(
             StatusCode::TOO_MANY_REQUESTS,
             "TOO_MANY_STREAMS",
             "There are too many streams already",
         ));
     };
-    let watch = TimelineStream {
-        _permits: [of_all, of_session],
+    let timeline = TimelineStream {
+        _permits: [gateway_permit, session_permit],
         url,
         headers,
         poll_timer: poll_timer(gateway.stream_poll_interval),
         session: Arc::clone(&session),
         gateway: Arc::clone(&gateway),
-        diff: changes,
+        diff,
     };
-    let over = async move {
+    let session_end = async move {
         tokio::select! {
             () = gateway.stop.cancelled() => {}
             () = tokio::time::sleep_until(session.deadline.into()) => {}
         }
     };
-    let events = watch.into_events().take_until(Box::pin(over));
+    let events = timeline.into_events().take_until(Box::pin(session_end));
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE_INTERVAL);
     let mut response = Sse::new(events).keep_alive(keep_alive).into_response();
     response
@@ -145,14 +145,14 @@ fn stream_timeline(
     Ok(response)
 }
 
-fn poll_timer(pace: Duration) -> Interval {
-    let mut ticks = tokio::time::interval(pace);
-    // Looks that a slow service holds up are not made up for.
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
+fn poll_timer(interval: Duration) -> Interval {
+    let mut timer = tokio::time::interval(interval);
+    // Polls that a slow service delays are not caught up.
+    timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    timer
 }
 
-/// One client that watches one order.
+/// The stream of one client for one order.
 struct TimelineStream {
     gateway: Arc<Gateway>,
     session: Arc<UserSession>,
@@ -160,50 +160,52 @@ struct TimelineStream {
     headers: HeaderMap,
     poll_timer: Interval,
     diff: TimelineDiff,
-    /// Given back with the stream.
+    /// Released with the stream.
     _permits: [OwnedSemaphorePermit; 2],
 }
 
 impl TimelineStream {
-    /// All that the client is told, until the session is over.
+    /// Returns the events for the client, until the session ends.
     fn into_events(self) -> impl Stream<Item = Result<Event, Infallible>> {
-        let looks = stream::unfold(Some(self), async |watch| {
-            let mut watch = watch?;
-            watch.poll_timer.tick().await;
-            if !watch.gateway.sessions.is_active(&watch.session) {
+        let batches = stream::unfold(Some(self), async |timeline| {
+            let mut timeline = timeline?;
+            timeline.poll_timer.tick().await;
+            if !timeline.gateway.sessions.is_active(&timeline.session) {
                 return None;
             }
-            let look = watch.poll_timeline().await;
-            let news = watch.diff.update(look);
-            let over = news.iter().any(StreamEvent::is_last);
-            Some((news, (!over).then_some(watch)))
+            let result = timeline.poll_timeline().await;
+            let events = timeline.diff.update(result);
+            let ended = events.iter().any(StreamEvent::is_last);
+            Some((events, (!ended).then_some(timeline)))
         });
-        looks.flat_map(|news| stream::iter(news.into_iter().map(|news| Ok(to_sse_event(news)))))
+        batches.flat_map(|events| {
+            stream::iter(events.into_iter().map(|event| Ok(to_sse_event(event))))
+        })
     }
 
     async fn poll_timeline(&self) -> PollResult {
-        let call = ServiceRequest {
+        let request = ServiceRequest {
             method: Method::GET,
             url: self.url.clone(),
             headers: self.headers.clone(),
             body: Bytes::new(),
         };
-        match downstream::send(&self.gateway.client, call).await {
-            Ok(answer) => PollResult::from_response(answer),
+        match downstream::send(&self.gateway.client, request).await {
+            Ok(response) => PollResult::from_response(response),
             Err(cause) => {
-                warn!(%cause, "could not fetch the timeline of an order");
+                warn!(error.message = %cause, "could not fetch the timeline of the order");
                 PollResult::Failed
             }
         }
     }
 }
 
-fn to_sse_event(news: StreamEvent) -> Event {
+fn to_sse_event(event: StreamEvent) -> Event {
     let error = |message: &str| {
         let data = json!({ "message": message }).to_string();
         Event::default().event("error").data(data)
     };
-    match news {
+    match event {
         StreamEvent::Timeline(text) => Event::default().event("timeline").data(text),
         StreamEvent::Step(step) => Event::default()
             .event("order.status.changed")

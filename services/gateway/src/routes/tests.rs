@@ -1,4 +1,4 @@
-//! The whole gateway before a realm and a service of the test's own.
+//! Tests of the complete gateway with a test realm and a test service.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ use crate::sessions::User;
 const SECRET: &str = "0123456789abcdef";
 const CALLBACK_PATH: &str = "/login/oauth2/code/keycloak";
 
-/// A gateway, and what is behind it.
+/// A gateway with its test realm and test service.
 struct TestGateway {
     router: Router,
     gateway: Arc<Gateway>,
@@ -36,7 +36,7 @@ impl TestGateway {
     async fn start() -> Self {
         let signer = SigningKey::new("one");
         let realm = TestRealm::with_keys(&[&signer]).await;
-        let service = echo().await;
+        let service = start_echo_service().await;
         let mut environment: Environment = [("KEYCLOAK_INTERNAL_BASE_URL", &realm.base)]
             .into_iter()
             .chain(
@@ -47,21 +47,21 @@ impl TestGateway {
                 ]
                 .map(|name| (name, &service)),
             )
-            // Nobody listens there.
+            // No server listens on port 1.
             .chain([("FINANCE_SERVICE_BASE_URL", &"http://127.0.0.1:1".to_owned())])
             .map(|(name, value)| (name.to_owned(), value.clone()))
             .collect();
         let stop = CancellationToken::new();
-        let (gateway, front) =
+        let (gateway, parts) =
             crate::build_gateway(&mut environment, SECRET.into(), &stop).unwrap();
-        let (routes, api) = front.routes.split_for_parts();
+        let (routes, api) = parts.routes.split_for_parts();
         let server = HttpServer {
             routes,
             api,
             health: ServiceHealth::default(),
             details_style: crate::SERVICE.details_style,
             metrics: Metrics::default(),
-            middleware: front.middleware,
+            middleware: parts.middleware,
             guard: AccessGuard::from_env(&mut environment, crate::SERVICE.name, None),
         };
         Self {
@@ -88,7 +88,7 @@ impl TestGateway {
         self.request(Method::GET, path, headers).await
     }
 
-    /// The cookie of somebody who is signed in.
+    /// Creates a session and returns its cookie.
     fn session_cookie(&self, user: &str, role: &str) -> String {
         let user = User {
             id: user.to_owned(),
@@ -104,7 +104,7 @@ impl TestGateway {
         format!("Bearer {}", self.signer.sign(&access_claims(changes)))
     }
 
-    /// Begins a login: the query that Keycloak gets, and the browser's cookie.
+    /// Begins a login and returns the authorization URL and the cookie of the browser.
     async fn begin(&self, return_to: &str) -> (Url, String) {
         let path = format!("/oauth2/authorization/keycloak?returnTo={return_to}");
         let response = self.get(&path, &[]).await;
@@ -117,25 +117,25 @@ impl TestGateway {
         (url, cookie.to_owned())
     }
 
-    /// Makes the realm answer a code as it should.
+    /// Sets the response of the realm to a code.
     fn answer_code(&self, nonce: &str, access: Value) {
         let party = "dunder-mifflin-gateway";
         let identity =
             access_claims(json!({"typ": "ID", "aud": party, "azp": party, "nonce": nonce}));
-        let mut said = access_claims(json!({ "azp": party }));
+        let mut claims = access_claims(json!({ "azp": party }));
         for (name, value) in access.as_object().unwrap() {
-            said[name] = value.clone();
+            claims[name] = value.clone();
         }
         *self.realm.token_response.lock().unwrap() = Some(json!({
-            "access_token": self.signer.sign(&said),
+            "access_token": self.signer.sign(&claims),
             "id_token": self.signer.sign(&identity),
         }));
     }
 }
 
-/// A service that answers what it was asked, with headers of its own.
-async fn echo() -> String {
-    let answer = async |request: Request| {
+/// Starts a service that returns the request as JSON, with additional headers.
+async fn start_echo_service() -> String {
+    let echo = async |request: Request| {
         let mut headers: Vec<_> = request
             .headers()
             .iter()
@@ -144,17 +144,17 @@ async fn echo() -> String {
         headers.sort();
         let line = format!("{} {}", request.method(), request.uri());
         let body = to_bytes(request.into_body(), 1 << 21).await.unwrap();
-        let said = json!({
+        let echoed = json!({
             "line": line,
             "headers": headers,
             "body": String::from_utf8_lossy(&body),
         });
-        let own = [("set-cookie", "inner=1"), ("x-inner", "1")];
-        (StatusCode::IM_A_TEAPOT, own, Json(said))
+        let extra = [("set-cookie", "inner=1"), ("x-inner", "1")];
+        (StatusCode::IM_A_TEAPOT, extra, Json(echoed))
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
-    let router = Router::new().fallback(answer);
+    let router = Router::new().fallback(echo);
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
     base
 }
@@ -164,8 +164,8 @@ fn header_text<'a>(response: &'a Response, name: &str) -> &'a str {
 }
 
 fn parameter(url: &Url, name: &str) -> String {
-    let found = url.query_pairs().find(|(known, _)| known == name);
-    found.unwrap().1.into_owned()
+    let pair = url.query_pairs().find(|(key, _)| key == name);
+    pair.unwrap().1.into_owned()
 }
 
 async fn body(response: Response) -> String {
@@ -182,17 +182,17 @@ async fn message(response: Response) -> String {
 }
 
 #[tokio::test]
-async fn a_login_leads_back_with_its_query_and_a_session() {
-    let stack = TestGateway::start().await;
-    let response = stack.get("/infinity?orderId=ord_9001&x=%26", &[]).await;
+async fn login_returns_to_the_target_with_a_session() {
+    let server = TestGateway::start().await;
+    let response = server.get("/infinity?orderId=ord_9001&x=%26", &[]).await;
     assert_eq!(
         header_text(&response, "location"),
         "/oauth2/authorization/keycloak?returnTo=%2Finfinity%3ForderId%3Dord_9001%26x%3D%2526"
     );
-    let (url, browser) = stack
+    let (url, browser) = server
         .begin("%2Finfinity%3ForderId%3Dord_9001%26x%3D%2526")
         .await;
-    stack.answer_code(
+    server.answer_code(
         &parameter(&url, "nonce"),
         json!({"realm_access": {"roles": ["manager"]}}),
     );
@@ -201,7 +201,7 @@ async fn a_login_leads_back_with_its_query_and_a_session() {
         "{CALLBACK_PATH}?state={}&code=c0de",
         parameter(&url, "state")
     );
-    let response = stack.get(&path, &[("cookie", &browser)]).await;
+    let response = server.get(&path, &[("cookie", &browser)]).await;
     assert_eq!(response.status(), StatusCode::FOUND);
     assert_eq!(
         header_text(&response, "location"),
@@ -212,21 +212,21 @@ async fn a_login_leads_back_with_its_query_and_a_session() {
     let (cookie, attributes) = cookie.split_once("; ").unwrap();
     assert_eq!(attributes, "HttpOnly; SameSite=Lax; Path=/; Max-Age=1800");
 
-    let sent = stack.realm.last_token_request.lock().unwrap().clone();
-    assert_eq!(sent["grant_type"], "authorization_code");
-    assert_eq!(sent["code"], "c0de");
-    assert_eq!(sent["redirect_uri"], parameter(&url, "redirect_uri"));
-    assert_eq!(sent["client_secret"], "gateway-secret-change-me");
-    assert_eq!(sent["code_verifier"].len(), 43);
+    let form = server.realm.last_token_request.lock().unwrap().clone();
+    assert_eq!(form["grant_type"], "authorization_code");
+    assert_eq!(form["code"], "c0de");
+    assert_eq!(form["redirect_uri"], parameter(&url, "redirect_uri"));
+    assert_eq!(form["client_secret"], "gateway-secret-change-me");
+    assert_eq!(form["code_verifier"].len(), 43);
 
-    let response = stack
+    let response = server
         .get(header_text(&response, "location"), &[("cookie", cookie)])
         .await;
     assert_eq!(
         header_text(&response, "location"),
         "http://localhost:3001/?orderId=ord_9001&x=%26"
     );
-    let me = body(stack.get("/api/v1/auth/me", &[("cookie", cookie)]).await).await;
+    let me = body(server.get("/api/v1/auth/me", &[("cookie", cookie)]).await).await;
     let me: Value = serde_json::from_str(&me).unwrap();
     assert_eq!(me["displayName"], "Darryl Philbin");
     assert_eq!(
@@ -234,21 +234,21 @@ async fn a_login_leads_back_with_its_query_and_a_session() {
         json!(["portal", "infinity", "warehouse-mobile", "accounting"])
     );
 
-    let again = stack.get(&path, &[("cookie", &browser)]).await;
+    let again = server.get(&path, &[("cookie", &browser)]).await;
     assert_eq!(again.status(), StatusCode::BAD_REQUEST);
     assert!(body(again).await.contains("Login state expired"));
 
-    let response = stack.get("/logout", &[("cookie", cookie)]).await;
+    let response = server.get("/logout", &[("cookie", cookie)]).await;
     assert_eq!(header_text(&response, "location"), "/");
     assert!(header_text(&response, "set-cookie").ends_with("; Max-Age=0"));
-    let response = stack.get("/api/v1/auth/me", &[("cookie", cookie)]).await;
+    let response = server.get("/api/v1/auth/me", &[("cookie", cookie)]).await;
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
     assert_eq!(body(response).await, r#"{"error":"unauthenticated"}"#);
 }
 
 #[tokio::test]
-async fn a_login_of_another_browser_or_realm_does_not_end_here() {
-    let stack = TestGateway::start().await;
+async fn callback_rejects_a_login_of_another_browser_or_realm() {
+    let server = TestGateway::start().await;
     for (cookie, nonce, access, status) in [
         (Some("dmf_login=another"), None, json!({}), 400),
         (None, None, json!({}), 400),
@@ -257,25 +257,25 @@ async fn a_login_of_another_browser_or_realm_does_not_end_here() {
         (Some(""), None, json!({"sub": "somebody-else"}), 401),
         (Some(""), None, json!({"exp": 1}), 401),
     ] {
-        let (url, browser) = stack.begin("/portal").await;
-        let own = parameter(&url, "nonce");
-        stack.answer_code(nonce.unwrap_or(&own), access.clone());
+        let (url, browser) = server.begin("/portal").await;
+        let login_nonce = parameter(&url, "nonce");
+        server.answer_code(nonce.unwrap_or(&login_nonce), access.clone());
         let cookie = cookie.map(|cookie| if cookie.is_empty() { &browser } else { cookie });
         let headers: Vec<_> = cookie
             .map(|cookie| ("cookie", cookie))
             .into_iter()
             .collect();
         let path = format!("{CALLBACK_PATH}?state={}&code=c", parameter(&url, "state"));
-        let response = stack.get(&path, &headers).await;
+        let response = server.get(&path, &headers).await;
         assert_eq!(response.status(), status, "{cookie:?} {access}");
         assert!(!response.headers().contains_key("set-cookie"));
     }
 }
 
 #[tokio::test]
-async fn what_keycloak_refuses_is_a_page() {
-    let stack = TestGateway::start().await;
-    let (url, browser) = stack.begin("/portal").await;
+async fn callback_of_a_failed_login_returns_an_html_page() {
+    let server = TestGateway::start().await;
+    let (url, browser) = server.begin("/portal").await;
     let state = parameter(&url, "state");
     for (query, status) in [
         (String::new(), 400),
@@ -285,7 +285,7 @@ async fn what_keycloak_refuses_is_a_page() {
         ("state=x&code=x".to_owned(), 400),
         (format!("state={state}&code=stale"), 401),
     ] {
-        let response = stack
+        let response = server
             .get(&format!("{CALLBACK_PATH}?{query}"), &[("cookie", &browser)])
             .await;
         assert_eq!(response.status(), status, "{query}");
@@ -294,10 +294,10 @@ async fn what_keycloak_refuses_is_a_page() {
 }
 
 #[tokio::test]
-async fn a_second_tab_does_not_spoil_the_first_ones_login() {
-    let stack = TestGateway::start().await;
-    let (url, browser) = stack.begin("/portal").await;
-    let second = stack
+async fn login_in_a_second_tab_does_not_replace_the_first() {
+    let server = TestGateway::start().await;
+    let (url, browser) = server.begin("/portal").await;
+    let second = server
         .get("/oauth2/authorization/keycloak", &[("cookie", &browser)])
         .await;
     let other = header_text(&second, "set-cookie")
@@ -305,40 +305,40 @@ async fn a_second_tab_does_not_spoil_the_first_ones_login() {
         .next()
         .unwrap();
     assert_ne!(other, browser);
-    stack.answer_code(&parameter(&url, "nonce"), json!({}));
+    server.answer_code(&parameter(&url, "nonce"), json!({}));
     let path = format!("{CALLBACK_PATH}?state={}&code=c", parameter(&url, "state"));
     let both = format!("{browser}; {other}");
-    let response = stack.get(&path, &[("cookie", &both)]).await;
+    let response = server.get(&path, &[("cookie", &both)]).await;
     assert_eq!(response.status(), StatusCode::FOUND);
 }
 
 #[tokio::test]
-async fn many_logins_push_nobody_elses_out() {
-    let stack = TestGateway::start().await;
-    let (url, browser) = stack.begin("/portal").await;
+async fn many_pending_logins_do_not_evict_those_of_other_browsers() {
+    let server = TestGateway::start().await;
+    let (url, browser) = server.begin("/portal").await;
     for _ in 0..10_001 {
-        stack.get("/oauth2/authorization/keycloak", &[]).await;
+        server.get("/oauth2/authorization/keycloak", &[]).await;
     }
-    stack.answer_code(&parameter(&url, "nonce"), json!({}));
+    server.answer_code(&parameter(&url, "nonce"), json!({}));
     let path = format!("{CALLBACK_PATH}?state={}&code=c", parameter(&url, "state"));
-    let response = stack.get(&path, &[("cookie", &browser)]).await;
+    let response = server.get(&path, &[("cookie", &browser)]).await;
     assert_eq!(response.status(), StatusCode::FOUND);
 }
 
 #[tokio::test]
-async fn a_browser_keeps_few_logins() {
-    let stack = TestGateway::start().await;
+async fn browser_keeps_at_most_five_login_cookies() {
+    let server = TestGateway::start().await;
     let mut jar: Vec<String> = Vec::new();
     for _ in 0..20 {
         let cookies = jar.join("; ");
-        let response = stack
+        let response = server
             .get("/oauth2/authorization/keycloak", &[("cookie", &cookies)])
             .await;
         for cookie in response.headers().get_all("set-cookie") {
             let cookie = cookie.to_str().unwrap();
             let pair = cookie.split(';').next().unwrap();
             let name = pair.split('=').next().unwrap();
-            jar.retain(|known| !known.starts_with(name));
+            jar.retain(|cookie| !cookie.starts_with(name));
             if !cookie.ends_with("Max-Age=0") {
                 jar.push(pair.to_owned());
             }
@@ -348,12 +348,12 @@ async fn a_browser_keeps_few_logins() {
 }
 
 #[tokio::test]
-async fn a_login_begins_on_the_name_that_cookies_belong_to() {
-    let stack = TestGateway::start().await;
+async fn login_on_a_loopback_address_is_redirected_to_localhost() {
+    let server = TestGateway::start().await;
     let path = "/oauth2/authorization/keycloak?returnTo=%2Fportal%3Fa%3D1";
     let request = |host| {
         let request = Request::builder().uri(path).header(header::HOST, host);
-        stack
+        server
             .router
             .clone()
             .oneshot(request.body(Body::empty()).unwrap())
@@ -371,26 +371,26 @@ async fn a_login_begins_on_the_name_that_cookies_belong_to() {
 }
 
 #[tokio::test]
-async fn a_page_of_another_site_ends_no_session() {
-    let stack = TestGateway::start().await;
-    let cookie = stack.session_cookie("jhalpert", "manager");
+async fn logout_from_another_site_keeps_the_session() {
+    let server = TestGateway::start().await;
+    let cookie = server.session_cookie("jhalpert", "manager");
     for (site, status) in [("cross-site", 200), ("same-site", 401)] {
         let headers = [("cookie", cookie.as_str()), ("sec-fetch-site", site)];
-        let response = stack.get("/logout", &headers).await;
+        let response = server.get("/logout", &headers).await;
         assert_eq!(header_text(&response, "location"), "/");
-        let me = stack.get("/api/v1/auth/me", &[("cookie", &cookie)]).await;
+        let me = server.get("/api/v1/auth/me", &[("cookie", &cookie)]).await;
         assert_eq!(me.status(), status, "{site}");
     }
 }
 
 #[tokio::test]
-async fn a_session_has_few_streams() {
-    let stack = TestGateway::start().await;
-    let cookie = stack.session_cookie("jhalpert", "manager");
+async fn session_has_at_most_eight_streams() {
+    let server = TestGateway::start().await;
+    let cookie = server.session_cookie("jhalpert", "manager");
     let mut open = Vec::new();
     for number in 0.. {
         let path = "/api/v1/orders/ord_1/stream";
-        let response = stack.get(path, &[("cookie", &cookie)]).await;
+        let response = server.get(path, &[("cookie", &cookie)]).await;
         if response.status() == StatusCode::TOO_MANY_REQUESTS {
             assert_eq!(number, 8);
             break;
@@ -398,20 +398,20 @@ async fn a_session_has_few_streams() {
         assert_eq!(response.status(), StatusCode::OK);
         open.push(response);
     }
-    let other = stack.session_cookie("pbeesly", "manager");
+    let other = server.session_cookie("pbeesly", "manager");
     let path = "/api/v1/orders/ord_1/timeline/stream";
     for cookie in [&other, &cookie] {
-        // One that ends makes room for another.
+        // A stream that ends releases its permit.
         open.pop();
-        let response = stack.get(path, &[("cookie", cookie)]).await;
+        let response = server.get(path, &[("cookie", cookie)]).await;
         assert_eq!(response.status(), StatusCode::OK);
         open.push(response);
     }
 }
 
 #[tokio::test]
-async fn every_answer_tells_browsers_what_not_to_do() {
-    let stack = TestGateway::start().await;
+async fn each_response_has_the_security_headers() {
+    let server = TestGateway::start().await;
     for path in [
         "/",
         "/api/v1/auth/me",
@@ -419,7 +419,7 @@ async fn every_answer_tells_browsers_what_not_to_do() {
         "/portal",
         "/swagger-ui.html",
     ] {
-        let response = stack.get(path, &[]).await;
+        let response = server.get(path, &[]).await;
         assert_eq!(
             header_text(&response, "x-content-type-options"),
             "nosniff",
@@ -432,9 +432,9 @@ async fn every_answer_tells_browsers_what_not_to_do() {
 }
 
 #[tokio::test]
-async fn apps_are_for_those_who_have_the_role() {
-    let stack = TestGateway::start().await;
-    for (role, path, status, named) in [
+async fn app_requires_its_role() {
+    let server = TestGateway::start().await;
+    for (role, path, status, app) in [
         ("sales-associate", "/portal", 302, ""),
         ("sales-associate", "/infinity", 302, ""),
         ("sales-associate", "/accounting", 403, "Accounting"),
@@ -444,23 +444,23 @@ async fn apps_are_for_those_who_have_the_role() {
         ("warehouse-operator", "/infinity", 403, "Sales"),
         ("portal-user", "/portal", 302, ""),
     ] {
-        let cookie = stack.session_cookie("somebody", role);
-        let response = stack.get(path, &[("cookie", &cookie)]).await;
+        let cookie = server.session_cookie("somebody", role);
+        let response = server.get(path, &[("cookie", &cookie)]).await;
         assert_eq!(response.status(), status, "{role} {path}");
         if status == 403 {
             assert!(header_text(&response, "content-type").starts_with("text/html"));
             let page = body(response).await;
-            assert!(page.contains("<h1>Access denied</h1>") && page.contains(named));
+            assert!(page.contains("<h1>Access denied</h1>") && page.contains(app));
         }
     }
 }
 
 #[tokio::test]
-async fn a_request_goes_on_with_the_headers_of_the_contract_alone() {
-    let stack = TestGateway::start().await;
-    let cookie = stack.session_cookie("jhalpert", "sales-associate");
+async fn forwarded_request_has_only_the_headers_of_the_contract() {
+    let server = TestGateway::start().await;
+    let cookie = server.session_cookie("jhalpert", "sales-associate");
     let trace = "0af7651916cd43dd8448eb211c80319c";
-    let response = stack
+    let response = server
         .request(
             Method::POST,
             "/api/v1/orders?x=1",
@@ -483,15 +483,15 @@ async fn a_request_goes_on_with_the_headers_of_the_contract_alone() {
     for inner in ["set-cookie", "x-inner"] {
         assert!(!response.headers().contains_key(inner), "{inner}");
     }
-    let said: Value = serde_json::from_str(&body(response).await).unwrap();
-    assert_eq!(said["line"], "POST /internal/orders");
-    assert_eq!(said["body"], r#"{"a":  1}"#);
-    let names: Vec<_> = said["headers"]
+    let echoed: Value = serde_json::from_str(&body(response).await).unwrap();
+    assert_eq!(echoed["line"], "POST /internal/orders");
+    assert_eq!(echoed["body"], r#"{"a":  1}"#);
+    let names: Vec<_> = echoed["headers"]
         .as_array()
         .unwrap()
         .iter()
         .filter_map(|line| line.as_str()?.split(':').next())
-        // What HTTP itself needs.
+        // Headers of HTTP itself.
         .filter(|name| !["accept", "host", "content-length"].contains(name))
         .collect();
     assert_eq!(
@@ -505,21 +505,25 @@ async fn a_request_goes_on_with_the_headers_of_the_contract_alone() {
             "x-user-id"
         ]
     );
-    assert!(said["headers"].to_string().contains("x-user-id: jhalpert"));
+    assert!(
+        echoed["headers"]
+            .to_string()
+            .contains("x-user-id: jhalpert")
+    );
 }
 
 #[tokio::test]
-async fn a_bearer_wins_where_it_is_usable_and_bearers_are_taken() {
-    let stack = TestGateway::start().await;
-    let foreman = stack.session_cookie("foreman", "warehouse-operator");
-    let own = stack.bearer(json!({}));
-    let sales = stack.bearer(json!({"realm_access": {"roles": ["sales-associate"]}}));
-    let nameless = stack.bearer(json!({"preferred_username": null}));
-    let expired = stack.bearer(json!({"exp": 1}));
+async fn valid_bearer_token_takes_precedence_where_the_area_accepts_it() {
+    let server = TestGateway::start().await;
+    let foreman = server.session_cookie("foreman", "warehouse-operator");
+    let bearer = server.bearer(json!({}));
+    let sales = server.bearer(json!({"realm_access": {"roles": ["sales-associate"]}}));
+    let nameless = server.bearer(json!({"preferred_username": null}));
+    let expired = server.bearer(json!({"exp": 1}));
     let shipments = "/api/v1/warehouse/shipments";
     for (token, cookie, status, user) in [
-        (&own, None, 418, "dphilbin"),
-        (&own, Some(&foreman), 418, "dphilbin"),
+        (&bearer, None, 418, "dphilbin"),
+        (&bearer, Some(&foreman), 418, "dphilbin"),
         (&sales, Some(&foreman), 403, ""),
         (&nameless, Some(&foreman), 418, "foreman"),
         (&expired, Some(&foreman), 418, "foreman"),
@@ -528,39 +532,39 @@ async fn a_bearer_wins_where_it_is_usable_and_bearers_are_taken() {
     ] {
         let mut headers = vec![("authorization", token.as_str())];
         headers.extend(cookie.map(|cookie| ("cookie", cookie.as_str())));
-        let response = stack.get(shipments, &headers).await;
+        let response = server.get(shipments, &headers).await;
         assert_eq!(response.status(), status);
         let body = body(response).await;
         assert!(body.contains(user), "{user} is not in {body}");
     }
-    let response = stack
-        .get("/api/v1/profile/me", &[("authorization", &own)])
+    let response = server
+        .get("/api/v1/profile/me", &[("authorization", &bearer)])
         .await;
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
     assert_eq!(message(response).await, "Login is required");
 }
 
 #[tokio::test]
-async fn without_keycloaks_keys_a_bearer_is_nobodys_fault() {
-    let stack = TestGateway::start().await;
-    stack.realm.server.abort();
-    let own = stack.bearer(json!({}));
-    let foreman = stack.session_cookie("foreman", "warehouse-operator");
+async fn bearer_token_without_keys_of_keycloak_is_an_internal_error() {
+    let server = TestGateway::start().await;
+    server.realm.server.abort();
+    let bearer = server.bearer(json!({}));
+    let foreman = server.session_cookie("foreman", "warehouse-operator");
     let shipments = "/api/v1/warehouse/shipments";
-    let response = stack.get(shipments, &[("authorization", &own)]).await;
+    let response = server.get(shipments, &[("authorization", &bearer)]).await;
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
     assert_eq!(message(response).await, "Unexpected error");
-    let both = [("authorization", own.as_str()), ("cookie", &foreman)];
-    let response = stack.get(shipments, &both).await;
+    let both = [("authorization", bearer.as_str()), ("cookie", &foreman)];
+    let response = server.get(shipments, &both).await;
     assert_eq!(response.status(), StatusCode::IM_A_TEAPOT);
 }
 
 #[tokio::test]
-async fn a_service_that_is_away_is_an_error_without_a_word_of_it() {
-    let stack = TestGateway::start().await;
-    let cookie = stack.session_cookie("amartin", "accountant");
+async fn unreachable_service_is_an_error_without_details() {
+    let server = TestGateway::start().await;
+    let cookie = server.session_cookie("amartin", "accountant");
     let origin = ("origin", "http://localhost:3002");
-    let response = stack
+    let response = server
         .get("/api/v1/expenses", &[("cookie", &cookie), origin])
         .await;
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
@@ -576,15 +580,15 @@ async fn a_service_that_is_away_is_an_error_without_a_word_of_it() {
 }
 
 #[tokio::test]
-async fn unknown_paths_and_verbs_are_refused_in_the_envelope() {
-    let stack = TestGateway::start().await;
+async fn unknown_path_and_method_get_an_error_envelope() {
+    let server = TestGateway::start().await;
     let origin = [("origin", "http://localhost:3000")];
     for (method, path, status) in [
         (Method::GET, "/api/v1/nothing", 404),
         (Method::DELETE, "/api/v1/orders", 405),
         (Method::PUT, "/api/v1/auth/me", 405),
     ] {
-        let response = stack.request(method, path, &origin).await;
+        let response = server.request(method, path, &origin).await;
         assert_eq!(response.status(), status);
         assert_eq!(
             header_text(&response, "access-control-allow-origin"),

@@ -1,4 +1,4 @@
-//! What of an order's timeline is new to a client that watches it.
+//! The difference between the timeline of an order and the events already sent to a client.
 
 use std::collections::HashSet;
 
@@ -7,26 +7,26 @@ use serde_json::Value;
 
 use crate::downstream::ServiceResponse;
 
-/// What a look at the timeline has found.
+/// The result of one poll of a timeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum PollResult {
-    /// The timeline, in one line.
+    /// The timeline as JSON, in one line.
     Timeline(String),
-    /// There is no such order.
+    /// The order does not exist.
     NotFound,
-    /// It can't be had.
+    /// The timeline could not be fetched.
     Failed,
 }
 
 impl PollResult {
-    /// What order-service's answer means.
-    pub(super) fn from_response(answer: ServiceResponse) -> Self {
-        if answer.status == StatusCode::NOT_FOUND {
+    /// Interprets a response of the order service.
+    pub(super) fn from_response(response: ServiceResponse) -> Self {
+        if response.status == StatusCode::NOT_FOUND {
             return Self::NotFound;
         }
-        match String::from_utf8(answer.body.into()) {
-            // Line ends mean something in the protocol, and nothing in JSON.
-            Ok(text) if answer.status.is_success() => {
+        match String::from_utf8(response.body.into()) {
+            // Line breaks are delimiters in the SSE protocol, and whitespace in JSON.
+            Ok(text) if response.status.is_success() => {
                 Self::Timeline(text.replace(['\r', '\n'], " "))
             }
             _ => Self::Failed,
@@ -34,43 +34,43 @@ impl PollResult {
     }
 }
 
-/// What a client is told.
+/// An event for a client.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum StreamEvent {
-    /// The whole timeline.
+    /// The complete timeline.
     Timeline(String),
-    /// One step of it.
+    /// One step of the timeline.
     Step(Value),
-    /// There is no such order.
+    /// The order does not exist.
     NotFound {
-        /// Which.
+        /// The id of the order.
         order: String,
     },
-    /// It can't be had right now.
+    /// The timeline could not be fetched.
     Failed,
 }
 
 impl StreamEvent {
-    /// Whether nothing can follow.
+    /// Returns whether the stream ends with this event.
     pub(super) fn is_last(&self) -> bool {
         matches!(self, Self::NotFound { .. })
     }
 }
 
-/// What a client knows already.
+/// Computes the events that are new to a client.
 #[derive(Debug)]
 pub(super) struct TimelineDiff {
     order: String,
-    /// Whether it is told step by step.
+    /// Whether the client receives single steps.
     by_step: bool,
-    /// The timeline it was told last.
+    /// The timeline that was sent last.
     last_sent: Option<String>,
-    /// The steps it was told. A late one may stand before others that came sooner.
+    /// The steps that were sent. A late step may precede steps that were sent before it.
     sent_steps: HashSet<String>,
 }
 
 impl TimelineDiff {
-    /// For a client that is told the whole timeline.
+    /// Creates the state of a client that receives the complete timeline.
     pub(super) fn full(order: String) -> Self {
         Self {
             order,
@@ -80,7 +80,7 @@ impl TimelineDiff {
         }
     }
 
-    /// For a client that is told each step once.
+    /// Creates the state of a client that receives each step once.
     pub(super) fn by_step(order: String) -> Self {
         Self {
             by_step: true,
@@ -88,19 +88,19 @@ impl TimelineDiff {
         }
     }
 
-    /// What is new to the client. After a failure the whole timeline is told again:
-    /// otherwise the failure would seem to last.
-    pub(super) fn update(&mut self, look: PollResult) -> Vec<StreamEvent> {
-        match look {
+    /// Returns the events that are new to the client. After a failure, the complete timeline is
+    /// sent again: otherwise the failure would seem to last.
+    pub(super) fn update(&mut self, result: PollResult) -> Vec<StreamEvent> {
+        match result {
             PollResult::Timeline(text) if self.last_sent.as_ref() == Some(&text) => Vec::new(),
             PollResult::Timeline(text) => {
-                let news = if self.by_step {
+                let events = if self.by_step {
                     self.new_steps(&text)
                 } else {
                     vec![StreamEvent::Timeline(text.clone())]
                 };
                 self.last_sent = Some(text);
-                news
+                events
             }
             PollResult::NotFound => vec![StreamEvent::NotFound {
                 order: self.order.clone(),
@@ -117,7 +117,7 @@ impl TimelineDiff {
         let Some(steps) = timeline["events"].as_array() else {
             return vec![StreamEvent::Failed];
         };
-        let mut new = Vec::new();
+        let mut new_steps = Vec::new();
         for step in steps {
             if !self.sent_steps.insert(step.to_string()) {
                 continue;
@@ -126,9 +126,9 @@ impl TimelineDiff {
             if let Some(fields) = step.as_object_mut() {
                 fields.insert("orderId".to_owned(), timeline["orderId"].clone());
             }
-            new.push(StreamEvent::Step(step));
+            new_steps.push(StreamEvent::Step(step));
         }
-        new
+        new_steps
     }
 }
 
@@ -144,88 +144,86 @@ mod tests {
         PollResult::Timeline(text.to_owned())
     }
 
-    fn whole() -> TimelineDiff {
+    fn full_diff() -> TimelineDiff {
         TimelineDiff::full("ord_1".into())
     }
 
     #[test]
-    fn a_timeline_is_told_only_if_it_changed() {
-        let mut changes = whole();
-        let told: Vec<_> = ["a", "a", "b", "b", "a"]
+    fn full_diff_sends_the_timeline_only_after_a_change() {
+        let mut diff = full_diff();
+        let sent: Vec<_> = ["a", "a", "b", "b", "a"]
             .into_iter()
-            .flat_map(|text| changes.update(timeline(text)))
+            .flat_map(|text| diff.update(timeline(text)))
             .collect();
-        let news = |text: &str| StreamEvent::Timeline(text.to_owned());
-        assert_eq!(told, [news("a"), news("b"), news("a")]);
+        let event = |text: &str| StreamEvent::Timeline(text.to_owned());
+        assert_eq!(sent, [event("a"), event("b"), event("a")]);
     }
 
     #[test]
-    fn a_failure_is_told_and_the_stream_goes_on() {
-        let mut changes = whole();
-        changes.update(timeline("a"));
-        let news = changes.update(PollResult::Failed);
-        assert_eq!(news, [StreamEvent::Failed]);
-        assert!(!news[0].is_last());
+    fn failure_is_sent_and_the_timeline_is_sent_again_after_it() {
+        let mut diff = full_diff();
+        diff.update(timeline("a"));
+        let events = diff.update(PollResult::Failed);
+        assert_eq!(events, [StreamEvent::Failed]);
+        assert!(!events[0].is_last());
         assert_eq!(
-            changes.update(timeline("a")),
+            diff.update(timeline("a")),
             [StreamEvent::Timeline("a".to_owned())]
         );
     }
 
     #[test]
-    fn an_unknown_order_ends_the_stream() {
-        let news = whole().update(PollResult::NotFound);
-        assert!(news.len() == 1 && news[0].is_last());
+    fn unknown_order_ends_the_stream() {
+        let events = full_diff().update(PollResult::NotFound);
+        assert!(events.len() == 1 && events[0].is_last());
     }
 
     #[test]
-    fn answers_are_told_apart() {
-        let answer = |status, body: &'static [u8]| {
+    fn response_status_and_body_decide_the_poll_result() {
+        let poll_result = |status, body: &'static [u8]| {
             PollResult::from_response(ServiceResponse {
                 status,
                 body: Bytes::from_static(body),
             })
         };
         assert_eq!(
-            answer(StatusCode::OK, b"{\r\n\"a\":1}"),
+            poll_result(StatusCode::OK, b"{\r\n\"a\":1}"),
             timeline("{  \"a\":1}")
         );
-        assert_eq!(answer(StatusCode::NOT_FOUND, b""), PollResult::NotFound);
-        assert_eq!(answer(StatusCode::OK, b"\xff"), PollResult::Failed);
+        assert_eq!(
+            poll_result(StatusCode::NOT_FOUND, b""),
+            PollResult::NotFound
+        );
+        assert_eq!(poll_result(StatusCode::OK, b"\xff"), PollResult::Failed);
         for status in [
             StatusCode::FOUND,
             StatusCode::BAD_REQUEST,
             StatusCode::BAD_GATEWAY,
         ] {
-            assert_eq!(answer(status, b""), PollResult::Failed);
+            assert_eq!(poll_result(status, b""), PollResult::Failed);
         }
     }
 
     #[test]
-    fn what_is_no_timeline_has_no_steps() {
+    fn invalid_timeline_is_sent_as_a_failure() {
         for text in ["", "[]", "{}", r#"{"events":1}"#] {
-            let mut changes = TimelineDiff::by_step("ord_1".into());
-            assert_eq!(
-                changes.update(timeline(text)),
-                [StreamEvent::Failed],
-                "{text}"
-            );
+            let mut diff = TimelineDiff::by_step("ord_1".into());
+            assert_eq!(diff.update(timeline(text)), [StreamEvent::Failed], "{text}");
         }
     }
 
     #[test]
-    fn a_step_that_comes_late_is_told_though_it_stands_before_another() {
-        let mut changes = TimelineDiff::by_step("ord_1".into());
-        let mut statuses = |statuses: &[&str]| {
+    fn late_step_is_sent_even_if_it_precedes_a_sent_step() {
+        let mut diff = TimelineDiff::by_step("ord_1".into());
+        let mut new_statuses = |statuses: &[&str]| {
             let steps: Vec<_> = statuses
                 .iter()
                 .map(|name| json!({"status": name}))
                 .collect();
             let text = json!({"orderId": "ord_1", "events": steps}).to_string();
-            changes
-                .update(PollResult::Timeline(text))
+            diff.update(PollResult::Timeline(text))
                 .into_iter()
-                .map(|news| match news {
+                .map(|event| match event {
                     StreamEvent::Step(step) => {
                         step["status"].as_str().unwrap_or_default().to_owned()
                     }
@@ -233,30 +231,36 @@ mod tests {
                 })
                 .collect::<Vec<_>>()
         };
-        assert_eq!(statuses(&["CREATED", "SHIPPED"]), ["CREATED", "SHIPPED"]);
-        assert_eq!(statuses(&["CREATED", "RESERVED", "SHIPPED"]), ["RESERVED"]);
+        assert_eq!(
+            new_statuses(&["CREATED", "SHIPPED"]),
+            ["CREATED", "SHIPPED"]
+        );
+        assert_eq!(
+            new_statuses(&["CREATED", "RESERVED", "SHIPPED"]),
+            ["RESERVED"]
+        );
     }
 
     proptest! {
         #[test]
-        fn each_step_is_told_once_in_order_whatever_fails_between(
-            looks in proptest::collection::vec((0..4_usize, any::<bool>()), 0..20)
+        fn each_step_is_sent_once_and_in_order_despite_failures(
+            polls in proptest::collection::vec((0..4_usize, any::<bool>()), 0..20)
         ) {
-            let mut changes = TimelineDiff::by_step("ord_1".into());
-            let (mut so_far, mut told) = (0, Vec::new());
-            for (more, fails) in looks {
-                so_far += more;
-                let steps: Vec<_> = (0..so_far).map(|n| json!({"status": n})).collect();
+            let mut diff = TimelineDiff::by_step("ord_1".into());
+            let (mut total, mut sent) = (0, Vec::new());
+            for (added, fails) in polls {
+                total += added;
+                let steps: Vec<_> = (0..total).map(|n| json!({"status": n})).collect();
                 let text = json!({"orderId": "ord_1", "events": steps}).to_string();
-                let look = if fails { PollResult::Failed } else { PollResult::Timeline(text) };
-                told.extend(changes.update(look).into_iter().filter_map(|news| match news {
+                let result = if fails { PollResult::Failed } else { PollResult::Timeline(text) };
+                sent.extend(diff.update(result).into_iter().filter_map(|event| match event {
                     StreamEvent::Step(step) => Some(step),
                     _ => None,
                 }));
             }
-            let expected = (0..told.len()).map(|n| json!({"orderId": "ord_1", "status": n}));
-            prop_assert!(told.len() <= so_far);
-            prop_assert!(told.iter().cloned().eq(expected));
+            let expected = (0..sent.len()).map(|n| json!({"orderId": "ord_1", "status": n}));
+            prop_assert!(sent.len() <= total);
+            prop_assert!(sent.iter().cloned().eq(expected));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a dispatch must have.
+//! Validation of dispatches.
 
 use chrono::{DateTime, Utc};
 use dm_contracts::api::shipment::Dispatch;
@@ -6,26 +6,26 @@ use dm_contracts::time;
 use dm_contracts::validation::MAX_TRUCK_ID_LENGTH;
 use uuid::Uuid;
 
-/// A dispatch that can be carried out.
+/// The validated data of a dispatch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NewDispatch {
     pub(crate) truck_id: String,
     pub(crate) dispatched_at: DateTime<Utc>,
 }
 
-/// What is wrong with a request.
+/// The reason for which a request is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DispatchError {
     /// A field is missing or blank.
     MissingField,
-    /// The truck's id is too long.
+    /// The truck id is too long.
     TruckIdTooLong,
-    /// The time is none.
+    /// The time is not a valid timestamp.
     InvalidTime,
 }
 
 impl DispatchError {
-    /// For the caller.
+    /// Returns the message for the caller.
     pub(crate) const fn message(self) -> &'static str {
         match self {
             Self::MissingField => "Dispatch payload validation failed",
@@ -35,18 +35,21 @@ impl DispatchError {
     }
 }
 
-/// Checks a request.
+/// Validates a request.
+///
+/// # Errors
+/// Returns [`DispatchError`] if a field is missing or invalid.
 pub(crate) fn validate(request: Option<Dispatch>) -> Result<NewDispatch, DispatchError> {
     let Dispatch {
         truck_id,
         dispatched_at,
     } = request.unwrap_or_default();
-    let filled = |text: Option<String>| {
+    let non_blank = |text: Option<String>| {
         text.map(|text| text.trim().to_owned())
             .filter(|text| !text.is_empty())
             .ok_or(DispatchError::MissingField)
     };
-    let (truck_id, dispatched_at) = (filled(truck_id)?, filled(dispatched_at)?);
+    let (truck_id, dispatched_at) = (non_blank(truck_id)?, non_blank(dispatched_at)?);
     if truck_id.chars().count() > MAX_TRUCK_ID_LENGTH {
         return Err(DispatchError::TruckIdTooLong);
     }
@@ -56,7 +59,7 @@ pub(crate) fn validate(request: Option<Dispatch>) -> Result<NewDispatch, Dispatc
     })
 }
 
-/// A new dispatch's id.
+/// Returns a new dispatch id.
 pub(crate) fn new_id() -> String {
     format!("dsp_{}", Uuid::new_v4().simple())
 }
@@ -73,11 +76,11 @@ mod tests {
     }
 
     #[test]
-    fn a_truck_and_an_instant() {
-        let departure = dispatch(" truck_scr_03 ", "2026-02-03T10:00:00.123Z").unwrap();
-        assert_eq!(departure.truck_id, "truck_scr_03");
+    fn dispatch_requires_a_truck_and_a_timestamp() {
+        let valid = dispatch(" truck_scr_03 ", "2026-02-03T10:00:00.123Z").unwrap();
+        assert_eq!(valid.truck_id, "truck_scr_03");
         assert_eq!(
-            time::format(departure.dispatched_at),
+            time::format(valid.dispatched_at),
             "2026-02-03T10:00:00.123Z"
         );
         assert_eq!(validate(None), Err(DispatchError::MissingField));
@@ -86,10 +89,10 @@ mod tests {
             Err(DispatchError::MissingField),
             "{{}}"
         );
-        for (truck, at, fault) in [
+        for (truck, at, error) in [
             (" ", "2026-02-03T10:00:00Z", DispatchError::MissingField),
             ("t", " ", DispatchError::MissingField),
-            // What is missing comes first.
+            // A missing field takes precedence over an invalid one.
             ("", "yesterday", DispatchError::MissingField),
             (
                 &*"t".repeat(101),
@@ -101,12 +104,12 @@ mod tests {
             ("t", "2026-02-03", DispatchError::InvalidTime),
             ("t", "2026-02-03T10:00:00", DispatchError::InvalidTime),
         ] {
-            assert_eq!(dispatch(truck, at), Err(fault), "{truck:?} {at:?}");
+            assert_eq!(dispatch(truck, at), Err(error), "{truck:?} {at:?}");
         }
     }
 
     #[test]
-    fn ids_are_32_digits() {
+    fn new_id_has_32_hexadecimal_digits() {
         let id = new_id();
         let digits = id.strip_prefix("dsp_").unwrap();
         assert_eq!(digits.len(), 32);

@@ -1,13 +1,13 @@
 //! Idempotency keys.
 
-/// The longest key: PostgreSQL's index on it takes no more than some 2700 bytes.
+/// The maximum length of a key: an index row of PostgreSQL is limited to about 2,700 bytes.
 const MAX_LENGTH: usize = 255;
 
 /// A key that is too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct KeyTooLong;
 
-/// The key of a header; `None` where it is missing or blank.
+/// Parses the key of a header. Returns `None` if it is missing or blank.
 pub(crate) fn parse_key(header: Option<&[u8]>) -> Result<Option<String>, KeyTooLong> {
     let text = String::from_utf8_lossy(header.unwrap_or_default());
     let key = text.trim();
@@ -22,7 +22,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn blank_is_none_and_a_page_is_no_key() {
+    fn blank_key_is_none_and_key_above_255_characters_is_an_error() {
         assert_eq!(parse_key(None), Ok(None));
         assert_eq!(parse_key(Some(b"  ")), Ok(None));
         assert_eq!(

@@ -1,4 +1,4 @@
-//! The rules, without database or wire.
+//! Domain rules, independent of database and HTTP.
 
 pub(crate) mod dispatch;
 pub(crate) mod idempotency_key;

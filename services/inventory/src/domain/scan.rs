@@ -1,17 +1,20 @@
-//! What a scan must have.
+//! Validation of scans.
 
 use dm_contracts::api::shipment::Scan;
 use dm_contracts::validation::MAX_BARCODE_LENGTH;
 
-/// A scan that can be noted.
+/// The validated data of a scan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NewScan {
     pub(crate) barcode: String,
     pub(crate) quantity: i32,
 }
 
-/// Checks a request; the message where anything is wrong with it. The barcode is not
-/// compared with the order: people scan what is in their hands.
+/// Validates a request. The barcode is not compared with the items of the order: any parcel
+/// can be scanned.
+///
+/// # Errors
+/// Returns the message for the caller if a field is missing or invalid.
 pub(crate) fn validate(request: Option<Scan>) -> Result<NewScan, &'static str> {
     let Scan { barcode, quantity } = request.unwrap_or_default();
     let barcode = barcode.unwrap_or_default().trim().to_owned();
@@ -29,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_barcode_and_at_least_one() {
+    fn scan_requires_a_barcode_and_a_positive_quantity() {
         let scan = |barcode: Option<&str>, quantity| {
             validate(Some(Scan {
                 barcode: barcode.map(str::to_owned),
@@ -50,13 +53,13 @@ mod tests {
             (Some("x"), Some(0)),
             (Some("x"), Some(-1)),
         ] {
-            let failed = Err("Scan payload validation failed");
-            assert_eq!(scan(barcode, quantity), failed, "{barcode:?} {quantity:?}");
+            let error = Err("Scan payload validation failed");
+            assert_eq!(scan(barcode, quantity), error, "{barcode:?} {quantity:?}");
         }
         assert_eq!(validate(None), Err("Scan payload validation failed"));
         let longest = "x".repeat(MAX_BARCODE_LENGTH);
         assert!(scan(Some(&longest), Some(1)).is_ok());
-        let told = scan(Some(&format!("{longest}x")), Some(1)).unwrap_err();
-        assert!(told.starts_with("barcode"), "{told}");
+        let message = scan(Some(&format!("{longest}x")), Some(1)).unwrap_err();
+        assert!(message.starts_with("barcode"), "{message}");
     }
 }

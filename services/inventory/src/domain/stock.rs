@@ -1,15 +1,15 @@
-//! The arithmetic of stock.
+//! Stock arithmetic.
 //!
-//! `on_hand` is what is in the building, `reserved` the part of it that is promised,
-//! `shipped` what has left. Two laws hold after every step: `0 ≤ reserved ≤ on_hand`,
-//! and `on_hand + shipped` is what was ever received.
+//! `on_hand` is the quantity in the warehouse, `reserved` the part of it that is promised,
+//! `shipped` the quantity that has left. Two invariants hold after every step:
+//! `0 ≤ reserved ≤ on_hand`, and `on_hand + shipped` is the total quantity received.
 
 use std::collections::BTreeMap;
 
 use dm_contracts::api::order::OrderItem;
 use dm_contracts::events::MissingItem;
 
-/// How much there is of a product.
+/// The stock counts of a product.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct StockCounts {
     pub(crate) on_hand: i64,
@@ -17,38 +17,40 @@ pub(crate) struct StockCounts {
     pub(crate) shipped: i64,
 }
 
-/// Levels by SKU. In that order rows are locked, so that two orders of the same
-/// products never wait for each other in a circle.
+/// Stock counts by SKU. Rows are locked in this order, so that two orders with the same
+/// products cannot deadlock.
 pub(crate) type StockCountsBySku = BTreeMap<String, StockCounts>;
 
-/// What an order needs, by SKU.
+/// The required quantities of an order, by SKU.
 pub(crate) type RequiredQuantities = BTreeMap<String, i64>;
 
-/// What is noted as reserved is not in the stock: the books are wrong.
+/// The stock of a product is lower than a reservation of it: the counts are inconsistent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the stock of {0} is lower than its reserved quantity")]
 pub(crate) struct StockImbalance(String);
 
 impl StockCounts {
-    /// What can still be promised.
+    /// Returns the quantity that can still be reserved.
     pub(crate) const fn available(self) -> i64 {
         self.on_hand - self.reserved
     }
 }
 
-/// What these lines need. A product may stand on several lines.
+/// Returns the required quantities of these items. A product may be in several items.
 pub(crate) fn required_quantities(items: &[OrderItem]) -> RequiredQuantities {
     let mut needs = RequiredQuantities::new();
     for item in items {
         let need = needs.entry(item.sku.clone()).or_default();
-        // No stock is that large: what would overflow is missing in any case.
+        // Stock is never that large: a quantity that saturates is missing in any case.
         *need = need.saturating_add(item.quantity);
     }
     needs
 }
 
-/// Reserves all of it or nothing. Answers the new levels of what is needed, or what
-/// is missing. Of an unknown product everything is.
+/// Reserves all required quantities or none. Returns the new counts of these products.
+///
+/// # Errors
+/// Returns the missing items. Of an unknown product, the complete quantity is missing.
 pub(crate) fn reserve(
     needs: &RequiredQuantities,
     levels: &StockCountsBySku,
@@ -77,7 +79,10 @@ pub(crate) fn reserve(
     }
 }
 
-/// Sends off what was reserved. Answers the new levels.
+/// Ships reserved quantities. Returns the new counts of these products.
+///
+/// # Errors
+/// Returns [`StockImbalance`] if a reserved quantity is not in stock.
 pub(crate) fn ship(
     needs: &RequiredQuantities,
     levels: &StockCountsBySku,
@@ -121,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_one_product_add_up_even_beyond_numbers() {
+    fn required_quantities_of_one_product_add_up_and_saturate() {
         let needs = required_quantities(&[
             item("B", 2),
             item("A", 1),
@@ -135,22 +140,22 @@ mod tests {
     }
 
     #[test]
-    fn one_short_line_fails_all_and_every_short_line_is_told() {
+    fn reserve_with_a_short_item_fails_and_returns_all_missing_items() {
         let levels = StockCountsBySku::from([
             ("A".into(), level(10, 4, 0)),
             ("B".into(), level(100, 0, 0)),
         ]);
         let needs = required_quantities(&[item("A", 9), item("B", 1), item("NO-SUCH", 7)]);
         let missing = reserve(&needs, &levels).unwrap_err();
-        let told: Vec<_> = missing
+        let pairs: Vec<_> = missing
             .iter()
             .map(|item| (item.sku.as_str(), item.missing_quantity))
             .collect();
-        assert_eq!(told, [("A", 3), ("NO-SUCH", 7)]);
+        assert_eq!(pairs, [("A", 3), ("NO-SUCH", 7)]);
     }
 
     #[test]
-    fn the_last_one_can_be_had() {
+    fn complete_stock_can_be_reserved_and_shipped() {
         let levels = StockCountsBySku::from([("A".into(), level(10, 4, 0))]);
         let needs = required_quantities(&[item("A", 6)]);
         let after = reserve(&needs, &levels).unwrap();
@@ -159,18 +164,17 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_reserved_is_not_sent_off() {
+    fn ship_without_a_reservation_is_an_imbalance() {
         let levels = StockCountsBySku::from([("A".into(), level(10, 1, 0))]);
         let error = ship(&required_quantities(&[item("A", 2)]), &levels).unwrap_err();
         assert_eq!(error, StockImbalance("A".into()));
     }
 
-    /// A request of somebody: to reserve these lines, or to send off one of the
-    /// reservations that are open.
+    /// A request to reserve these items, or to ship one of the open reservations.
     #[derive(Debug, Clone)]
     enum StockRequest {
         Reserve(Vec<OrderItem>),
-        SendOff(prop::sample::Index),
+        Ship(prop::sample::Index),
     }
 
     fn stock_request() -> impl Strategy<Value = StockRequest> {
@@ -185,15 +189,15 @@ mod tests {
                     .map(|(sku, quantity)| item(sku, *quantity))
                     .collect()
             )),
-            any::<prop::sample::Index>().prop_map(StockRequest::SendOff),
+            any::<prop::sample::Index>().prop_map(StockRequest::Ship),
         ]
     }
 
     proptest! {
         #[test]
-        fn stock_is_conserved_under_any_sequence(
+        fn invariants_hold_after_any_sequence_of_requests(
             received in prop::collection::vec(0..40_i64, 3),
-            asks in prop::collection::vec(stock_request(), 0..40),
+            requests in prop::collection::vec(stock_request(), 0..40),
         ) {
             let skus = ["A", "B", "C"];
             let mut levels: StockCountsBySku = skus
@@ -202,35 +206,35 @@ mod tests {
                 .map(|(sku, on_hand)| ((*sku).to_owned(), level(*on_hand, 0, 0)))
                 .collect();
             let mut open: Vec<RequiredQuantities> = Vec::new();
-            for ask in asks {
-                match ask {
+            for request in requests {
+                match request {
                     StockRequest::Reserve(items) => {
-                        let wanted = required_quantities(&items);
-                        match reserve(&wanted, &levels) {
+                        let needs = required_quantities(&items);
+                        match reserve(&needs, &levels) {
                             Ok(after) => {
                                 levels.extend(after);
-                                open.push(wanted);
+                                open.push(needs);
                             }
                             Err(missing) => {
-                                // So much more would have done.
-                                let mut enough = levels.clone();
-                                for short in &missing {
-                                    prop_assert!(short.missing_quantity > 0);
-                                    enough.entry(short.sku.clone()).or_default().on_hand += short.missing_quantity;
+                                // With the missing quantities in stock, the reservation succeeds.
+                                let mut sufficient = levels.clone();
+                                for item in &missing {
+                                    prop_assert!(item.missing_quantity > 0);
+                                    sufficient.entry(item.sku.clone()).or_default().on_hand += item.missing_quantity;
                                 }
-                                prop_assert!(reserve(&wanted, &enough).is_ok());
+                                prop_assert!(reserve(&needs, &sufficient).is_ok());
                             }
                         }
                     }
-                    StockRequest::SendOff(index) if !open.is_empty() => {
-                        let sent = open.swap_remove(index.index(open.len()));
-                        levels.extend(ship(&sent, &levels).unwrap());
+                    StockRequest::Ship(index) if !open.is_empty() => {
+                        let shipped = open.swap_remove(index.index(open.len()));
+                        levels.extend(ship(&shipped, &levels).unwrap());
                     }
-                    StockRequest::SendOff(_) => {}
+                    StockRequest::Ship(_) => {}
                 }
                 for (sku, received) in skus.iter().zip(&received) {
                     let level = levels[*sku];
-                    let promised: i64 = open.iter().filter_map(|needs| needs.get(*sku)).sum();
+                    let promised: i64 = open.iter().filter_map(|quantities| quantities.get(*sku)).sum();
                     prop_assert_eq!(level.reserved, promised);
                     prop_assert!(0 <= level.reserved && level.reserved <= level.on_hand);
                     prop_assert_eq!(level.on_hand + level.shipped, *received);

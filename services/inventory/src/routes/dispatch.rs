@@ -1,4 +1,4 @@
-//! Sending a shipment off.
+//! The route that dispatches a shipment.
 
 use axum::Json;
 use axum::extract::{FromRequest as _, Request, State};
@@ -18,16 +18,18 @@ use crate::store::idempotency::{self, IdempotentOperation};
 use crate::store::shipments::{self, DispatchRecord, LockedShipment};
 use crate::store::{reservations, stock};
 
-/// Sends a shipment off. A repetition answers the same and changes nothing; another
-/// key is told that it left before.
+/// Dispatches a shipment.
+///
+/// A repetition with the same key returns the same response and changes nothing. The response
+/// to another key has `alreadyDispatched`.
 #[utoipa::path(
     post,
     path = "/internal/shipments/{shipmentId}/dispatch",
     tag = "shipments",
     params(
-        ("x-user-id" = String, Header, description = "The signed-in user"),
-        ("Idempotency-Key" = String, Header, description = "Names this dispatch"),
-        ("shipmentId" = String, Path, description = "The shipment"),
+        ("x-user-id" = String, Header, description = "Name of the signed-in user"),
+        ("Idempotency-Key" = String, Header, description = "Idempotency key of this dispatch"),
+        ("shipmentId" = String, Path, description = "Id of the shipment"),
     ),
     request_body = Dispatch,
     responses(
@@ -35,7 +37,7 @@ use crate::store::{reservations, stock};
         (status = 400, body = ErrorBody),
         (status = 401, body = ErrorBody),
         (status = 404, body = ErrorBody),
-        (status = 409, description = "The key was used for something else", body = ErrorBody),
+        (status = 409, description = "The key belongs to another request", body = ErrorBody),
     )
 )]
 pub(super) async fn dispatch(
@@ -46,37 +48,38 @@ pub(super) async fn dispatch(
     key: IdempotencyKey,
     request: Request,
 ) -> Result<Json<Dispatched>, ApiError> {
-    // The header is checked before the body is so much as read.
+    // The header is checked before the body is read.
     let key = key.required()?;
     let JsonBody(request) = JsonBody::from_request(request, &()).await?;
-    let departure = rules::validate(request).map_err(|fault| ApiError::invalid(fault.message()))?;
+    let new_dispatch =
+        rules::validate(request).map_err(|error| ApiError::invalid(error.message()))?;
 
     let mut transaction = database.begin().await?;
-    let before =
+    let stored =
         idempotency::claim_key(&mut transaction, IdempotentOperation::Dispatch, &key).await?;
-    if let Some(dispatched) = before {
+    if let Some(dispatched) = stored {
         let dispatched: Dispatched = dispatched;
-        // Who asked after it had left is not in the answer, which anybody may have.
+        // A response with `already_dispatched` does not depend on the user, and may go to any.
         let same_user = dispatched.already_dispatched || dispatched.dispatched_by == user;
         let same = same_user && dispatched.shipment_id == shipment_id;
         return same
             .then_some(Json(dispatched))
             .ok_or_else(idempotency_key_reused);
     }
-    let found = shipments::lock(&mut transaction, &shipment_id)
+    let shipment = shipments::lock(&mut transaction, &shipment_id)
         .await?
         .ok_or_else(|| not_found(&shipment_id))?;
-    let answer = match found.dispatch.clone() {
-        Some(departed) => dispatch_response(found, departed, true),
-        None if shipment::is_open(found.status) => {
-            let departed = DispatchRecord {
-                dispatched_at: departure.dispatched_at,
+    let response = match shipment.dispatch.clone() {
+        Some(record) => dispatch_response(shipment, record, true),
+        None if shipment::is_open(shipment.status) => {
+            let record = DispatchRecord {
+                dispatched_at: new_dispatch.dispatched_at,
                 dispatched_by: user,
-                truck_id: departure.truck_id,
+                truck_id: new_dispatch.truck_id,
                 dispatch_id: rules::new_id(),
             };
-            dispatch_shipment(&mut transaction, &found, &departed, &trace).await?;
-            dispatch_response(found, departed, false)
+            dispatch_shipment(&mut transaction, &shipment, &record, &trace).await?;
+            dispatch_response(shipment, record, false)
         }
         None => return Err(not_found(&shipment_id)),
     };
@@ -85,52 +88,52 @@ pub(super) async fn dispatch(
         IdempotentOperation::Dispatch,
         &key,
         &shipment_id,
-        &answer,
+        &response,
     )
     .await?;
     transaction.commit().await?;
-    Ok(Json(answer))
+    Ok(Json(response))
 }
 
-/// The shipment leaves, and with it what was reserved for its order.
+/// Dispatches a shipment together with the reservation of its order.
 async fn dispatch_shipment(
     transaction: &mut Transaction,
-    found: &LockedShipment,
-    departed: &DispatchRecord,
+    shipment: &LockedShipment,
+    record: &DispatchRecord,
     trace: &Trace,
 ) -> Result<(), ApiError> {
     let now = time::now();
-    let needs = reservations::close(transaction, &found.order_id, now).await?;
+    let needs = reservations::close(transaction, &shipment.order_id, now).await?;
     let levels = stock::lock(transaction, &needs).await?;
     let levels = arithmetic::ship(&needs, &levels).map_err(ApiError::internal)?;
     stock::update_counts(transaction, &levels, now).await?;
-    shipments::mark_dispatched(transaction, &found.shipment_id, departed).await?;
+    shipments::mark_dispatched(transaction, &shipment.shipment_id, record).await?;
     let event = ShipmentDispatched {
-        shipment_id: found.shipment_id.clone(),
-        order_id: found.order_id.clone(),
-        order_created_by: found.created_by.clone(),
-        dispatched_by: departed.dispatched_by.clone(),
-        truck_id: departed.truck_id.clone(),
-        dispatched_at: departed.dispatched_at,
+        shipment_id: shipment.shipment_id.clone(),
+        order_id: shipment.order_id.clone(),
+        order_created_by: shipment.created_by.clone(),
+        dispatched_by: record.dispatched_by.clone(),
+        truck_id: record.truck_id.clone(),
+        dispatched_at: record.dispatched_at,
     };
     outbox::append(transaction, &event, trace).await?;
     Ok(())
 }
 
 fn dispatch_response(
-    found: LockedShipment,
-    departed: DispatchRecord,
+    shipment: LockedShipment,
+    record: DispatchRecord,
     already_dispatched: bool,
 ) -> Dispatched {
     Dispatched {
-        shipment_id: found.shipment_id,
-        order_id: found.order_id,
+        shipment_id: shipment.shipment_id,
+        order_id: shipment.order_id,
         shipment_status: ShipmentStatus::Dispatched,
         order_status: OrderStatus::Shipped,
-        dispatched_at: departed.dispatched_at,
-        dispatched_by: departed.dispatched_by,
-        dispatch_id: departed.dispatch_id,
-        truck_id: departed.truck_id,
+        dispatched_at: record.dispatched_at,
+        dispatched_by: record.dispatched_by,
+        dispatch_id: record.dispatch_id,
+        truck_id: record.truck_id,
         already_dispatched,
     }
 }

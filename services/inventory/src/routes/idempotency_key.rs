@@ -9,18 +9,18 @@ use crate::domain::idempotency_key::{self, KeyTooLong};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// The key of a request, as it was sent: each endpoint says when it is looked at.
+/// The key of a request. Each endpoint decides when an invalid key is an error.
 #[derive(Debug)]
 pub(super) struct IdempotencyKey(Result<Option<String>, KeyTooLong>);
 
 impl IdempotencyKey {
-    /// The key; `None` where it is missing or blank.
+    /// Returns the key, or `None` if it is missing or blank.
     pub(super) fn optional(self) -> Result<Option<String>, ApiError> {
         self.0
             .map_err(|KeyTooLong| ApiError::invalid("Idempotency-Key header is too long"))
     }
 
-    /// The key, which must be there.
+    /// Returns the key, or an error if it is missing or blank.
     pub(super) fn required(self) -> Result<String, ApiError> {
         self.optional()?
             .ok_or_else(|| ApiError::invalid("Idempotency-Key header is required"))

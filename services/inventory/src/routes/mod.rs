@@ -1,4 +1,4 @@
-//! HTTP.
+//! The HTTP routes.
 
 mod dispatch;
 mod idempotency_key;
@@ -10,7 +10,7 @@ use dm_kit::Database;
 use dm_kit::http::{ApiError, OpenApiRouter};
 use utoipa_axum::routes;
 
-/// All routes.
+/// Returns the router of the service.
 pub(crate) fn router(database: Database) -> OpenApiRouter {
     OpenApiRouter::new()
         .routes(routes!(shipments::list))
@@ -22,7 +22,7 @@ pub(crate) fn router(database: Database) -> OpenApiRouter {
         .with_state(database)
 }
 
-/// A key that belongs to another shipment or another user.
+/// Returns the error for a key that was used for another shipment or by another user.
 fn idempotency_key_reused() -> ApiError {
     ApiError::conflict(
         "IDEMPOTENCY_KEY_REUSED",
@@ -30,7 +30,7 @@ fn idempotency_key_reused() -> ApiError {
     )
 }
 
-/// A shipment that isn't there, or isn't in the warehouse's hands.
+/// Returns the error for a shipment that does not exist or is not in the warehouse.
 fn not_found(shipment_id: &str) -> ApiError {
     ApiError::not_found(
         "SHIPMENT_NOT_FOUND",

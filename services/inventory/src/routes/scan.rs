@@ -1,4 +1,4 @@
-//! Scanning parcels onto a shipment.
+//! The route that scans a parcel of a shipment.
 
 use axum::Json;
 use axum::extract::State;
@@ -14,15 +14,17 @@ use crate::domain::{scan as rules, shipment};
 use crate::store::idempotency::{self, IdempotentOperation};
 use crate::store::{scans, shipments};
 
-/// Scans a parcel. With a key, a repetition answers the same and changes nothing.
+/// Scans a parcel.
+///
+/// A repetition with the same key returns the same response and changes nothing.
 #[utoipa::path(
     post,
     path = "/internal/shipments/{shipmentId}/scan",
     tag = "shipments",
     params(
-        ("x-user-id" = String, Header, description = "The signed-in user"),
-        ("Idempotency-Key" = Option<String>, Header, description = "Names this scan"),
-        ("shipmentId" = String, Path, description = "The shipment"),
+        ("x-user-id" = String, Header, description = "Name of the signed-in user"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Idempotency key of this scan"),
+        ("shipmentId" = String, Path, description = "Id of the shipment"),
     ),
     request_body = Scan,
     responses(
@@ -30,7 +32,7 @@ use crate::store::{scans, shipments};
         (status = 400, body = ErrorBody),
         (status = 401, body = ErrorBody),
         (status = 404, body = ErrorBody),
-        (status = 409, description = "The key was used for something else", body = ErrorBody),
+        (status = 409, description = "The key belongs to another request", body = ErrorBody),
     )
 )]
 pub(super) async fn scan(
@@ -40,13 +42,13 @@ pub(super) async fn scan(
     key: IdempotencyKey,
     JsonBody(request): JsonBody<Scan>,
 ) -> Result<Json<Scanned>, ApiError> {
-    let parcel = rules::validate(request).map_err(ApiError::invalid)?;
+    let new_scan = rules::validate(request).map_err(ApiError::invalid)?;
     let key = key.optional()?;
     let mut transaction = database.begin().await?;
     if let Some(key) = &key {
-        let before =
+        let stored =
             idempotency::claim_key(&mut transaction, IdempotentOperation::Scan, key).await?;
-        if let Some(scanned) = before {
+        if let Some(scanned) = stored {
             let scanned: Scanned = scanned;
             let same = scanned.shipment_id == shipment_id && scanned.last_scan.scanned_by == user;
             return same
@@ -54,39 +56,38 @@ pub(super) async fn scan(
                 .ok_or_else(idempotency_key_reused);
         }
     }
-    let found = shipments::lock(&mut transaction, &shipment_id).await?;
-    let found = found
-        .filter(|found| shipment::is_open(found.status))
+    let shipment = shipments::lock(&mut transaction, &shipment_id).await?;
+    let shipment = shipment
+        .filter(|shipment| shipment::is_open(shipment.status))
         .ok_or_else(|| not_found(&shipment_id))?;
     let scan = LastScan {
-        barcode: parcel.barcode,
-        quantity: parcel.quantity,
+        barcode: new_scan.barcode,
+        quantity: new_scan.quantity,
         scanned_by: user,
         scanned_at: time::now(),
     };
     scans::insert(&mut transaction, &shipment_id, &scan, key.as_deref()).await?;
     let status = ShipmentStatus::Loading;
-    if found.status != status {
+    if shipment.status != status {
         let at = scan.scanned_at;
-        shipments::set_status(&mut transaction, &found.order_id, status, at).await?;
+        shipments::set_status(&mut transaction, &shipment.order_id, status, at).await?;
     }
-    let answer = Scanned {
+    let response = Scanned {
         shipment_id,
-        order_id: found.order_id,
+        order_id: shipment.order_id,
         status,
         last_scan: scan,
     };
     if let Some(key) = &key {
-        let shipment = &answer.shipment_id;
         idempotency::store_response(
             &mut transaction,
             IdempotentOperation::Scan,
             key,
-            shipment,
-            &answer,
+            &response.shipment_id,
+            &response,
         )
         .await?;
     }
     transaction.commit().await?;
-    Ok(Json(answer))
+    Ok(Json(response))
 }

@@ -1,4 +1,4 @@
-//! The list of shipments.
+//! The route that lists shipments.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -10,15 +10,16 @@ use sqlx::PgPool;
 
 use crate::store::shipments::{self, ShipmentFilter};
 
-/// Shipments, oldest first. `status=PENDING` means those that can still be sent off,
-/// so that those that are being loaded are among them.
+/// Lists the shipments, oldest first.
+///
+/// `status=PENDING` selects the shipments that can be dispatched, including those in loading.
 #[utoipa::path(
     get,
     path = "/internal/shipments",
     tag = "shipments",
     params(
-        ("x-user-id" = String, Header, description = "The signed-in user"),
-        ("status" = Option<String>, Query, description = "`PENDING`, or all of them"),
+        ("x-user-id" = String, Header, description = "Name of the signed-in user"),
+        ("status" = Option<String>, Query, description = "`PENDING`. All shipments without it"),
     ),
     responses(
         (status = 200, body = ShipmentList),
@@ -33,7 +34,7 @@ pub(super) async fn list(
 ) -> Result<Response, ApiError> {
     let filter = match params.get("status") {
         None => ShipmentFilter::All,
-        Some(word) if word == ShipmentStatus::Pending.as_str() => ShipmentFilter::Open,
+        Some(name) if name == ShipmentStatus::Pending.as_str() => ShipmentFilter::Open,
         Some(_) => {
             let message = "Only status=PENDING is supported for this demo";
             return Err(ApiError::invalid(message));

@@ -1,4 +1,4 @@
-//! Products and stock, for tools: no client of the contract asks.
+//! The routes of products and stock, for tools: they are not part of the contract.
 
 use axum::Json;
 use axum::extract::State;
@@ -9,12 +9,12 @@ use dm_kit::http::{ApiError, Caller, PathId};
 
 use crate::store;
 
-/// The catalogue, by SKU.
+/// Lists the products of the catalogue, ordered by SKU.
 #[utoipa::path(
     get,
     path = "/internal/products",
     tag = "stock",
-    params(("x-user-id" = String, Header, description = "The signed-in user")),
+    params(("x-user-id" = String, Header, description = "Name of the signed-in user")),
     responses((status = 200, body = ProductList), (status = 401, body = ErrorBody))
 )]
 pub(super) async fn products(
@@ -28,12 +28,12 @@ pub(super) async fn products(
     }))
 }
 
-/// The whole stock, by SKU.
+/// Lists the stock of all products, ordered by SKU.
 #[utoipa::path(
     get,
     path = "/internal/stock",
     tag = "stock",
-    params(("x-user-id" = String, Header, description = "The signed-in user")),
+    params(("x-user-id" = String, Header, description = "Name of the signed-in user")),
     responses((status = 200, body = StockList), (status = 401, body = ErrorBody))
 )]
 pub(super) async fn levels(
@@ -47,13 +47,13 @@ pub(super) async fn levels(
     }))
 }
 
-/// How much there is of a product.
+/// Returns the stock level of a product.
 #[utoipa::path(
     get,
     path = "/internal/stock/{sku}",
     tag = "stock",
     params(
-        ("x-user-id" = String, Header, description = "The signed-in user"),
+        ("x-user-id" = String, Header, description = "Name of the signed-in user"),
         ("sku" = String, Path, description = "The stock-keeping unit"),
     ),
     responses(

@@ -1,11 +1,11 @@
-//! The table `idempotency_records`: what requests with a key were answered.
+//! The table `idempotency_records`: the responses to requests with an idempotency key.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
-/// A kind of operation: each has keys of its own.
+/// A kind of operation. Each kind has its own keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum IdempotentOperation {
     Scan,
@@ -21,17 +21,17 @@ impl IdempotentOperation {
     }
 }
 
-/// Keeps others with the same key waiting until the transaction ends, and answers
-/// what the key was answered before. So of two requests at once one does the work
-/// and the other gets its answer; if the first fails, the second does the work.
+/// Locks the key until the transaction ends, and returns the stored response of the key. Of two
+/// concurrent requests, the first does the work and the second gets its response; if the first
+/// fails, the second does the work.
 pub(crate) async fn claim_key<T: DeserializeOwned + Send + Unpin + 'static>(
     transaction: &mut PgConnection,
     operation: IdempotentOperation,
     key: &str,
 ) -> Result<Option<T>, sqlx::Error> {
-    // A row can't be locked that isn't there. Two keys of one hash only wait for
-    // each other. The lock goes first, in a statement of its own: the next one sees
-    // what was committed while this one waited.
+    // A missing row cannot be locked, hence the advisory lock. Two keys with equal hashes only
+    // wait for each other. The lock is a separate statement: the next statement sees the rows
+    // that were committed while this one waited.
     sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1 || ':' || $2, 0))")
         .bind(operation.as_str())
         .bind(key)
@@ -48,13 +48,13 @@ pub(crate) async fn claim_key<T: DeserializeOwned + Send + Unpin + 'static>(
     Ok(stored.map(|stored| stored.0))
 }
 
-/// Notes what a key was answered. The key must be claimed.
+/// Stores the response of a key. The key must be claimed.
 pub(crate) async fn store_response<T: Serialize + Sync>(
     transaction: &mut PgConnection,
     operation: IdempotentOperation,
     key: &str,
     shipment_id: &str,
-    answer: &T,
+    response: &T,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO idempotency_records
@@ -64,7 +64,7 @@ pub(crate) async fn store_response<T: Serialize + Sync>(
     .bind(operation.as_str())
     .bind(key)
     .bind(shipment_id)
-    .bind(Json(answer))
+    .bind(Json(response))
     .execute(transaction)
     .await?;
     Ok(())

@@ -6,9 +6,9 @@ use sqlx::postgres::PgPool;
 
 use crate::domain::product::CatalogueProduct;
 
-/// Adds the products that are not there yet, and the stock of those that have none.
-/// Answers how many products were new. They must come by SKU: instances that start
-/// at once then never wait for each other in a circle.
+/// Inserts the products that the table lacks, and their stock. Returns the number of new
+/// products. The products must be ordered by SKU, so that instances that start at the same time
+/// cannot deadlock.
 pub(crate) async fn add_missing(
     transaction: &mut PgConnection,
     products: &[CatalogueProduct],
@@ -44,7 +44,7 @@ pub(crate) async fn add_missing(
     Ok(added)
 }
 
-/// The catalogue, by SKU.
+/// Returns the catalogue, ordered by SKU.
 pub(crate) async fn list(pool: &PgPool) -> Result<Vec<api::Product>, sqlx::Error> {
     let rows: Vec<(String, String, String, String, f64)> = sqlx::query_as(
         "SELECT sku, name, category, unit, price::float8 FROM products ORDER BY sku",

@@ -2,34 +2,34 @@
 
 use chrono::{DateTime, Utc};
 use dm_contracts::api::order::OrderItem;
-use dm_contracts::events::stock as outcome;
+use dm_contracts::events::stock as stock_status;
 use sqlx::PgConnection;
 use sqlx::types::Json;
 
 use crate::domain::stock::{self, RequiredQuantities};
 
-/// What became of a reservation.
+/// The status of a reservation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReservationStatus {
-    /// The stock is kept for the order.
+    /// The stock is reserved for the order.
     Reserved,
-    /// Something was short: nothing is kept.
+    /// An item was short: nothing is reserved.
     Failed,
-    /// It left the warehouse.
+    /// The order has left the warehouse.
     Dispatched,
 }
 
 impl ReservationStatus {
     const fn as_str(self) -> &'static str {
         match self {
-            Self::Reserved => outcome::RESERVED,
-            Self::Failed => outcome::FAILED,
+            Self::Reserved => stock_status::RESERVED,
+            Self::Failed => stock_status::FAILED,
             Self::Dispatched => "DISPATCHED",
         }
     }
 }
 
-/// Writes what became of an order's needs. Answers the reservation's id.
+/// Inserts the reservation of an order, and returns its id.
 pub(crate) async fn insert(
     transaction: &mut PgConnection,
     order_id: &str,
@@ -57,12 +57,11 @@ pub(crate) async fn insert(
     .await
 }
 
-/// Closes the reservation of an order that leaves the warehouse. Answers what it
-/// holds.
+/// Closes the reservation of an order that is dispatched, and returns its quantities.
 ///
 /// # Errors
-/// [`sqlx::Error::RowNotFound`] where there is none that is open: its shipment must
-/// not leave then.
+/// Returns [`sqlx::Error::RowNotFound`] if the order has no open reservation: its shipment
+/// must not be dispatched then.
 pub(crate) async fn close(
     transaction: &mut PgConnection,
     order_id: &str,

@@ -3,7 +3,7 @@
 use dm_contracts::api::shipment::LastScan;
 use sqlx::PgConnection;
 
-/// Notes a scan.
+/// Inserts a scan.
 pub(crate) async fn insert(
     transaction: &mut PgConnection,
     shipment_id: &str,

@@ -11,7 +11,7 @@ use sqlx::{FromRow, PgConnection};
 
 use crate::domain::shipment::{self, NewShipment};
 
-/// How a shipment left.
+/// The dispatch of a shipment.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub(crate) struct DispatchRecord {
     pub(crate) dispatched_at: DateTime<Utc>,
@@ -20,14 +20,14 @@ pub(crate) struct DispatchRecord {
     pub(crate) dispatch_id: String,
 }
 
-/// A shipment that is locked.
+/// A shipment whose row is locked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LockedShipment {
     pub(crate) shipment_id: String,
     pub(crate) order_id: String,
     pub(crate) created_by: String,
     pub(crate) status: ShipmentStatus,
-    /// There where it is dispatched.
+    /// The dispatch, if the shipment was dispatched.
     pub(crate) dispatch: Option<DispatchRecord>,
 }
 
@@ -54,14 +54,14 @@ struct LockedShipmentRow {
     dispatch_id: Option<String>,
 }
 
-/// A status as it stands in the table.
-fn parse_status(word: &str) -> Result<ShipmentStatus, sqlx::Error> {
-    ShipmentStatus::from_name(word).ok_or_else(|| {
-        sqlx::Error::Decode(format!("`{word}` is not a status of a shipment").into())
+/// Parses a status from the table.
+fn parse_status(name: &str) -> Result<ShipmentStatus, sqlx::Error> {
+    ShipmentStatus::from_name(name).ok_or_else(|| {
+        sqlx::Error::Decode(format!("`{name}` is not a status of a shipment").into())
     })
 }
 
-/// Writes a new shipment; `false` where its order has one, which then stays as it is.
+/// Inserts a new shipment. Returns `false` if its order has one, which is unchanged.
 pub(crate) async fn insert(
     transaction: &mut PgConnection,
     order: &NewShipment,
@@ -87,16 +87,16 @@ pub(crate) async fn insert(
     Ok(inserted.rows_affected() == 1)
 }
 
-/// Which shipments are listed.
+/// The filter of a list of shipments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ShipmentFilter {
-    /// All of them.
+    /// All shipments.
     All,
-    /// Those that have not left and can: pending or loading.
+    /// Shipments that can be dispatched: pending or loading.
     Open,
 }
 
-/// Shipments, oldest first.
+/// The list of shipments, oldest first.
 pub(crate) struct ShipmentListSource {
     pub(crate) pool: PgPool,
     pub(crate) filter: ShipmentFilter,
@@ -119,15 +119,15 @@ impl ListSource for ShipmentListSource {
     }
 }
 
-/// The next of the list after a shipment.
+/// Returns the next chunk of the list after a shipment.
 async fn fetch_chunk(
     pool: &PgPool,
-    which: ShipmentFilter,
+    filter: ShipmentFilter,
     after: Option<&(DateTime<Utc>, String)>,
     limit: i64,
 ) -> Result<ListChunk<Shipment>, sqlx::Error> {
-    // Ids of one instant go by number, which their text does not.
-    let statement = match which {
+    // Rows with equal timestamps are ordered by the number in their id, not by its text.
+    let statement = match filter {
         ShipmentFilter::All => {
             "SELECT shipment_id, order_id, client_id, status, requested_ship_date,
                     created_at, items
@@ -151,7 +151,7 @@ async fn fetch_chunk(
         }
     };
     let query = sqlx::query(statement)
-        .bind(after.map(|(at, _)| *at))
+        .bind(after.map(|(created_at, _)| *created_at))
         .bind(after.map_or("", |(_, id)| id))
         .bind(limit);
     ListChunk::<ShipmentRow>::read(pool, query, limit)
@@ -169,7 +169,7 @@ async fn fetch_chunk(
         })
 }
 
-/// Locks a shipment until the transaction ends.
+/// Locks a shipment until the transaction ends, and returns it.
 pub(crate) async fn lock(
     transaction: &mut PgConnection,
     shipment_id: &str,
@@ -185,7 +185,7 @@ pub(crate) async fn lock(
     .fetch_optional(transaction)
     .await?;
     row.map(|row| {
-        let departed = match (
+        let dispatch = match (
             row.dispatched_at,
             row.dispatched_by,
             row.truck_id,
@@ -206,13 +206,13 @@ pub(crate) async fn lock(
             shipment_id: row.shipment_id,
             order_id: row.order_id,
             created_by: row.created_by,
-            dispatch: departed,
+            dispatch,
         })
     })
     .transpose()
 }
 
-/// Sets the status of an order's shipment.
+/// Sets the status of the shipment of an order.
 pub(crate) async fn set_status(
     transaction: &mut PgConnection,
     order_id: &str,
@@ -228,12 +228,12 @@ pub(crate) async fn set_status(
     Ok(())
 }
 
-/// Notes that a shipment left. When it did is what the caller says; when that was noted goes
-/// by the database's clock.
+/// Records the dispatch of a shipment. The time of the dispatch is from the request, the time of
+/// the update from the clock of the database.
 pub(crate) async fn mark_dispatched(
     transaction: &mut PgConnection,
     shipment_id: &str,
-    departed: &DispatchRecord,
+    dispatch: &DispatchRecord,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
         "UPDATE shipments
@@ -243,10 +243,10 @@ pub(crate) async fn mark_dispatched(
     )
     .bind(shipment_id)
     .bind(ShipmentStatus::Dispatched.as_str())
-    .bind(departed.dispatched_at)
-    .bind(&departed.dispatched_by)
-    .bind(&departed.truck_id)
-    .bind(&departed.dispatch_id)
+    .bind(dispatch.dispatched_at)
+    .bind(&dispatch.dispatched_by)
+    .bind(&dispatch.truck_id)
+    .bind(&dispatch.dispatch_id)
     .execute(transaction)
     .await?;
     Ok(())

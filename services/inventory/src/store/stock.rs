@@ -34,8 +34,8 @@ impl From<StockRow> for StockLevel {
     }
 }
 
-/// Locks what is needed until the transaction ends, always by SKU. Answers its
-/// levels; an unknown SKU has none.
+/// Locks the rows of the required products until the transaction ends, in order of their SKU,
+/// and returns their counts. An unknown SKU has none.
 pub(crate) async fn lock(
     transaction: &mut PgConnection,
     needs: &RequiredQuantities,
@@ -64,7 +64,7 @@ pub(crate) async fn lock(
         .collect())
 }
 
-/// Writes levels that are locked.
+/// Updates the counts of locked rows.
 pub(crate) async fn update_counts(
     transaction: &mut PgConnection,
     levels: &StockCountsBySku,
@@ -91,7 +91,7 @@ pub(crate) async fn update_counts(
     Ok(())
 }
 
-/// The whole stock, by SKU.
+/// Returns the complete stock, ordered by SKU.
 pub(crate) async fn list(pool: &PgPool) -> Result<Vec<StockLevel>, sqlx::Error> {
     let rows: Vec<StockRow> = sqlx::query_as(
         "SELECT sku, on_hand, reserved, shipped, updated_at FROM stock ORDER BY sku",
@@ -101,7 +101,7 @@ pub(crate) async fn list(pool: &PgPool) -> Result<Vec<StockLevel>, sqlx::Error> 
     Ok(rows.into_iter().map(StockLevel::from).collect())
 }
 
-/// How much there is of a product.
+/// Returns the stock level of a product.
 pub(crate) async fn find(pool: &PgPool, sku: &str) -> Result<Option<StockLevel>, sqlx::Error> {
     let row: Option<StockRow> = sqlx::query_as(
         "SELECT sku, on_hand, reserved, shipped, updated_at FROM stock WHERE sku = $1",

@@ -1,4 +1,4 @@
-//! Messages that are published together, and what is known of each when something breaks.
+//! Publishing several messages with confirms, with the outcome of each one also after a failure.
 
 use std::collections::HashSet;
 use std::future::Future;
@@ -17,26 +17,26 @@ use lapin::{Channel, Confirmation, ErrorKind};
 use super::BrokerError;
 use crate::fail_point;
 
-/// How long the broker may be silent while confirms are due. Every confirm begins it anew.
+/// Maximum time between two confirms. Every confirm restarts it.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// What became of a part.
+/// Result of publishing several messages.
 #[derive(Debug)]
 pub(crate) struct PublishReport {
-    /// For each message, in their order: `None` where the broker did not say.
+    /// The outcome of each message, in their order; `None` if it is unknown.
     pub outcomes: Vec<Option<PublishOutcome>>,
-    /// Why not all of them are known.
+    /// The failure, if not all outcomes are known.
     pub failure: Option<PublishFailure>,
 }
 
-/// Why the broker did not say what became of every message.
+/// A failure because of which the outcome of some messages is unknown.
 #[derive(Debug)]
 pub(crate) enum PublishFailure {
-    /// It closed the channel because of a message on it. The connection stands.
+    /// The broker closed the channel because of a message on it. The connection is open.
     ChannelClosed(String),
-    /// It closed the connection because of a message on it.
+    /// The broker closed the connection because of a message on it.
     ConnectionClosed(String),
-    /// The connection is gone, or the broker is silent: no message is at fault.
+    /// The connection failed, or no confirm arrived in time: no message is the cause.
     ConnectionLost(BrokerError),
 }
 
@@ -47,7 +47,7 @@ impl From<lapin::Error> for PublishFailure {
         };
         match reason.kind() {
             AMQPErrorKind::Soft(_) => Self::ChannelClosed(reason.to_string()),
-            // An operator's doing, or the broker's own trouble.
+            // Caused by an operator or by the broker itself.
             AMQPErrorKind::Hard(
                 AMQPHardError::CONNECTIONFORCED
                 | AMQPHardError::RESOURCEERROR
@@ -70,7 +70,7 @@ impl From<PublishFailure> for BrokerError {
 }
 
 impl PublishReport {
-    /// The report on messages of which none could be sent.
+    /// Returns the report for messages of which none could be sent.
     pub(super) fn unsent(count: usize, failure: PublishFailure) -> Self {
         Self {
             outcomes: vec![None; count],
@@ -80,10 +80,10 @@ impl PublishReport {
 }
 
 /// Publishes messages on a channel in confirm mode and waits for every confirm. A body
-/// is dropped as soon as the connection has it.
+/// is dropped as soon as it is passed to the connection.
 ///
-/// Only one caller at a time may use a channel, because returns are told from others by
-/// their channel.
+/// Only one caller at a time may use a channel, because a return is assigned to the caller
+/// by its channel.
 pub(super) async fn publish_on_channel(
     channel: &Channel,
     messages: Vec<OutgoingMessage>,
@@ -93,23 +93,23 @@ pub(super) async fn publish_on_channel(
     let mut ids: Vec<Option<ShortString>> = Vec::with_capacity(messages.len());
     let mut confirms = FuturesUnordered::new();
     let mut failure: Option<PublishFailure> = None;
-    for (at, message) in messages.into_iter().enumerate() {
+    for (index, message) in messages.into_iter().enumerate() {
         ids.push(message.properties.message_id().clone());
         let options = BasicPublishOptions {
             mandatory: message.mandatory,
             ..BasicPublishOptions::default()
         };
-        let sent = channel.basic_publish(
+        let publishing = channel.basic_publish(
             message.exchange.as_str().into(),
             message.routing_key.as_str().into(),
             options,
             &message.body,
             message.properties,
         );
-        match with_confirm_timeout(blocked, sent).await {
-            Ok(Ok(confirm)) => confirms.push(async move { (at, confirm.await) }),
+        match with_confirm_timeout(blocked, publishing).await {
+            Ok(Ok(confirm)) => confirms.push(async move { (index, confirm.await) }),
             Ok(Err(error)) => failure = Some(error.into()),
-            Err(silent) => failure = Some(PublishFailure::ConnectionLost(silent)),
+            Err(timeout) => failure = Some(PublishFailure::ConnectionLost(timeout)),
         }
         if failure.is_some() {
             break;
@@ -119,28 +119,29 @@ pub(super) async fn publish_on_channel(
     let mut returned: HashSet<Option<ShortString>> = HashSet::new();
     loop {
         match with_confirm_timeout(blocked, confirms.next()).await {
-            Ok(Some((at, Ok(confirmation)))) => {
+            Ok(Some((index, Ok(confirmation)))) => {
                 let outcome = if confirmation.is_ack() {
                     PublishOutcome::Confirmed
                 } else {
                     PublishOutcome::Nacked
                 };
-                outcomes[at] = Some(outcome);
+                outcomes[index] = Some(outcome);
                 returned.extend(returned_message_id(confirmation));
             }
             Ok(Some((_, Err(error)))) => keep_root_failure(&mut failure, error.into()),
             Ok(None) => break,
-            Err(silent) => {
-                keep_root_failure(&mut failure, PublishFailure::ConnectionLost(silent));
+            Err(timeout) => {
+                keep_root_failure(&mut failure, PublishFailure::ConnectionLost(timeout));
                 break;
             }
         }
     }
     if failure.is_none() {
-        // A return precedes its confirm, so that these are the last of them.
+        // A return precedes its confirm, so that no return can follow these.
         match channel.wait_for_confirms().await {
-            Ok(rest) => returned.extend(
-                rest.iter()
+            Ok(returns) => returned.extend(
+                returns
+                    .iter()
                     .map(|message| message.properties.message_id().clone()),
             ),
             Err(error) => failure = Some(error.into()),
@@ -150,50 +151,52 @@ pub(super) async fn publish_on_channel(
     PublishReport { outcomes, failure }
 }
 
-/// A return comes with whichever confirm is next: its message id alone says whose it is.
+/// Returns the id of the returned message that a confirm carries. A return is attached to the
+/// next confirm of the channel, so that only its message id identifies the message.
 fn returned_message_id(confirmation: Confirmation) -> Option<Option<ShortString>> {
     confirmation
         .take_message()
         .map(|message| message.properties.message_id().clone())
 }
 
-/// Keeps the failure that says most: the broker's own words for why it closed something.
+/// Keeps the most specific failure: the one with the reason for which the broker closed a
+/// channel or the connection.
 fn keep_root_failure(failure: &mut Option<PublishFailure>, other: PublishFailure) {
     if matches!(failure, None | Some(PublishFailure::ConnectionLost(_))) {
         *failure = Some(other);
     }
 }
 
-/// Tells what was returned from what was confirmed.
+/// Separates returned messages from confirmed ones.
 ///
-/// In a part that broke, a return may be missing whose confirm came. It can only be so
-/// where other returns came: a confirm of a returned message brings one with it. Then
-/// what else was confirmed counts as unknown.
+/// After a failure, the return of a confirmed message may be missing. This is only possible
+/// if other returns arrived: the confirm of a returned message carries a return. In that case
+/// the other confirmed messages count as unknown.
 fn resolve_returned(
     outcomes: &mut [Option<PublishOutcome>],
     ids: &[Option<ShortString>],
     returned: &HashSet<Option<ShortString>>,
-    whole: bool,
+    complete: bool,
 ) {
     for (outcome, id) in outcomes.iter_mut().zip(ids) {
         if outcome.is_some() && returned.contains(id) {
             *outcome = Some(PublishOutcome::Returned);
-        } else if *outcome == Some(PublishOutcome::Confirmed) && !whole && !returned.is_empty() {
+        } else if *outcome == Some(PublishOutcome::Confirmed) && !complete && !returned.is_empty() {
             *outcome = None;
         }
     }
 }
 
-/// Waits for as long as the broker isn't silent. One that has blocked the connection may
-/// be silent; heartbeats say whether it is still there.
+/// Waits until the broker responds, at most [`CONFIRM_TIMEOUT`]. While the connection is
+/// blocked there is no limit; heartbeats detect a broker that is gone.
 async fn with_confirm_timeout<T>(
     blocked: &AtomicBool,
-    answer: impl Future<Output = T>,
+    response: impl Future<Output = T>,
 ) -> Result<T, BrokerError> {
-    let mut answer = pin!(answer);
+    let mut response = pin!(response);
     loop {
-        match tokio::time::timeout(CONFIRM_TIMEOUT, &mut answer).await {
-            Ok(answer) => return Ok(answer),
+        match tokio::time::timeout(CONFIRM_TIMEOUT, &mut response).await {
+            Ok(response) => return Ok(response),
             Err(_) if blocked.load(Ordering::Relaxed) => {}
             Err(_) => return Err(BrokerError::ConfirmTimeout(CONFIRM_TIMEOUT)),
         }
@@ -208,36 +211,38 @@ mod tests {
         Some(text.into())
     }
 
-    fn sorted(
+    fn resolve(
         outcomes: &[Option<PublishOutcome>],
         returned: &[&str],
-        whole: bool,
+        complete: bool,
     ) -> Vec<Option<PublishOutcome>> {
-        let ids: Vec<_> = (0..outcomes.len()).map(|at| id(&at.to_string())).collect();
+        let ids: Vec<_> = (0..outcomes.len())
+            .map(|index| id(&index.to_string()))
+            .collect();
         let returned = returned.iter().map(|text| id(text)).collect();
         let mut outcomes = outcomes.to_vec();
-        resolve_returned(&mut outcomes, &ids, &returned, whole);
+        resolve_returned(&mut outcomes, &ids, &returned, complete);
         outcomes
     }
 
     #[test]
-    fn what_was_confirmed_before_a_failure_is_known() {
+    fn outcomes_before_a_failure_are_kept() {
         let outcomes = [
             Some(PublishOutcome::Confirmed),
             Some(PublishOutcome::Nacked),
             None,
         ];
-        assert_eq!(sorted(&outcomes, &[], false), outcomes);
+        assert_eq!(resolve(&outcomes, &[], false), outcomes);
     }
 
     #[test]
-    fn a_return_is_no_confirm() {
+    fn returned_message_is_not_confirmed() {
         let outcomes = [
             Some(PublishOutcome::Confirmed),
             Some(PublishOutcome::Confirmed),
         ];
         assert_eq!(
-            sorted(&outcomes, &["1"], true),
+            resolve(&outcomes, &["1"], true),
             [
                 Some(PublishOutcome::Confirmed),
                 Some(PublishOutcome::Returned)
@@ -246,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_return_that_may_be_missing_makes_confirms_unknown() {
+    fn confirms_are_unknown_if_a_return_may_be_missing() {
         let outcomes = [
             Some(PublishOutcome::Confirmed),
             Some(PublishOutcome::Confirmed),
@@ -254,7 +259,7 @@ mod tests {
             None,
         ];
         assert_eq!(
-            sorted(&outcomes, &["1", "3"], false),
+            resolve(&outcomes, &["1", "3"], false),
             [
                 None,
                 Some(PublishOutcome::Returned),
@@ -265,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn the_brokers_own_words_win() {
+    fn failure_with_the_brokers_reason_is_kept() {
         let lost = || PublishFailure::ConnectionLost(BrokerError::ConfirmTimeout(CONFIRM_TIMEOUT));
         let mut failure = None;
         keep_root_failure(&mut failure, lost());
@@ -275,7 +280,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_blocked_connection_may_be_silent_and_no_other() {
+    async fn confirm_timeout_does_not_apply_to_a_blocked_connection() {
         let slow = || tokio::time::sleep(CONFIRM_TIMEOUT * 3);
         let blocked = AtomicBool::new(true);
         assert!(with_confirm_timeout(&blocked, slow()).await.is_ok());

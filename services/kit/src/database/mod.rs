@@ -1,7 +1,8 @@
-//! The service's own schema.
+//! The database of a service: connections and the check of its schema.
 
 mod transaction;
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use sqlx::AssertSqlSafe;
@@ -14,54 +15,54 @@ use crate::environment::Environment;
 
 pub use transaction::{Database, Transaction};
 
-/// The migrations of outbox and inbox, which the schema of every service has.
+/// The migrations of outbox and inbox, which are applied to the schema of every service.
 static EVENT_MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/events");
 
-/// Why a schema can't be used.
+/// A schema that the service cannot use.
 #[derive(Debug, Error)]
 pub enum SchemaCheckError {
-    /// The database refused.
+    /// A query failed.
     #[error("could not query PostgreSQL: {0}")]
     Database(#[from] sqlx::Error),
-    /// A migration that this build needs was not applied.
+    /// A migration that this build requires was not applied.
     #[error("migration {version} ({description}) is not in {record}: this service needs it")]
     MissingMigration {
-        /// The table that records what was applied.
+        /// The table of the applied migrations.
         record: &'static str,
-        /// The migration's number.
+        /// Version of the migration.
         version: i64,
-        /// What it does.
+        /// Description of the migration.
         description: String,
     },
-    /// A migration was applied that this build doesn't know.
+    /// An applied migration is unknown to this build.
     #[error("{record} has migration {version}, which is newer than this service")]
     UnknownMigration {
-        /// The table that records what was applied.
+        /// The table of the applied migrations.
         record: &'static str,
-        /// The migration's number.
+        /// Version of the migration.
         version: i64,
     },
-    /// A migration was applied with other contents.
+    /// A migration was applied with other contents than those of this build.
     #[error(
         "migration {version} of {record} was applied with other contents than this service was \
          built with"
     )]
     ChangedMigration {
-        /// The table that records what was applied.
+        /// The table of the applied migrations.
         record: &'static str,
-        /// The migration's number.
+        /// Version of the migration.
         version: i64,
     },
 }
 
-/// A statement is planned a few times and that plan is kept, until the table's
-/// statistics change. A service that begins on an empty table would so read all of it
-/// for each question until somebody analyses it, and an outbox is empty and full from
-/// one moment to the next. What a service asks is answered by an index, or is the
-/// whole table; and no question of it is worth being compiled.
+/// Settings of the query planner. PostgreSQL plans a prepared statement a few times and then
+/// keeps the plan until the statistics of the table change. A service that starts with an empty
+/// table would therefore scan it for each query until it is analysed, and an outbox alternates
+/// between empty and full. Every query of a service uses an index or reads the whole table, and
+/// none is worth JIT compilation.
 const PLANNER_SETTINGS: [(&str, &str); 2] = [("enable_seqscan", "off"), ("jit", "off")];
 
-/// How to reach the database: `POSTGRES_*`.
+/// Reads the connection options from the environment: `POSTGRES_*`.
 #[must_use]
 pub(crate) fn connect_options(environment: &mut Environment, service: &str) -> PgConnectOptions {
     let options = PgConnectOptions::new_without_pgpass()
@@ -72,9 +73,9 @@ pub(crate) fn connect_options(environment: &mut Environment, service: &str) -> P
         .password(&environment.secret("POSTGRES_PASSWORD"))
         .application_name(service)
         .ssl_mode(sqlx::postgres::PgSslMode::Disable);
-    // A peer that is gone without a word is noticed by the server within some ten
-    // seconds: its locks must not outlive it. While something that was sent to it is not
-    // acknowledged the kernel sends no keepalives, so that they alone are not enough.
+    // The server notices a client that is gone within about ten seconds, so that its locks are
+    // released. Keepalives alone are not enough: the kernel sends none while data to the client
+    // is unacknowledged.
     options
         .options([
             ("tcp_keepalives_idle", "5"),
@@ -85,10 +86,10 @@ pub(crate) fn connect_options(environment: &mut Environment, service: &str) -> P
         .options(PLANNER_SETTINGS)
 }
 
-/// A pool that has connected once. Waits for a database that isn't there yet.
+/// Opens a pool and its first connection. Retries while the database is not available yet.
 ///
 /// # Errors
-/// The last refusal, after `patience`.
+/// Returns the last error after `timeout`, or at once if the authentication fails.
 pub(crate) async fn connect(
     options: PgConnectOptions,
     connections: u32,
@@ -109,24 +110,29 @@ pub(crate) async fn connect(
                 return Err(error);
             }
             Err(error) => {
-                warn!(%error, "PostgreSQL is not available yet");
+                warn!(error.message = %error, "could not connect to PostgreSQL; retrying");
                 tokio::time::sleep(Duration::from_millis(250)).await;
             }
         }
     }
 }
 
-/// Whether the database answers and refuses the role or its password: waiting is no use.
+/// Returns whether the database refuses the role or its password: a retry does not help.
 fn is_authentication_error(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code());
-    matches!(code.as_deref(), Some("28P01" | "28000"))
+    matches!(sql_state(error).as_deref(), Some("28P01" | "28000"))
 }
 
-/// Compares the applied migrations with those that the service was built with: its own, and
-/// those of outbox and inbox.
+/// Returns the SQLSTATE code of an error that PostgreSQL reported.
+#[must_use]
+pub(crate) fn sql_state(error: &sqlx::Error) -> Option<Cow<'_, str>> {
+    error.as_database_error().and_then(|error| error.code())
+}
+
+/// Compares the applied migrations with those of this build: those of the service, and those of
+/// outbox and inbox.
 ///
 /// # Errors
-/// [`SchemaError`] where the schema is older, newer or another one.
+/// Returns [`SchemaCheckError`] if the schema is older, newer or different, or if a query fails.
 pub(crate) async fn check_schema(
     pool: &PgPool,
     schema: &str,
@@ -159,7 +165,7 @@ async fn check_migration_table(
     compare_migrations(record, &applied, migrations)
 }
 
-/// Compares what is recorded, by number and checksum, with what should be.
+/// Compares the applied migrations, by version and checksum, with the expected ones.
 fn compare_migrations(
     record: &'static str,
     applied: &[(i64, Vec<u8>)],
@@ -190,8 +196,8 @@ fn compare_migrations(
     }
 }
 
-/// Whether an error says that the database is away, and not that it dislikes
-/// what it was asked.
+/// Returns whether an error means that the database is unavailable, and not that it rejected
+/// the statement.
 #[must_use]
 pub(crate) fn is_unavailable(error: &sqlx::Error) -> bool {
     match error {
@@ -217,25 +223,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_schema_is_as_the_service_was_built_for_or_refused() {
+    fn schema_check_rejects_missing_changed_and_newer_migrations() {
         let events = EVENT_MIGRATIONS.iter().next().unwrap();
         let checksum = events.checksum.to_vec();
-        let refusal = |applied: &[(i64, Vec<u8>)]| {
+        let check = |applied: &[(i64, Vec<u8>)]| {
             let compared = compare_migrations("event_migrations", applied, &EVENT_MIGRATIONS);
             compared.map_err(|error| error.to_string())
         };
-        assert_eq!(refusal(&[(events.version, checksum.clone())]), Ok(()));
+        assert_eq!(check(&[(events.version, checksum.clone())]), Ok(()));
         assert_eq!(
-            refusal(&[]).unwrap_err(),
+            check(&[]).unwrap_err(),
             "migration 1 (events) is not in event_migrations: this service needs it"
         );
         assert_eq!(
-            refusal(&[(events.version, vec![0])]).unwrap_err(),
+            check(&[(events.version, vec![0])]).unwrap_err(),
             "migration 1 of event_migrations was applied with other contents than this service \
              was built with"
         );
         assert_eq!(
-            refusal(&[(events.version, checksum), (9000, Vec::new())]).unwrap_err(),
+            check(&[(events.version, checksum), (9000, Vec::new())]).unwrap_err(),
             "event_migrations has migration 9000, which is newer than this service"
         );
     }

@@ -1,4 +1,4 @@
-//! Transactions that may write events.
+//! Transactions that can write events.
 
 use std::ops::{Deref, DerefMut};
 
@@ -6,8 +6,8 @@ use sqlx::postgres::{PgConnection, PgPool, Postgres};
 
 use crate::relay_notifier::RelayNotifier;
 
-/// A service's database: its connections, and transactions whose events are relayed
-/// as soon as they are committed.
+/// The database of a service: its connection pool, and transactions whose commit notifies the
+/// relay of their events.
 #[derive(Debug, Clone)]
 pub struct Database {
     pool: PgPool,
@@ -15,17 +15,14 @@ pub struct Database {
 }
 
 impl Database {
-    pub(crate) const fn new(pool: PgPool, waker: RelayNotifier) -> Self {
-        Self {
-            pool,
-            notifier: waker,
-        }
+    pub(crate) const fn new(pool: PgPool, notifier: RelayNotifier) -> Self {
+        Self { pool, notifier }
     }
 
     /// Begins a transaction. It is rolled back when it is dropped.
     ///
     /// # Errors
-    /// Where there is no connection to be had.
+    /// If no connection is available.
     pub async fn begin(&self) -> Result<Transaction, sqlx::Error> {
         Ok(Transaction {
             inner: self.pool.begin().await?,
@@ -43,7 +40,7 @@ impl Deref for Database {
     }
 }
 
-/// A transaction that may write events.
+/// A transaction that can write events.
 #[derive(Debug)]
 pub struct Transaction {
     inner: sqlx::Transaction<'static, Postgres>,
@@ -52,21 +49,21 @@ pub struct Transaction {
 }
 
 impl Transaction {
-    /// Commits it, and wakes the relay if there are events in it.
+    /// Commits the transaction, and notifies the relay if it contains events.
     ///
     /// # Errors
-    /// Where the database refuses, or can't be asked any more: then nobody knows
-    /// whether it is committed.
+    /// If the commit fails, or if the connection is lost: then it is unknown whether the
+    /// transaction is committed.
     pub async fn commit(self) -> Result<(), sqlx::Error> {
         let committed = self.inner.commit().await;
-        // What may have been committed may have to be relayed.
+        // Also after an error: the transaction may have been committed.
         if self.has_events {
             self.notifier.notify();
         }
         committed
     }
 
-    /// Notes that there are events in it.
+    /// Marks that the transaction contains events.
     pub(crate) fn mark_has_events(&mut self) {
         self.has_events = true;
     }

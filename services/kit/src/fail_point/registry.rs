@@ -1,4 +1,4 @@
-//! The fail points that were asked for.
+//! The fail points of `DM_FAIL_POINTS`.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use tracing::warn;
 
-/// What names them.
+/// The environment variable with the fail points.
 const ENV_VARIABLE: &str = "DM_FAIL_POINTS";
 
-/// What happens at a step.
+/// An action at a step.
 #[derive(Debug)]
 struct FailPoint {
     step: String,
-    /// At which passage, from 1.
+    /// The hit that triggers the action, from 1.
     trigger_hit: u32,
     action: FailAction,
     hits: AtomicU32,
@@ -21,9 +21,9 @@ struct FailPoint {
 
 #[derive(Debug, PartialEq, Eq)]
 enum FailAction {
-    /// Ends as if killed.
+    /// Aborts the process, as if it were killed.
     Abort,
-    /// Stands still for so long.
+    /// Pauses for this duration.
     Pause(Duration),
     /// Panics.
     Panic,
@@ -41,36 +41,36 @@ impl FailAction {
 impl FailPoint {
     fn parse(text: &str) -> Option<Self> {
         let (step, rest) = text.trim().split_once('@')?;
-        let (passage, action) = match rest.split_once('=') {
-            Some((passage, action)) => (passage, FailAction::parse(action)?),
+        let (trigger_hit, action) = match rest.split_once('=') {
+            Some((trigger_hit, action)) => (trigger_hit, FailAction::parse(action)?),
             None => (rest, FailAction::Abort),
         };
         Some(Self {
             step: step.to_owned(),
-            trigger_hit: passage.parse().ok()?,
+            trigger_hit: trigger_hit.parse().ok()?,
             action,
             hits: AtomicU32::new(0),
         })
     }
 }
 
-/// The service got to a step.
+/// Counts a hit of the step, and executes the action that it triggers.
 pub(super) async fn reached(step: &str) {
     static FAIL_POINTS: OnceLock<Vec<FailPoint>> = OnceLock::new();
-    let asked = FAIL_POINTS.get_or_init(|| {
+    let fail_points = FAIL_POINTS.get_or_init(|| {
         let text = std::env::var(ENV_VARIABLE).unwrap_or_default();
         text.split(',').filter_map(FailPoint::parse).collect()
     });
-    for point in asked.iter().filter(|point| point.step == step) {
+    for point in fail_points.iter().filter(|point| point.step == step) {
         if point.hits.fetch_add(1, Ordering::SeqCst) + 1 != point.trigger_hit {
             continue;
         }
-        warn!(step, "a fail point");
+        warn!(fail_point = step, "fail point reached");
         match point.action {
             FailAction::Pause(pause) => tokio::time::sleep(pause).await,
-            // Nothing is dropped, flushed or said goodbye to.
+            // Nothing is dropped, flushed or closed.
             FailAction::Abort => std::process::abort(),
-            FailAction::Panic => panic!("the fail point {step}"),
+            FailAction::Panic => panic!("fail point {step}"),
         }
     }
 }
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fail_point_says_where_when_and_what() {
+    fn fail_point_has_step_hit_and_action() {
         let point = FailPoint::parse(" relay.confirmed@3").unwrap();
         assert_eq!(
             (point.step.as_str(), point.trigger_hit, point.action),
@@ -88,7 +88,7 @@ mod tests {
         );
         let point = FailPoint::parse("publisher.sent@1=250").unwrap();
         assert_eq!(point.action, FailAction::Pause(Duration::from_millis(250)));
-        let point = FailPoint::parse("consumer.handling@2=panic").unwrap();
+        let point = FailPoint::parse("consumer.processing@2=panic").unwrap();
         assert_eq!(point.action, FailAction::Panic);
         for text in ["", "relay.confirmed", "a@", "a@x", "a@1=x"] {
             assert!(FailPoint::parse(text).is_none(), "{text}");

@@ -1,9 +1,9 @@
-//! Who may call at all, whatever the request is about.
+//! Access control for every request, whatever its route.
 //!
-//! A service believes who its caller is: the gateway says it in a header. So only the
-//! gateway may call. It shows a secret that it shares with the services of its instance.
-//! And a request must name a host that is this service's: a page whose name was made to
-//! lead here (DNS rebinding) names its own.
+//! A service trusts the user id in a header of the gateway, so that only the gateway may
+//! call it. The gateway presents a secret that it shares with the services of its instance.
+//! A request must also name a host of this service: in a DNS-rebinding attack, a page's
+//! request names the host of that page.
 
 use std::fmt;
 use std::str::FromStr as _;
@@ -20,13 +20,13 @@ use subtle::ConstantTimeEq as _;
 use super::error::ApiError;
 use crate::environment::Environment;
 
-/// The header in which the gateway shows the secret.
+/// The header with the secret of the gateway.
 pub const GATEWAY_SECRET: HeaderName = HeaderName::from_static(headers::GATEWAY_SECRET);
 
-/// The names of this machine, which every service has.
+/// Host names of this machine, which every service accepts.
 const LOCAL_HOSTS: [&str; 4] = ["localhost", "127.0.0.1", "[::1]", "host.docker.internal"];
 
-/// What is said of the service and not of users: health, numbers, description.
+/// Paths without data of users: health, metrics, API description.
 const PUBLIC_PATHS: [&str; 9] = [
     "/health/live",
     "/health/ready",
@@ -39,10 +39,10 @@ const PUBLIC_PATHS: [&str; 9] = [
     "/swagger-ui.html",
 ];
 
-/// The least that a secret may have, in bytes.
+/// Minimum length of a secret, in bytes.
 const MIN_SECRET_LENGTH: usize = 16;
 
-/// What the gateway and the services of an instance share.
+/// The secret that the gateway and the services of an instance share.
 #[derive(Clone)]
 pub struct GatewaySecret(Arc<str>);
 
@@ -59,13 +59,13 @@ impl From<&str> for GatewaySecret {
 }
 
 impl GatewaySecret {
-    /// `GATEWAY_SECRET`, or what is in the file that `GATEWAY_SECRET_FILE` names. What is
-    /// wrong with it is told by [`Environment::check`].
+    /// Reads `GATEWAY_SECRET`, or the file that `GATEWAY_SECRET_FILE` names. Errors are reported
+    /// by [`Environment::check`].
     pub fn from_env(environment: &mut Environment) -> Self {
         let secret = environment.secret("GATEWAY_SECRET");
         let text = secret.trim();
-        let sendable = text.bytes().all(|byte| byte.is_ascii_graphic());
-        if !text.is_empty() && (text.len() < MIN_SECRET_LENGTH || !sendable) {
+        let is_header_value = text.bytes().all(|byte| byte.is_ascii_graphic());
+        if !text.is_empty() && (text.len() < MIN_SECRET_LENGTH || !is_header_value) {
             environment.add_error(format!(
                 "GATEWAY_SECRET needs at least {MIN_SECRET_LENGTH} visible ASCII characters"
             ));
@@ -73,22 +73,23 @@ impl GatewaySecret {
         Self(text.into())
     }
 
-    /// The text itself.
+    /// Returns the secret as text.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Whether a request shows it. The time taken says nothing of where a wrong one differs.
+    /// Returns whether a request presents the secret. The comparison takes constant time.
     fn is_presented_by(&self, request: &Request) -> bool {
-        let shown = request.headers().get(GATEWAY_SECRET);
-        // An empty one, of a file that couldn't be read, opens nothing.
+        let presented = request.headers().get(GATEWAY_SECRET);
+        // An empty secret, of a file that could not be read, grants no access.
         !self.0.is_empty()
-            && shown.is_some_and(|shown| shown.as_bytes().ct_eq(self.0.as_bytes()).into())
+            && presented
+                .is_some_and(|presented| presented.as_bytes().ct_eq(self.0.as_bytes()).into())
     }
 }
 
-/// What a request must show.
+/// The allowed hosts and the secret of a service.
 #[derive(Debug, Clone)]
 pub struct AccessGuard {
     hosts: Arc<[String]>,
@@ -96,8 +97,8 @@ pub struct AccessGuard {
 }
 
 impl AccessGuard {
-    /// The door of a service of that name, e.g. `order-service`, whose host in a stack is
-    /// `order`. `ALLOWED_HOSTS` adds names.
+    /// Returns the guard of a service, e.g. of `order-service`, whose host in a stack is `order`.
+    /// `ALLOWED_HOSTS` adds host names.
     pub fn from_env(
         environment: &mut Environment,
         service: &str,
@@ -114,15 +115,15 @@ impl AccessGuard {
         Self { hosts, secret }
     }
 
-    /// Whether a request is for this service, by every name that it gives.
+    /// Returns whether all host names of a request are allowed.
     fn is_host_allowed(&self, request: &Request) -> bool {
-        let mut named = request.headers().get_all(header::HOST).iter();
-        let (Some(host), None) = (named.next(), named.next()) else {
+        let mut hosts = request.headers().get_all(header::HOST).iter();
+        let (Some(host), None) = (hosts.next(), hosts.next()) else {
             return false;
         };
-        let named = host.to_str().is_ok_and(|host| self.allows_host(host));
+        let is_allowed = host.to_str().is_ok_and(|host| self.allows_host(host));
         let absolute = request.uri().authority();
-        named && absolute.is_none_or(|authority| self.allows_host(authority.as_str()))
+        is_allowed && absolute.is_none_or(|authority| self.allows_host(authority.as_str()))
     }
 
     fn allows_host(&self, authority: &str) -> bool {
@@ -133,13 +134,13 @@ impl AccessGuard {
     }
 }
 
-/// Lets in what may come in.
+/// Rejects requests for other hosts, and requests without the secret to paths that need it.
 pub(super) async fn check_access(
-    State(door): State<AccessGuard>,
+    State(guard): State<AccessGuard>,
     request: Request,
     next: Next,
 ) -> Response {
-    if !door.is_host_allowed(&request) {
+    if !guard.is_host_allowed(&request) {
         return ApiError::new(
             StatusCode::MISDIRECTED_REQUEST,
             "HOST_NOT_ALLOWED",
@@ -147,9 +148,9 @@ pub(super) async fn check_access(
         )
         .into_response();
     }
-    let open = PUBLIC_PATHS.contains(&request.uri().path());
-    match &door.secret {
-        Some(secret) if !open && !secret.is_presented_by(&request) => {
+    let is_public = PUBLIC_PATHS.contains(&request.uri().path());
+    match &guard.secret {
+        Some(secret) if !is_public && !secret.is_presented_by(&request) => {
             ApiError::unauthenticated("Only the gateway may call this service").into_response()
         }
         _ => next.run(request).await,
@@ -169,7 +170,7 @@ mod tests {
 
     const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
-    fn door() -> AccessGuard {
+    fn guard() -> AccessGuard {
         let mut environment: Environment =
             [("ALLOWED_HOSTS".to_owned(), "Stack.example, ci".to_owned())]
                 .into_iter()
@@ -182,7 +183,7 @@ mod tests {
         let app = Router::new()
             .route("/internal/orders", get(|| async { "orders" }))
             .route("/health/ready", get(|| async { "UP" }))
-            .layer(from_fn_with_state(door(), check_access));
+            .layer(from_fn_with_state(guard(), check_access));
         let mut request = Request::builder().uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -192,7 +193,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_the_gateway_comes_in() {
+    async fn request_without_the_secret_is_unauthenticated() {
         let host = ("host", "127.0.0.1:8093");
         let orders = "/internal/orders";
         assert_eq!(status(orders, &[host]).await, 401);
@@ -206,7 +207,7 @@ mod tests {
             status(orders, &[host, ("x-gateway-secret", SECRET)]).await,
             200
         );
-        // What is said of the service is for everybody; what isn't there is for nobody.
+        // Public paths need no secret; unknown paths do.
         assert_eq!(status("/health/ready", &[host]).await, 200);
         for path in ["/health/ready/", "/health/../internal/orders", "/nothing"] {
             assert_eq!(status(path, &[host]).await, 401, "{path}");
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn another_name_does_not_lead_here() {
+    async fn request_for_another_host_is_misdirected() {
         let secret = ("x-gateway-secret", SECRET);
         for host in [
             "localhost",
@@ -226,8 +227,8 @@ mod tests {
             "stack.example",
             "CI:80",
         ] {
-            let answer = status("/internal/orders", &[("host", host), secret]).await;
-            assert_eq!(answer, 200, "{host}");
+            let allowed = status("/internal/orders", &[("host", host), secret]).await;
+            assert_eq!(allowed, 200, "{host}");
         }
         for host in [
             "evil.example:8093",
@@ -254,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_read_from_a_file_and_never_shown() {
+    fn secret_is_read_from_a_file_and_never_printed() {
         let read = |contents: Option<&str>| {
             let path = std::env::temp_dir().join(format!("dm-{}", uuid::Uuid::new_v4()));
             if let Some(contents) = contents {
@@ -272,9 +273,9 @@ mod tests {
         assert_eq!(secret.expose(), SECRET);
         assert!(!format!("{secret:?}").contains(SECRET));
         for contents in [None, Some("short"), Some("a secret with spaces in it")] {
-            let told = read(contents).unwrap_err().to_string();
-            assert!(told.contains("GATEWAY_SECRET"), "{told}");
-            assert!(!told.contains("short"), "{told}");
+            let error = read(contents).unwrap_err().to_string();
+            assert!(error.contains("GATEWAY_SECRET"), "{error}");
+            assert!(!error.contains("short"), "{error}");
         }
         let mut none = Environment::default();
         GatewaySecret::from_env(&mut none);
@@ -283,10 +284,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_host_makes_it_fail(host in "\\PC{0,40}") {
-            let allowed = door().allows_host(&host);
-            let known = door().hosts.iter().any(|own| host.to_lowercase().starts_with(own));
-            prop_assert!(!allowed || known);
+        fn any_other_host_is_rejected(host in "\\PC{0,40}") {
+            let is_allowed = guard().allows_host(&host);
+            let is_known = guard().hosts.iter().any(|own| host.to_lowercase().starts_with(own));
+            prop_assert!(!is_allowed || is_known);
         }
     }
 }

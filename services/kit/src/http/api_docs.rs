@@ -1,4 +1,4 @@
-//! The service's own description of itself.
+//! The API description of a service: the OpenAPI document, and the same as a page.
 
 use std::fmt::Write as _;
 
@@ -12,12 +12,12 @@ use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::{Components, ContentBuilder, OpenApi, Ref, Response, ResponseBuilder};
 use utoipa::{PartialSchema as _, ToSchema as _};
 
-/// The page has a style and nothing else.
+/// The page has an inline style and no other resources.
 const CONTENT_SECURITY_POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
 
-/// The document and a page that lists what is in it, without anything from
-/// elsewhere: the stack also runs without a network.
+/// Returns the routes of the document and of a page that lists its endpoints. The page has no
+/// external resources: the stack also runs without a network.
 pub(super) fn routes(api: &OpenApi) -> Router {
     let text = api.to_json().unwrap_or_default();
     let page = render_page(&serde_json::from_str(&text).unwrap_or_default());
@@ -55,7 +55,7 @@ fn render_page(api: &Value) -> String {
     let mut rows = String::new();
     for (path, verbs) in api["paths"].as_object().into_iter().flatten() {
         for (verb, operation) in verbs.as_object().into_iter().flatten() {
-            let answers: Vec<_> = operation["responses"]
+            let statuses: Vec<_> = operation["responses"]
                 .as_object()
                 .into_iter()
                 .flatten()
@@ -68,19 +68,19 @@ fn render_page(api: &Value) -> String {
                 verb.to_uppercase(),
                 escape(&Value::from(path.as_str())),
                 escape(&operation["summary"]),
-                answers.join(" ")
+                statuses.join(" ")
             );
         }
     }
     format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{title}</title>\
          <style>body{{font:16px sans-serif;margin:2rem}}td{{padding:.3rem 1rem .3rem 0}}</style>\
-         <h1>{title}</h1><p>The whole description: <a href=\"/v3/api-docs\">/v3/api-docs</a></p>\
+         <h1>{title}</h1><p>The OpenAPI document: <a href=\"/v3/api-docs\">/v3/api-docs</a></p>\
          <table>{rows}</table></html>"
     )
 }
 
-/// Adds what every endpoint may answer beside its own statuses.
+/// Adds the error responses that all endpoints have in common.
 pub(crate) fn add_common_responses(api: &mut OpenApi) {
     let components = api.components.get_or_insert_with(Components::default);
     let mut schemas = vec![(ErrorBody::name().into_owned(), ErrorBody::schema())];
@@ -89,13 +89,13 @@ pub(crate) fn add_common_responses(api: &mut OpenApi) {
         components.schemas.entry(name).or_insert(schema);
     }
     for operation in api.paths.paths.values_mut().flat_map(operations) {
-        let mut add = |status: &str, when: &str| {
+        let mut add = |status: &str, description: &str| {
             let responses = &mut operation.responses.responses;
             if !responses.contains_key(status) {
-                responses.insert(status.to_owned(), error_response(when).into());
+                responses.insert(status.to_owned(), error_response(description).into());
             }
         };
-        add("500", "A fault of the service");
+        add("500", "An internal error of the service");
         if operation.request_body.is_some() {
             add("413", "The body is larger than 1 MiB");
         }
@@ -114,20 +114,19 @@ fn operations(path: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     .filter_map(Option::as_mut)
 }
 
-/// An answer that is the error envelope.
-fn error_response(when: &str) -> Response {
+/// Returns a response whose body is the error envelope.
+fn error_response(description: &str) -> Response {
     let error = ContentBuilder::new()
         .schema(Some(Ref::from_schema_name(ErrorBody::name())))
         .build();
     ResponseBuilder::new()
-        .description(when)
+        .description(description)
         .content("application/json", error)
         .build()
 }
 
-/// Every endpoint of a description on a line of its own, with the name that
-/// generated clients give it and the statuses that it answers, sorted: for tests
-/// that keep a description whole.
+/// Returns one line per endpoint of a description, sorted: method, path, operation id and
+/// statuses. It is for snapshot tests of the description.
 #[must_use]
 pub fn list_endpoints(api: &OpenApi) -> Vec<String> {
     let api = serde_json::to_value(api).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Bodies: as JSON, or as they came.
+//! Extractors of request bodies: parsed as JSON, or raw.
 
 use std::time::Duration;
 
@@ -12,12 +12,11 @@ use serde_json::Value;
 use super::error::ApiError;
 use crate::telemetry::truncate;
 
-/// How long a body may take to come.
+/// Maximum time until a body is received.
 const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A JSON body; `None` where it is empty or `null`, which is the endpoint's to
-/// complain about. It must be an object; unknown fields are ignored, and so is the
-/// content type.
+/// A JSON body, which must be an object. It is `None` if the body is empty or `null`, which the
+/// endpoint rejects. Unknown fields and the content type are ignored.
 #[derive(Debug)]
 pub struct JsonBody<T>(pub Option<T>);
 
@@ -34,7 +33,7 @@ where
     }
 }
 
-/// A body as it came, within the limit.
+/// A raw body, within the size limit.
 #[derive(Debug)]
 pub struct RawBody(pub Bytes);
 
@@ -79,12 +78,12 @@ fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<Option<T>, ApiError> 
     if value.is_null() {
         return Ok(None);
     }
-    // A struct would also take a list of its fields: that is not what is documented.
+    // A struct would also accept a list of its fields, which is not documented.
     if !value.is_object() {
         return Err(invalid(&"the body is not an object"));
     }
     if has_nul(&value) {
-        return Err(invalid(&"a text holds a NUL character"));
+        return Err(invalid(&"a text contains a NUL character"));
     }
     T::deserialize(value)
         .map(Some)
@@ -92,14 +91,15 @@ fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<Option<T>, ApiError> 
 }
 
 impl ApiError {
-    /// Says to a developer's log, at debug level alone, what the parser said.
-    fn log_parse_error(self, reason: String) -> Self {
-        tracing::debug!(reason = %truncate(&reason), "could not read a body");
+    /// Logs the error of the parser, at debug level.
+    fn log_parse_error(self, error: String) -> Self {
+        tracing::debug!(error.message = %truncate(&error), "could not parse the request body");
         self
     }
 }
 
-/// PostgreSQL's texts can't hold it, so that it could only become a 500 later.
+/// Returns whether a text contains U+0000, which PostgreSQL cannot store: it would cause a 500
+/// later.
 fn has_nul(value: &Value) -> bool {
     match value {
         Value::String(text) => text.contains('\0'),
@@ -128,14 +128,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_and_null_are_no_body() {
+    fn empty_and_null_body_is_none() {
         for body in ["", "  \r\n", "null", " null "] {
             assert_eq!(code(body.as_bytes()), Ok(None), "{body:?}");
         }
     }
 
     #[test]
-    fn unknown_fields_are_ignored_and_wrong_types_are_not() {
+    fn unknown_field_is_ignored_and_wrong_type_rejected() {
         assert_eq!(
             code(br#"{"sku":"a","colour":1}"#),
             Ok(Some(Order {
@@ -157,9 +157,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_that_does_not_come_is_not_waited_for() {
-        let never = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
-        let body = axum::body::Body::from_stream(never);
+    async fn body_that_does_not_arrive_times_out() {
+        let pending = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
+        let body = axum::body::Body::from_stream(pending);
         let request = Request::new(body);
         let error = RawBody::from_request(request, &()).await.unwrap_err();
         assert_eq!(error.status, StatusCode::REQUEST_TIMEOUT);
@@ -167,7 +167,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_a_body_or_invalid(bytes: Vec<u8>) {
+        fn any_bytes_are_parsed_or_rejected(bytes: Vec<u8>) {
             let _ = code(&bytes);
         }
     }

@@ -1,4 +1,4 @@
-//! Who calls.
+//! The caller of a request.
 
 use axum::extract::FromRequestParts;
 use http::HeaderName;
@@ -6,12 +6,12 @@ use http::request::Parts;
 
 use super::error::ApiError;
 
-/// The header in which the gateway says who is signed in.
+/// The header with the id of the signed-in user, which the gateway sets.
 pub(crate) const USER_ID: HeaderName = HeaderName::from_static("x-user-id");
 
 pub use dm_contracts::validation::MAX_USER_ID_LENGTH;
 
-/// The signed-in user, as the gateway says. Services are reached through it alone.
+/// Id of the signed-in user, from the gateway. Only the gateway can call services.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller(pub String);
 
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_caller_is_a_text_that_fits_into_an_index() {
+    async fn caller_is_a_trimmed_user_id_of_limited_length() {
         let missing = Err("Missing x-user-id header".to_owned());
         assert_eq!(caller(None).await, missing);
         assert_eq!(caller(Some(b"  ")).await, missing);

@@ -1,14 +1,14 @@
-//! How many connections there may be at once.
+//! Limits the number of open connections.
 //!
-//! A connection without a request gives way to a new one, the one that has been so for
-//! longest first: whoever opens connections and says nothing can't keep others out.
+//! If the limit is reached, a new connection evicts the connection that has been idle for the
+//! longest time, so that idle clients cannot keep others out.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
-/// The seats of a server.
+/// The connection slots of a server.
 #[derive(Debug, Clone)]
 pub(super) struct ConnectionLimiter {
     inner: Arc<Mutex<LimiterState>>,
@@ -17,14 +17,14 @@ pub(super) struct ConnectionLimiter {
 
 #[derive(Debug, Default)]
 struct LimiterState {
-    /// How many connections there are, busy or not.
+    /// Number of open connections, busy or idle.
     open_connections: usize,
     next_idle_number: u64,
-    /// Those without a request, in the order in which they became so.
+    /// The idle connections, in the order in which they became idle.
     idle: BTreeMap<u64, CancellationToken>,
 }
 
-/// A connection's seat. It is free again when it is dropped.
+/// The slot of a connection. Dropping it frees it.
 #[derive(Debug)]
 pub(super) struct ConnectionSlot {
     limiter: ConnectionLimiter,
@@ -32,34 +32,34 @@ pub(super) struct ConnectionSlot {
     idle_number: Mutex<Option<u64>>,
 }
 
-/// A request is under way on a connection until this is dropped.
+/// Marks a connection as busy with a request until it is dropped.
 #[derive(Debug)]
 pub(super) struct RequestGuard(Arc<ConnectionSlot>);
 
 impl ConnectionLimiter {
-    /// So many seats.
-    pub(super) fn new(most: usize) -> Self {
+    /// Creates a limiter with this number of slots.
+    pub(super) fn new(capacity: usize) -> Self {
         Self {
             inner: Arc::default(),
-            capacity: most,
+            capacity,
         }
     }
 
-    /// A seat for a new connection; `None` where every other one is busy.
+    /// Returns a slot for a new connection, or `None` if all connections are busy.
     pub(super) fn acquire(&self) -> Option<Arc<ConnectionSlot>> {
         let mut inner = self.lock();
         if inner.open_connections >= self.capacity {
-            let (_, given_up) = inner.idle.pop_first()?;
-            given_up.cancel();
+            let (_, eviction) = inner.idle.pop_first()?;
+            eviction.cancel();
         }
         inner.open_connections += 1;
-        let seat = ConnectionSlot {
+        let slot = ConnectionSlot {
             limiter: self.clone(),
             eviction: CancellationToken::new(),
             idle_number: Mutex::default(),
         };
-        seat.mark_idle(&mut inner);
-        Some(Arc::new(seat))
+        slot.mark_idle(&mut inner);
+        Some(Arc::new(slot))
     }
 
     fn lock(&self) -> MutexGuard<'_, LimiterState> {
@@ -68,12 +68,12 @@ impl ConnectionLimiter {
 }
 
 impl ConnectionSlot {
-    /// Waits until the connection has to give way.
+    /// Waits until the connection is evicted.
     pub(super) async fn evicted(&self) {
         self.eviction.cancelled().await;
     }
 
-    /// Notes that a request is under way.
+    /// Marks the connection as busy with a request.
     pub(super) fn begin_request(self: &Arc<Self>) -> RequestGuard {
         let mut inner = self.limiter.lock();
         self.clear_idle(&mut inner);
@@ -120,40 +120,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_has_been_silent_for_longest_gives_way() {
-        let seats = ConnectionLimiter::new(2);
-        let first = seats.acquire().unwrap();
-        let second = seats.acquire().unwrap();
-        // The first one asks something: then the second one has been silent for longer.
+    fn longest_idle_connection_is_evicted() {
+        let limiter = ConnectionLimiter::new(2);
+        let first = limiter.acquire().unwrap();
+        let second = limiter.acquire().unwrap();
+        // After a request of the first one, the second one has been idle for longer.
         drop(first.begin_request());
-        let third = seats.acquire().unwrap();
+        let third = limiter.acquire().unwrap();
         assert!(second.eviction.is_cancelled());
         assert!(!first.eviction.is_cancelled() && !third.eviction.is_cancelled());
     }
 
     #[test]
-    fn who_is_busy_keeps_the_seat() {
-        let seats = ConnectionLimiter::new(1);
-        let first = seats.acquire().unwrap();
+    fn busy_connection_is_not_evicted() {
+        let limiter = ConnectionLimiter::new(1);
+        let first = limiter.acquire().unwrap();
         let busy = first.begin_request();
-        assert!(seats.acquire().is_none());
+        assert!(limiter.acquire().is_none());
         assert!(!first.eviction.is_cancelled());
         drop((busy, first));
-        let next = seats.acquire().unwrap();
+        let next = limiter.acquire().unwrap();
         assert!(!next.eviction.is_cancelled());
-        assert_eq!(seats.lock().idle.len(), 1);
+        assert_eq!(limiter.lock().idle.len(), 1);
     }
 
     #[test]
-    fn a_seat_is_free_again_whatever_happened() {
-        let seats = ConnectionLimiter::new(3);
+    fn dropped_slot_and_guard_free_the_slot() {
+        let limiter = ConnectionLimiter::new(3);
         for _ in 0..100 {
-            let seat = seats.acquire().unwrap();
-            let busy = seat.begin_request();
-            drop(seat);
+            let slot = limiter.acquire().unwrap();
+            let busy = slot.begin_request();
+            drop(slot);
             drop(busy);
         }
-        let inner = seats.lock();
+        let inner = limiter.lock();
         assert_eq!((inner.open_connections, inner.idle.len()), (0, 0));
     }
 }

@@ -1,4 +1,4 @@
-//! Errors as answers.
+//! Errors as responses.
 
 use std::error::Error;
 
@@ -9,10 +9,10 @@ use http::{HeaderValue, StatusCode, header};
 
 use crate::trace::Trace;
 
-/// How a service fills `details` where there are none. Clients rely on it.
+/// Form of `details` in an error without issues. Clients depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DetailsStyle {
-    /// The key is left out, always.
+    /// The key is always omitted.
     Absent,
     /// `null`.
     Null,
@@ -20,25 +20,25 @@ pub enum DetailsStyle {
     EmptyList,
 }
 
-/// An error on its way to the caller.
+/// An error response.
 ///
-/// It becomes a body where the trace is known: in the outermost layer.
+/// The outermost layer builds its body, since it knows the trace.
 #[derive(Debug)]
 pub struct ApiError {
-    /// The status.
+    /// Status code.
     pub status: StatusCode,
-    /// The stable code.
+    /// Stable error code.
     pub code: &'static str,
-    /// For the caller. Never an inner message.
+    /// Message for the caller. Never contains internal details.
     pub message: String,
-    /// Field by field, where fields are at fault.
+    /// Issues of fields, if fields are not valid.
     pub issues: Option<Vec<FieldIssue>>,
-    /// What is behind it: for the log alone.
+    /// Cause, which is only logged.
     pub cause: Option<String>,
 }
 
 impl ApiError {
-    /// An error with a code of the contract.
+    /// Returns an error with a code of the contract.
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self {
             status,
@@ -49,7 +49,7 @@ impl ApiError {
         }
     }
 
-    /// Fields that break a rule.
+    /// Returns a validation error with issues of fields.
     pub fn validation(message: impl Into<String>, issues: Vec<FieldIssue>) -> Self {
         let error = Self::new(StatusCode::BAD_REQUEST, "VALIDATION_ERROR", message);
         Self {
@@ -58,12 +58,12 @@ impl ApiError {
         }
     }
 
-    /// A request that breaks a rule which is no field's.
+    /// Returns a validation error that concerns no single field.
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "VALIDATION_ERROR", message)
     }
 
-    /// A body that can't be read.
+    /// Returns the error of a body that is not valid JSON.
     #[must_use]
     pub(crate) fn invalid_json() -> Self {
         Self::new(
@@ -73,27 +73,27 @@ impl ApiError {
         )
     }
 
-    /// Something that isn't there.
+    /// Returns the error of a resource that does not exist.
     pub fn not_found(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, code, message)
     }
 
-    /// Something that doesn't go in this state.
+    /// Returns the error of a request that conflicts with the current state.
     pub fn conflict(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, code, message)
     }
 
-    /// Nobody is signed in.
+    /// Returns the error of a request without authentication.
     pub fn unauthenticated(message: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "UNAUTHENTICATED", message)
     }
 
-    /// Somebody is signed in who may not.
+    /// Returns the error of a user without permission.
     pub fn forbidden(message: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "FORBIDDEN", message)
     }
 
-    /// A fault of our own. The caller learns nothing of it.
+    /// Returns an internal error. Its cause is only logged.
     pub fn internal(cause: impl ToString) -> Self {
         let error = Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -106,7 +106,7 @@ impl ApiError {
         }
     }
 
-    /// The body, once it is known how and for whom.
+    /// Returns the body for a service's style and a trace.
     pub(super) fn body(&self, style: DetailsStyle, trace: &Trace) -> ErrorBody {
         let details = match (style, &self.issues) {
             (DetailsStyle::Absent, _) => Details::Absent,
@@ -124,7 +124,7 @@ impl ApiError {
         }
     }
 
-    /// The answer, once it is known how and for whom.
+    /// Returns the response for a service's style and a trace.
     pub(super) fn render(&self, style: DetailsStyle, trace: &Trace) -> Response {
         // A body of strings always serializes.
         let body = serde_json::to_vec(&self.body(style, trace)).unwrap_or_default();
@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn details_follow_the_services_style() {
+    fn details_without_issues_follow_the_style() {
         let trace = Trace::new_root();
         let text = |error: &ApiError, style| {
             let mut body = error.body(style, &trace);
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_of_our_own_keeps_its_cause_to_itself() {
+    fn body_of_an_internal_error_does_not_contain_its_cause() {
         let error = ApiError::from(sqlx::Error::ColumnNotFound("secret_column".into()));
         let body = error.body(DetailsStyle::Null, &Trace::new_root());
         assert!(!serde_json::to_string(&body).unwrap().contains("secret"));

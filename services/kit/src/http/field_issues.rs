@@ -1,4 +1,4 @@
-//! What is wrong with a request, field by field and all at once.
+//! Collects the issues of all fields of a request.
 
 use dm_contracts::api::error::FieldIssue;
 use dm_contracts::validation::is_email;
@@ -8,13 +8,13 @@ use dm_contracts::validation::is_email;
 pub struct FieldIssues(Vec<FieldIssue>);
 
 impl FieldIssues {
-    /// Notes an issue.
+    /// Adds an issue.
     pub fn add(&mut self, field: impl Into<String>, issue: impl Into<String>) {
         self.0.push(FieldIssue::new(field, issue));
     }
 
-    /// A mandatory text, trimmed. Notes the issue where it is missing or blank, and
-    /// answers an empty one.
+    /// Returns a required text, trimmed. If it is missing or blank, adds the issue and returns an
+    /// empty text.
     pub fn required_text(&mut self, field: &str, value: Option<&str>, issue: &str) -> String {
         let text = trimmed(value);
         if text.is_empty() {
@@ -23,8 +23,8 @@ impl FieldIssues {
         text
     }
 
-    /// A mandatory e-mail address, trimmed. Notes one of the two issues where it is
-    /// missing or blank, or has no `@`.
+    /// Returns a required e-mail address, trimmed. Adds the issue `missing` if it is missing or
+    /// blank, and `invalid` if it has no `@`.
     pub fn required_email(
         &mut self,
         field: &str,
@@ -39,17 +39,23 @@ impl FieldIssues {
         text
     }
 
-    /// Notes the issue where a text has more than so many characters.
-    pub fn check_length(&mut self, field: &str, text: &str, most: usize, issue: impl Into<String>) {
-        if text.chars().count() > most {
+    /// Adds the issue if a text has more than `limit` characters.
+    pub fn check_length(
+        &mut self,
+        field: &str,
+        text: &str,
+        limit: usize,
+        issue: impl Into<String>,
+    ) {
+        if text.chars().count() > limit {
             self.add(field, issue);
         }
     }
 
-    /// The value that was checked, if nothing is wrong.
+    /// Returns the validated value, if there are no issues.
     ///
     /// # Errors
-    /// The issues, in the order in which they were found.
+    /// Returns the issues in the order in which they were added.
     pub fn into_result<T>(self, value: T) -> Result<T, Vec<FieldIssue>> {
         if self.0.is_empty() {
             Ok(value)
@@ -59,7 +65,7 @@ impl FieldIssues {
     }
 }
 
-/// A text without the space around it; an empty one where there is none.
+/// Returns a trimmed text, or an empty one if it is missing.
 #[must_use]
 pub fn trimmed(value: Option<&str>) -> String {
     value.unwrap_or_default().trim().to_owned()
@@ -70,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_issues_are_told_in_order() {
+    fn issues_are_returned_in_the_order_of_checks() {
         let mut issues = FieldIssues::default();
         assert_eq!(issues.required_text("a", Some("  x "), "required"), "x");
         assert_eq!(issues.required_text("b", Some(" \t\n"), "required"), "");

@@ -1,4 +1,4 @@
-//! Health: whether the process lives, and whether it can do its work.
+//! Health endpoints: liveness of the process, and readiness of its dependencies.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,27 +14,27 @@ use http::StatusCode;
 use serde::Serialize;
 use sqlx::postgres::PgPool;
 
-/// How long the database may take to answer before it counts as away.
+/// Maximum duration of the query after which the database counts as unavailable.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// One thing that a service needs, and whether it has it right now.
+/// The current state of one dependency of a service.
 #[derive(Debug, Clone, Default)]
 pub struct HealthIndicator(Arc<AtomicBool>);
 
 impl HealthIndicator {
-    /// Says whether it is there.
+    /// Sets whether the dependency is available.
     pub(crate) fn set(&self, up: bool) {
         self.0.store(up, Ordering::Relaxed);
     }
 
-    /// Whether it is there.
+    /// Returns whether the dependency is available.
     #[must_use]
     pub(crate) fn is_up(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// All that a service needs.
+/// The dependencies of a service.
 #[derive(Debug, Clone, Default)]
 pub struct ServiceHealth {
     database: Option<PgPool>,
@@ -42,21 +42,21 @@ pub struct ServiceHealth {
 }
 
 impl ServiceHealth {
-    /// Asks this database, too.
+    /// Adds a database, which is queried for each check.
     #[must_use]
     pub(crate) fn with_database(mut self, pool: PgPool) -> Self {
         self.database = Some(pool);
         self
     }
 
-    /// A new indicator of that name. Those of one name are up together.
+    /// Adds an indicator. Those with one name are one component, which is up if all are up.
     pub(crate) fn indicator(&mut self, name: &'static str) -> HealthIndicator {
         let indicator = HealthIndicator::default();
         self.indicators.push((name, indicator.clone()));
         indicator
     }
 
-    /// The routes. They ask for no caller.
+    /// Returns the health routes, which need no caller.
     pub(super) fn routes(self) -> Router {
         let live = || async { Json(HealthStatus::default()) };
         Router::new()
@@ -95,23 +95,23 @@ const fn status_name(up: bool) -> &'static str {
 }
 
 async fn readiness(State(health): State<Arc<ServiceHealth>>) -> Response {
-    let mut found: BTreeMap<&'static str, bool> = BTreeMap::new();
+    let mut components: BTreeMap<&'static str, bool> = BTreeMap::new();
     for (name, indicator) in &health.indicators {
-        let up = found.entry(name).or_insert(true);
+        let up = components.entry(name).or_insert(true);
         *up = *up && indicator.is_up();
     }
     if let Some(pool) = &health.database {
-        let asked = sqlx::query("SELECT 1").execute(pool);
-        let answered = tokio::time::timeout(DATABASE_TIMEOUT, asked).await;
-        found.insert("db", matches!(answered, Ok(Ok(_))));
+        let query = sqlx::query("SELECT 1").execute(pool);
+        let result = tokio::time::timeout(DATABASE_TIMEOUT, query).await;
+        components.insert("db", matches!(result, Ok(Ok(_))));
     }
-    let up = found.values().all(|up| *up);
+    let up = components.values().all(|up| *up);
     let code = if up {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    let components = found
+    let components = components
         .into_iter()
         .map(|(name, up)| {
             (

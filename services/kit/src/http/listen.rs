@@ -1,4 +1,4 @@
-//! Connections, each with its limits.
+//! Accepts connections, and limits their number, sizes and times.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -24,35 +24,39 @@ use tracing::{debug, info};
 
 use super::connection_limit::{ConnectionLimiter, ConnectionSlot, RequestGuard};
 
-/// How many connections there may be at once.
+/// Maximum number of open connections.
 const MAX_CONNECTIONS: usize = 512;
 
-/// How long a request's head may take, from the end of the request before it.
+/// Maximum time to receive the head of a request, from the end of the request before it.
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The largest head of a request, in bytes.
+/// Maximum size of the head of a request, in bytes.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
 
-/// How long a client may leave unread what was sent to it.
+/// Maximum time for which a client may not acknowledge data that was sent to it.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long requests may take to end after the service was asked to.
+/// Maximum time for running requests to end after a stop signal.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// How long to wait where a connection can't be had: the process is out of something.
+/// Delay after a failed `accept`, which means that the process is out of a resource.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// Serves until it is asked to stop, and lets requests end.
+/// Serves until the service stops, and waits for running requests.
 ///
 /// # Errors
-/// Where the address can't be had.
+/// If the address is not available.
 pub(crate) async fn serve(
     router: Router,
     address: SocketAddr,
     stop: CancellationToken,
 ) -> std::io::Result<()> {
     let listener = TcpListener::bind(address).await?;
-    info!(%address, "listening");
+    info!(
+        server.address = %address.ip(),
+        server.port = address.port(),
+        "listening for requests"
+    );
     accept_connections(
         listener,
         router,
@@ -66,7 +70,7 @@ pub(crate) async fn serve(
 async fn accept_connections(
     listener: TcpListener,
     router: Router,
-    seats: ConnectionLimiter,
+    limiter: ConnectionLimiter,
     stop: CancellationToken,
 ) {
     let connections = TaskTracker::new();
@@ -76,39 +80,43 @@ async fn accept_connections(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => match seats.acquire() {
-                Some(seat) => {
-                    connections.spawn(serve_connection(stream, router.clone(), seat, stop.clone()));
+            Ok((stream, peer)) => match limiter.acquire() {
+                Some(slot) => {
+                    connections.spawn(serve_connection(stream, router.clone(), slot, stop.clone()));
                 }
-                None => debug!("a connection is refused: there are too many"),
+                None => debug!(
+                    network.peer.address = %peer.ip(),
+                    network.peer.port = peer.port(),
+                    "connection closed: all other connections are busy"
+                ),
             },
-            Err(cause) => {
-                debug!(%cause, "no connection");
+            Err(error) => {
+                debug!(error.message = %error, "could not accept a connection");
                 tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
             }
         }
     }
     drop(listener);
     connections.close();
-    // Streams have no end of their own.
+    // Streams do not end by themselves.
     let _ = tokio::time::timeout(DRAIN_TIMEOUT, connections.wait()).await;
 }
 
 async fn serve_connection(
     stream: TcpStream,
     router: Router,
-    seat: Arc<ConnectionSlot>,
+    slot: Arc<ConnectionSlot>,
     stop: CancellationToken,
 ) {
     configure_socket(&stream);
     let service = service_fn(|request: Request<Incoming>| {
-        let busy = seat.begin_request();
-        let answer = router.clone().oneshot(request.map(Body::new));
+        let request_guard = slot.begin_request();
+        let response = router.clone().oneshot(request.map(Body::new));
         async move {
-            let answer = answer.await?;
-            Ok::<Response<TrackedBody>, Infallible>(answer.map(|body| TrackedBody {
+            let response = response.await?;
+            Ok::<Response<TrackedBody>, Infallible>(response.map(|body| TrackedBody {
                 body,
-                _request_guard: busy,
+                _request_guard: request_guard,
             }))
         }
     });
@@ -119,36 +127,36 @@ async fn serve_connection(
             .max_buf_size(MAX_HEADER_BYTES)
             .serve_connection(TokioIo::new(stream), service)
     );
-    let mut asked = false;
+    let mut is_shutting_down = false;
     loop {
         tokio::select! {
-            ended = connection.as_mut() => {
-                if let Err(cause) = ended {
-                    debug!(%cause, "a connection broke");
+            result = connection.as_mut() => {
+                if let Err(error) = result {
+                    debug!(error.message = %error, "connection failed");
                 }
                 return;
             }
-            () = stop.cancelled(), if !asked => {
-                asked = true;
+            () = stop.cancelled(), if !is_shutting_down => {
+                is_shutting_down = true;
                 connection.as_mut().graceful_shutdown();
             }
-            () = seat.evicted() => return,
+            () = slot.evicted() => return,
         }
     }
 }
 
 fn configure_socket(stream: &TcpStream) {
-    // Answers and events are small, and somebody waits for each.
-    if let Err(cause) = stream.set_nodelay(true) {
-        debug!(%cause, "a connection stays with Nagle's algorithm");
+    // Responses and events are small, and a client waits for each.
+    if let Err(error) = stream.set_nodelay(true) {
+        debug!(error.message = %error, "could not set TCP_NODELAY");
     }
-    let unread = u32::try_from(TCP_USER_TIMEOUT.as_millis()).unwrap_or(u32::MAX);
-    if let Err(cause) = rustix::net::sockopt::set_tcp_user_timeout(stream, unread) {
-        debug!(%cause, "a connection may stay unread");
+    let timeout = u32::try_from(TCP_USER_TIMEOUT.as_millis()).unwrap_or(u32::MAX);
+    if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(stream, timeout) {
+        debug!(error.message = %error, "could not set TCP_USER_TIMEOUT");
     }
 }
 
-/// A body that keeps its connection busy until it is sent.
+/// A response body that keeps its connection busy until it is sent.
 struct TrackedBody {
     body: Body,
     _request_guard: RequestGuard,
@@ -182,15 +190,15 @@ mod tests {
 
     use super::*;
 
-    /// A server with so many seats: where it is, what stops it, and what tells of a
-    /// request that is never answered.
-    async fn server(seats: usize) -> (SocketAddr, CancellationToken, Arc<Notify>) {
+    /// Starts a server with this number of connections. Returns its address, its stop token, and
+    /// a notification of requests to the route that never responds.
+    async fn server(capacity: usize) -> (SocketAddr, CancellationToken, Arc<Notify>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let asked = Arc::new(Notify::new());
-        let told = Arc::clone(&asked);
+        let slow_request = Arc::new(Notify::new());
+        let notify = Arc::clone(&slow_request);
         let slow = move || {
-            told.notify_one();
+            notify.notify_one();
             std::future::pending::<&str>()
         };
         let router = Router::new()
@@ -200,79 +208,79 @@ mod tests {
         tokio::spawn(accept_connections(
             listener,
             router,
-            ConnectionLimiter::new(seats),
+            ConnectionLimiter::new(capacity),
             stop.clone(),
         ));
-        (address, stop, asked)
+        (address, stop, slow_request)
     }
 
-    /// All that a connection is answered to what it sends, until it ends.
-    async fn ask(stream: &mut TcpStream, text: &str) -> String {
+    /// Sends a text and returns everything that is received until the connection ends.
+    async fn send(stream: &mut TcpStream, text: &str) -> String {
         stream.write_all(text.as_bytes()).await.unwrap();
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer).await;
-        String::from_utf8(answer).unwrap()
+        let mut received = Vec::new();
+        let _ = stream.read_to_end(&mut received).await;
+        String::from_utf8(received).unwrap()
     }
 
     const QUICK: &str = "GET /quick HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
 
     #[tokio::test]
-    async fn who_says_nothing_keeps_nobody_out() {
+    async fn idle_connections_do_not_keep_others_out() {
         let (address, _stop, _) = server(2).await;
-        let mut silent = Vec::new();
+        let mut idle = Vec::new();
         for _ in 0..20 {
             let mut stream = TcpStream::connect(address).await.unwrap();
             stream.write_all(b"GET /quick HTTP/1.1\r\n").await.unwrap();
-            silent.push(stream);
+            idle.push(stream);
         }
         let mut stream = TcpStream::connect(address).await.unwrap();
-        let answer = ask(&mut stream, QUICK).await;
-        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
-        assert!(answer.ends_with("quick"), "{answer}");
-        // The first ones are gone.
-        let mut rest = Vec::new();
+        let response = send(&mut stream, QUICK).await;
+        assert!(response.starts_with("HTTP/1.1 200 OK"), "{response}");
+        assert!(response.ends_with("quick"), "{response}");
+        // The first ones were evicted.
+        let mut received = Vec::new();
         assert!(matches!(
-            silent[0].read_to_end(&mut rest).await,
+            idle[0].read_to_end(&mut received).await,
             Ok(0) | Err(_)
         ));
     }
 
     #[tokio::test]
-    async fn who_is_served_is_not_pushed_out() {
-        let (address, _stop, asked) = server(1).await;
+    async fn busy_connection_is_not_closed_for_a_new_one() {
+        let (address, _stop, slow_request) = server(1).await;
         let mut busy = TcpStream::connect(address).await.unwrap();
         busy.write_all(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n")
             .await
             .unwrap();
-        asked.notified().await;
+        slow_request.notified().await;
         let mut other = TcpStream::connect(address).await.unwrap();
-        assert_eq!(ask(&mut other, "").await, "");
+        assert_eq!(send(&mut other, "").await, "");
         let mut byte = [0];
         let open = tokio::time::timeout(Duration::from_millis(50), busy.read(&mut byte)).await;
         assert!(open.is_err(), "{open:?}");
     }
 
     #[tokio::test]
-    async fn a_head_that_is_too_large_is_refused() {
+    async fn too_large_head_is_rejected() {
         let (address, _stop, _) = server(4).await;
         let mut stream = TcpStream::connect(address).await.unwrap();
         let text = format!(
             "GET /{} HTTP/1.1\r\nhost: x\r\n\r\n",
             "a".repeat(MAX_HEADER_BYTES)
         );
-        let answer = ask(&mut stream, &text).await;
-        let refused = ["HTTP/1.1 431", "HTTP/1.1 414"];
+        let response = send(&mut stream, &text).await;
+        let rejections = ["HTTP/1.1 431", "HTTP/1.1 414"];
         assert!(
-            refused.iter().any(|start| answer.starts_with(start)),
-            "{answer:?}"
+            rejections.iter().any(|start| response.starts_with(start)),
+            "{response:?}"
         );
     }
 
     #[tokio::test]
-    async fn idle_connections_end_with_the_service() {
+    async fn idle_connection_is_closed_when_the_service_stops() {
         let (address, stop, _) = server(4).await;
         let mut idle = TcpStream::connect(address).await.unwrap();
         stop.cancel();
-        assert_eq!(ask(&mut idle, "").await, "");
+        assert_eq!(send(&mut idle, "").await, "");
     }
 }

@@ -1,4 +1,4 @@
-//! HTTP as every service speaks it.
+//! The HTTP server of all services.
 
 mod access_guard;
 mod api_docs;
@@ -31,5 +31,5 @@ pub use params::{PathId, QueryParams};
 pub use server::{HttpServer, Middleware};
 pub use streamed_list::{ListChunk, ListSource, list_response};
 
-/// What [`utoipa_axum`] calls a router that describes itself.
+/// The router of [`utoipa_axum`], which also builds the API description.
 pub use utoipa_axum::router::OpenApiRouter;

@@ -1,5 +1,4 @@
-//! The outermost layer: trace headers, the error envelope, the log line and the
-//! metrics of every request.
+//! The outermost layer: trace headers, error envelope, log line and metrics of every request.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,14 +15,14 @@ use crate::telemetry::metrics::{RequestLabels, method_label};
 use crate::telemetry::{Metrics, truncate};
 use crate::trace::Trace;
 
-/// What the layer needs.
+/// The state of the layer.
 #[derive(Debug, Clone)]
 pub(super) struct RequestObserver {
     pub(super) details_style: DetailsStyle,
     pub(super) metrics: Metrics,
 }
 
-/// The trace of the request at hand.
+/// The trace of the current request.
 #[derive(Debug, Clone)]
 pub struct CurrentTrace(pub Trace);
 
@@ -43,16 +42,16 @@ pub(super) async fn observe(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let began = Instant::now();
+    let started_at = Instant::now();
     let trace = Trace::from_headers(request.headers());
     request.extensions_mut().insert(trace.clone());
-    // Whoever makes up methods and paths must fill neither the memory nor the log.
+    // Unbounded methods and paths of callers must fill neither the memory nor the log.
     let method = method_label(request.method());
     let path = truncate(request.uri().path()).into_owned();
-    let route = request.extensions().get::<MatchedPath>().map_or_else(
-        || "unmatched".to_owned(),
-        |matched| matched.as_str().to_owned(),
-    );
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map(|matched| matched.as_str().to_owned());
     let span = info_span!(
         "request",
         trace_id = %trace.trace_id,
@@ -61,10 +60,10 @@ pub(super) async fn observe(
     async {
         let mut response = next.run(request).await;
         let status = response.status();
-        let fault = response.extensions_mut().remove::<Arc<ApiError>>();
-        if let Some(fault) = &fault {
+        let error = response.extensions_mut().remove::<Arc<ApiError>>();
+        if let Some(error) = &error {
             let headers = std::mem::take(response.headers_mut());
-            response = fault.render(observer.details_style, &trace);
+            response = error.render(observer.details_style, &trace);
             for (name, value) in &headers {
                 if !matches!(name.as_str(), "content-type" | "content-length") {
                     response.headers_mut().append(name, value.clone());
@@ -73,32 +72,72 @@ pub(super) async fn observe(
         }
         trace.write_headers(response.headers_mut());
         security_headers::add_missing(response.headers_mut());
-        let took = began.elapsed();
-        // Whole microseconds: more digits say nothing.
-        let ms = (took.as_secs_f64() * 1_000_000.0).round() / 1000.0;
-        let code = fault.as_ref().map(|fault| fault.code);
+        let duration = started_at.elapsed();
+        // Rounded to microseconds: more digits have no meaning.
+        let duration_ms = (duration.as_secs_f64() * 1_000_000.0).round() / 1000.0;
+        let code = error.as_ref().map(|error| error.code);
         let status = status.as_u16();
-        match fault.as_ref().and_then(|fault| fault.cause.as_ref()) {
-            Some(cause) => error!(method, path, status, ms, code, cause, "failed"),
-            None if status >= 500 => error!(method, path, status, ms, code, "failed"),
-            None if status >= 400 => warn!(method, path, status, ms, code, "refused"),
-            // Asked ten times a second while a stack comes up.
-            None if is_probe_route(&route) => debug!(method, path, status, ms, "answered"),
-            None => info!(method, path, status, ms, "answered"),
+        let is_probe = route.as_deref().is_some_and(is_probe_route);
+        match error.as_ref().and_then(|error| error.cause.as_ref()) {
+            Some(cause) => error!(
+                http.request.method = method,
+                url.path = path,
+                http.route = route,
+                http.response.status_code = status,
+                duration_ms,
+                error.type = code,
+                error.message = cause,
+                "request failed"
+            ),
+            None if status >= 500 => error!(
+                http.request.method = method,
+                url.path = path,
+                http.route = route,
+                http.response.status_code = status,
+                duration_ms,
+                error.type = code,
+                "request failed"
+            ),
+            None if status >= 400 => warn!(
+                http.request.method = method,
+                url.path = path,
+                http.route = route,
+                http.response.status_code = status,
+                duration_ms,
+                error.type = code,
+                "request rejected"
+            ),
+            // Sent ten times a second while a stack starts.
+            None if is_probe => debug!(
+                http.request.method = method,
+                url.path = path,
+                http.route = route,
+                http.response.status_code = status,
+                duration_ms,
+                "request processed"
+            ),
+            None => info!(
+                http.request.method = method,
+                url.path = path,
+                http.route = route,
+                http.response.status_code = status,
+                duration_ms,
+                "request processed"
+            ),
         }
         let labels = RequestLabels {
             method,
-            route,
+            route: route.unwrap_or_else(|| "unmatched".to_owned()),
             status,
         };
-        observer.metrics.record_request(labels, took);
+        observer.metrics.record_request(labels, duration);
         response
     }
     .instrument(span)
     .await
 }
 
-/// Whether a route is one that machines ask all the time.
+/// Returns whether a route is one that probes and scrapes request periodically.
 fn is_probe_route(route: &str) -> bool {
     ["/health/", "/actuator/", "/metrics"]
         .iter()

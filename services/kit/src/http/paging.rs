@@ -1,4 +1,4 @@
-//! Pages of lists, for who asks for them.
+//! Paging of lists, if a request asks for it.
 
 use axum::extract::FromRequestParts;
 use dm_contracts::api::list::List;
@@ -8,14 +8,14 @@ use super::error::ApiError;
 use super::field_issues::FieldIssues;
 use super::params::QueryParams;
 
-/// How many items a page has unless `size` says otherwise.
+/// Default of the parameter `size`.
 const DEFAULT_PAGE_SIZE: u32 = 50;
 
-/// The most items that a page can have.
+/// Maximum of the parameter `size`.
 const MAX_PAGE_SIZE: u32 = 500;
 
-/// Which page is asked for by `page` (from 0) and `size`; all of the list where
-/// the query has neither.
+/// The page that a request asks for with `page` (from 0) and `size`; all items if the query has
+/// neither.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Paging(Option<PageParams>);
 
@@ -26,10 +26,10 @@ struct PageParams {
 }
 
 impl Paging {
-    /// Reads the parameters.
+    /// Parses the parameters.
     ///
     /// # Errors
-    /// A validation error where one can't be used.
+    /// Returns a validation error if a parameter is not valid.
     pub(crate) fn from_params(params: &QueryParams) -> Result<Self, ApiError> {
         let (page, size) = (params.get("page"), params.get("size"));
         if page.is_none() && size.is_none() {
@@ -59,19 +59,19 @@ impl Paging {
             .map_err(|issues| ApiError::validation("Invalid paging", issues))
     }
 
-    /// Whether a page is asked for, so that somebody has to count.
+    /// Returns whether a page is requested, so that all items have to be counted.
     #[must_use]
     pub const fn is_requested(self) -> bool {
         self.0.is_some()
     }
 
-    /// For `LIMIT`, where `NULL` is none.
+    /// Returns the value of `LIMIT`, which is `NULL` without paging.
     #[must_use]
     pub fn limit(self) -> Option<i64> {
         self.0.map(|page| i64::from(page.size))
     }
 
-    /// For `OFFSET`.
+    /// Returns the value of `OFFSET`.
     #[must_use]
     pub fn offset(self) -> i64 {
         self.0.map_or(0, |page| {
@@ -79,8 +79,8 @@ impl Paging {
         })
     }
 
-    /// The answer: of a page with the number of items on all pages, which doesn't
-    /// matter for all of a list.
+    /// Returns the list. `matching` is the number of items on all pages, which is ignored without
+    /// paging.
     #[must_use]
     pub fn into_list<T>(self, items: Vec<T>, matching: i64) -> List<T> {
         match self.0 {
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn without_parameters_all_of_the_list_is_asked_for() {
+    fn query_without_parameters_is_not_paged() {
         let all = parse_query("status=NEW&page=&size=+").unwrap();
         assert_eq!(
             (all.is_requested(), all.limit(), all.offset()),
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn one_parameter_is_enough() {
+    fn missing_parameter_has_its_default() {
         let second = parse_query("page=1").unwrap();
         assert_eq!((second.limit(), second.offset()), (Some(50), 50));
         let first = parse_query("size=3").unwrap();
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_page_is_told_at_once() {
+    fn all_invalid_parameters_are_reported() {
         let page = "page must be a number of at least 0".to_owned();
         let size = "size must be a number from 1 to 500".to_owned();
         assert_eq!(
@@ -153,13 +153,13 @@ mod tests {
     }
 
     proptest! {
-        /// Pages next to each other lie next to each other in the list.
+        /// Consecutive pages are consecutive ranges of the list.
         #[test]
         fn pages_neither_overlap_nor_leave_gaps(page: u32, size in 1..=MAX_PAGE_SIZE) {
-            let at = |page: u32| parse_query(&format!("page={page}&size={size}")).unwrap();
-            let (here, next) = (at(page), at(page.saturating_add(1)));
+            let parse = |page: u32| parse_query(&format!("page={page}&size={size}")).unwrap();
+            let (current, next) = (parse(page), parse(page.saturating_add(1)));
             let gap = if page == u32::MAX { 0 } else { i64::from(size) };
-            prop_assert_eq!(here.offset() + gap, next.offset());
+            prop_assert_eq!(current.offset() + gap, next.offset());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Ids in paths, and query strings.
+//! Extractors of ids in paths and of query strings.
 
 use axum::extract::path::ErrorKind;
 use axum::extract::rejection::PathRejection;
@@ -7,15 +7,16 @@ use http::request::Parts;
 
 use super::error::ApiError;
 
-/// A sign that is in no id.
+/// A character that no id contains.
 const REPLACEMENT: &str = "\u{fffd}";
 
-/// What can't be in a text of the database becomes a sign that is in no id.
+/// Replaces U+0000, which a text in PostgreSQL cannot contain, with a character that no id
+/// contains.
 fn replace_nul(text: &str) -> String {
     text.replace('\0', REPLACEMENT)
 }
 
-/// The one id in a path. Any text: one that is no id isn't found.
+/// The only id in a path. Any text is accepted: a resource with an invalid id is not found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathId(pub String);
 
@@ -35,12 +36,12 @@ impl<S: Send + Sync> FromRequestParts<S> for PathId {
     }
 }
 
-/// The parameters of a query string. Of a repeated one the first counts.
+/// The parameters of a query string. If a parameter is repeated, the first one counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct QueryParams(Vec<(String, String)>);
 
 impl QueryParams {
-    /// The parameters of a query string.
+    /// Parses a query string.
     #[must_use]
     pub fn parse(query: &str) -> Self {
         Self(
@@ -50,7 +51,7 @@ impl QueryParams {
         )
     }
 
-    /// A parameter, trimmed; `None` where it is missing or blank.
+    /// Returns a parameter, trimmed, or `None` if it is missing or blank.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0
@@ -74,7 +75,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn any_segment_is_an_id() {
+    async fn any_path_segment_is_accepted_as_an_id() {
         use axum::body::Body;
         use axum::routing::get;
         use http::Request;
@@ -89,8 +90,8 @@ mod tests {
             ("/%ff", "\u{fffd}"),
         ] {
             let request = Request::get(path).body(Body::empty()).unwrap();
-            let answer = app.clone().oneshot(request).await.unwrap();
-            let bytes = axum::body::to_bytes(answer.into_body(), 1000)
+            let response = app.clone().oneshot(request).await.unwrap();
+            let bytes = axum::body::to_bytes(response.into_body(), 1000)
                 .await
                 .unwrap();
             assert_eq!(String::from_utf8(bytes.into()).unwrap(), id, "{path}");
@@ -98,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn blank_is_missing_and_the_first_counts() {
+    fn blank_parameter_is_missing_and_first_of_repeated_ones_counts() {
         let params = QueryParams::parse("status=%20&clientId=+client_1+&clientId=x&odd=%00");
         assert_eq!(params.get("status"), None);
         assert_eq!(params.get("clientId"), Some("client_1"));

@@ -1,8 +1,8 @@
-//! What a browser is told to keep from doing with an answer.
+//! Response headers that restrict browsers.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-/// The headers that every answer has, unless it has its own.
+/// The default headers of every response.
 const HEADERS: [(HeaderName, HeaderValue); 5] = [
     (
         header::X_CONTENT_TYPE_OPTIONS,
@@ -17,14 +17,14 @@ const HEADERS: [(HeaderName, HeaderValue); 5] = [
         HeaderName::from_static("cross-origin-resource-policy"),
         HeaderValue::from_static("same-site"),
     ),
-    // A page says itself what it needs: none loads or runs anything.
+    // The strictest policy. A page that needs more sets its own.
     (
         header::CONTENT_SECURITY_POLICY,
         HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
     ),
 ];
 
-/// Adds the headers that an answer has not.
+/// Adds the headers that a response does not have.
 pub(super) fn add_missing(headers: &mut HeaderMap) {
     for (name, value) in HEADERS {
         headers.entry(name).or_insert(value);
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_keeps_its_own_policy() {
+    fn existing_header_is_kept() {
         let mut headers = HeaderMap::new();
         let own = HeaderValue::from_static("default-src 'self'");
         headers.insert(header::CONTENT_SECURITY_POLICY, own.clone());

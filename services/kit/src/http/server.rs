@@ -1,4 +1,4 @@
-//! The server: the service's routes among those that all have.
+//! Combines the routes of a service with the routes and layers of all services.
 
 use std::any::Any;
 
@@ -18,32 +18,32 @@ use super::health::ServiceHealth;
 use super::observe::{RequestObserver, observe};
 use crate::telemetry::{Metrics, metrics};
 
-/// The largest body that is read, in bytes.
+/// Maximum size of a request body, in bytes.
 const MAX_BODY_BYTES: usize = 1 << 20;
 
-/// Lays middleware around a router.
+/// Adds middleware around a router.
 pub type Middleware = Box<dyn FnOnce(Router) -> Router + Send>;
 
-/// A server before it listens.
+/// The parts of a server.
 pub struct HttpServer {
     /// The service's own routes.
     pub routes: Router,
-    /// What they are.
+    /// Their API description.
     pub api: OpenApi,
-    /// What it needs to be healthy.
+    /// Dependencies of the service.
     pub health: ServiceHealth,
-    /// How it fills `details`.
+    /// Form of `details` in errors without issues.
     pub details_style: DetailsStyle,
-    /// What it counts.
+    /// The metrics of the service.
     pub metrics: Metrics,
     /// The service's own middleware, around all routes.
     pub middleware: Middleware,
-    /// Who may call.
+    /// Access control.
     pub guard: AccessGuard,
 }
 
 impl HttpServer {
-    /// All routes with all layers.
+    /// Returns the router with all routes and layers.
     pub fn into_router(self) -> Router {
         let observer = RequestObserver {
             details_style: self.details_style,

@@ -1,4 +1,4 @@
-//! Lists without a page: all of it, however much that is, in little memory.
+//! Lists without paging, which are streamed in chunks of limited memory.
 
 use std::future::Future;
 
@@ -14,33 +14,34 @@ use sqlx::{FromRow, Postgres, Row as _};
 
 use super::error::ApiError;
 
-/// The most rows of a chunk. A list that has fewer is answered at once.
+/// Maximum number of rows of a chunk. A shorter list is not streamed.
 const MAX_CHUNK_ROWS: i64 = 500;
 
 /// The size of a chunk in bytes, as the database sends them: it ends with the row that reaches
 /// this size. A client that asks for a list and does not read it costs a few chunks of memory.
 const MAX_CHUNK_BYTES: usize = 256 * 1024;
 
-/// The rows of a list, in its order.
+/// Source of the items of a list, in its order.
 pub trait ListSource: Send + Sync + 'static {
-    /// What is in the list.
+    /// An item of the list.
     type Item: Serialize + Send + Sync;
-    /// Where in the list an item stands.
+    /// The position of an item in the list.
     type Key: Send + Sync;
 
-    /// At most the first `limit` items after one, or of all. No connection is kept
-    /// between two chunks: a slow client keeps no other one from the database.
+    /// Returns the first items after the one with this key, or the first ones of the list, at most
+    /// `limit`. No database connection is held between two chunks, so that slow clients do not
+    /// block others.
     fn fetch_after(
         &self,
         key: Option<&Self::Key>,
         limit: i64,
     ) -> impl Future<Output = Result<ListChunk<Self::Item>, sqlx::Error>> + Send;
 
-    /// Where an item stands.
+    /// Returns the position of an item.
     fn key(item: &Self::Item) -> Self::Key;
 }
 
-/// A part of a list.
+/// A chunk of a list.
 #[derive(Debug)]
 pub struct ListChunk<T> {
     items: Vec<T>,
@@ -53,7 +54,7 @@ impl<T> ListChunk<T> {
     /// are too large together, the rest is left to the next chunk.
     ///
     /// # Errors
-    /// The database fails, or a row can't be decoded.
+    /// If the query fails, or a row cannot be decoded.
     pub async fn read(
         pool: &PgPool,
         query: Query<'_, Postgres, PgArguments>,
@@ -75,55 +76,53 @@ impl<T> ListChunk<T> {
         drop(rows);
         let length = i64::try_from(items.len()).unwrap_or(limit);
         if length < limit && bytes >= MAX_CHUNK_BYTES {
-            // The server is about to send what is left, which may be a hundred megabytes. With
-            // the connection that ends, and the next user of it does not have to read it.
+            // The server is about to send the remaining rows, which may be a hundred megabytes.
+            // Closing the connection ends this, so that its next user need not read them.
             connection.close_on_drop();
         }
-        let next = next_limit(length, bytes, limit);
-        Ok(Self {
-            items,
-            next_limit: next,
-        })
+        let next_limit = next_limit(length, bytes, limit);
+        Ok(Self { items, next_limit })
     }
 
-    /// The same of other items.
+    /// Converts the items.
     ///
     /// # Errors
-    /// An item can't be made.
+    /// If a conversion fails.
     pub fn try_map<U>(
         self,
-        make: impl FnMut(T) -> Result<U, sqlx::Error>,
+        convert: impl FnMut(T) -> Result<U, sqlx::Error>,
     ) -> Result<ListChunk<U>, sqlx::Error> {
-        let items = self.items.into_iter().map(make).collect::<Result<_, _>>()?;
-        let next = self.next_limit;
+        let items = self
+            .items
+            .into_iter()
+            .map(convert)
+            .collect::<Result<_, _>>()?;
         Ok(ListChunk {
             items,
-            next_limit: next,
+            next_limit: self.next_limit,
         })
     }
 
-    /// The same of other items.
-    pub fn map<U>(self, make: impl FnMut(T) -> U) -> ListChunk<U> {
-        let items = self.items.into_iter().map(make).collect();
-        let next = self.next_limit;
+    /// Converts the items.
+    pub fn map<U>(self, convert: impl FnMut(T) -> U) -> ListChunk<U> {
         ListChunk {
-            items,
-            next_limit: next,
+            items: self.items.into_iter().map(convert).collect(),
+            next_limit: self.next_limit,
         }
     }
 }
 
-/// How many bytes the values of a row have.
+/// Returns the size of the values of a row in bytes.
 fn row_bytes(row: &PgRow) -> Result<usize, sqlx::Error> {
     (0..row.len()).try_fold(0, |sum, column| {
         let value = row.try_get_raw(column)?;
-        // That of NULL has none.
+        // NULL has no bytes.
         Ok(sum + value.as_bytes().map_or(0, <[u8]>::len))
     })
 }
 
-/// Number of rows to ask for after a chunk of `length` rows and `bytes` bytes: the same number,
-/// or twice as many after at most half of a full chunk. None after the last chunk.
+/// Returns the number of rows to ask for after a chunk of `length` rows and `bytes` bytes: the
+/// same number, or twice as many after at most half of a full chunk. None after the last chunk.
 fn next_limit(length: i64, bytes: usize, limit: i64) -> Option<i64> {
     if bytes >= MAX_CHUNK_BYTES {
         return Some(length);
@@ -136,39 +135,39 @@ fn next_limit(length: i64, bytes: usize, limit: i64) -> Option<i64> {
     (length >= limit).then_some(next.min(MAX_CHUNK_ROWS))
 }
 
-/// Where a streamed list is.
+/// The state of a streamed list.
 struct ListStream<R: ListSource> {
-    rows: R,
+    source: R,
     next_chunk: NextChunk<R>,
     items_sent: u64,
 }
 
-/// What is to be sent next.
+/// The next chunk to send.
 enum NextChunk<R: ListSource> {
-    /// What was read to see whether the database answers.
+    /// The first chunk, which was read before the response was begun.
     Buffered(ListChunk<R::Item>),
-    /// What comes after an item.
+    /// The chunk after the item with this key.
     FetchAfter { key: R::Key, limit: i64 },
-    /// Nothing.
+    /// No further chunk.
     End,
 }
 
-/// The answer with all of a list. Where the database fails halfway the connection ends
-/// before the body does.
+/// Returns a response with all items of a list. If the database fails halfway, the connection is
+/// closed before the end of the body.
 ///
 /// # Errors
-/// The database refuses the first rows.
-pub async fn list_response<R: ListSource>(rows: R) -> Result<Response, ApiError> {
-    let chunk = rows.fetch_after(None, MAX_CHUNK_ROWS).await?;
+/// If the first rows cannot be read.
+pub async fn list_response<R: ListSource>(source: R) -> Result<Response, ApiError> {
+    let chunk = source.fetch_after(None, MAX_CHUNK_ROWS).await?;
     if chunk.next_limit.is_none() {
         return Ok(axum::Json(List::unpaged(chunk.items)).into_response());
     }
-    let progress = ListStream {
-        rows,
+    let state = ListStream {
+        source,
         next_chunk: NextChunk::Buffered(chunk),
         items_sent: 0,
     };
-    let mut response = Response::new(Body::from_stream(stream::try_unfold(progress, next_bytes)));
+    let mut response = Response::new(Body::from_stream(stream::try_unfold(state, next_bytes)));
     response.headers_mut().insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/json"),
@@ -176,38 +175,38 @@ pub async fn list_response<R: ListSource>(rows: R) -> Result<Response, ApiError>
     Ok(response)
 }
 
-/// The next bytes of the body, and what follows them. They are read when the body is asked for
-/// them, so that no chunk waits in memory for a reader.
+/// Returns the next bytes of the body and the new state. They are only read when the body is
+/// polled, so that no chunk is held in memory for a slow client.
 async fn next_bytes<R: ListSource>(
-    mut progress: ListStream<R>,
+    mut state: ListStream<R>,
 ) -> Result<Option<(Bytes, ListStream<R>)>, std::io::Error> {
-    let chunk = match std::mem::replace(&mut progress.next_chunk, NextChunk::End) {
+    let chunk = match std::mem::replace(&mut state.next_chunk, NextChunk::End) {
         NextChunk::Buffered(chunk) => chunk,
         NextChunk::FetchAfter { key, limit } => {
-            let read = progress.rows.fetch_after(Some(&key), limit).await;
-            read.map_err(std::io::Error::other)?
+            let chunk = state.source.fetch_after(Some(&key), limit).await;
+            chunk.map_err(std::io::Error::other)?
         }
         NextChunk::End => return Ok(None),
     };
     let mut text = Vec::new();
     for item in &chunk.items {
-        let before: &[u8] = if progress.items_sent == 0 {
+        let separator: &[u8] = if state.items_sent == 0 {
             b"{\"items\":["
         } else {
             b","
         };
-        text.extend_from_slice(before);
+        text.extend_from_slice(separator);
         serde_json::to_writer(&mut text, item)?;
-        progress.items_sent += 1;
+        state.items_sent += 1;
     }
     match (chunk.items.last(), chunk.next_limit) {
         (Some(item), Some(limit)) => {
             let key = R::key(item);
-            progress.next_chunk = NextChunk::FetchAfter { key, limit };
+            state.next_chunk = NextChunk::FetchAfter { key, limit };
         }
-        _ => text.extend_from_slice(format!("],\"total\":{}}}", progress.items_sent).as_bytes()),
+        _ => text.extend_from_slice(format!("],\"total\":{}}}", state.items_sent).as_bytes()),
     }
-    Ok(Some((text.into(), progress)))
+    Ok(Some((text.into(), state)))
 }
 
 #[cfg(test)]
@@ -217,9 +216,9 @@ mod tests {
     use super::*;
 
     struct NumberSource {
-        most: i64,
+        total: i64,
         fails_after: i64,
-        /// How many of them are as large as a chunk may be.
+        /// Number of items that reach the size limit of a chunk.
         chunk: i64,
     }
 
@@ -237,12 +236,11 @@ mod tests {
                 return Err(sqlx::Error::PoolTimedOut);
             }
             let length = limit.min(self.chunk);
-            let items: Vec<i64> = (first..self.most.min(first + length)).collect();
+            let items: Vec<i64> = (first..self.total.min(first + length)).collect();
             let is_full = items.len() == usize::try_from(length).unwrap();
-            let next = is_full.then_some(limit);
             Ok(ListChunk {
                 items,
-                next_limit: next,
+                next_limit: is_full.then_some(limit),
             })
         }
 
@@ -251,21 +249,25 @@ mod tests {
         }
     }
 
-    async fn text(most: i64, fails_after: i64, chunk: i64) -> Result<Vec<u8>, axum::Error> {
-        let rows = NumberSource {
-            most,
+    async fn response_body(
+        total: i64,
+        fails_after: i64,
+        chunk: i64,
+    ) -> Result<Vec<u8>, axum::Error> {
+        let source = NumberSource {
+            total,
             fails_after,
             chunk,
         };
-        let answer = list_response(rows).await.unwrap();
-        assert_eq!(answer.headers()[header::CONTENT_TYPE], "application/json");
-        let body = axum::body::to_bytes(answer.into_body(), usize::MAX).await;
+        let response = list_response(source).await.unwrap();
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/json");
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await;
         body.map(Into::into)
     }
 
     #[tokio::test]
-    async fn a_list_is_the_same_in_one_chunk_and_in_many() {
-        for most in [
+    async fn list_is_equal_in_one_chunk_and_in_many() {
+        for total in [
             0,
             1,
             MAX_CHUNK_ROWS - 1,
@@ -274,29 +276,33 @@ mod tests {
             3 * MAX_CHUNK_ROWS,
             3 * MAX_CHUNK_ROWS + 7,
         ] {
-            let items: Vec<i64> = (0..most).collect();
-            let list = json!({"items": items, "total": most});
+            let items: Vec<i64> = (0..total).collect();
+            let list = json!({"items": items, "total": total});
             for chunk in [1, 7, MAX_CHUNK_ROWS - 1, MAX_CHUNK_ROWS] {
-                let body = text(most, i64::MAX, chunk).await.unwrap();
-                let read: Value = serde_json::from_slice(&body).unwrap();
-                assert_eq!(read, list, "{most} in chunks of {chunk}");
+                let body = response_body(total, i64::MAX, chunk).await.unwrap();
+                let parsed: Value = serde_json::from_slice(&body).unwrap();
+                assert_eq!(parsed, list, "{total} in chunks of {chunk}");
             }
         }
     }
 
     #[test]
-    fn as_many_rows_are_asked_for_as_were_enough() {
+    fn next_limit_adapts_to_the_size_of_the_chunk() {
         assert_eq!(
             next_limit(2, MAX_CHUNK_BYTES, MAX_CHUNK_ROWS),
             Some(2),
-            "cut short"
+            "a chunk that the size limit ended"
         );
-        assert_eq!(next_limit(2, MAX_CHUNK_BYTES, 2), Some(2), "just enough");
-        assert_eq!(next_limit(2, MAX_CHUNK_BYTES / 3, 2), Some(4), "little");
+        assert_eq!(next_limit(2, MAX_CHUNK_BYTES, 2), Some(2), "a full chunk");
+        assert_eq!(
+            next_limit(2, MAX_CHUNK_BYTES / 3, 2),
+            Some(4),
+            "a small chunk"
+        );
         assert_eq!(
             next_limit(2, MAX_CHUNK_BYTES - 1, 2),
             Some(2),
-            "nearly enough"
+            "a nearly full chunk"
         );
         assert_eq!(
             next_limit(MAX_CHUNK_ROWS, 1, MAX_CHUNK_ROWS),
@@ -305,23 +311,23 @@ mod tests {
         assert_eq!(
             next_limit(MAX_CHUNK_ROWS - 1, 1, MAX_CHUNK_ROWS),
             None,
-            "the last ones"
+            "the last chunk"
         );
         assert_eq!(next_limit(0, 0, MAX_CHUNK_ROWS), None);
     }
 
     #[tokio::test]
-    async fn a_list_that_breaks_off_is_no_list() {
+    async fn database_error_ends_the_body_early() {
         assert!(
-            text(3 * MAX_CHUNK_ROWS, MAX_CHUNK_ROWS + 1, MAX_CHUNK_ROWS)
+            response_body(3 * MAX_CHUNK_ROWS, MAX_CHUNK_ROWS + 1, MAX_CHUNK_ROWS)
                 .await
                 .is_err()
         );
-        let rows = NumberSource {
-            most: 1,
+        let source = NumberSource {
+            total: 1,
             fails_after: -1,
             chunk: MAX_CHUNK_ROWS,
         };
-        assert!(list_response(rows).await.is_err());
+        assert!(list_response(source).await.is_err());
     }
 }

@@ -27,28 +27,27 @@ use super::{EventHandler, HandlerError};
 use crate::broker::{
     self, BrokerConnector, BrokerError, OutgoingMessage, PublishOutcome, Publisher,
 };
-use crate::database::{self, Database};
+use crate::database::{self, Database, sql_state};
 use crate::fail_point;
 use crate::http::HealthIndicator;
 use crate::telemetry::Metrics;
 use crate::trace::Trace;
 
-/// How many deliveries may wait here: enough for every lane to have the next one at
-/// hand. More would gain nothing and cost something: a service that is killed again and
-/// again spends one of the queue's deliveries of each of them, and at the limit the
-/// broker takes them for dead.
+/// Maximum number of unacknowledged deliveries: enough for every lane to have a next one. A
+/// larger number has a cost: each kill of the service counts as one delivery of each of these
+/// messages, and at the delivery limit of the queue the broker dead-letters them.
 const PREFETCH: u16 = 16;
 
-/// How many are applied at the same time.
+/// Number of lanes, which process events concurrently.
 const LANE_COUNT: usize = 4;
 
-/// The first pause while the database, or the place for failures, is away.
+/// Initial delay of retries while the database or the broker is unavailable.
 const INITIAL_BACKOFF: Duration = Duration::from_millis(100);
 
-/// The longest one.
+/// Maximum delay of these retries.
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 
-/// What a consumer runs on.
+/// The resources of a consumer.
 #[derive(Debug, Clone)]
 pub(crate) struct ConsumerContext {
     pub(crate) service: &'static str,
@@ -57,14 +56,14 @@ pub(crate) struct ConsumerContext {
     pub(crate) metrics: Metrics,
 }
 
-/// Applies the events of one work queue, each one once.
+/// Processes the events of one work queue, each one once.
 #[derive(Debug)]
 pub(crate) struct Consumer<H> {
     context: ConsumerContext,
     queue: String,
     indicator: HealthIndicator,
     handler: H,
-    /// For what fails. Made when first needed: failures are rare.
+    /// Publishes failed messages. Opened on first use, since failures are rare.
     publisher: Mutex<Option<Publisher>>,
 }
 
@@ -76,32 +75,32 @@ enum SessionError {
     Amqp(#[from] lapin::Error),
     #[error("RabbitMQ cancelled the consumer")]
     Cancelled,
-    #[error("a lane of the consumer ended")]
+    #[error("a lane of the consumer ended unexpectedly")]
     LaneEnded,
 }
 
-/// How an attempt at a delivery ended.
+/// Result of an attempt to process a delivery.
 #[derive(Debug)]
 enum AttemptOutcome {
-    /// It was applied now.
+    /// The event was processed.
     Processed,
-    /// It was applied before.
+    /// The event had been processed before.
     AlreadyProcessed,
-    /// It failed before, and that is recorded.
+    /// The attempt had failed before, and its failure is recorded.
     AlreadyRecorded(FailureRecord),
-    /// It failed now.
+    /// The attempt failed.
     Failed(ProcessingFailure),
 }
 
 impl<H: EventHandler> Consumer<H> {
     pub(crate) fn new(
-        site: ConsumerContext,
+        context: ConsumerContext,
         queue: String,
         indicator: HealthIndicator,
         handler: H,
     ) -> Self {
         Self {
-            context: site,
+            context,
             queue,
             indicator,
             handler,
@@ -109,14 +108,18 @@ impl<H: EventHandler> Consumer<H> {
         }
     }
 
-    /// Consumes until it is asked to stop; a broken connection is set up again.
+    /// Consumes until the service stops. A failed session is opened again.
     pub(crate) async fn run(self, stop: CancellationToken) {
         let consumer = Arc::new(self);
-        let broken = |error: SessionError| {
-            warn!(queue = consumer.queue, %error, "the consumer restarts");
+        let on_failure = |error: SessionError| {
+            warn!(
+                messaging.destination.name = consumer.queue,
+                error.message = %error,
+                "consumer session failed; reconnecting"
+            );
             consumer.indicator.set(false);
         };
-        supervise(&stop, || consumer.run_session(&stop), broken).await;
+        supervise(&stop, || consumer.run_session(&stop), on_failure).await;
     }
 
     async fn run_session(self: &Arc<Self>, stop: &CancellationToken) -> Result<(), SessionError> {
@@ -133,11 +136,14 @@ impl<H: EventHandler> Consumer<H> {
                 FieldTable::default(),
             )
             .await?;
-        info!(queue = self.queue, "consuming");
+        info!(
+            messaging.destination.name = self.queue,
+            "started consuming the queue"
+        );
         self.indicator.set(true);
 
-        // Dropped with the session: what is under way is then rolled back, and the
-        // broker delivers it again.
+        // Dropped with the session: open transactions are rolled back, and the broker delivers
+        // their events again.
         let mut lanes = JoinSet::new();
         let senders: Vec<_> = (0..LANE_COUNT)
             .map(|_| {
@@ -146,7 +152,7 @@ impl<H: EventHandler> Consumer<H> {
                 let stop = stop.clone();
                 lanes.spawn(async move {
                     while let Some(delivery) = receiver.recv().await {
-                        // What was not begun goes back to the queue.
+                        // Deliveries that were not begun return to the queue.
                         if !stop.is_cancelled() {
                             consumer.process_delivery(delivery, &stop).await;
                         }
@@ -155,10 +161,10 @@ impl<H: EventHandler> Consumer<H> {
                 sender
             })
             .collect();
-        let ended = loop {
+        let result = loop {
             let delivery = tokio::select! {
                 () = stop.cancelled() => break Ok(()),
-                // What such a lane had in hand is delivered again.
+                // The delivery that the lane was processing is delivered again.
                 Some(_) = lanes.join_next() => break Err(SessionError::LaneEnded),
                 delivery = deliveries.next() => delivery,
             };
@@ -172,9 +178,9 @@ impl<H: EventHandler> Consumer<H> {
                 None => break Err(SessionError::Cancelled),
             }
         };
-        if ended.is_ok() {
+        if result.is_ok() {
             let tag = deliveries.tag();
-            // The connection is closed next, whatever the answer.
+            // The connection is closed next, whatever the result.
             let _ = channel
                 .basic_cancel(tag, BasicCancelOptions::default())
                 .await;
@@ -185,20 +191,24 @@ impl<H: EventHandler> Consumer<H> {
                 publisher.close().await;
             }
         }
-        ended
+        result
     }
 
-    /// Handles one delivery to its end: applied, retried later, or dead.
+    /// Processes one delivery to its end: processed, retried later, or dead-lettered.
     async fn process_delivery(&self, delivery: Delivery, stop: &CancellationToken) {
         let parent = broker::header_text(&delivery.properties, headers::TRACEPARENT);
         let id = delivery.properties.message_id().as_ref();
         let id = id.map_or("", |id| id.as_str());
         let trace =
             Trace::from_traceparent(parent.as_deref(), span::processing_span_id(&self.queue, id));
-        let span = info_span!("event", trace_id = %trace.trace_id, queue = self.queue);
+        let span = info_span!(
+            "event",
+            trace_id = %trace.trace_id,
+            messaging.destination.name = self.queue,
+        );
         async {
             let incoming = IncomingMessage::from_delivery(&self.queue, &delivery);
-            // Without an outcome it is not acknowledged: the broker delivers it again.
+            // Without an outcome the delivery is not acknowledged: the broker delivers it again.
             let Some((outcome, record)) = self
                 .resolve_outcome(&delivery, &incoming, &trace, stop)
                 .await
@@ -210,15 +220,19 @@ impl<H: EventHandler> Consumer<H> {
                     fail_point::reached("consumer.acknowledged").await;
                     self.context.metrics.record_event(&self.queue, outcome);
                 }
-                // Inbox or record absorb the second delivery.
+                // Inbox or failure record identify the second delivery as a duplicate.
                 Ok(false) => debug!("the acknowledgement was too late"),
-                Err(error) => debug!(%error, "not acknowledged"),
+                Err(error) => debug!(error.message = %error, "could not acknowledge the delivery"),
             }
             if let Some(record) = record.filter(|_| incoming.letter_id.is_none()) {
                 let database = &self.context.database;
-                let settle = || failure_record::mark_acknowledged(database, &record.letter_id);
-                if let Some(Err(error)) = retry_while_unavailable(stop, settle).await {
-                    warn!(%error, "could not record an acknowledgement");
+                let mark = || failure_record::mark_acknowledged(database, &record.letter_id);
+                if let Some(Err(error)) = retry_while_unavailable(stop, mark).await {
+                    warn!(
+                        db.response.status_code = sql_state(&error).as_deref(),
+                        error.message = %error,
+                        "could not record the acknowledgement"
+                    );
                 }
             }
         }
@@ -226,8 +240,8 @@ impl<H: EventHandler> Consumer<H> {
         .await;
     }
 
-    /// What becomes of a delivery, and its record where it failed; `None` where the service
-    /// stops first.
+    /// Processes a delivery. Returns the value of the metric label `outcome`, and the record of a
+    /// failure. Returns `None` if the service stops before.
     async fn resolve_outcome(
         &self,
         delivery: &Delivery,
@@ -247,30 +261,37 @@ impl<H: EventHandler> Consumer<H> {
             }
         };
         if record.published_at.is_some() || !record.is_for_delivery(incoming) {
-            info!(letter = record.letter_id, "a failure that is recorded");
+            info!(
+                dead_letter_id = record.letter_id,
+                "the failure was recorded before"
+            );
             return Some(("duplicate", Some(record)));
         }
-        let fate = self
+        let disposition = self
             .publish_failure(delivery, incoming, &record, stop)
             .await?;
-        fail_point::reached("consumer.set-aside").await;
+        fail_point::reached("consumer.failure-published").await;
         let database = &self.context.database;
         let marked =
             retry_while_unavailable(stop, || failure_record::mark_published(database, &record))
                 .await?;
         if let Err(error) = marked {
-            warn!(%error, "could not record a failure as published");
+            warn!(
+                db.response.status_code = sql_state(&error).as_deref(),
+                error.message = %error,
+                "could not record that the failure was published"
+            );
         }
         fail_point::reached("consumer.marked").await;
-        let outcome = match fate {
+        let outcome = match disposition {
             FailureDisposition::Retry(_) => "retried",
             FailureDisposition::DeadLetter => "dead",
         };
         Some((outcome, Some(record)))
     }
 
-    /// Applies the event, however long PostgreSQL is not available; `None` where the
-    /// service stops first.
+    /// Processes the event. Retries while PostgreSQL is unavailable, and returns `None` if the
+    /// service stops before.
     async fn process_event(
         &self,
         incoming: &IncomingMessage,
@@ -281,12 +302,16 @@ impl<H: EventHandler> Consumer<H> {
             Ok(event) => event,
             Err(error) => {
                 let failure = ProcessingFailure::from_envelope_error(error);
-                let known = retry_while_unavailable(stop, || self.find_record(incoming)).await?;
-                return Some(match known {
+                let record = retry_while_unavailable(stop, || self.find_record(incoming)).await?;
+                return Some(match record {
                     Ok(Some(record)) => AttemptOutcome::AlreadyRecorded(record),
                     Ok(None) => AttemptOutcome::Failed(failure),
                     Err(error) => {
-                        warn!(%error, "could not read the recorded failures");
+                        warn!(
+                            db.response.status_code = sql_state(&error).as_deref(),
+                            error.message = %error,
+                            "could not read the failure record"
+                        );
                         AttemptOutcome::Failed(failure)
                     }
                 });
@@ -296,19 +321,28 @@ impl<H: EventHandler> Consumer<H> {
         loop {
             match self.process_in_transaction(event, incoming, trace).await {
                 Ok(attempt) => {
-                    let applied = matches!(attempt, AttemptOutcome::Processed);
-                    info!(
-                        event_id = event.id,
-                        event_type = event.event_type,
-                        applied = if applied { "Now" } else { "Before" },
-                        "event"
-                    );
+                    if matches!(attempt, AttemptOutcome::Processed) {
+                        info!(
+                            messaging.message.id = event.id,
+                            event_type = event.event_type,
+                            duplicate = false,
+                            "event processed"
+                        );
+                    } else {
+                        info!(
+                            messaging.message.id = event.id,
+                            event_type = event.event_type,
+                            duplicate = true,
+                            "event was delivered before"
+                        );
+                    }
                     return Some(attempt);
                 }
-                // The event isn't at fault, so that it costs no attempt. This also
-                // covers a commit whose outcome is unknown: the inbox knows.
+                // Not caused by the event, so that it does not count as an attempt. This also
+                // covers a commit whose outcome is unknown: the inbox contains the event if it
+                // was committed.
                 Err(HandlerError::Database(error)) if database::is_unavailable(&error) => {
-                    warn!(%error, "PostgreSQL is not available");
+                    log_unavailable(&error);
                     if !backoff.wait(stop).await {
                         return None;
                     }
@@ -318,18 +352,18 @@ impl<H: EventHandler> Consumer<H> {
         }
     }
 
-    /// The record of a message that is no event, where there is one.
+    /// Returns the failure record of a message that is not a valid event, if there is one.
     async fn find_record(
         &self,
         incoming: &IncomingMessage,
     ) -> Result<Option<FailureRecord>, sqlx::Error> {
         let database = &self.context.database;
         match &incoming.letter_id {
-            Some(letter) => {
+            Some(letter_id) => {
                 let mut session = database.acquire().await?;
-                failure_record::find_by_attempt(&mut session, letter, incoming.attempts).await
+                failure_record::find_by_attempt(&mut session, letter_id, incoming.attempts).await
             }
-            // Delivered for the first time it is another one, however alike they are.
+            // On its first delivery it is a different message, even if it has equal content.
             None if !incoming.redelivered => Ok(None),
             None => {
                 failure_record::find_unacknowledged(database, &self.queue, &incoming.fingerprint())
@@ -351,7 +385,7 @@ impl<H: EventHandler> Consumer<H> {
         }
         fail_point::reached("consumer.delivered").await;
         let mut transaction = self.context.database.begin().await?;
-        let noted = sqlx::query(
+        let inserted = sqlx::query(
             "INSERT INTO inbox_events (queue, event_id, event_type) VALUES ($1, $2, $3)
              ON CONFLICT DO NOTHING",
         )
@@ -360,39 +394,39 @@ impl<H: EventHandler> Consumer<H> {
         .bind(&event.event_type)
         .execute(&mut *transaction)
         .await?;
-        if noted.rows_affected() == 0 {
+        if inserted.rows_affected() == 0 {
             return Ok(AttemptOutcome::AlreadyProcessed);
         }
-        // After the row of the inbox, which a failure that is being recorded holds.
-        let letter = incoming.letter_id.as_deref().unwrap_or_default();
+        // After inserting the inbox row: a transaction that records a failure locks this row.
+        let letter_id = incoming.letter_id.as_deref().unwrap_or_default();
         let attempts = incoming.attempts;
         if let Some(record) =
-            failure_record::find_by_attempt(&mut transaction, letter, attempts).await?
+            failure_record::find_by_attempt(&mut transaction, letter_id, attempts).await?
         {
             return Ok(AttemptOutcome::AlreadyRecorded(record));
         }
-        fail_point::reached("consumer.noted").await;
-        let handled = async {
-            fail_point::reached("consumer.handling").await;
+        fail_point::reached("consumer.inbox-written").await;
+        let handling = async {
+            fail_point::reached("consumer.processing").await;
             self.handler.handle(&mut transaction, event, trace).await
         };
-        // A panic is a failure of this event, and ends neither lane nor service.
-        AssertUnwindSafe(handled)
+        // A panic is a failure of this event. It ends neither lane nor service.
+        AssertUnwindSafe(handling)
             .catch_unwind()
             .await
             .unwrap_or_else(|panic| Err(HandlerError::Panicked(panic_message(&*panic))))?;
-        fail_point::reached("consumer.applied").await;
+        fail_point::reached("consumer.processed").await;
         if attempts > 0 {
-            failure_record::delete_retries(&mut transaction, letter).await?;
+            failure_record::delete_retries(&mut transaction, letter_id).await?;
         }
         transaction.commit().await?;
         fail_point::reached("consumer.committed").await;
         Ok(AttemptOutcome::Processed)
     }
 
-    /// Records a failure before anything is published; `None` where the service stops
-    /// first. What can't be recorded is published all the same: it must not be lost, nor
-    /// block what comes after it.
+    /// Records a failure before its message is published. Returns `None` if the service stops
+    /// before. A failure that cannot be recorded is published all the same: it must neither be
+    /// lost nor block later events.
     async fn record_failure(
         &self,
         incoming: &IncomingMessage,
@@ -402,20 +436,24 @@ impl<H: EventHandler> Consumer<H> {
     ) -> Option<RecordResult> {
         let record = FailureRecord::new(incoming, failure, &trace.trace_id);
         let (database, queue) = (&self.context.database, &self.queue);
-        let note = || failure_record::record_failure(database, queue, incoming, &record);
-        let noted = match retry_while_unavailable(stop, note).await? {
-            Ok(noted) => noted,
+        let write = || failure_record::record_failure(database, queue, incoming, &record);
+        let result = match retry_while_unavailable(stop, write).await? {
+            Ok(result) => result,
             Err(error) => {
-                error!(%error, "could not record a failure");
+                error!(
+                    db.response.status_code = sql_state(&error).as_deref(),
+                    error.message = %error,
+                    "could not record the failure"
+                );
                 RecordResult::Recorded(record)
             }
         };
         fail_point::reached("consumer.recorded").await;
-        Some(noted)
+        Some(result)
     }
 
-    /// Publishes the message to where failures go, until the broker has it; `None`
-    /// where the service stops first.
+    /// Publishes the failed message to its retry or dead-letter queue, until the broker confirms
+    /// it. Returns `None` if the service stops before.
     async fn publish_failure(
         &self,
         delivery: &Delivery,
@@ -425,29 +463,39 @@ impl<H: EventHandler> Consumer<H> {
     ) -> Option<FailureDisposition> {
         let (queue, service) = (&self.queue, self.context.service);
         let message = failed_message::build_message(delivery, incoming, queue, service, record);
-        let (fate, FailureRecord { reason, error, .. }) = (record.disposition(), record);
-        match fate {
-            FailureDisposition::Retry(tier) => {
-                warn!(reason, error, delay = tier.suffix(), "tried again later")
-            }
+        let (disposition, message_id) = (
+            record.disposition(),
+            broker::message_id(incoming.properties()),
+        );
+        match disposition {
+            FailureDisposition::Retry(tier) => warn!(
+                messaging.message.id = message_id,
+                error.type = record.reason,
+                error.message = record.error,
+                attempts = record.attempts,
+                delay_s = tier.delay_seconds(),
+                "could not process the event; retrying later"
+            ),
             FailureDisposition::DeadLetter => error!(
-                reason,
-                error,
-                message_id = broker::message_id(incoming.properties()),
-                letter = record.letter_id,
-                "a dead letter"
+                messaging.message.id = message_id,
+                error.type = record.reason,
+                error.message = record.error,
+                attempts = record.attempts,
+                dead_letter_id = record.letter_id,
+                "event dead-lettered"
             ),
         }
         let mut backoff = Backoff::new(INITIAL_BACKOFF, MAX_BACKOFF);
         loop {
             match self.publish(&message).await {
-                Ok(PublishOutcome::Confirmed) => return Some(fate),
+                Ok(PublishOutcome::Confirmed) => return Some(disposition),
                 Ok(outcome) => error!(
-                    ?outcome,
-                    exchange = message.exchange,
-                    "RabbitMQ has no queue for a failure"
+                    messaging.destination.name = message.exchange,
+                    messaging.rabbitmq.destination.routing_key = message.routing_key,
+                    outcome = ?outcome,
+                    "RabbitMQ did not accept the failed message"
                 ),
-                Err(error) => warn!(%error, "could not publish a failure"),
+                Err(error) => warn!(error.message = %error, "could not publish the failed message"),
             }
             if !backoff.wait(stop).await {
                 return None;
@@ -461,45 +509,54 @@ impl<H: EventHandler> Consumer<H> {
             Some(publisher) => publisher,
             None => self.context.broker.open_publisher("failures", 1).await?,
         };
-        // Put back only if it still works.
+        // Kept only if it still works.
         let outcomes = publisher.publish(std::slice::from_ref(message)).await?;
         *slot = Some(publisher);
         Ok(outcomes.first().copied().unwrap_or(PublishOutcome::Nacked))
     }
 }
 
-/// The aggregate of an event, read without reading all of it.
+/// Returns the aggregate of an event, without deserializing the rest of the body.
 fn subject(delivery: &Delivery) -> String {
     EventAttributes::from_body(&delivery.data)
         .subject
         .unwrap_or_default()
 }
 
-/// What a panic said.
+/// Returns the message of a panic.
 fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
     text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "nothing".to_owned())
+        .unwrap_or_else(|| "no message".to_owned())
 }
 
-/// Works with the database, however long it is away; `None` where the service stops first.
+/// Executes a database operation. Retries while the database is unavailable, and returns `None`
+/// if the service stops before.
 async fn retry_while_unavailable<T, F>(
     stop: &CancellationToken,
-    work: impl Fn() -> F,
+    operation: impl Fn() -> F,
 ) -> Option<Result<T, sqlx::Error>>
 where
     F: Future<Output = Result<T, sqlx::Error>>,
 {
     let mut backoff = Backoff::new(INITIAL_BACKOFF, MAX_BACKOFF);
     loop {
-        match work().await {
+        match operation().await {
             Err(error) if database::is_unavailable(&error) => {
-                warn!(%error, "PostgreSQL is not available");
+                log_unavailable(&error);
                 if !backoff.wait(stop).await {
                     return None;
                 }
             }
-            done => return Some(done),
+            result => return Some(result),
         }
     }
+}
+
+fn log_unavailable(error: &sqlx::Error) {
+    warn!(
+        db.response.status_code = sql_state(error).as_deref(),
+        error.message = %error,
+        "PostgreSQL is unavailable; retrying"
+    );
 }

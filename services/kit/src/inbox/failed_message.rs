@@ -1,4 +1,4 @@
-//! The copy of a failed message that goes to a retry queue or to the dead letters.
+//! Builds the copy of a failed message for a retry queue or the dead-letter queue.
 
 use dm_amqp::{OriginalMessage, header};
 use dm_contracts::{headers, time, topology};
@@ -10,8 +10,8 @@ use super::failure_record::FailureRecord;
 use super::incoming::IncomingMessage;
 use crate::broker::{self, OutgoingMessage};
 
-/// The message that takes a failed one to its fate. It keeps body, properties and
-/// headers, and says in headers of ours what happened. Every copy of it is the same.
+/// Builds the copy of a failed message, for a retry or as a dead letter. It keeps body, properties
+/// and headers, and describes the failure in the project's headers. All copies are equal.
 pub(super) fn build_message(
     delivery: &Delivery,
     incoming: &IncomingMessage,
@@ -26,12 +26,12 @@ pub(super) fn build_message(
         FailureDisposition::DeadLetter => (topology::DEAD_LETTER_EXCHANGE, queue.to_owned()),
     };
     let text = header::text_value;
-    // On its way back from a retry queue it has that queue's key: the first one is
-    // kept from the first failure on.
-    let original = |name, now: &str| {
-        broker::header_text(incoming.properties(), name).unwrap_or_else(|| now.to_owned())
+    // A message from a retry queue has another routing key: the original one is kept in a
+    // header from the first failure on.
+    let original = |name, current: &str| {
+        broker::header_text(incoming.properties(), name).unwrap_or_else(|| current.to_owned())
     };
-    let mut more = vec![
+    let mut failure_headers = vec![
         (headers::ATTEMPTS, AMQPValue::LongInt(record.attempts)),
         (headers::QUEUE, text(queue)),
         (headers::SERVICE, text(service)),
@@ -52,17 +52,18 @@ pub(super) fn build_message(
         (headers::FAILED_AT, text(&time::format(record.failed_at))),
     ];
     if record.dead {
-        more.push((headers::LETTER, text(&record.letter_id)));
+        failure_headers.push((headers::LETTER, text(&record.letter_id)));
     }
     let failed = OriginalMessage {
-        properties: header::with_headers(incoming.properties(), more),
+        properties: header::with_headers(incoming.properties(), failure_headers),
         ..OriginalMessage::default()
     };
     OutgoingMessage {
         exchange: exchange.to_owned(),
         routing_key,
         mandatory: true,
-        // What the broker would act on, an expiration or a user's name, is moved.
+        // Properties that the broker would act on, such as expiration and user id, are moved to
+        // a header.
         properties: failed.to_copy_properties(false),
         body: delivery.data.clone(),
     }
@@ -96,7 +97,7 @@ mod tests {
         delivery
     }
 
-    fn fails(delivery: &Delivery, transient: bool) -> (OutgoingMessage, FailureRecord) {
+    fn fail(delivery: &Delivery, transient: bool) -> (OutgoingMessage, FailureRecord) {
         let queue = topology::INVENTORY_QUEUE;
         let incoming = IncomingMessage::from_delivery(queue, delivery);
         let record = FailureRecord::new(&incoming, &failure(transient), "trace");
@@ -105,27 +106,30 @@ mod tests {
     }
 
     #[test]
-    fn a_second_failure_remembers_the_first_key() {
+    fn second_failure_keeps_original_exchange_and_routing_key() {
         let properties = BasicProperties::default().with_message_id("evt_1".into());
-        let (first, record) = fails(&delivery(properties), true);
+        let (first, record) = fail(&delivery(properties), true);
         assert_eq!(first.exchange, topology::RETRY_EXCHANGE);
         assert_eq!(first.routing_key, "inventory.order-events.q.retry.1s");
-        let mut back = delivery(first.properties);
-        back.exchange = "".into();
-        back.routing_key = topology::INVENTORY_QUEUE.into();
-        let (second, again) = fails(&back, false);
-        assert_eq!((again.attempts, again.dead), (2, true));
-        assert_eq!(again.letter_id, record.letter_id, "one letter in a round");
+        let mut retry = delivery(first.properties);
+        retry.exchange = "".into();
+        retry.routing_key = topology::INVENTORY_QUEUE.into();
+        let (second, second_record) = fail(&retry, false);
+        assert_eq!((second_record.attempts, second_record.dead), (2, true));
+        assert_eq!(
+            second_record.letter_id, record.letter_id,
+            "another dead letter in the same round"
+        );
         assert_eq!(broker::message_id(&second.properties), "evt_1");
         let header = |name| broker::header_text(&second.properties, name).unwrap();
         assert_eq!(header(headers::ROUTING_KEY), "order.created.v1");
         assert_eq!(header(headers::EXCHANGE), topology::EVENT_EXCHANGE);
         assert_eq!(header(headers::REASON), "database");
-        assert_eq!(header(headers::LETTER), again.letter_id);
+        assert_eq!(header(headers::LETTER), second_record.letter_id);
     }
 
     #[test]
-    fn what_the_broker_would_act_on_does_not_travel_at_its_place() {
+    fn properties_that_the_broker_acts_on_are_moved_to_a_header() {
         let mut table = FieldTable::default();
         table.insert("CC".into(), AMQPValue::FieldArray(vec![].into()));
         table.insert("x-delivery-count".into(), AMQPValue::LongLongInt(3));
@@ -133,12 +137,12 @@ mod tests {
             .with_user_id("dunder".into())
             .with_expiration("5".into())
             .with_headers(table);
-        let (message, record) = fails(&delivery(properties), false);
-        let sent = &message.properties;
-        assert_eq!((sent.user_id(), sent.expiration()), (&None, &None));
-        let headers = sent.headers().as_ref().unwrap();
+        let (message, record) = fail(&delivery(properties), false);
+        let copied = &message.properties;
+        assert_eq!((copied.user_id(), copied.expiration()), (&None, &None));
+        let headers = copied.headers().as_ref().unwrap();
         assert!(!headers.contains_key("CC") && !headers.contains_key("x-delivery-count"));
-        let original = OriginalMessage::from_message("", "", sent).properties;
+        let original = OriginalMessage::from_message("", "", copied).properties;
         assert_eq!(original.expiration().as_ref().unwrap().as_str(), "5");
         assert!(original.headers().as_ref().unwrap().contains_key("CC"));
         assert_eq!(original.message_id(), &None);
@@ -149,21 +153,21 @@ mod tests {
         };
         assert!(
             letter.matches_letter_id(&record.letter_id),
-            "dm knows it by its record"
+            "dm cannot match it with its record"
         );
     }
 
     #[test]
-    fn what_came_by_the_key_of_another_type_is_dead_and_handled_when_it_is_replayed() {
+    fn event_with_wrong_routing_key_is_dead_lettered_and_processed_when_replayed() {
         let body = serde_json::json!({
             "specversion": "1.0", "id": "evt_1", "source": "/order-service", "data": {},
             "type": "com.dundermifflin.expense.decided.v1",
         });
         let mut delivery = delivery(BasicProperties::default());
         delivery.data = body.to_string().into_bytes();
-        let of =
+        let receive =
             |delivery: &Delivery| IncomingMessage::from_delivery(topology::WUPHF_QUEUE, delivery);
-        let incoming = of(&delivery);
+        let incoming = receive(&delivery);
         assert_eq!(incoming.id.as_deref(), Some("evt_1"));
         let failure = ProcessingFailure::from_envelope_error(&incoming.event.unwrap_err());
         assert_eq!(failure.reason, "wrong-routing-key");
@@ -178,9 +182,9 @@ mod tests {
         );
         delivery.exchange = "".into();
         delivery.routing_key = topology::WUPHF_QUEUE.into();
-        assert!(of(&delivery).event.is_ok());
+        assert!(receive(&delivery).event.is_ok());
         delivery.exchange = topology::EVENT_EXCHANGE.into();
         delivery.routing_key = "finance.expense.decided.v1".into();
-        assert!(of(&delivery).event.is_ok());
+        assert!(receive(&delivery).event.is_ok());
     }
 }

@@ -1,27 +1,26 @@
-//! What becomes of a message that could not be handled.
+//! Failed attempts to process a message, and their disposition: retry or dead letter.
 
 use dm_contracts::envelope::EnvelopeError;
 use dm_contracts::topology::RetryTier;
 
 use super::HandlerError;
 
-/// How often an event is tried before it is a dead letter: nine times, over about
-/// two and a half minutes.
+/// Number of attempts before an event is dead-lettered: nine, over about two and a half minutes.
 const MAX_ATTEMPTS: u32 = 9;
 
 /// A failed attempt.
 #[derive(Debug)]
 pub(super) struct ProcessingFailure {
-    /// A stable word for it.
+    /// Stable code of the failure.
     pub(super) reason: &'static str,
-    /// What went wrong.
+    /// Error text.
     pub(super) error: String,
     /// Whether another attempt may help.
     pub(super) transient: bool,
 }
 
 impl ProcessingFailure {
-    /// A message that is no event: another attempt won't help.
+    /// Returns the failure of a message that is not a valid event, which is not transient.
     pub(super) fn from_envelope_error(error: &EnvelopeError) -> Self {
         Self {
             reason: error.reason(),
@@ -47,16 +46,16 @@ impl From<&HandlerError> for ProcessingFailure {
     }
 }
 
-/// Where a failed message goes.
+/// Destination of a failed message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FailureDisposition {
-    /// Back to its queue, after a while.
+    /// Its queue, after the delay of the tier.
     Retry(RetryTier),
-    /// To the dead letters.
+    /// The dead-letter queue.
     DeadLetter,
 }
 
-/// The fate of a message that failed so often, this time included.
+/// Returns the disposition of a message after this number of failed attempts.
 pub(super) fn decide_disposition(failure: &ProcessingFailure, attempts: u32) -> FailureDisposition {
     if failure.transient && attempts < MAX_ATTEMPTS {
         FailureDisposition::retry_after(attempts)
@@ -66,13 +65,13 @@ pub(super) fn decide_disposition(failure: &ProcessingFailure, attempts: u32) -> 
 }
 
 impl FailureDisposition {
-    /// Tried again, after so many failures.
+    /// Returns the retry after this number of failed attempts.
     pub(super) const fn retry_after(attempts: u32) -> Self {
         Self::Retry(RetryTier::after_failures(attempts))
     }
 }
 
-/// Headers share a frame: an error as long as a page has no place there.
+/// Truncates an error text to 1,000 characters, since all headers must fit into one frame.
 pub(super) fn truncate_error(error: &str) -> String {
     const MAX_CHARACTERS: usize = 1000;
     match error.char_indices().nth(MAX_CHARACTERS) {
@@ -94,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_of_the_event_is_dead_at_once_and_others_are_tried_nine_times() {
+    fn permanent_failure_is_dead_lettered_at_once_and_transient_one_after_nine_attempts() {
         assert_eq!(
             decide_disposition(&failure(false), 1),
             FailureDisposition::DeadLetter
@@ -114,8 +113,8 @@ mod tests {
     }
 
     #[test]
-    fn a_long_error_is_cut_between_characters() {
-        let short = truncate_error(&"ü".repeat(2000));
-        assert_eq!(short.chars().count(), 1001);
+    fn long_error_is_truncated_between_characters() {
+        let truncated = truncate_error(&"ü".repeat(2000));
+        assert_eq!(truncated.chars().count(), 1001);
     }
 }

@@ -1,8 +1,8 @@
-//! What could not be handled, as the database knows it.
+//! Records of failures in the table `failed_events`.
 //!
-//! A failure is recorded before it is published to where failures go, so that a message
-//! that is delivered again is not handled again: what is recorded and not confirmed is
-//! published once more under the same identity, and the rest is acknowledged.
+//! A failure is recorded before its message is published, so that a message that is delivered
+//! again is not processed again: if its failure is recorded and not confirmed, it is published
+//! again with the same id; otherwise it is only acknowledged.
 
 use chrono::{DateTime, Utc};
 use dm_contracts::time;
@@ -12,33 +12,33 @@ use super::failure::{self, FailureDisposition, ProcessingFailure};
 use super::incoming::IncomingMessage;
 use crate::database::Database;
 
-/// A failure that is recorded.
+/// The record of a failure.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub(super) struct FailureRecord {
-    /// Which letter it is.
+    /// Id of the dead letter.
     pub(super) letter_id: String,
-    /// How often it failed in its round, this time included.
+    /// Number of failed attempts in its round, including this one.
     pub(super) attempts: i32,
-    /// Whether it is a dead letter; otherwise it is tried again.
+    /// Whether it is dead-lettered; otherwise it is retried.
     pub(super) dead: bool,
-    /// A stable word for it.
+    /// Stable code of the failure.
     pub(super) reason: String,
-    /// What went wrong.
+    /// Error text.
     pub(super) error: String,
-    /// The trace that it belongs to.
+    /// Trace id.
     pub(super) trace_id: String,
-    /// When it failed.
+    /// Time of the failure.
     pub(super) failed_at: DateTime<Utc>,
-    /// When the broker confirmed that it has it.
+    /// Time of the broker's confirm.
     pub(super) published_at: Option<DateTime<Utc>>,
 }
 
-/// What recording came to.
+/// Result of recording a failure.
 #[derive(Debug)]
 pub(super) enum RecordResult {
-    /// This is what is recorded now.
+    /// The failure is recorded, with this record.
     Recorded(FailureRecord),
-    /// The event was applied meanwhile, and is no failure.
+    /// The event was processed in the meantime.
     AlreadyProcessed,
 }
 
@@ -49,13 +49,13 @@ impl FailureRecord {
         trace_id: &str,
     ) -> Self {
         let attempts = incoming.attempts.saturating_add(1);
-        let tried = u32::try_from(attempts).unwrap_or(u32::MAX);
-        // As precise as a header says it, so that every copy says the same.
+        let failures = u32::try_from(attempts).unwrap_or(u32::MAX);
+        // In the precision of the header, so that all copies are equal.
         let now = time::now();
         Self {
             letter_id: incoming.letter_id_or_new(),
             attempts,
-            dead: failure::decide_disposition(failure, tried) == FailureDisposition::DeadLetter,
+            dead: failure::decide_disposition(failure, failures) == FailureDisposition::DeadLetter,
             reason: failure.reason.to_owned(),
             error: failure::truncate_error(&failure.error),
             trace_id: trace_id.to_owned(),
@@ -64,7 +64,7 @@ impl FailureRecord {
         }
     }
 
-    /// Where it goes.
+    /// Returns the destination of the failed message.
     pub(super) fn disposition(&self) -> FailureDisposition {
         if self.dead {
             FailureDisposition::DeadLetter
@@ -73,24 +73,24 @@ impl FailureRecord {
         }
     }
 
-    /// Whether it is of this very delivery, and not of a later attempt that a copy made.
+    /// Returns whether the record is of this delivery, and not of a later attempt of a copy.
     pub(super) const fn is_for_delivery(&self, incoming: &IncomingMessage) -> bool {
         self.attempts == incoming.attempts.saturating_add(1)
     }
 }
 
-/// The columns of a record.
+/// The columns of a failure record.
 macro_rules! record_columns {
     () => {
         "letter_id, attempts, dead, reason, error, trace_id, failed_at, published_at"
     };
 }
 
-/// The record that says that this attempt was made before: it is a dead letter, or waits
-/// to be tried again. What was purged, or went without a trace, is handled as if new.
+/// Returns the record of a message whose attempt was made before: it is dead-lettered, or waits
+/// for a retry. A message that was purged, or that disappeared, is processed like a new one.
 pub(super) async fn find_by_attempt(
     session: &mut PgConnection,
-    letter: &str,
+    letter_id: &str,
     attempts: i32,
 ) -> Result<Option<FailureRecord>, sqlx::Error> {
     sqlx::query_as(concat!(
@@ -100,17 +100,17 @@ pub(super) async fn find_by_attempt(
           WHERE letter_id = $1 AND (dead OR attempts > $2)
             AND (resolution IS NULL OR resolution NOT IN ('purged', 'gone'))"
     ))
-    .bind(letter)
+    .bind(letter_id)
     .bind(attempts)
     .fetch_optional(session)
     .await
 }
 
-/// The record of a message without any id that was not acknowledged, as far as is known.
+/// Returns the record of a message without any id whose acknowledgement is not recorded.
 pub(super) async fn find_unacknowledged(
     database: &PgPool,
     queue: &str,
-    content: &str,
+    content_digest: &str,
 ) -> Result<Option<FailureRecord>, sqlx::Error> {
     sqlx::query_as(concat!(
         "SELECT ",
@@ -120,12 +120,12 @@ pub(super) async fn find_unacknowledged(
           ORDER BY recorded_at, letter_id LIMIT 1"
     ))
     .bind(queue)
-    .bind(content)
+    .bind(content_digest)
     .fetch_optional(database)
     .await
 }
 
-/// Records a failure, unless the event was applied or the failure recorded before.
+/// Records a failure, unless the event was processed or the failure was recorded before.
 pub(super) async fn record_failure(
     database: &Database,
     queue: &str,
@@ -133,12 +133,12 @@ pub(super) async fn record_failure(
     record: &FailureRecord,
 ) -> Result<RecordResult, sqlx::Error> {
     let mut transaction = database.begin().await?;
-    // An event that is applied at this moment, by another instance, holds its row of the
-    // inbox: this waits for the outcome. One that comes later finds the record.
+    // If another instance is processing the event, its transaction locks the inbox row, and this
+    // insert waits for its outcome. An instance that receives it later finds the record.
     let event = incoming.event.as_ref().ok();
     let event = event.filter(|event| !event.id.contains('\0'));
     if let Some(event) = event {
-        let free = sqlx::query(
+        let inserted = sqlx::query(
             "INSERT INTO inbox_events (queue, event_id, event_type) VALUES ($1, $2, $3)
              ON CONFLICT DO NOTHING",
         )
@@ -147,7 +147,7 @@ pub(super) async fn record_failure(
         .bind(replace_nul(&event.event_type))
         .execute(&mut *transaction)
         .await?;
-        if free.rows_affected() == 0 {
+        if inserted.rows_affected() == 0 {
             return Ok(RecordResult::AlreadyProcessed);
         }
     }
@@ -186,18 +186,18 @@ pub(super) async fn record_failure(
             .execute(&mut *transaction)
             .await?;
     }
-    let mut noted = record.clone();
+    let mut current = record.clone();
     if written.rows_affected() == 0 {
-        // Another instance was faster.
-        let letter = &record.letter_id;
-        let before = find_by_attempt(&mut transaction, letter, incoming.attempts).await?;
-        noted = before.unwrap_or(noted);
+        // Another instance recorded it first.
+        let letter_id = &record.letter_id;
+        let recorded = find_by_attempt(&mut transaction, letter_id, incoming.attempts).await?;
+        current = recorded.unwrap_or(current);
     }
     transaction.commit().await?;
-    Ok(RecordResult::Recorded(noted))
+    Ok(RecordResult::Recorded(current))
 }
 
-/// Notes that the broker has what was recorded.
+/// Marks that the broker has confirmed the message of a record.
 pub(super) async fn mark_published(
     database: &PgPool,
     record: &FailureRecord,
@@ -213,28 +213,31 @@ pub(super) async fn mark_published(
     Ok(())
 }
 
-/// Notes that the delivery of a message without any id was acknowledged.
-pub(super) async fn mark_acknowledged(database: &PgPool, letter: &str) -> Result<(), sqlx::Error> {
+/// Marks that the delivery of a message without any id was acknowledged.
+pub(super) async fn mark_acknowledged(
+    database: &PgPool,
+    letter_id: &str,
+) -> Result<(), sqlx::Error> {
     sqlx::query("UPDATE failed_events SET settled_at = clock_timestamp() WHERE letter_id = $1")
-        .bind(letter)
+        .bind(letter_id)
         .execute(database)
         .await?;
     Ok(())
 }
 
-/// Forgets the failed attempts of an event that was applied in the end.
+/// Deletes the failed attempts of an event that was processed after retries.
 pub(super) async fn delete_retries(
     session: &mut PgConnection,
-    letter: &str,
+    letter_id: &str,
 ) -> Result<(), sqlx::Error> {
     sqlx::query("DELETE FROM failed_events WHERE letter_id = $1 AND NOT dead")
-        .bind(letter)
+        .bind(letter_id)
         .execute(session)
         .await?;
     Ok(())
 }
 
-/// A text as PostgreSQL takes it: no text there holds U+0000.
+/// Replaces U+0000, which a text in PostgreSQL cannot contain.
 fn replace_nul(text: &str) -> String {
     text.replace('\0', "\u{2400}")
 }

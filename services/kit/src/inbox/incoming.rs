@@ -1,4 +1,4 @@
-//! A delivery, understood.
+//! The parsed form of a delivery.
 
 use dm_amqp::OriginalMessage;
 use dm_amqp::header::get_number;
@@ -9,25 +9,25 @@ use lapin::BasicProperties;
 use lapin::message::Delivery;
 use lapin::types::FieldTable;
 
-/// What the broker wrote of a delivery: no part of the message.
+/// Headers that the broker adds to a delivery, and that are not part of the message.
 const DELIVERY_HEADERS: [&str; 2] = ["x-delivery-count", "x-acquired-count"];
 
-/// A message of a work queue, and which one it is.
+/// A message of a work queue, with its identity.
 #[derive(Debug)]
 pub(super) struct IncomingMessage {
-    /// Its properties as its publisher gave them, with the headers of ours.
+    /// The properties that the publisher set, and the project's headers.
     pub(super) original: OriginalMessage,
-    /// The event, or why it is none.
+    /// The event, or the error of a message that is not a valid event.
     pub(super) event: Result<Envelope, EnvelopeError>,
-    /// Which dead letter it is, or would be; nothing where it has no id at all.
+    /// Id of the dead letter that it is or becomes; `None` if the message has no id at all.
     pub(super) letter_id: Option<String>,
-    /// The id that it is known by.
+    /// Id of the event, or of the message.
     pub(super) id: Option<String>,
-    /// Its type, as far as it says.
+    /// Type of the event, or of the message.
     pub(super) event_type: Option<String>,
-    /// How often it was replayed before.
+    /// Number of replays.
     pub(super) round: i64,
-    /// How often it failed before in this round.
+    /// Number of failed attempts in this round.
     pub(super) attempts: i32,
     /// Whether it may have been delivered before.
     pub(super) redelivered: bool,
@@ -47,43 +47,43 @@ impl IncomingMessage {
         let mut original =
             OriginalMessage::from_message(exchange.as_str(), routing_key.as_str(), properties);
         if let Some(table) = original.properties.headers() {
-            let mut kept = FieldTable::default();
+            let mut message_headers = FieldTable::default();
             for (name, value) in table.inner() {
                 if !DELIVERY_HEADERS.contains(&name.as_str()) {
-                    kept.insert(name.clone(), value.clone());
+                    message_headers.insert(name.clone(), value.clone());
                 }
             }
-            original.properties = original.properties.with_headers(kept);
+            original.properties = original.properties.with_headers(message_headers);
         }
-        let heading = EventAttributes::from_body(data);
+        let attributes = EventAttributes::from_body(data);
         let message = LetterMessage {
             queue,
             properties: &original.properties,
             body: data,
         };
-        let (letter, round) = (message.letter_id(), message.round());
+        let (letter_id, round) = (message.letter_id(), message.round());
         let attempts = original
             .properties
             .headers()
             .as_ref()
             .and_then(|headers| get_number(headers, headers::ATTEMPTS));
-        let kind = || {
-            let kind = original.properties.kind().as_ref();
-            kind.map(ToString::to_string)
+        let message_type = || {
+            let message_type = original.properties.kind().as_ref();
+            message_type.map(ToString::to_string)
         };
-        let filled = |id: &String| !id.trim().is_empty();
+        let is_present = |id: &String| !id.trim().is_empty();
         let message_id = || {
             let id = original.properties.message_id().as_ref()?;
-            Some(id.to_string()).filter(filled)
+            Some(id.to_string()).filter(is_present)
         };
         Self {
             event: Envelope::parse(data).and_then(|event| {
                 events::check_routing_key(exchange.as_str(), routing_key.as_str(), &event)?;
                 Ok(event)
             }),
-            letter_id: letter,
-            id: heading.id.filter(filled).or_else(message_id),
-            event_type: heading.event_type.or_else(kind),
+            letter_id,
+            id: attributes.id.filter(is_present).or_else(message_id),
+            event_type: attributes.event_type.or_else(message_type),
             round: i64::try_from(round).unwrap_or(i64::MAX),
             attempts: attempts
                 .and_then(|attempts| i32::try_from(attempts).ok())
@@ -95,14 +95,15 @@ impl IncomingMessage {
         }
     }
 
-    /// The letter that it becomes: its own, or a new one where it has no id at all.
+    /// Returns the id of the dead letter that it becomes, which is a random one if the message has
+    /// no id at all.
     pub(super) fn letter_id_or_new(&self) -> String {
         self.letter_id
             .clone()
             .unwrap_or_else(|| self.message().random_letter_id())
     }
 
-    /// What it is known by where it has no id at all.
+    /// Returns the digest that identifies a message without any id.
     pub(super) fn fingerprint(&self) -> String {
         self.message().content_digest()
     }

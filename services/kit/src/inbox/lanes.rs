@@ -1,9 +1,9 @@
-//! Which lane an event takes.
+//! Assigns events to lanes.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-/// The lane of a subject: the same one always, so that events of one aggregate
-/// are applied in the order in which they came.
+/// Returns the lane of a subject. It is always the same, so that events of one aggregate are
+/// processed in the order of their delivery.
 pub(super) fn lane_for(subject: &str, lanes: usize) -> usize {
     let mut hasher = DefaultHasher::new();
     subject.hash(&mut hasher);
@@ -18,7 +18,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_subject_keeps_its_lane_and_subjects_spread() {
+    fn subject_has_a_constant_lane_and_all_lanes_are_used() {
         let lanes: HashSet<_> = (0..100)
             .map(|number| {
                 let subject = format!("order/ord_{number}");

@@ -1,10 +1,9 @@
-//! The inbox: every event is applied once, however often it is delivered.
+//! The inbox: every event is processed once, however often it is delivered.
 //!
-//! The effect of an event, the events that it causes and the note that it was
-//! handled commit in one transaction; the acknowledgement follows. What fails is
-//! tried again later, and in the end set aside as a dead letter that says why. A failure
-//! is recorded before it is published, so that one event is one dead letter in a round,
-//! and never both applied and dead.
+//! The effect of an event, the events that it causes and its inbox row are committed in one
+//! transaction; the acknowledgement follows. A failed event is retried later, and finally
+//! dead-lettered with the reason. A failure is recorded before its message is published, so
+//! that one event is one dead letter per round, and never both processed and dead-lettered.
 
 mod consumer;
 mod failed_message;
@@ -25,21 +24,21 @@ use crate::trace::Trace;
 pub(crate) use consumer::Consumer;
 pub(crate) use consumer::ConsumerContext;
 
-/// Why an event could not be applied.
+/// The error of an event that could not be processed.
 #[derive(Debug, Error)]
 pub enum HandlerError {
-    /// It will never work: the event is at fault.
+    /// The event is the cause: a retry does not help.
     #[error("{message}")]
     Permanent {
-        /// A stable word, as dead letters carry it.
+        /// Stable code, as in dead letters.
         reason: &'static str,
-        /// What is wrong.
+        /// Error text.
         message: String,
     },
-    /// It may work later.
+    /// A retry may help.
     #[error("{0}")]
     Transient(String),
-    /// The database said no.
+    /// A database operation failed.
     #[error("could not query PostgreSQL: {0}")]
     Database(#[from] sqlx::Error),
     /// The handler panicked.
@@ -48,7 +47,7 @@ pub enum HandlerError {
 }
 
 impl HandlerError {
-    /// An event whose data break a rule.
+    /// Returns the error of an event whose data are not valid.
     pub fn invalid_data(message: impl Into<String>) -> Self {
         Self::Permanent {
             reason: "invalid-data",
@@ -66,10 +65,10 @@ impl From<EnvelopeError> for HandlerError {
     }
 }
 
-/// What a service does with the events of a queue.
+/// Processes the events of a work queue.
 pub trait EventHandler: Send + Sync + 'static {
-    /// Applies an event within the transaction that also notes it as handled. An
-    /// unknown type is no fault: it is left alone.
+    /// Processes an event in the transaction that also inserts its inbox row. Events of unknown
+    /// types are ignored without an error.
     fn handle(
         &self,
         transaction: &mut Transaction,

@@ -1,4 +1,4 @@
-//! A batch on its way to the broker.
+//! Publishes a batch of events.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chrono::Utc;
+use dm_contracts::topology;
 use sqlx::postgres::PgListener;
 use tokio::task::{JoinError, JoinSet};
 use tracing::{debug, warn};
@@ -19,24 +20,24 @@ use crate::broker::{BrokerError, PublishFailure, PublishOutcome, PublishReport, 
 use crate::fail_point;
 use crate::telemetry::Metrics;
 
-/// How many parts are under way at the same time, each on a channel of its own; what
-/// was confirmed before them is marked meanwhile.
+/// Maximum number of parts that are in flight at the same time, each on its own channel. Events
+/// that were confirmed before are marked in the meantime.
 pub(super) const CHANNELS: usize = 4;
 
-/// The longest pause of an event that is refused again and again.
+/// Maximum delay before a refused event is published again.
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(60);
 
-/// What the events of a batch go by.
+/// Publishes batches in one session of the relay.
 pub(super) struct BatchPublisher<'a> {
     pub(super) session: &'a mut PgListener,
     pub(super) publisher: &'a Arc<Publisher>,
     pub(super) metrics: &'a Metrics,
-    /// Whether an event cost the last session its connection: then one at a time goes,
-    /// until the one is found or a batch got through.
+    /// Whether the broker closed the last connection because of an event. Then events are
+    /// published one at a time, until that event is found or a batch was published.
     pub(super) isolating: &'a AtomicBool,
 }
 
-/// A part whose fate is known as far as it can be.
+/// A part that was sent, with its report.
 struct SentPart {
     channel: usize,
     part: Vec<PendingEvent>,
@@ -44,91 +45,89 @@ struct SentPart {
 }
 
 impl BatchPublisher<'_> {
-    /// Publishes a batch. Answers how long to wait for the first of those that the
-    /// broker refused.
+    /// Publishes a batch. Returns the time until the first refused event is published again.
     ///
-    /// What was confirmed before something broke is marked all the same, so that nothing
-    /// goes round for ever.
+    /// Events that were confirmed before a failure are marked all the same, so that none is
+    /// published again for ever.
     pub(super) async fn publish(
         mut self,
         batch: Vec<PendingEvent>,
     ) -> Result<Option<Duration>, RelayError> {
-        let careful = self.isolating.load(Ordering::Relaxed);
+        let isolating = self.isolating.load(Ordering::Relaxed);
         let mut waves = AggregateWaves::new(
             batch
                 .into_iter()
                 .map(|pending| (pending.subject.clone(), pending)),
         );
-        // What the broker has and the outbox does not say yet. To say it later than the
-        // next event of an aggregate is sent is safe: killed in between, both are sent
-        // again in their order, and inboxes absorb them.
+        // Confirmed events that are not marked in the outbox yet. They may be marked after the
+        // next event of their aggregate is sent: if the process is killed in between, both are
+        // sent again in their order, and the inboxes ignore the duplicates.
         let mut confirmed = Vec::new();
-        let mut again: Option<Duration> = None;
+        let mut next_retry_in: Option<Duration> = None;
         while let Some(wave) = waves.next_wave() {
-            let parts = SendQueue::new(wave, careful);
-            let refused = self.publish_wave(parts, &mut confirmed, careful).await?;
+            let queue = SendQueue::new(wave, isolating);
+            let refused = self.publish_wave(queue, &mut confirmed, isolating).await?;
             for pending in refused {
                 waves.stop_aggregate(&pending.subject);
-                let pause = retry_delay(pending.attempts);
-                again = Some(again.map_or(pause, |again| again.min(pause)));
+                let delay = retry_delay(pending.attempts);
+                next_retry_in = Some(next_retry_in.map_or(delay, |next| next.min(delay)));
             }
         }
         self.mark_published(confirmed).await?;
         self.isolating.store(false, Ordering::Relaxed);
-        Ok(again)
+        Ok(next_retry_in)
     }
 
-    /// Publishes what is of different aggregates: their order is nobody's. Answers what
-    /// the broker refused.
+    /// Publishes events of different aggregates, in any order. Returns the refused events.
     async fn publish_wave(
         &mut self,
-        mut parts: SendQueue,
+        mut queue: SendQueue,
         confirmed: &mut Vec<i64>,
-        careful: bool,
+        isolating: bool,
     ) -> Result<Vec<PendingEvent>, RelayError> {
         let mut refused = Vec::new();
-        let mut flying: JoinSet<SentPart> = JoinSet::new();
-        let channels = if careful { 1 } else { CHANNELS };
-        let mut free: Vec<usize> = (0..channels).collect();
-        let mut broken: Option<RelayError> = None;
+        let mut in_flight: JoinSet<SentPart> = JoinSet::new();
+        let channels = if isolating { 1 } else { CHANNELS };
+        let mut free_channels: Vec<usize> = (0..channels).collect();
+        let mut failure: Option<RelayError> = None;
         loop {
-            while broken.is_none()
-                && let Some(channel) = free.pop()
+            while failure.is_none()
+                && let Some(channel) = free_channels.pop()
             {
-                let part = parts.next_part();
+                let part = queue.next_part();
                 if part.is_empty() {
-                    free.push(channel);
+                    free_channels.push(channel);
                     break;
                 }
-                let (part, unfit) = self
+                let (part, unpublishable) = self
                     .load_payloads(part)
                     .await?
                     .into_iter()
                     .partition(is_publishable);
-                for pending in unfit {
+                for pending in unpublishable {
                     self.mark_refused(&pending, TOO_LONG_ERROR).await?;
                     refused.push(pending);
                 }
-                flying.spawn(send_part(Arc::clone(self.publisher), channel, part));
+                in_flight.spawn(send_part(Arc::clone(self.publisher), channel, part));
             }
-            let (landed, marked) = tokio::join!(
-                flying.join_next(),
+            let (sent, marked) = tokio::join!(
+                in_flight.join_next(),
                 mark_published(self.session, self.metrics, confirmed)
             );
             marked?;
-            let Some(landed) = landed else {
-                return broken.map_or(Ok(refused), Err);
+            let Some(sent) = sent else {
+                return failure.map_or(Ok(refused), Err);
             };
             let SentPart {
                 channel,
                 part,
                 report,
-            } = landed.map_err(task_failed)?;
-            free.push(channel);
-            let alone = part.len() == 1;
+            } = sent.map_err(task_failed)?;
+            free_channels.push(channel);
+            let is_single = part.len() == 1;
             let mut unknown = Vec::new();
             for (pending, outcome) in part.into_iter().zip(report.outcomes) {
-                let fault = match (outcome, &report.failure) {
+                let error = match (outcome, &report.failure) {
                     (Some(PublishOutcome::Confirmed), _) => {
                         self.observe_lag(&pending);
                         confirmed.push(pending.sequence);
@@ -139,37 +138,37 @@ impl BatchPublisher<'_> {
                     (
                         None,
                         Some(
-                            PublishFailure::ChannelClosed(why)
-                            | PublishFailure::ConnectionClosed(why),
+                            PublishFailure::ChannelClosed(reason)
+                            | PublishFailure::ConnectionClosed(reason),
                         ),
-                    ) if alone => why,
+                    ) if is_single => reason,
                     (None, _) => {
                         unknown.push(pending);
                         continue;
                     }
                 };
-                self.mark_refused(&pending, fault).await?;
+                self.mark_refused(&pending, error).await?;
                 refused.push(pending);
             }
             match report.failure {
                 None => {}
-                // One of them closed the channel: they go one by one.
-                Some(PublishFailure::ChannelClosed(why)) => {
-                    debug!(why, "RabbitMQ closed a channel");
-                    parts.requeue_suspects(unknown);
+                // One of the events caused it: they are published one by one.
+                Some(PublishFailure::ChannelClosed(reason)) => {
+                    debug!(error.message = reason, "RabbitMQ closed the channel");
+                    queue.requeue_suspects(unknown);
                 }
-                Some(failure) => {
-                    if matches!(failure, PublishFailure::ConnectionClosed(_)) && !alone {
+                Some(other) => {
+                    if matches!(other, PublishFailure::ConnectionClosed(_)) && !is_single {
                         self.isolating.store(true, Ordering::Relaxed);
                     }
-                    // The other parts land first: what they bring is marked.
-                    broken.get_or_insert(BrokerError::from(failure).into());
+                    // The other parts are awaited first, so that their events are marked.
+                    failure.get_or_insert(BrokerError::from(other).into());
                 }
             }
         }
     }
 
-    /// The events of a part that are still there, with their envelopes.
+    /// Loads the missing envelopes of a part. Events that no longer exist are removed from it.
     async fn load_payloads(
         &mut self,
         mut part: Vec<PendingEvent>,
@@ -182,44 +181,47 @@ impl BatchPublisher<'_> {
         if missing.is_empty() {
             return Ok(part);
         }
-        let found = with_query_timeout(store::fetch_payloads(self.session, &missing)).await?;
-        let mut found: HashMap<i64, String> = found.into_iter().collect();
+        let payloads = with_query_timeout(store::fetch_payloads(self.session, &missing)).await?;
+        let mut payloads: HashMap<i64, String> = payloads.into_iter().collect();
         for pending in &mut part {
             if pending.payload.is_none() {
-                pending.payload = found.remove(&pending.sequence);
+                pending.payload = payloads.remove(&pending.sequence);
             }
         }
         part.retain(|pending| pending.payload.is_some());
         Ok(part)
     }
 
-    /// Notes how long a confirmed event took.
+    /// Observes the publish lag of a confirmed event, unless it was delayed.
     fn observe_lag(&self, pending: &PendingEvent) {
-        if !pending.held {
+        if !pending.was_delayed {
             let lag = (Utc::now() - pending.created_at).as_seconds_f64();
             self.metrics.publish_lag.observe(lag.max(0.0));
         }
     }
 
-    /// Keeps an event back that the broker didn't take.
+    /// Delays an event that the broker refused.
     async fn mark_refused(
         &mut self,
         pending: &PendingEvent,
         error: &str,
     ) -> Result<(), RelayError> {
-        let pause = retry_delay(pending.attempts);
+        let delay = retry_delay(pending.attempts);
         self.metrics.refused.inc();
         warn!(
-            event_id = pending.event_id,
-            routing_key = pending.routing_key,
-            error,
-            "an event stays in the outbox"
+            messaging.message.id = pending.event_id,
+            messaging.destination.name = topology::EVENT_EXCHANGE,
+            messaging.rabbitmq.destination.routing_key = pending.routing_key,
+            event_type = pending.event_type,
+            error.message = error,
+            delay_s = delay.as_secs_f64(),
+            "could not publish the event; it stays in the outbox"
         );
         with_query_timeout(store::mark_refused(
             self.session,
             pending.sequence,
             error,
-            pause,
+            delay,
         ))
         .await
     }
@@ -229,7 +231,7 @@ impl BatchPublisher<'_> {
     }
 }
 
-/// Notes what the broker has.
+/// Marks confirmed events as published.
 async fn mark_published(
     session: &mut PgListener,
     metrics: &Metrics,
@@ -241,7 +243,10 @@ async fn mark_published(
     fail_point::reached("relay.confirmed").await;
     with_query_timeout(store::mark_published(session, confirmed)).await?;
     fail_point::reached("relay.marked").await;
-    debug!(count = confirmed.len(), "published");
+    debug!(
+        messaging.batch.message_count = confirmed.len(),
+        "events published"
+    );
     metrics
         .published
         .inc_by(u64::try_from(confirmed.len()).unwrap_or_default());
@@ -249,7 +254,7 @@ async fn mark_published(
     Ok(())
 }
 
-/// Sends a part on one of the channels.
+/// Publishes a part on one of the channels.
 async fn send_part(
     publisher: Arc<Publisher>,
     channel: usize,
@@ -264,12 +269,13 @@ async fn send_part(
     }
 }
 
-/// Why a session ends whose task did.
+/// Returns the error of a session whose publishing task failed.
 fn task_failed(error: JoinError) -> RelayError {
     RelayError::TaskFailed(error.to_string())
 }
 
-/// How long an event rests that was refused so often before.
+/// Returns the delay before an event is published again that was refused this number of times
+/// before.
 fn retry_delay(attempts: i32) -> Duration {
     let doublings = u32::try_from(attempts.clamp(0, 8)).unwrap_or_default();
     (Duration::from_millis(500) * 2_u32.pow(doublings)).min(MAX_RETRY_DELAY)
@@ -280,7 +286,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_grow_up_to_a_minute() {
+    fn retry_delay_doubles_up_to_a_minute() {
         let seconds: Vec<f64> = [0, 1, 2, 7, 8, 1000]
             .map(|attempts| retry_delay(attempts).as_secs_f64())
             .to_vec();

@@ -1,4 +1,4 @@
-//! How relaying fails.
+//! Errors of the relay.
 
 use std::time::Duration;
 
@@ -6,8 +6,8 @@ use thiserror::Error;
 
 use crate::broker::BrokerError;
 
-/// How long the database may take to answer. A server that is cut off says nothing, and
-/// without a limit the system would wait for a quarter of an hour.
+/// Maximum duration of a query. If the server is unreachable, the operating system would
+/// otherwise wait for a quarter of an hour.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Error)]
@@ -26,11 +26,11 @@ pub(super) enum RelayError {
     BrokerConnectionLost,
 }
 
-/// Waits for the database, but not for one that says nothing.
+/// Waits for a query, at most [`QUERY_TIMEOUT`].
 pub(super) async fn with_query_timeout<T>(
-    answer: impl Future<Output = Result<T, sqlx::Error>>,
+    query: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, RelayError> {
-    tokio::time::timeout(QUERY_TIMEOUT, answer)
+    tokio::time::timeout(QUERY_TIMEOUT, query)
         .await
         .map_err(|_| RelayError::DatabaseTimeout)?
         .map_err(RelayError::from)

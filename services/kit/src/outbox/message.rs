@@ -1,4 +1,4 @@
-//! The message of an event.
+//! Builds the message of an event.
 
 use dm_amqp::EventProperties;
 use dm_contracts::topology;
@@ -6,20 +6,21 @@ use dm_contracts::topology;
 use super::store::PendingEvent;
 use crate::broker::OutgoingMessage;
 
-/// The longest text that AMQP has room for in a routing key, a type or an id, in bytes.
+/// Maximum length of a routing key, a type or an id in AMQP, in bytes.
 const SHORT_STRING_LIMIT: usize = 255;
 
-/// What is said of an event that AMQP has no room for.
+/// The error of an event that is not publishable.
 pub(super) const TOO_LONG_ERROR: &str = "its routing key, type or id is longer than AMQP allows";
 
-/// Whether a row's texts fit into a message. To try one that doesn't costs the connection.
+/// Returns whether the texts of a row fit into a message. An attempt to publish longer ones
+/// closes the connection.
 pub(super) fn is_publishable(pending: &PendingEvent) -> bool {
     [&pending.routing_key, &pending.event_type, &pending.event_id]
         .iter()
         .all(|text| text.len() <= SHORT_STRING_LIMIT)
 }
 
-/// The message of a row. It takes the envelope with it.
+/// Builds the message of a row. Moves the envelope out of the row.
 pub(super) fn build_message(pending: &mut PendingEvent) -> OutgoingMessage {
     let event = EventProperties {
         id: &pending.event_id,
@@ -29,7 +30,7 @@ pub(super) fn build_message(pending: &mut PendingEvent) -> OutgoingMessage {
     let properties = event.to_basic_properties();
     OutgoingMessage {
         exchange: topology::EVENT_EXCHANGE.to_owned(),
-        // Some events are for outside use: no queue here takes them.
+        // Some events are for external consumers: no queue of the stack is bound to them.
         mandatory: topology::queues_for(&pending.routing_key).next().is_some(),
         routing_key: pending.routing_key.clone(),
         properties,
@@ -44,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_body_is_the_text_that_was_written() {
+    fn message_body_is_the_stored_text_unchanged() {
         let text = r#"{"z":1.0,  "a":1,"a":2e-7,"n":12345678901234567890.50,"t":"\u00fc\/"} "#;
         let mut pending = PendingEvent {
             sequence: 1,
@@ -54,10 +55,10 @@ mod tests {
             subject: "t/1".into(),
             traceparent: None,
             payload: Some(text.into()),
-            weight: 0,
+            payload_size: 0,
             attempts: 0,
             created_at: Utc::now(),
-            held: false,
+            was_delayed: false,
         };
         let message = build_message(&mut pending);
         assert_eq!(message.body, text.as_bytes());
@@ -65,6 +66,6 @@ mod tests {
             message.properties.message_id().as_ref().unwrap().as_str(),
             "evt_1"
         );
-        assert!(!message.mandatory, "no queue here takes it");
+        assert!(!message.mandatory, "no queue is bound to it");
     }
 }

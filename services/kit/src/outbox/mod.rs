@@ -1,8 +1,8 @@
-//! The outbox: events are written with the change that they tell of, and
+//! The outbox: events are written in the transaction of the change that they report, and
 //! published afterwards.
 //!
-//! One relay a schema publishes at a time, whichever instance of the service it
-//! runs in, so that events of one aggregate keep their order.
+//! One relay per schema is active, whichever instance of the service it runs in, so that
+//! events of one aggregate keep their order.
 
 mod batch_publisher;
 mod error;
@@ -22,11 +22,11 @@ use crate::trace::Trace;
 
 pub(crate) use relay::Relay;
 
-/// Writes an event in the caller's transaction, whose commit wakes the relay. Answers
-/// its id.
+/// Writes an event in the caller's transaction, whose commit notifies the relay. Returns the id
+/// of the event.
 ///
 /// # Errors
-/// Where the database refuses; the transaction is then of no use any more.
+/// If the statement fails. The transaction is aborted then.
 pub async fn append<E: DomainEvent>(
     transaction: &mut Transaction,
     event: &E,
@@ -35,16 +35,16 @@ pub async fn append<E: DomainEvent>(
     append_delayed(transaction, event, trace, Duration::ZERO).await
 }
 
-/// Like [`append`], but the event is held back for a while, and with it those of
-/// the same aggregate that come later.
+/// Writes an event like [`append`], but delays it, together with later events of the same
+/// aggregate.
 ///
 /// # Errors
-/// Where the database refuses; the transaction is then of no use any more.
+/// If the statement fails. The transaction is aborted then.
 pub async fn append_delayed<E: DomainEvent>(
     transaction: &mut Transaction,
     event: &E,
     trace: &Trace,
-    hold: Duration,
+    delay: Duration,
 ) -> Result<String, sqlx::Error> {
     let envelope = Envelope::new(event);
     store::insert(
@@ -52,7 +52,7 @@ pub async fn append_delayed<E: DomainEvent>(
         &envelope,
         E::ROUTING_KEY,
         &trace.traceparent,
-        hold,
+        delay,
     )
     .await?;
     transaction.mark_has_events();

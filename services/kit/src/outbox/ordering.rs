@@ -1,10 +1,10 @@
-//! Which events of a batch may be on their way at the same time.
+//! Divides a batch into waves of events that may be in flight at the same time.
 
 use std::collections::{HashMap, HashSet};
 
-/// Events of a batch, wave by wave: a wave holds at most one of each aggregate,
-/// and the next one goes only when the one before is confirmed. So an event that
-/// the broker refuses is never overtaken by a later one of its aggregate.
+/// The waves of a batch. A wave contains at most one event of each aggregate, and is published
+/// only after the wave before it is confirmed. Therefore no event overtakes an earlier event of
+/// its aggregate that the broker refused.
 #[derive(Debug)]
 pub(super) struct AggregateWaves<T> {
     waves: std::vec::IntoIter<Vec<(String, T)>>,
@@ -12,12 +12,12 @@ pub(super) struct AggregateWaves<T> {
 }
 
 impl<T> AggregateWaves<T> {
-    /// The waves of a batch that is in order.
+    /// Divides an ordered batch into waves.
     pub(super) fn new(batch: impl IntoIterator<Item = (String, T)>) -> Self {
-        let mut seen: HashMap<String, usize> = HashMap::new();
+        let mut counts: HashMap<String, usize> = HashMap::new();
         let mut waves: Vec<Vec<(String, T)>> = Vec::new();
         for (subject, item) in batch {
-            let count = seen.entry(subject.clone()).or_default();
+            let count = counts.entry(subject.clone()).or_default();
             if waves.len() == *count {
                 waves.push(Vec::new());
             }
@@ -30,7 +30,7 @@ impl<T> AggregateWaves<T> {
         }
     }
 
-    /// The next wave without the aggregates that were stopped.
+    /// Returns the next wave without events of stopped aggregates.
     pub(super) fn next_wave(&mut self) -> Option<Vec<T>> {
         let wave = self.waves.next()?;
         Some(
@@ -41,7 +41,7 @@ impl<T> AggregateWaves<T> {
         )
     }
 
-    /// Keeps back the rest of an aggregate.
+    /// Stops the remaining events of an aggregate.
     pub(super) fn stop_aggregate(&mut self, subject: &str) {
         self.stopped_subjects.insert(subject.to_owned());
     }
@@ -54,10 +54,10 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Whatever fails, each aggregate's events go in order and none overtakes
-        /// one that failed.
+        /// The events of each aggregate are published in order, and none overtakes a failed
+        /// one.
         #[test]
-        fn no_event_overtakes(batch in proptest::collection::vec((0_u8..5, any::<bool>()), 0..60)) {
+        fn no_event_overtakes_a_failed_one(batch in proptest::collection::vec((0_u8..5, any::<bool>()), 0..60)) {
             let events = batch
                 .iter()
                 .enumerate()

@@ -1,4 +1,4 @@
-//! The relay: from the outbox to the broker.
+//! The relay, which publishes the events of the outbox.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -20,72 +20,77 @@ use crate::http::HealthIndicator;
 use crate::relay_notifier::{RelayNotifier, notify_channel};
 use crate::telemetry::Metrics;
 
-/// How many events are read at once: what is small whole, of the rest the heading.
+/// Maximum number of events that are read at once: small ones with their envelope, the others
+/// without.
 const BATCH_SIZE: u16 = 2000;
 
-/// A mark that is lost when the database server crashes costs no more than sending the
-/// event again, and so needn't wait for the disk. Nothing else is written here.
+/// Settings of the relay's session. It only marks events as published. If the database server
+/// crashes and loses a mark, the event is sent again, so that a mark need not wait for the disk.
 const SESSION_SETTINGS: [(&str, &str); 1] = [("synchronous_commit", "off")];
 
-/// How long to trust in being woken: who commits can be killed before the call.
+/// Poll interval. A process can be killed between its commit and the notification.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often an instance that doesn't relay asks whether it should.
+/// Interval at which a standby instance tries to take the lock.
 const STANDBY_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How long to stand by until it is said who relays, and how often it is said again.
+/// Interval at which a standby instance logs the holder of the lock.
 const REMINDER_INTERVAL: Duration = Duration::from_secs(30);
 
-/// How long to wait for the database's goodbye.
+/// Timeout for closing the database session.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Publishes what is in the outbox.
+/// Publishes the events of the outbox of one schema.
 #[derive(Debug)]
 pub(crate) struct Relay {
-    /// The schema whose outbox it is.
+    /// The schema of the outbox.
     pub schema: &'static str,
-    /// The database.
+    /// Connection options of the database.
     pub database: PgConnectOptions,
     /// The broker.
     pub broker: BrokerConnector,
-    /// Whether the broker is there.
+    /// Whether the broker is connected.
     pub indicator: HealthIndicator,
-    /// What is counted.
+    /// The metrics of the service.
     pub metrics: Metrics,
-    /// What wakes it.
+    /// Notifies the relay of commits.
     pub(crate) notifier: RelayNotifier,
 }
 
 impl Relay {
-    /// Relays until it is asked to stop; whatever breaks is set up again.
+    /// Relays until the service stops. A failed session is opened again.
     pub(crate) async fn run(self, stop: CancellationToken) {
-        let careful = AtomicBool::new(false);
-        let broken = |error: RelayError| {
-            warn!(%error, "the relay restarts");
+        let isolating = AtomicBool::new(false);
+        let on_failure = |error: RelayError| {
+            warn!(
+                schema = self.schema,
+                error.message = %error,
+                "relay session failed; reconnecting"
+            );
             self.indicator.set(false);
         };
-        supervise(&stop, || self.run_session(&careful, &stop), broken).await;
+        supervise(&stop, || self.run_session(&isolating, &stop), on_failure).await;
     }
 
-    /// One session with the database and one with the broker.
+    /// Runs one session, with one connection to the database and one to the broker.
     async fn run_session(
         &self,
-        careful: &AtomicBool,
+        isolating: &AtomicBool,
         stop: &CancellationToken,
     ) -> Result<(), RelayError> {
         let publisher = Arc::new(self.broker.open_publisher("relay", CHANNELS).await?);
         self.indicator.set(true);
-        // Of its own, and closed with it: the lock lives as long as the session, and
-        // whoever lost it can't mark anything any more.
+        // A separate pool that is closed with the session: the lock is released together with
+        // the session, so that a relay without the lock cannot mark any events.
         let pool = PgPoolOptions::new()
             .max_connections(1)
             .acquire_timeout(Duration::from_secs(5))
             .connect_with(self.database.clone().options(SESSION_SETTINGS))
             .await?;
-        let result = self.relay_events(&pool, &publisher, careful, stop).await;
+        let result = self.relay_events(&pool, &publisher, isolating, stop).await;
         self.set_relaying(false);
         publisher.close().await;
-        // A session that is cut off can't be closed, and needn't be: the server ends it.
+        // An unreachable session cannot be closed, and need not be: the server ends it.
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, pool.close()).await;
         result
     }
@@ -94,7 +99,7 @@ impl Relay {
         &self,
         pool: &PgPool,
         publisher: &Arc<Publisher>,
-        careful: &AtomicBool,
+        isolating: &AtomicBool,
         stop: &CancellationToken,
     ) -> Result<(), RelayError> {
         let mut session = with_query_timeout(PgListener::connect_with(pool)).await?;
@@ -115,13 +120,13 @@ impl Relay {
                 () = tokio::time::sleep(STANDBY_INTERVAL) => {}
             }
         }
-        info!(schema = self.schema, "relaying the outbox");
+        info!(schema = self.schema, "started relaying the outbox");
         self.set_relaying(true);
         while !stop.is_cancelled() {
             if !publisher.is_connected() {
                 return Err(RelayError::BrokerConnectionLost);
             }
-            // Nothing is taken up that could not be sent.
+            // No events are read that could not be sent.
             if publisher.is_blocked() {
                 self.wait_for_work(&mut session, POLL_INTERVAL, stop)
                     .await?;
@@ -129,34 +134,34 @@ impl Relay {
             }
             let PendingBatch {
                 due,
-                next_due_in: next,
+                next_due_in,
                 complete,
             } = with_query_timeout(read_pending(&mut session, BATCH_SIZE)).await?;
             if !due.is_empty() {
                 fail_point::reached("relay.claimed").await;
             }
-            let delivery = BatchPublisher {
+            let batch_publisher = BatchPublisher {
                 session: &mut session,
                 publisher,
                 metrics: &self.metrics,
-                isolating: careful,
+                isolating,
             };
-            let again = delivery.publish(due).await?;
-            // What is committed after a look wakes this relay, so that no second look is
-            // needed where the first one saw everything.
+            let next_retry_in = batch_publisher.publish(due).await?;
+            // Later commits notify this relay, so that it need not read again if all pending
+            // rows were read.
             if complete {
-                let pause = [next, again]
+                let timeout = [next_due_in, next_retry_in]
                     .into_iter()
                     .flatten()
                     .min()
                     .unwrap_or(POLL_INTERVAL);
-                self.wait_for_work(&mut session, pause, stop).await?;
+                self.wait_for_work(&mut session, timeout, stop).await?;
             }
         }
         Ok(())
     }
 
-    /// Whether this session is the one that relays.
+    /// Tries to take the lock of the schema's relay. Returns whether this session holds it.
     async fn try_lock(&self, session: &mut PgListener) -> Result<bool, sqlx::Error> {
         sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtext('outbox'), hashtext($1))")
             .bind(self.schema)
@@ -164,8 +169,8 @@ impl Relay {
             .await
     }
 
-    /// Says which session has the lock. Every role of the database can take it: one that
-    /// is no relay of this schema keeps its events in the outbox.
+    /// Logs the session that holds the lock. Every role of the database can take it: while a
+    /// session that is not a relay holds it, no events are published.
     async fn log_lock_holder(&self, session: &mut PgListener) -> Result<(), RelayError> {
         let schema = self.schema;
         let Some(holder) = with_query_timeout(store::find_lock_holder(session, schema)).await?
@@ -174,47 +179,50 @@ impl Relay {
         };
         let (pid, role) = (holder.pid, holder.role.unwrap_or_default());
         let application = holder.application.unwrap_or_default();
-        if holder.ours {
+        if holder.has_own_role {
             info!(
                 schema,
-                pid, role, application, "another session relays the outbox"
+                lock_holder_pid = pid,
+                lock_holder_role = role,
+                lock_holder_application = application,
+                "another session relays the outbox"
             );
         } else {
             warn!(
                 schema,
-                pid,
-                role,
-                application,
-                "a session that is not a relay holds the lock of the outbox: nothing is relayed"
+                lock_holder_pid = pid,
+                lock_holder_role = role,
+                lock_holder_application = application,
+                "a session that is not a relay holds the lock of the outbox; nothing is published"
             );
         }
         Ok(())
     }
 
-    /// Notes whether it is this instance that relays.
-    fn set_relaying(&self, here: bool) {
-        self.notifier.set_relaying(here);
-        self.metrics.relaying.set(here.into());
+    /// Sets whether this instance relays.
+    fn set_relaying(&self, is_relaying: bool) {
+        self.notifier.set_relaying(is_relaying);
+        self.metrics.relaying.set(is_relaying.into());
     }
 
-    /// Waits until there may be something to do.
+    /// Waits for a notification, at most `timeout` and [`POLL_INTERVAL`].
     async fn wait_for_work(
         &self,
         session: &mut PgListener,
-        pause: Duration,
+        timeout: Duration,
         stop: &CancellationToken,
     ) -> Result<(), RelayError> {
         tokio::select! {
             () = stop.cancelled() => {}
-            () = tokio::time::sleep(pause.clamp(Duration::from_millis(1), POLL_INTERVAL)) => {}
+            () = tokio::time::sleep(timeout.clamp(Duration::from_millis(1), POLL_INTERVAL)) => {}
             () = self.notifier.notified() => {}
-            woken = session.try_recv() => {
-                if woken?.is_none() {
+            notification = session.try_recv() => {
+                if notification?.is_none() {
                     return Err(RelayError::DatabaseSessionLost);
                 }
             }
         }
-        // One look serves all that came meanwhile.
+        // One read covers all notifications that arrived in the meantime.
         while session.next_buffered().is_some() {}
         Ok(())
     }

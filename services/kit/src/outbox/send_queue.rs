@@ -1,48 +1,49 @@
-//! Which events of a wave go to the broker together.
+//! Divides the events of a wave into parts that are published together.
 
 use std::collections::VecDeque;
 
 use super::store::PendingEvent;
 
-/// How many are sent before their confirms are waited for. The broker writes to disk
-/// what lies before it, so that few large parts cost it less than many small ones.
+/// Maximum number of events of a part, which are sent before their confirms are awaited. The
+/// broker writes all waiting messages to disk together, so that few large parts are cheaper than
+/// many small ones.
 const MAX_PART_EVENTS: usize = 500;
 
-/// How many bytes they may have: a part is in memory until it is sent. A larger event
-/// goes by itself.
+/// Maximum size of a part in bytes: a part is in memory until it is sent. A larger event is a
+/// part by itself.
 const MAX_PART_BYTES: i64 = 1 << 20;
 
-/// The events of a wave that are still to be sent.
+/// The events of a wave that have not been sent.
 #[derive(Debug)]
 pub(super) struct SendQueue {
     queue: VecDeque<QueuedEvent>,
-    /// Whether each goes by itself.
+    /// Whether each event is a part by itself.
     one_by_one: bool,
 }
 
 #[derive(Debug)]
 struct QueuedEvent {
     pending: PendingEvent,
-    /// Whether it may be one that costs others their channel.
+    /// Whether the broker may close the channel because of this event.
     is_suspect: bool,
 }
 
 impl SendQueue {
-    /// The events of a wave.
+    /// Queues the events of a wave.
     pub(super) fn new(wave: Vec<PendingEvent>, one_by_one: bool) -> Self {
-        let waiting = wave.into_iter().map(|pending| QueuedEvent {
-            // What was refused before is likely to be refused again.
+        let queue = wave.into_iter().map(|pending| QueuedEvent {
+            // An event that was refused before is likely to be refused again.
             is_suspect: pending.attempts > 0,
             pending,
         });
         Self {
-            queue: waiting.collect(),
+            queue: queue.collect(),
             one_by_one,
         }
     }
 
-    /// Gives back, in their order, events of a part whose channel was closed: one of them
-    /// is why.
+    /// Queues the events of a part again, in their order, at the front. The broker closed the
+    /// channel because of one of them.
     pub(super) fn requeue_suspects(&mut self, part: Vec<PendingEvent>) {
         for pending in part.into_iter().rev() {
             self.queue.push_front(QueuedEvent {
@@ -52,22 +53,22 @@ impl SendQueue {
         }
     }
 
-    /// The next part; empty where all is sent.
+    /// Returns the next part, which is empty if all events were sent.
     pub(super) fn next_part(&mut self) -> Vec<PendingEvent> {
         let (mut part, mut bytes) = (Vec::new(), 0_i64);
         while let Some(next) = self.queue.front() {
-            let alone = next.is_suspect || self.one_by_one;
-            let weight = next.pending.weight;
+            let is_separate = next.is_suspect || self.one_by_one;
+            let size = next.pending.payload_size;
             if !part.is_empty()
-                && (alone
+                && (is_separate
                     || part.len() == MAX_PART_EVENTS
-                    || bytes.saturating_add(weight) > MAX_PART_BYTES)
+                    || bytes.saturating_add(size) > MAX_PART_BYTES)
             {
                 break;
             }
-            bytes = bytes.saturating_add(weight);
-            part.extend(self.queue.pop_front().map(|waiting| waiting.pending));
-            if alone {
+            bytes = bytes.saturating_add(size);
+            part.extend(self.queue.pop_front().map(|queued| queued.pending));
+            if is_separate {
                 break;
             }
         }
@@ -82,7 +83,7 @@ mod tests {
 
     use super::*;
 
-    fn pending(sequence: i64, weight: i64, attempts: i32) -> PendingEvent {
+    fn pending(sequence: i64, payload_size: i64, attempts: i32) -> PendingEvent {
         PendingEvent {
             sequence,
             event_id: format!("evt_{sequence}"),
@@ -91,52 +92,59 @@ mod tests {
             subject: sequence.to_string(),
             traceparent: None,
             payload: None,
-            weight,
+            payload_size,
             attempts,
             created_at: Utc::now(),
-            held: false,
+            was_delayed: false,
         }
     }
 
-    fn all(mut parts: SendQueue) -> Vec<Vec<i64>> {
-        std::iter::from_fn(|| Some(parts.next_part()).filter(|part| !part.is_empty()))
+    fn part_sequences(mut queue: SendQueue) -> Vec<Vec<i64>> {
+        std::iter::from_fn(|| Some(queue.next_part()).filter(|part| !part.is_empty()))
             .map(|part| part.iter().map(|pending| pending.sequence).collect())
             .collect()
     }
 
     #[test]
-    fn what_is_suspect_goes_by_itself() {
-        let wave = || (0..5).map(|at| pending(at, 1, (at == 2).into())).collect();
+    fn suspect_event_is_a_part_by_itself() {
+        let wave = || {
+            (0..5)
+                .map(|number| pending(number, 1, (number == 2).into()))
+                .collect()
+        };
         assert_eq!(
-            all(SendQueue::new(wave(), false)),
+            part_sequences(SendQueue::new(wave(), false)),
             [vec![0, 1], vec![2], vec![3, 4]]
         );
-        let mut parts = SendQueue::new(wave(), false);
-        let first = parts.next_part();
-        parts.requeue_suspects(first);
-        assert_eq!(all(parts), [vec![0], vec![1], vec![2], vec![3, 4]]);
-        assert_eq!(all(SendQueue::new(wave(), true)).len(), 5);
+        let mut queue = SendQueue::new(wave(), false);
+        let first = queue.next_part();
+        queue.requeue_suspects(first);
+        assert_eq!(
+            part_sequences(queue),
+            [vec![0], vec![1], vec![2], vec![3, 4]]
+        );
+        assert_eq!(part_sequences(SendQueue::new(wave(), true)).len(), 5);
     }
 
     proptest! {
-        /// Nothing is lost or turned round, and no part is larger than allowed unless it
-        /// is one event.
+        /// The parts contain all events in their order, and no part is larger than allowed unless
+        /// it is one event.
         #[test]
-        fn parts_are_within_their_bounds(
+        fn parts_keep_order_and_size_limit(
             events in proptest::collection::vec((0_i64..MAX_PART_BYTES * 3 / 2, 0..2_i32), 0..60),
         ) {
             let wave: Vec<_> = events
                 .iter()
                 .enumerate()
-                .map(|(at, (weight, attempts))| pending(at as i64, *weight, *attempts))
+                .map(|(index, (size, attempts))| pending(index as i64, *size, *attempts))
                 .collect();
-            let parts = all(SendQueue::new(wave, false));
+            let parts = part_sequences(SendQueue::new(wave, false));
             let order: Vec<i64> = parts.iter().flatten().copied().collect();
             prop_assert_eq!(order, (0..events.len() as i64).collect::<Vec<_>>());
             for part in parts {
-                let bytes: i64 = part.iter().map(|at| events[*at as usize].0).sum();
+                let bytes: i64 = part.iter().map(|sequence| events[*sequence as usize].0).sum();
                 prop_assert!(part.len() == 1 || bytes <= MAX_PART_BYTES);
-                let refused = part.iter().any(|at| events[*at as usize].1 > 0);
+                let refused = part.iter().any(|sequence| events[*sequence as usize].1 > 0);
                 prop_assert!(part.len() == 1 || !refused);
             }
         }

@@ -1,4 +1,4 @@
-//! The table `outbox_events`.
+//! Queries of the table `outbox_events`.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use dm_contracts::Envelope;
 use sqlx::postgres::PgListener;
 use sqlx::{FromRow, PgConnection};
 
-/// An event that waits to be published.
+/// An event that has not been published.
 #[derive(Debug, Clone, FromRow)]
 pub(super) struct PendingEvent {
     pub(super) sequence: i64,
@@ -16,32 +16,32 @@ pub(super) struct PendingEvent {
     pub(super) routing_key: String,
     pub(super) subject: String,
     pub(super) traceparent: Option<String>,
-    /// The envelope, where it is small. A larger one is read when it is sent.
+    /// The envelope, if it is small. A larger one is read when it is sent.
     pub(super) payload: Option<String>,
-    /// About how many bytes the envelope has, and rather more than fewer.
-    pub(super) weight: i64,
+    /// Upper estimate of the size of the envelope in bytes.
+    pub(super) payload_size: i64,
     pub(super) attempts: i32,
     pub(super) created_at: DateTime<Utc>,
-    /// Whether it was kept back for a while, on purpose or after a refusal.
-    pub(super) held: bool,
+    /// Whether the event was delayed, because it was held or refused.
+    pub(super) was_delayed: bool,
 }
 
-/// A row that is pending, whether or not it can be published now.
+/// A pending row, whether or not it is due.
 #[derive(Debug, Clone, FromRow)]
 pub(super) struct PendingRow {
-    /// In how many seconds it is due, where it was kept back.
-    pub(super) wait: Option<f64>,
+    /// Seconds until the event is due, if it was delayed.
+    pub(super) due_in_seconds: Option<f64>,
     #[sqlx(flatten)]
     pub(super) pending: PendingEvent,
 }
 
-/// Writes the row. Its text of the envelope is what will be published.
+/// Inserts an event. The text of its envelope is published unchanged.
 pub(super) async fn insert(
     transaction: &mut PgConnection,
     envelope: &Envelope,
     routing_key: &str,
     traceparent: &str,
-    hold: Duration,
+    delay: Duration,
 ) -> Result<(), sqlx::Error> {
     let text =
         serde_json::to_string(envelope).map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
@@ -57,18 +57,18 @@ pub(super) async fn insert(
     .bind(&envelope.subject)
     .bind(traceparent)
     .bind(text)
-    .bind(hold.as_secs_f64())
+    .bind(delay.as_secs_f64())
     .execute(transaction)
     .await?;
     Ok(())
 }
 
-/// What is pending after a number, oldest first.
+/// Returns the pending rows after a sequence number, oldest first.
 ///
-/// An envelope that PostgreSQL keeps in the row as it is, some 2 kB at most, comes along.
-/// Of a larger one only the weight is told: to know its length would be to read it. What
-/// is stored compressed is taken for a hundred times as long, about the most that `pglz`
-/// can do.
+/// A row contains its envelope if PostgreSQL stores it uncompressed in the row, which means at
+/// most about 2 kB. For a larger one only the size is estimated, since its exact length would
+/// require reading it. A compressed one counts as a hundred times its stored size, about the
+/// maximum ratio of `pglz`.
 pub(super) async fn fetch_pending(
     session: &mut PgListener,
     after: i64,
@@ -82,9 +82,10 @@ pub(super) async fn fetch_pending(
                      THEN payload::text END AS payload,
                 pg_column_size(payload)::bigint
                     * CASE WHEN pg_column_compression(payload) IS NULL THEN 1 ELSE 100 END
-                    AS weight,
-                attempts, created_at, not_before IS NOT NULL AS held,
-                extract(epoch FROM not_before - statement_timestamp())::float8 AS wait
+                    AS payload_size,
+                attempts, created_at, not_before IS NOT NULL AS was_delayed,
+                extract(epoch FROM not_before - statement_timestamp())::float8
+                    AS due_in_seconds
            FROM outbox_events
           WHERE published_at IS NULL AND sequence > $1
           ORDER BY sequence
@@ -96,7 +97,7 @@ pub(super) async fn fetch_pending(
     .await
 }
 
-/// The envelopes of these events.
+/// Returns the envelopes of these events.
 pub(super) async fn fetch_payloads(
     session: &mut PgListener,
     sequences: &[i64],
@@ -107,17 +108,17 @@ pub(super) async fn fetch_payloads(
         .await
 }
 
-/// Who holds the lock of a relay.
+/// The session that holds the lock of a relay.
 #[derive(Debug, Clone, FromRow)]
 pub(super) struct AdvisoryLockHolder {
     pub(super) pid: i32,
     pub(super) role: Option<String>,
     pub(super) application: Option<String>,
-    /// Whether it has this session's role, as a relay of this schema would.
-    pub(super) ours: bool,
+    /// Whether it has the role of this session, like a relay of this schema.
+    pub(super) has_own_role: bool,
 }
 
-/// Who holds the lock under which this schema is relayed, if anyone does.
+/// Returns the session that holds the lock of this schema's relay, if there is one.
 pub(super) async fn find_lock_holder(
     session: &mut PgListener,
     schema: &str,
@@ -125,7 +126,7 @@ pub(super) async fn find_lock_holder(
     sqlx::query_as(
         "SELECT lock.pid, activity.usename::text AS role,
                 activity.application_name AS application,
-                activity.usename IS NOT DISTINCT FROM current_user AS ours
+                activity.usename IS NOT DISTINCT FROM current_user AS has_own_role
            FROM pg_locks AS lock LEFT JOIN pg_stat_activity AS activity USING (pid)
           WHERE lock.locktype = 'advisory' AND lock.granted AND lock.objsubid = 2
             AND lock.classid = hashtext('outbox')::oid AND lock.objid = hashtext($1)::oid
@@ -138,7 +139,7 @@ pub(super) async fn find_lock_holder(
     .await
 }
 
-/// Notes that the broker has these.
+/// Marks events as published.
 pub(super) async fn mark_published(
     session: &mut PgListener,
     sequences: &[i64],
@@ -154,12 +155,12 @@ pub(super) async fn mark_published(
     Ok(())
 }
 
-/// Notes that the broker didn't take this one, and when to try again.
+/// Marks an event as refused, and delays it.
 pub(super) async fn mark_refused(
     session: &mut PgListener,
     sequence: i64,
     error: &str,
-    pause: Duration,
+    delay: Duration,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
         "UPDATE outbox_events
@@ -169,7 +170,7 @@ pub(super) async fn mark_refused(
     )
     .bind(sequence)
     .bind(error)
-    .bind(pause.as_secs_f64())
+    .bind(delay.as_secs_f64())
     .execute(session)
     .await?;
     Ok(())

@@ -1,4 +1,7 @@
-//! Logs: one JSON object a line on stdout, each of a bounded length.
+//! Logs: JSON lines on stdout, each of a bounded length.
+//!
+//! Fields are named after the OpenTelemetry semantic conventions where these define a name. The
+//! fields are documented in `docs/services.md`.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -8,13 +11,13 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
 use tracing_subscriber::prelude::*;
 
-/// The longest text of a caller in a line, in bytes.
+/// Maximum length in bytes of a text from a caller in a log line.
 const MAX_TEXT_BYTES: usize = 256;
 
-/// The longest line, in bytes: far more than any line should have.
+/// Maximum length in bytes of a log line, far more than a line should have.
 const MAX_LINE_BYTES: usize = 8 * 1024;
 
-/// Begins to log. `LOG_LEVEL` filters, e.g. `debug` or `info,lapin=warn`.
+/// Initialises logging. `LOG_LEVEL` is the filter, e.g. `debug` or `info,lapin=warn`.
 pub fn init() {
     let filter = EnvFilter::try_from_env("LOG_LEVEL").unwrap_or_else(|_| EnvFilter::new("info"));
     let lines = fmt::layer()
@@ -23,14 +26,14 @@ pub fn init() {
         .with_current_span(true)
         .with_span_list(false)
         .with_writer(|| BoundedLineWriter);
-    // A second call, as from tests in one process, changes nothing.
+    // A second call, as from several tests in one process, has no effect.
     let _ = tracing_subscriber::registry()
         .with(filter)
         .with(lines)
         .try_init();
 }
 
-/// A text that a caller sent, short enough for a line of the log.
+/// Truncates a text from a caller to the maximum length in a log line.
 #[must_use]
 pub fn truncate(text: &str) -> Cow<'_, str> {
     if text.len() <= MAX_TEXT_BYTES {
@@ -43,7 +46,7 @@ pub fn truncate(text: &str) -> Cow<'_, str> {
     format!("{}… ({} bytes)", &text[..end], text.len()).into()
 }
 
-/// Where lines go. The formatter writes each one at once.
+/// Writes lines of a bounded length to stdout. The formatter writes each line with one call.
 struct BoundedLineWriter;
 
 impl Write for BoundedLineWriter {
@@ -54,7 +57,7 @@ impl Write for BoundedLineWriter {
         } else {
             out.write_all(shorten_line(line).as_bytes())?;
         }
-        // What was written of the line that came: all of it, in whatever form.
+        // The line counts as written completely, even if it was shortened.
         Ok(line.len())
     }
 
@@ -63,7 +66,7 @@ impl Write for BoundedLineWriter {
     }
 }
 
-/// The same line with its texts cut.
+/// Returns the line with its texts truncated.
 fn shorten_line(line: &[u8]) -> String {
     let mut value: Value = serde_json::from_slice(line).unwrap_or_default();
     truncate_strings(&mut value);
@@ -71,7 +74,7 @@ fn shorten_line(line: &[u8]) -> String {
     if value.is_object() && text.len() <= MAX_LINE_BYTES {
         format!("{text}\n")
     } else {
-        let message = format!("a line of {} bytes is left out", line.len());
+        let message = format!("log line of {} bytes omitted", line.len());
         format!(
             "{}\n",
             serde_json::json!({"level": "WARN", "message": message})
@@ -96,35 +99,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_line_stays_a_line_of_json() {
-        let line = json!({"level": "INFO", "path": "a".repeat(60_000), "span": {"id": "x"}});
+    fn long_line_is_shortened_to_a_valid_json_line() {
+        let line = json!({"level": "INFO", "url.path": "a".repeat(60_000), "span": {"id": "x"}});
         let text = shorten_line(format!("{line}\n").as_bytes());
         assert!(text.len() < 1000 && text.ends_with('\n'), "{text}");
-        let read: Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(read["level"], "INFO");
-        assert_eq!(read["span"]["id"], "x");
-        assert!(read["path"].as_str().unwrap().ends_with("(60000 bytes)"));
+        let shortened: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(shortened["level"], "INFO");
+        assert_eq!(shortened["span"]["id"], "x");
+        assert!(
+            shortened["url.path"]
+                .as_str()
+                .unwrap()
+                .ends_with("(60000 bytes)")
+        );
     }
 
     #[test]
-    fn what_can_not_be_cut_is_left_out() {
+    fn line_that_cannot_be_shortened_is_omitted() {
         let many: Vec<_> = (0..10_000).collect();
         for line in [
             json!({ "many": many }).to_string(),
             "x".repeat(MAX_LINE_BYTES + 1),
         ] {
-            let read: Value = serde_json::from_str(&shorten_line(line.as_bytes())).unwrap();
-            let message = read["message"].as_str().unwrap();
-            assert!(message.ends_with("bytes is left out"), "{message}");
+            let shortened: Value = serde_json::from_str(&shorten_line(line.as_bytes())).unwrap();
+            let message = shortened["message"].as_str().unwrap();
+            assert!(message.ends_with("bytes omitted"), "{message}");
         }
     }
 
     proptest! {
         #[test]
-        fn a_text_is_cut_between_characters(text in "\\PC{0,400}") {
-            let short = truncate(&text);
-            prop_assert!(short.len() <= MAX_TEXT_BYTES + 40);
-            prop_assert!(text.len() > MAX_TEXT_BYTES || short == text);
+        fn text_is_truncated_between_characters(text in "\\PC{0,400}") {
+            let truncated = truncate(&text);
+            prop_assert!(truncated.len() <= MAX_TEXT_BYTES + 40);
+            prop_assert!(text.len() > MAX_TEXT_BYTES || truncated == text);
         }
     }
 }

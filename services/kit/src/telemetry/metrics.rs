@@ -1,4 +1,4 @@
-//! Metrics in Prometheus' text format.
+//! Metrics in the OpenMetrics text format.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,23 +13,23 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-/// What a scrape is told the text is.
+/// The content type of the metrics.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// The labels of a request.
+/// The labels of the request metrics.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct RequestLabels {
-    /// The verb, as [`method_label`] has it.
+    /// The method, as returned by [`method_label`].
     pub method: &'static str,
-    /// The route with its placeholders, never the path: ids would be labels
-    /// without end.
+    /// The route with its placeholders, never the path: ids would make the number of labels
+    /// unbounded.
     pub route: String,
     /// The status code.
     pub status: u16,
 }
 
-/// The verb of a request as a label: one of the nine that HTTP knows, or `other`. A
-/// label that callers could make up would stay in the memory for good.
+/// Returns the label of a request's method: one of the nine methods of HTTP, or `other`. Labels
+/// from callers would be unbounded, and are never removed from memory.
 #[must_use]
 pub(crate) fn method_label(method: &Method) -> &'static str {
     [
@@ -48,7 +48,7 @@ pub(crate) fn method_label(method: &Method) -> &'static str {
     .map_or("other", |(_, label)| label)
 }
 
-/// The labels of a handled event.
+/// The labels of processed events.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct EventLabels {
     /// The work queue.
@@ -57,7 +57,7 @@ pub(crate) struct EventLabels {
     pub outcome: String,
 }
 
-/// What a service counts.
+/// The metrics of a service.
 #[derive(Clone)]
 pub struct Metrics {
     registry: Arc<Mutex<Registry>>,
@@ -67,7 +67,7 @@ pub struct Metrics {
     pub published: Counter,
     /// Events that the broker refused or could not route.
     pub refused: Counter,
-    /// From the commit of an event to the broker's confirm, in seconds.
+    /// Seconds from writing an event to the broker's confirm.
     pub publish_lag: Histogram,
     /// Whether this instance relays the outbox: 1 or 0.
     pub relaying: Gauge,
@@ -103,12 +103,12 @@ impl Default for Metrics {
                 .unwrap_or_else(PoisonError::into_inner);
             registry.register(
                 "http_requests",
-                "Requests by verb, route and status",
+                "Requests by method, route and status",
                 metrics.requests.clone(),
             );
             registry.register(
                 "http_request_seconds",
-                "How long requests took",
+                "Duration of requests",
                 metrics.request_duration.clone(),
             );
             registry.register(
@@ -123,7 +123,7 @@ impl Default for Metrics {
             );
             registry.register(
                 "outbox_publish_lag_seconds",
-                "From the writing of an event to the broker's confirm",
+                "Time from writing an event to the broker's confirm",
                 metrics.publish_lag.clone(),
             );
             registry.register(
@@ -133,7 +133,7 @@ impl Default for Metrics {
             );
             registry.register(
                 "inbox_events",
-                "Handled events by queue and outcome",
+                "Processed events by queue and outcome",
                 metrics.processed.clone(),
             );
         }
@@ -143,12 +143,12 @@ impl Default for Metrics {
 
 impl Metrics {
     /// Counts a request.
-    pub(crate) fn record_request(&self, labels: RequestLabels, took: Duration) {
+    pub(crate) fn record_request(&self, labels: RequestLabels, duration: Duration) {
         self.requests.get_or_create(&labels).inc();
-        self.request_duration.observe(took.as_secs_f64());
+        self.request_duration.observe(duration.as_secs_f64());
     }
 
-    /// Counts a handled event.
+    /// Counts a processed event.
     pub(crate) fn record_event(&self, queue: &str, outcome: &str) {
         let labels = EventLabels {
             queue: queue.to_owned(),
@@ -157,7 +157,7 @@ impl Metrics {
         self.processed.get_or_create(&labels).inc();
     }
 
-    /// Everything as text.
+    /// Returns all metrics as text.
     #[must_use]
     pub(crate) fn encode_text(&self) -> String {
         let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
@@ -173,16 +173,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn methods_are_a_fixed_set_of_labels() {
+    fn unknown_method_has_the_label_other() {
         let label = |name: &str| method_label(&Method::from_bytes(name.as_bytes()).unwrap());
         assert_eq!(label("PATCH"), "PATCH");
-        for made_up in ["get", "X1", "PROPFIND", &"A".repeat(300_000)] {
-            assert_eq!(label(made_up), "other");
+        for unknown in ["get", "X1", "PROPFIND", &"A".repeat(300_000)] {
+            assert_eq!(label(unknown), "other");
         }
     }
 
     #[test]
-    fn what_was_counted_is_told() {
+    fn encoded_text_contains_recorded_metrics() {
         let metrics = Metrics::default();
         metrics.record_request(
             RequestLabels {

@@ -1,4 +1,4 @@
-//! The rules, without database or wire.
+//! Domain rules, independent of database and HTTP.
 
 pub(crate) mod placement;
 pub(crate) mod shortage;

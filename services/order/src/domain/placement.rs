@@ -1,4 +1,4 @@
-//! What an order must have to be placed.
+//! Validation of new orders.
 
 use chrono::NaiveDate;
 use dm_contracts::api::error::FieldIssue;
@@ -8,7 +8,7 @@ use dm_contracts::validation::{
     MAX_CLIENT_ID_LENGTH, MAX_NOTES_LENGTH, MAX_ORDER_ITEMS, MAX_SKU_LENGTH,
 };
 
-/// An order that can be placed.
+/// The validated data of a new order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NewOrder {
     pub(crate) client_id: String,
@@ -17,7 +17,10 @@ pub(crate) struct NewOrder {
     pub(crate) notes: String,
 }
 
-/// Checks a request. Answers every field that breaks a rule.
+/// Validates a request.
+///
+/// # Errors
+/// Returns an issue for each invalid field.
 pub(crate) fn validate(request: Option<PlaceOrder>) -> Result<NewOrder, Vec<FieldIssue>> {
     let Some(request) = request else {
         return Err(vec![FieldIssue::new("body", "required")]);
@@ -79,17 +82,17 @@ fn items(lines: Vec<Option<PlaceOrderItem>>, issues: &mut Vec<FieldIssue>) -> Ve
         .into_iter()
         .map(Option::unwrap_or_default)
         .enumerate()
-        .map(|(at, line)| {
+        .map(|(index, line)| {
             let sku = line.sku.unwrap_or_default().trim().to_owned();
             if sku.is_empty() {
-                issues.push(FieldIssue::new(format!("items[{at}].sku"), "required"));
+                issues.push(FieldIssue::new(format!("items[{index}].sku"), "required"));
             } else if sku.chars().count() > MAX_SKU_LENGTH {
                 let issue = format!("max:{MAX_SKU_LENGTH}");
-                issues.push(FieldIssue::new(format!("items[{at}].sku"), issue));
+                issues.push(FieldIssue::new(format!("items[{index}].sku"), issue));
             }
             let quantity = i64::from(line.quantity.unwrap_or_default());
             if quantity < 1 {
-                issues.push(FieldIssue::new(format!("items[{at}].quantity"), "min:1"));
+                issues.push(FieldIssue::new(format!("items[{index}].quantity"), "min:1"));
             }
             OrderItem { sku, quantity }
         })
@@ -103,7 +106,7 @@ mod tests {
 
     use super::*;
 
-    fn good() -> Value {
+    fn valid_request() -> Value {
         json!({
             "clientId": " client_501 ",
             "requestedShipDate": "2026-02-10",
@@ -126,7 +129,7 @@ mod tests {
     }
 
     fn with(field: &str, value: Value) -> Value {
-        let mut body = good();
+        let mut body = valid_request();
         body[field] = value;
         body
     }
@@ -139,18 +142,18 @@ mod tests {
     }
 
     #[test]
-    fn a_good_order_is_trimmed_except_for_its_notes() {
-        let placement = check_json(good()).unwrap();
-        assert_eq!(placement.client_id, "client_501");
-        assert_eq!(placement.items[0].sku, "PPR-A4-WHT-500");
-        assert_eq!(placement.notes, "  by the back door ");
+    fn valid_order_is_trimmed_except_for_its_notes() {
+        let order = check_json(valid_request()).unwrap();
+        assert_eq!(order.client_id, "client_501");
+        assert_eq!(order.items[0].sku, "PPR-A4-WHT-500");
+        assert_eq!(order.notes, "  by the back door ");
         assert_eq!(check_json(with("notes", Value::Null)).unwrap().notes, "");
     }
 
     #[test]
-    fn texts_and_lists_have_a_longest_length() {
+    fn text_or_list_above_the_maximum_length_is_an_issue() {
         let line = |sku: usize| json!({"sku": "x".repeat(sku), "quantity": 1});
-        for (field, fine, over, issue) in [
+        for (field, valid, too_long, issue) in [
             (
                 "notes",
                 json!("x".repeat(4000)),
@@ -170,19 +173,19 @@ mod tests {
                 ("items", "max:1000"),
             ),
         ] {
-            assert!(check_json(with(field, fine)).is_ok(), "{issue:?}");
-            assert_eq!(issues(with(field, over)), pairs(&[issue]));
+            assert!(check_json(with(field, valid)).is_ok(), "{issue:?}");
+            assert_eq!(issues(with(field, too_long)), pairs(&[issue]));
         }
     }
 
     #[test]
-    fn no_body_is_one_issue() {
+    fn missing_body_is_one_issue() {
         let issues = validate(None).unwrap_err();
         assert_eq!(issues, [FieldIssue::new("body", "required")]);
     }
 
     #[test]
-    fn everything_that_is_missing_is_told_at_once() {
+    fn each_missing_field_is_an_issue() {
         let expected = pairs(&[
             ("clientId", "required"),
             ("requestedShipDate", "required"),
@@ -196,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_told_by_their_place() {
+    fn issues_of_items_have_the_index() {
         let lines = json!([
             {"sku": "A", "quantity": 1},
             {"sku": " ", "quantity": 0},
@@ -216,8 +219,8 @@ mod tests {
     }
 
     #[test]
-    fn only_dates_of_the_calendar_count() {
-        for bad in [
+    fn ship_date_must_be_a_valid_calendar_date() {
+        for invalid in [
             "2026-02-31",
             "2026-13-01",
             "2026-2-3",
@@ -230,18 +233,18 @@ mod tests {
             "２０２６-02-03",
         ] {
             assert_eq!(
-                issues(with("requestedShipDate", json!(bad))),
+                issues(with("requestedShipDate", json!(invalid))),
                 pairs(&[("requestedShipDate", "format:YYYY-MM-DD")]),
-                "{bad}"
+                "{invalid}"
             );
         }
-        for good in ["1999-12-31", "2024-02-29", "9999-12-31"] {
-            assert!(check_json(with("requestedShipDate", json!(good))).is_ok());
+        for valid in ["1999-12-31", "2024-02-29", "9999-12-31"] {
+            assert!(check_json(with("requestedShipDate", json!(valid))).is_ok());
         }
     }
 
     #[test]
-    fn a_client_id_fits_its_index() {
+    fn client_id_above_200_characters_is_an_issue() {
         assert!(check_json(with("clientId", json!("ü".repeat(200)))).is_ok());
         assert_eq!(
             issues(with("clientId", json!("x".repeat(201)))),
@@ -251,7 +254,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_passes_keeps_the_rules(
+        fn accepted_order_satisfies_all_rules(
             client in proptest::option::of(".{0,12}"),
             date in proptest::option::of("[0-9]{4}-[0-9]{2}-[0-9]{2}|.{0,10}"),
             lines in proptest::collection::vec(
@@ -264,11 +267,11 @@ mod tests {
                 notes: None,
             };
             match validate(Some(request)) {
-                Ok(placement) => {
-                    prop_assert!(!placement.client_id.trim().is_empty());
-                    prop_assert!(!placement.items.is_empty());
-                    prop_assert!(placement.items.iter().all(|item| !item.sku.is_empty() && item.quantity > 0));
-                    prop_assert_eq!(Some(placement.requested_ship_date.to_string()), date.map(|date| date.trim().to_owned()));
+                Ok(order) => {
+                    prop_assert!(!order.client_id.trim().is_empty());
+                    prop_assert!(!order.items.is_empty());
+                    prop_assert!(order.items.iter().all(|item| !item.sku.is_empty() && item.quantity > 0));
+                    prop_assert_eq!(Some(order.requested_ship_date.to_string()), date.map(|date| date.trim().to_owned()));
                 }
                 Err(issues) => prop_assert!(!issues.is_empty()),
             }

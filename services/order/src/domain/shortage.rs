@@ -1,11 +1,11 @@
-//! Why an order failed, in words.
+//! The reason text of an order that failed.
 
 use dm_contracts::events::MissingItem;
 
-/// How many products are named.
+/// The maximum number of products that the reason names.
 const MAX_NAMED_PRODUCTS: usize = 3;
 
-/// The reason of an order that lacks these.
+/// Returns the reason for an order with these missing items.
 pub(crate) fn reason(missing: &[MissingItem]) -> String {
     if missing.is_empty() {
         return "insufficient stock".to_owned();
@@ -15,12 +15,12 @@ pub(crate) fn reason(missing: &[MissingItem]) -> String {
         .take(MAX_NAMED_PRODUCTS)
         .map(|item| format!("{} of {}", item.missing_quantity, item.sku))
         .collect();
-    if let Some(more) = missing
+    if let Some(remaining) = missing
         .len()
         .checked_sub(MAX_NAMED_PRODUCTS)
-        .filter(|more| *more > 0)
+        .filter(|remaining| *remaining > 0)
     {
-        parts.push(format!("{more} more products"));
+        parts.push(format!("{remaining} more products"));
     }
     format!("insufficient stock: {} missing", parts.join(", "))
 }
@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn some_are_named_and_the_rest_counted() {
+    fn reason_names_three_products_and_counts_the_others() {
         let missing: Vec<_> = (1..=5)
             .map(|number| MissingItem {
                 sku: format!("PPR-{number}"),

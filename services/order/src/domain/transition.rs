@@ -1,25 +1,25 @@
-//! How an order moves on, in whatever order the facts arrive.
+//! Status transitions of an order, independent of the order in which facts arrive.
 //!
-//! Two laws make the end independent of that order, and of duplicates: a fact
-//! enters the timeline once, and a status only ever rises. So an order that is
-//! `SHIPPED` never goes back, and a stock result that comes after the dispatch is
-//! in the timeline all the same, at its own time.
+//! Two invariants make the final state independent of that order, and of duplicates: a fact
+//! enters the timeline once, and a status only rises. An order that is `SHIPPED` keeps that
+//! status, and a stock result that arrives after the dispatch still enters the timeline,
+//! at its own time.
 
 use dm_contracts::api::order::OrderStatus;
 
-/// What inventory says of an order.
+/// A fact about an order, from an inventory event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum OrderFact {
-    /// All of it is reserved.
+    /// All items are reserved.
     Reserved,
-    /// At least one line is short.
+    /// At least one item is short.
     StockFailed,
-    /// It left the warehouse.
+    /// The shipment has left the warehouse.
     Dispatched,
 }
 
 impl OrderFact {
-    /// The status that the timeline shows for it.
+    /// Returns the status of the timeline entry for the fact.
     pub(crate) const fn status(self) -> OrderStatus {
         match self {
             Self::Reserved => OrderStatus::Reserved,
@@ -29,22 +29,22 @@ impl OrderFact {
     }
 }
 
-/// What a fact changes.
+/// The change of an order by a fact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Transition {
-    /// Nothing: it is known.
+    /// No change: the fact is in the timeline.
     Duplicate,
-    /// The timeline alone: the order is further already.
+    /// A timeline entry only: the status of the order is higher.
     TimelineOnly,
-    /// The timeline and the status, which becomes this.
+    /// A timeline entry and this new status.
     StatusChanged(OrderStatus),
 }
 
-/// The step of an order with this status on a fact; `known` says whether the fact
-/// is in its timeline.
-pub(crate) fn transition(status: OrderStatus, known: bool, fact: OrderFact) -> Transition {
+/// Returns the change of an order with this status by a fact. `is_duplicate` is whether its
+/// timeline has the fact.
+pub(crate) fn transition(status: OrderStatus, is_duplicate: bool, fact: OrderFact) -> Transition {
     match fact.status() {
-        _ if known => Transition::Duplicate,
+        _ if is_duplicate => Transition::Duplicate,
         // The statuses are declared in the order in which they rise.
         next if next > status => Transition::StatusChanged(next),
         _ => Transition::TimelineOnly,
@@ -65,11 +65,11 @@ mod tests {
         OrderFact::Dispatched,
     ];
 
-    /// An order that remembers.
+    /// An order with its timeline and the number of status changes.
     struct OrderHistory {
         status: OrderStatus,
         timeline: Vec<OrderStatus>,
-        moves: usize,
+        status_changes: usize,
     }
 
     impl OrderHistory {
@@ -77,17 +77,17 @@ mod tests {
             let mut order = Self {
                 status: OrderStatus::Created,
                 timeline: vec![OrderStatus::Created],
-                moves: 0,
+                status_changes: 0,
             };
             for &fact in facts {
-                let known = order.timeline.contains(&fact.status());
-                match transition(order.status, known, fact) {
+                let is_duplicate = order.timeline.contains(&fact.status());
+                match transition(order.status, is_duplicate, fact) {
                     Transition::Duplicate => continue,
                     Transition::TimelineOnly => {}
                     Transition::StatusChanged(next) => {
                         assert!(next > order.status);
                         order.status = next;
-                        order.moves += 1;
+                        order.status_changes += 1;
                     }
                 }
                 order.timeline.push(fact.status());
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn the_contracts_transitions() {
+    fn transitions_are_those_of_the_contract() {
         use OrderStatus::{Created, FailedInsufficientStock as Failed, Reserved, Shipped};
         for (status, fact, expected) in [
             (
@@ -149,28 +149,28 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_end_is_the_same_in_any_order_and_with_any_duplicates(
+        fn final_state_is_independent_of_order_and_duplicates(
             facts in proptest::collection::vec(proptest::sample::select(&FACTS[..]), 0..8),
             shuffled in any::<proptest::sample::Selector>(),
         ) {
             let order = OrderHistory::after(&facts);
-            let mut rest = facts.clone();
-            let mut other = Vec::new();
-            while !rest.is_empty() {
-                let at = shuffled.select(0..rest.len());
-                other.push(rest.swap_remove(at));
+            let mut remaining = facts.clone();
+            let mut reordered = Vec::new();
+            while !remaining.is_empty() {
+                let index = shuffled.select(0..remaining.len());
+                reordered.push(remaining.swap_remove(index));
             }
-            let again = OrderHistory::after(&other);
-            prop_assert_eq!(order.status, again.status);
-            let set = |order: &OrderHistory| order.timeline.iter().copied().collect::<HashSet<_>>();
-            prop_assert_eq!(set(&order), set(&again));
-            // Once each.
-            prop_assert_eq!(order.timeline.len(), set(&order).len());
-            prop_assert!(order.moves < order.timeline.len());
+            let other = OrderHistory::after(&reordered);
+            prop_assert_eq!(order.status, other.status);
+            let statuses = |order: &OrderHistory| order.timeline.iter().copied().collect::<HashSet<_>>();
+            prop_assert_eq!(statuses(&order), statuses(&other));
+            // The timeline has each status once.
+            prop_assert_eq!(order.timeline.len(), statuses(&order).len());
+            prop_assert!(order.status_changes < order.timeline.len());
         }
 
         #[test]
-        fn what_is_shipped_stays_shipped(
+        fn shipped_order_stays_shipped(
             before in proptest::collection::vec(proptest::sample::select(&FACTS[..]), 0..4),
             after in proptest::collection::vec(proptest::sample::select(&FACTS[..]), 0..4),
         ) {

@@ -1,4 +1,4 @@
-//! HTTP.
+//! The HTTP routes.
 
 mod orders;
 mod timeline;
@@ -7,7 +7,7 @@ use dm_kit::Database;
 use dm_kit::http::{ApiError, OpenApiRouter};
 use utoipa_axum::routes;
 
-/// All routes.
+/// Returns the router of the service.
 pub(crate) fn router(database: Database) -> OpenApiRouter {
     OpenApiRouter::new()
         .routes(routes!(orders::list, orders::place))

@@ -1,4 +1,4 @@
-//! Orders.
+//! The routes of orders.
 
 use axum::Json;
 use axum::extract::State;
@@ -17,14 +17,14 @@ use crate::SERVICE;
 use crate::domain::placement;
 use crate::store::{orders, timeline};
 
-/// Orders, oldest first, of everybody.
+/// Lists the orders of all users, oldest first.
 #[utoipa::path(
     get,
     path = "/internal/orders",
     tag = "orders",
     params(
-        ("x-user-id" = String, Header, description = "The signed-in user"),
-        ("clientId" = Option<String>, Query, description = "Only those of this client"),
+        ("x-user-id" = String, Header, description = "Name of the signed-in user"),
+        ("clientId" = Option<String>, Query, description = "Only orders of this client"),
     ),
     responses(
         (status = 200, body = OrderList),
@@ -48,7 +48,7 @@ pub(super) async fn list(
     post,
     path = "/internal/orders",
     tag = "orders",
-    params(("x-user-id" = String, Header, description = "The signed-in user")),
+    params(("x-user-id" = String, Header, description = "Name of the signed-in user")),
     request_body = PlaceOrder,
     responses(
         (status = 201, body = OrderPlaced),
@@ -62,11 +62,11 @@ pub(super) async fn place(
     CurrentTrace(trace): CurrentTrace,
     JsonBody(request): JsonBody<PlaceOrder>,
 ) -> Result<(StatusCode, Json<OrderPlaced>), ApiError> {
-    let placement = placement::validate(request)
+    let order = placement::validate(request)
         .map_err(|issues| ApiError::validation("Order request validation failed", issues))?;
     let status = OrderStatus::Created;
     let mut transaction = database.begin().await?;
-    let (order_id, created_at) = orders::insert(&mut transaction, &placement, &user).await?;
+    let (order_id, created_at) = orders::insert(&mut transaction, &order, &user).await?;
     timeline::append(
         &mut transaction,
         &order_id,
@@ -77,9 +77,9 @@ pub(super) async fn place(
     .await?;
     let event = OrderCreated {
         order_id: order_id.clone(),
-        client_id: placement.client_id,
-        requested_ship_date: placement.requested_ship_date,
-        items: placement.items,
+        client_id: order.client_id,
+        requested_ship_date: order.requested_ship_date,
+        items: order.items,
         created_by: user,
         created_at,
     };
@@ -93,14 +93,14 @@ pub(super) async fn place(
     Ok((StatusCode::CREATED, Json(placed)))
 }
 
-/// An order.
+/// Returns an order.
 #[utoipa::path(
     get,
     path = "/internal/orders/{orderId}",
     tag = "orders",
     params(
-        ("x-user-id" = String, Header, description = "The signed-in user"),
-        ("orderId" = String, Path, description = "The order"),
+        ("x-user-id" = String, Header, description = "Name of the signed-in user"),
+        ("orderId" = String, Path, description = "Id of the order"),
     ),
     responses(
         (status = 200, body = OrderDetail),

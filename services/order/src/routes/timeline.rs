@@ -1,4 +1,4 @@
-//! What happened to an order.
+//! The route of the timeline of an order.
 
 use axum::Json;
 use axum::extract::State;
@@ -10,14 +10,14 @@ use dm_kit::http::{ApiError, Caller, PathId};
 use super::not_found;
 use crate::store;
 
-/// What happened to an order, earliest first.
+/// Returns the timeline of an order, earliest entry first.
 #[utoipa::path(
     get,
     path = "/internal/orders/{orderId}/timeline",
     tag = "orders",
     params(
-        ("x-user-id" = String, Header, description = "The signed-in user"),
-        ("orderId" = String, Path, description = "The order"),
+        ("x-user-id" = String, Header, description = "Name of the signed-in user"),
+        ("orderId" = String, Path, description = "Id of the order"),
     ),
     responses(
         (status = 200, body = OrderTimeline),

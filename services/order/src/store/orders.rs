@@ -32,11 +32,11 @@ struct SummaryRow {
     created_at: DateTime<Utc>,
 }
 
-/// Writes a new order. Answers its id, and when that is by the database's clock, as for all
-/// that is held against its events.
+/// Inserts a new order. Returns its id and its timestamp, from the clock of the database, with
+/// which reconcile compares it to the event.
 pub(crate) async fn insert(
     transaction: &mut PgConnection,
-    placement: &NewOrder,
+    order: &NewOrder,
     created_by: &str,
 ) -> Result<(String, DateTime<Utc>), sqlx::Error> {
     sqlx::query_as(
@@ -45,17 +45,17 @@ pub(crate) async fn insert(
          VALUES ($1, $2, $3, $4, $5, $6, clock_timestamp())
          RETURNING order_id, created_at",
     )
-    .bind(&placement.client_id)
-    .bind(placement.requested_ship_date)
-    .bind(Json(&placement.items))
-    .bind(&placement.notes)
+    .bind(&order.client_id)
+    .bind(order.requested_ship_date)
+    .bind(Json(&order.items))
+    .bind(&order.notes)
     .bind(created_by)
     .bind(OrderStatus::Created.as_str())
     .fetch_one(transaction)
     .await
 }
 
-/// The orders of a client, or all of them, oldest first.
+/// The list of orders, oldest first, optionally of one client.
 pub(crate) struct OrderListSource {
     pub(crate) pool: PgPool,
     pub(crate) client_id: Option<String>,
@@ -78,15 +78,15 @@ impl ListSource for OrderListSource {
     }
 }
 
-/// The next of the list after an order.
+/// Returns the next chunk of the list after an order.
 async fn fetch_chunk(
     pool: &PgPool,
     client_id: Option<&str>,
     after: Option<&(DateTime<Utc>, String)>,
     limit: i64,
 ) -> Result<ListChunk<OrderSummary>, sqlx::Error> {
-    // Two statements: with "$1 IS NULL OR" neither would have a plan of its own.
-    // Ids of one instant go by number, which their text does not.
+    // Separate statements: with "$1 IS NULL OR" both would share one plan.
+    // Rows with equal timestamps are ordered by the number in their id, not by its text.
     let statement = match client_id {
         Some(_) => {
             "SELECT order_id, client_id, status, requested_ship_date, created_at
@@ -109,7 +109,7 @@ async fn fetch_chunk(
     };
     let query = sqlx::query(statement)
         .bind(client_id)
-        .bind(after.map(|(at, _)| *at))
+        .bind(after.map(|(created_at, _)| *created_at))
         .bind(after.map_or("", |(_, id)| id))
         .bind(limit);
     ListChunk::<SummaryRow>::read(pool, query, limit)
@@ -125,7 +125,7 @@ async fn fetch_chunk(
         })
 }
 
-/// An order.
+/// Returns an order.
 pub(crate) async fn find(
     pool: &PgPool,
     order_id: &str,
@@ -155,20 +155,20 @@ pub(crate) async fn find(
     .transpose()
 }
 
-/// Locks an order until the transaction ends. Answers its status.
+/// Locks an order until the transaction ends, and returns its status.
 pub(crate) async fn lock(
     transaction: &mut PgConnection,
     order_id: &str,
 ) -> Result<Option<OrderStatus>, sqlx::Error> {
-    let word: Option<String> =
+    let name: Option<String> =
         sqlx::query_scalar("SELECT status FROM orders WHERE order_id = $1 FOR UPDATE")
             .bind(order_id)
             .fetch_optional(transaction)
             .await?;
-    word.as_deref().map(parse_status).transpose()
+    name.as_deref().map(parse_status).transpose()
 }
 
-/// Sets an order's status, and its shipment where there is one.
+/// Sets the status of an order, and its shipment if one is given.
 pub(crate) async fn set_status(
     transaction: &mut PgConnection,
     order_id: &str,

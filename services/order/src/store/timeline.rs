@@ -7,7 +7,7 @@ use sqlx::postgres::PgPool;
 
 use super::parse_status;
 
-/// Adds an entry.
+/// Inserts an entry.
 pub(crate) async fn append(
     transaction: &mut PgConnection,
     order_id: &str,
@@ -27,7 +27,7 @@ pub(crate) async fn append(
     Ok(())
 }
 
-/// Whether an order has such an entry. The order must be locked.
+/// Returns whether the timeline of an order has this status. The order must be locked.
 pub(crate) async fn has_status(
     transaction: &mut PgConnection,
     order_id: &str,
@@ -42,8 +42,8 @@ pub(crate) async fn has_status(
     .await
 }
 
-/// The timeline of an order, earliest first. Empty only where there is no such
-/// order: the first entry is written with it.
+/// Returns the timeline of an order, earliest first. It is empty only if the order does not
+/// exist: the first entry is inserted with the order.
 pub(crate) async fn list(pool: &PgPool, order_id: &str) -> Result<Vec<TimelineEntry>, sqlx::Error> {
     let rows: Vec<(String, DateTime<Utc>, String)> = sqlx::query_as(
         "SELECT status, at, source FROM order_timeline WHERE order_id = $1 ORDER BY at, id",
@@ -52,9 +52,9 @@ pub(crate) async fn list(pool: &PgPool, order_id: &str) -> Result<Vec<TimelineEn
     .fetch_all(pool)
     .await?;
     rows.into_iter()
-        .map(|(word, at, source)| {
+        .map(|(status, at, source)| {
             Ok(TimelineEntry {
-                status: parse_status(&word)?,
+                status: parse_status(&status)?,
                 at,
                 source,
             })

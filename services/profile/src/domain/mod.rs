@@ -1,4 +1,4 @@
-//! The rules.
+//! Domain rules.
 
 mod profile_settings;
 

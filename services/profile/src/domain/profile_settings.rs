@@ -1,4 +1,4 @@
-//! What a user can set.
+//! The part of a profile that a user can change.
 
 use dm_contracts::App;
 use dm_contracts::api::error::FieldIssue;
@@ -6,7 +6,7 @@ use dm_contracts::api::profile::{SavePerson, SavePreferences, SaveProfile};
 use dm_contracts::validation::{MAX_EMAIL_LENGTH, MAX_LINE_LENGTH};
 use dm_kit::http::{FieldIssues, trimmed};
 
-/// What a user can set.
+/// The validated settings of a profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ProfileSettings {
     pub(crate) full_name: String,
@@ -18,7 +18,7 @@ pub(crate) struct ProfileSettings {
 }
 
 impl ProfileSettings {
-    /// What a user begins with.
+    /// Returns the initial settings of a user.
     pub(crate) fn initial(user_id: &str, display_name: Option<&str>) -> Self {
         Self {
             full_name: display_name.unwrap_or(user_id).to_owned(),
@@ -30,7 +30,10 @@ impl ProfileSettings {
         }
     }
 
-    /// Checks a request.
+    /// Validates a request.
+    ///
+    /// # Errors
+    /// Returns an issue for each invalid field.
     pub(crate) fn from_request(request: Option<SaveProfile>) -> Result<Self, Vec<FieldIssue>> {
         let request =
             request.ok_or_else(|| vec![FieldIssue::new("body", "request body is required")])?;
@@ -49,7 +52,7 @@ impl ProfileSettings {
                 None
             }
         };
-        // Without preferences there is an issue.
+        // Only a placeholder: without preferences there is an issue.
         let (default_app, notifications_enabled) = preferences.unwrap_or((App::Portal, true));
         issues.into_result(Self {
             full_name: person.full_name,
@@ -84,14 +87,14 @@ fn validate_person(issues: &mut FieldIssues, person: SavePerson) -> ValidPerson 
     );
     let title = trimmed(person.title.as_deref());
     let phone = trimmed(person.phone.as_deref());
-    for (field, text, most) in [
+    for (field, text, max) in [
         ("fullName", &full_name, MAX_LINE_LENGTH),
         ("email", &email, MAX_EMAIL_LENGTH),
         ("title", &title, MAX_LINE_LENGTH),
         ("phone", &phone, MAX_LINE_LENGTH),
     ] {
-        let issue = format!("{field} must have at most {most} characters");
-        issues.check_length(&format!("profile.{field}"), text, most, issue);
+        let issue = format!("{field} must have at most {max} characters");
+        issues.check_length(&format!("profile.{field}"), text, max, issue);
     }
     ValidPerson {
         full_name,
@@ -101,7 +104,7 @@ fn validate_person(issues: &mut FieldIssues, person: SavePerson) -> ValidPerson 
     }
 }
 
-/// Both preferences; `None` with an issue at least.
+/// Returns both preferences, or `None` after adding at least one issue.
 fn validate_preferences(
     issues: &mut FieldIssues,
     preferences: &SavePreferences,
@@ -154,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_begins_with_what_is_known() {
+    fn initial_settings_use_display_name_or_user_id() {
         let named = ProfileSettings::initial("jhalpert", Some("Jim Halpert"));
         assert_eq!(
             named,
@@ -174,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_have_a_longest_length() {
+    fn text_above_the_maximum_length_is_an_issue() {
         let mut body = valid_request();
         body["profile"]["fullName"] = json!("x".repeat(201));
         body["profile"]["title"] = json!("\u{e9}".repeat(200));
@@ -188,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_trimmed_and_apps_known_in_any_case() {
+    fn texts_are_trimmed_and_app_names_ignore_case() {
         assert_eq!(
             parse(valid_request()),
             Ok(ProfileSettings {
@@ -203,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_objects_are_told_and_not_what_would_be_in_them() {
+    fn missing_object_is_one_issue_without_its_fields() {
         assert_eq!(
             parse(json!(null)),
             Err(vec![issue("body", "request body is required")])
@@ -220,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn every_broken_field_is_told() {
+    fn each_invalid_field_is_an_issue() {
         for body in [
             json!({"profile": {}, "preferences": {}}),
             json!({
@@ -257,9 +260,9 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is accepted is what was asked for: nothing is made up.
+        /// Accepted settings have the values of the request, without defaults.
         #[test]
-        fn what_is_accepted_was_asked_for(
+        fn accepted_settings_equal_the_request(
             app in proptest::option::of("(portal|infinity|ACCOUNTING|x| )"),
             enabled: Option<bool>,
             email in proptest::option::of("[ a@]{0,4}"),

@@ -1,4 +1,4 @@
-//! What the caller is called.
+//! The header `x-user-display-name`.
 
 use std::convert::Infallible;
 
@@ -8,7 +8,7 @@ use http::request::Parts;
 
 const DISPLAY_NAME: HeaderName = HeaderName::from_static("x-user-display-name");
 
-/// What the caller is called, if the gateway says.
+/// The display name of the caller, if the gateway sends it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct DisplayName(pub(super) Option<String>);
 
@@ -40,7 +40,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_may_have_any_letters_and_a_blank_one_is_none() {
+    async fn display_name_accepts_any_bytes_and_a_blank_one_is_none() {
         assert_eq!(name(b" Jim Halpert ").await.as_deref(), Some("Jim Halpert"));
         assert_eq!(name("Zoë".as_bytes()).await.as_deref(), Some("Zoë"));
         assert_eq!(name(b"Zo\xeb").await.as_deref(), Some("Zo\u{fffd}"));

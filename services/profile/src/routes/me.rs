@@ -1,4 +1,4 @@
-//! The caller's own profile.
+//! The profile of the caller.
 
 use axum::Json;
 use axum::extract::State;
@@ -13,18 +13,18 @@ use super::display_name::DisplayName;
 use crate::domain::ProfileSettings;
 use crate::store::profiles;
 
-/// Answers the caller's profile, made on the first request
+/// Returns the caller's profile and creates it on the first request
 #[utoipa::path(
     get,
     path = "/internal/profile/me",
     operation_id = "getProfile",
     params(
-        ("x-user-id" = String, Header, description = "Who calls"),
-        ("x-user-display-name" = Option<String>, Header, description = "What the caller is called"),
+        ("x-user-id" = String, Header, description = "Name of the signed-in user"),
+        ("x-user-display-name" = Option<String>, Header, description = "Display name of the signed-in user"),
     ),
     responses(
         (status = 200, description = "The profile", body = Profile),
-        (status = 401, description = "Nobody is signed in", body = ErrorBody),
+        (status = 401, description = "The request names no user", body = ErrorBody),
     )
 )]
 pub(super) async fn get(
@@ -35,13 +35,13 @@ pub(super) async fn get(
     if let Some(profile) = profiles::find(&database, &caller).await? {
         return Ok(Json(profile));
     }
-    // Several first requests at a time all come to this; one of them stores.
+    // Of concurrent first requests, one inserts the profile.
     let settings = ProfileSettings::initial(&caller, name.as_deref());
     profiles::insert_if_absent(&database, &caller, &settings).await?;
     profiles::find(&database, &caller)
         .await?
         .map(Json)
-        .ok_or_else(|| ApiError::internal("a profile is gone that was just stored"))
+        .ok_or_else(|| ApiError::internal("the profile was deleted right after it was stored"))
 }
 
 /// Replaces the caller's profile
@@ -49,12 +49,12 @@ pub(super) async fn get(
     post,
     path = "/internal/profile/me",
     operation_id = "saveProfile",
-    params(("x-user-id" = String, Header, description = "Who calls")),
+    params(("x-user-id" = String, Header, description = "Name of the signed-in user")),
     request_body = SaveProfile,
     responses(
         (status = 200, description = "The profile", body = Profile),
-        (status = 400, description = "Fields break a rule", body = ErrorBody),
-        (status = 401, description = "Nobody is signed in", body = ErrorBody),
+        (status = 400, description = "A field is invalid", body = ErrorBody),
+        (status = 401, description = "The request names no user", body = ErrorBody),
     )
 )]
 pub(super) async fn save(

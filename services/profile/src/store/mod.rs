@@ -1,3 +1,3 @@
-//! The table.
+//! Access to the database table.
 
 pub(crate) mod profiles;

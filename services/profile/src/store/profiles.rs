@@ -23,7 +23,7 @@ struct ProfileRow {
 
 impl From<ProfileRow> for Profile {
     fn from(row: ProfileRow) -> Self {
-        // The table takes no other names.
+        // A check constraint of the table permits no other names.
         let app = App::from_stored_name(&row.default_app).unwrap_or(App::Portal);
         Self {
             user_id: row.user_id,
@@ -43,7 +43,7 @@ impl From<ProfileRow> for Profile {
     }
 }
 
-/// A user's profile.
+/// Returns the profile of a user.
 pub(crate) async fn find(pool: &PgPool, user_id: &str) -> Result<Option<Profile>, sqlx::Error> {
     let row: Option<ProfileRow> = sqlx::query_as("SELECT * FROM user_profiles WHERE user_id = $1")
         .bind(user_id)
@@ -52,7 +52,7 @@ pub(crate) async fn find(pool: &PgPool, user_id: &str) -> Result<Option<Profile>
     Ok(row.map(Profile::from))
 }
 
-/// Stores what a user begins with; what is there stays.
+/// Inserts the initial profile of a user. An existing profile is unchanged.
 pub(crate) async fn insert_if_absent(
     pool: &PgPool,
     user_id: &str,
@@ -76,8 +76,8 @@ pub(crate) async fn insert_if_absent(
     Ok(())
 }
 
-/// Stores what a user wants, whether there was a profile before or not. When that was is the
-/// database's to say, by whose clock its event is kept.
+/// Inserts or replaces the profile of a user. The timestamps are from the clock of the database,
+/// as is the retention of the event.
 pub(crate) async fn save(
     transaction: &mut PgConnection,
     user_id: &str,
@@ -93,7 +93,7 @@ pub(crate) async fn save(
                 title = excluded.title, phone = excluded.phone,
                 default_app = excluded.default_app,
                 notifications_enabled = excluded.notifications_enabled,
-                -- One that waited for another to be saved is the later one.
+                -- A statement that waited for a concurrent one is the later one.
                 updated_at = greatest(saved.updated_at, excluded.updated_at)
          RETURNING *",
     )

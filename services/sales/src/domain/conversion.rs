@@ -1,38 +1,41 @@
-//! How a lead becomes a client.
+//! The conversion of a lead to a client.
 
 use chrono::{DateTime, Utc};
 
 use super::LeadStatus;
 
-/// The client that a lead is already.
+/// The client to which a lead was converted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ConvertedClient {
     pub(crate) client_id: String,
     pub(crate) at: DateTime<Utc>,
 }
 
-/// What a conversion has to do.
+/// The action that a conversion requires.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Conversion {
-    /// The lead is a client already, whatever was made of its status since.
+    /// The lead was converted before, regardless of its current status.
     AlreadyConverted(ConvertedClient),
-    /// The client is to be made.
+    /// The client must be created.
     Required,
 }
 
-/// The lead is not far enough.
+/// The lead is not qualified, so that it cannot be converted.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct NotQualified {
-    /// How far it is, by name.
+    /// The name of the current status.
     pub(crate) status: String,
 }
 
-/// What a conversion of a lead with this status has to do.
+/// Returns the action for the conversion of a lead.
+///
+/// # Errors
+/// Returns [`NotQualified`] if the lead has neither a client nor the status `QUALIFIED`.
 pub(crate) fn check_conversion(
     status: &str,
-    before: Option<ConvertedClient>,
+    existing: Option<ConvertedClient>,
 ) -> Result<Conversion, NotQualified> {
-    match before {
+    match existing {
         Some(converted) => Ok(Conversion::AlreadyConverted(converted)),
         None if LeadStatus::from_name(status) == Some(LeadStatus::Qualified) => {
             Ok(Conversion::Required)
@@ -48,21 +51,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_qualified_lead_becomes_a_client() {
+    fn only_a_qualified_lead_can_be_converted() {
         for status in LeadStatus::ALL {
-            let found = check_conversion(status.as_str(), None);
+            let result = check_conversion(status.as_str(), None);
             if status == LeadStatus::Qualified {
-                assert_eq!(found, Ok(Conversion::Required));
+                assert_eq!(result, Ok(Conversion::Required));
             } else {
-                // CONVERTED as well: an update can set it without a client.
+                // This includes CONVERTED: an update can set it without a client.
                 let status = status.as_str().to_owned();
-                assert_eq!(found, Err(NotQualified { status }));
+                assert_eq!(result, Err(NotQualified { status }));
             }
         }
     }
 
     #[test]
-    fn a_client_stays_the_same_one_whatever_the_status() {
+    fn converted_lead_keeps_its_client_with_any_status() {
         let client = ConvertedClient {
             client_id: "client_7001".into(),
             at: dm_contracts::time::now(),

@@ -1,4 +1,4 @@
-//! Leads as they come in.
+//! Validation of lead requests.
 
 use dm_contracts::api::error::FieldIssue;
 use dm_contracts::api::sales::{CreateLead, PatchLead, UpdateLead};
@@ -7,7 +7,7 @@ use dm_kit::http::{FieldIssues, trimmed};
 
 use super::LeadStatus;
 
-/// A lead that may be noted.
+/// The validated data of a new lead.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct NewLead {
     pub(crate) company_name: String,
@@ -18,7 +18,10 @@ pub(crate) struct NewLead {
 }
 
 impl NewLead {
-    /// Checks a request.
+    /// Validates a request.
+    ///
+    /// # Errors
+    /// Returns an issue for each invalid field.
     pub(crate) fn from_request(request: Option<CreateLead>) -> Result<Self, Vec<FieldIssue>> {
         let request = request.ok_or_else(missing_body)?;
         let mut issues = FieldIssues::default();
@@ -50,7 +53,7 @@ impl NewLead {
     }
 }
 
-/// What replaces a lead's status and notes.
+/// The validated replacement of the status and notes of a lead.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct LeadUpdate {
     pub(crate) status: LeadStatus,
@@ -58,22 +61,25 @@ pub(crate) struct LeadUpdate {
 }
 
 impl LeadUpdate {
-    /// Checks a request. Missing notes are empty ones.
+    /// Validates a request. Missing notes become empty.
+    ///
+    /// # Errors
+    /// Returns an issue for each invalid field.
     pub(crate) fn from_request(request: Option<UpdateLead>) -> Result<Self, Vec<FieldIssue>> {
-        let change = LeadPatch::from_request(request.map(|request| PatchLead {
+        let patch = LeadPatch::from_request(request.map(|request| PatchLead {
             status: request.status,
             notes: request.notes,
         }))?;
         Ok(Self {
-            status: change
+            status: patch
                 .status
                 .ok_or_else(|| vec![FieldIssue::new("status", "status is required")])?,
-            notes: change.notes.unwrap_or_default(),
+            notes: patch.notes.unwrap_or_default(),
         })
     }
 }
 
-/// What is to change of a lead; the rest stays.
+/// A validated partial update of a lead. `None` leaves a field unchanged.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct LeadPatch {
     pub(crate) status: Option<LeadStatus>,
@@ -81,7 +87,10 @@ pub(crate) struct LeadPatch {
 }
 
 impl LeadPatch {
-    /// Checks a request. A blank status is a missing one.
+    /// Validates a request. A blank status counts as missing.
+    ///
+    /// # Errors
+    /// Returns an issue for each invalid field.
     pub(crate) fn from_request(request: Option<PatchLead>) -> Result<Self, Vec<FieldIssue>> {
         let request = request.ok_or_else(missing_body)?;
         let status = request
@@ -108,9 +117,9 @@ impl LeadPatch {
     }
 }
 
-fn check_length(issues: &mut FieldIssues, field: &str, text: &str, most: usize) {
-    let issue = format!("{field} must have at most {most} characters");
-    issues.check_length(field, text, most, issue);
+fn check_length(issues: &mut FieldIssues, field: &str, text: &str, max: usize) {
+    let issue = format!("{field} must have at most {max} characters");
+    issues.check_length(field, text, max, issue);
 }
 
 fn missing_body() -> Vec<FieldIssue> {
@@ -123,7 +132,7 @@ mod tests {
 
     use super::*;
 
-    fn whole() -> CreateLead {
+    fn valid_request() -> CreateLead {
         CreateLead {
             company_name: Some(" Lackawanna County ".into()),
             contact_name: Some("Al".into()),
@@ -146,9 +155,9 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_trimmed_and_notes_may_be_missing() {
+    fn texts_are_trimmed_and_notes_are_optional() {
         assert_eq!(
-            NewLead::from_request(Some(whole())),
+            NewLead::from_request(Some(valid_request())),
             Ok(NewLead {
                 company_name: "Lackawanna County".into(),
                 contact_name: "Al".into(),
@@ -157,25 +166,25 @@ mod tests {
                 notes: String::new(),
             })
         );
-        let noted = CreateLead {
+        let with_notes = CreateLead {
             notes: Some(" call back ".into()),
-            ..whole()
+            ..valid_request()
         };
         assert_eq!(
-            NewLead::from_request(Some(noted)).unwrap().notes,
+            NewLead::from_request(Some(with_notes)).unwrap().notes,
             "call back"
         );
     }
 
     #[test]
-    fn texts_have_a_longest_length() {
-        let long = |most: usize| Some("x".repeat(most + 1));
+    fn text_above_the_maximum_length_is_an_issue() {
+        let too_long = |max: usize| Some("x".repeat(max + 1));
         let lead = CreateLead {
-            company_name: long(MAX_LINE_LENGTH),
+            company_name: too_long(MAX_LINE_LENGTH),
             contact_name: Some("x".repeat(MAX_LINE_LENGTH)),
             contact_email: Some(format!("@{}", "x".repeat(MAX_EMAIL_LENGTH))),
-            phone: long(MAX_LINE_LENGTH),
-            notes: long(MAX_NOTES_LENGTH),
+            phone: too_long(MAX_LINE_LENGTH),
+            notes: too_long(MAX_NOTES_LENGTH),
         };
         assert_eq!(
             issues(NewLead::from_request(Some(lead))),
@@ -192,15 +201,15 @@ mod tests {
                 issue("notes", "notes must have at most 4000 characters"),
             ]
         );
-        let change = PatchLead {
+        let patch = PatchLead {
             status: None,
-            notes: long(MAX_NOTES_LENGTH),
+            notes: too_long(MAX_NOTES_LENGTH),
         };
-        assert_eq!(issues(LeadPatch::from_request(Some(change))).len(), 1);
+        assert_eq!(issues(LeadPatch::from_request(Some(patch))).len(), 1);
     }
 
     #[test]
-    fn without_a_body_the_body_is_at_fault() {
+    fn missing_body_is_the_only_issue() {
         let missing = vec![issue("body", "request body is required")];
         assert_eq!(issues(NewLead::from_request(None)), missing);
         assert_eq!(issues(LeadUpdate::from_request(None)), missing);
@@ -208,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn every_broken_field_is_told() {
+    fn each_invalid_field_is_an_issue() {
         assert_eq!(
             issues(NewLead::from_request(Some(CreateLead::default()))),
             [
@@ -218,14 +227,14 @@ mod tests {
                 issue("phone", "phone is required"),
             ]
         );
-        let blank = CreateLead {
+        let invalid = CreateLead {
             company_name: Some(" ".into()),
             contact_email: Some("al".into()),
             phone: None,
-            ..whole()
+            ..valid_request()
         };
         assert_eq!(
-            issues(NewLead::from_request(Some(blank))),
+            issues(NewLead::from_request(Some(invalid))),
             [
                 issue("companyName", "companyName is required"),
                 issue("contactEmail", "contactEmail must be a valid email"),
@@ -249,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_replaces_both() {
+    fn update_replaces_status_and_notes() {
         assert_eq!(
             LeadUpdate::from_request(update(Some("CONTACTED"), Some(" x "))),
             Ok(LeadUpdate {
@@ -278,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_partial_change_leaves_the_rest() {
+    fn patch_leaves_missing_fields_unchanged() {
         assert_eq!(
             LeadPatch::from_request(patch(None, Some(""))),
             Ok(LeadPatch {
@@ -293,9 +302,9 @@ mod tests {
     }
 
     proptest! {
-        /// What is accepted is whole; what isn't says why.
+        /// An accepted lead is complete, and a rejected one has issues.
         #[test]
-        fn no_lead_is_accepted_with_a_blank_field(
+        fn accepted_lead_has_no_blank_field(
             fields in proptest::array::uniform4(proptest::option::of("[ a@\\t]{0,4}")),
         ) {
             let [company_name, contact_name, contact_email, phone] = fields;

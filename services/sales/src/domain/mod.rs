@@ -1,4 +1,4 @@
-//! The rules.
+//! Domain rules.
 
 mod conversion;
 mod lead;

@@ -1,7 +1,7 @@
-//! How far a lead is.
+//! The status of a lead.
 
-/// How far a lead is. Any status may follow any other; only a conversion asks
-/// where it comes from.
+/// The status of a lead. An update can set any status; only a conversion depends on the
+/// current one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LeadStatus {
     New,
@@ -12,7 +12,7 @@ pub(crate) enum LeadStatus {
 }
 
 impl LeadStatus {
-    /// Every status, in the order in which errors name them.
+    /// All statuses, in the order of the error message.
     pub(crate) const ALL: [Self; 5] = [
         Self::New,
         Self::Contacted,
@@ -21,7 +21,7 @@ impl LeadStatus {
         Self::Converted,
     ];
 
-    /// Its name on the wire and in the table.
+    /// Returns the name in JSON and in the table.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::New => "NEW",
@@ -32,12 +32,12 @@ impl LeadStatus {
         }
     }
 
-    /// The status of exactly that name.
+    /// Returns the status with exactly this name.
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.as_str() == name)
     }
 
-    /// What to say of a name that is none.
+    /// Returns the issue text for an invalid name.
     pub(crate) fn invalid_name_message() -> String {
         format!(
             "status must be one of: {}",
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_exact() {
+    fn from_name_is_case_sensitive() {
         for status in LeadStatus::ALL {
             assert_eq!(LeadStatus::from_name(status.as_str()), Some(status));
         }

@@ -1,4 +1,4 @@
-//! Clients.
+//! The routes of clients.
 
 use axum::Json;
 use axum::extract::State;
@@ -18,14 +18,14 @@ use crate::store::clients;
     path = "/internal/sales/clients",
     operation_id = "listClients",
     params(
-        ("x-user-id" = String, Header, description = "Who calls"),
-        ("page" = Option<u32>, Query, description = "One page alone, from 0"),
-        ("size" = Option<u32>, Query, description = "How many clients a page has, at most 500"),
+        ("x-user-id" = String, Header, description = "Name of the signed-in user"),
+        ("page" = Option<u32>, Query, description = "Number of the page, from 0. The list is complete without `page` and `size`"),
+        ("size" = Option<u32>, Query, description = "Clients per page, at most 500"),
     ),
     responses(
         (status = 200, description = "The clients", body = List<ClientSummary>),
-        (status = 400, description = "No such page", body = ErrorBody),
-        (status = 401, description = "Nobody is signed in", body = ErrorBody),
+        (status = 400, description = "The page is invalid", body = ErrorBody),
+        (status = 401, description = "The request names no user", body = ErrorBody),
     )
 )]
 pub(super) async fn list(
@@ -37,6 +37,6 @@ pub(super) async fn list(
         return list_response(clients::ClientListSource(PgPool::clone(&database))).await;
     }
     let items = clients::fetch_page(&database, paging).await?;
-    let matching = clients::count(&database).await?;
-    Ok(Json(paging.into_list(items, matching)).into_response())
+    let total = clients::count(&database).await?;
+    Ok(Json(paging.into_list(items, total)).into_response())
 }

@@ -1,4 +1,4 @@
-//! Leads that become clients.
+//! The route that converts a lead to a client.
 
 use axum::Json;
 use axum::extract::State;
@@ -13,19 +13,19 @@ use super::lead_not_found;
 use crate::domain::{Conversion, NotQualified, check_conversion};
 use crate::store::{clients, leads};
 
-/// Makes a client of a qualified lead, once
+/// Converts a qualified lead to a client, at most once
 #[utoipa::path(
     post,
     path = "/internal/sales/leads/{leadId}/convert",
     operation_id = "convertLead",
     params(
-        ("x-user-id" = String, Header, description = "Who calls"),
-        ("leadId" = String, Path, description = "Which lead"),
+        ("x-user-id" = String, Header, description = "Name of the signed-in user"),
+        ("leadId" = String, Path, description = "Id of the lead"),
     ),
     responses(
-        (status = 200, description = "The client, new or not", body = ConvertedLead),
-        (status = 401, description = "Nobody is signed in", body = ErrorBody),
-        (status = 404, description = "No such lead", body = ErrorBody),
+        (status = 200, description = "The client, new or existing", body = ConvertedLead),
+        (status = 401, description = "The request names no user", body = ErrorBody),
+        (status = 404, description = "The lead does not exist", body = ErrorBody),
         (status = 409, description = "The lead is not qualified", body = ErrorBody),
     )
 )]
@@ -36,13 +36,13 @@ pub(super) async fn convert(
     PathId(id): PathId,
 ) -> Result<Json<ConvertedLead>, ApiError> {
     let mut transaction = database.begin().await?;
-    // Whoever asks at the same time waits here, and then finds the client.
+    // Concurrent requests wait for the lock and then find the client.
     let lead = leads::lock(&mut transaction, &id)
         .await?
         .ok_or_else(|| lead_not_found(&id))?;
-    let due = check_conversion(&lead.status, lead.converted_client())
+    let conversion = check_conversion(&lead.status, lead.converted_client())
         .map_err(|reason| not_qualified_error(&id, &reason))?;
-    let (client, already_converted) = match due {
+    let (client, already_converted) = match conversion {
         Conversion::AlreadyConverted(client) => (client, true),
         Conversion::Required => {
             let client = clients::insert(&mut transaction, &lead, &caller).await?;

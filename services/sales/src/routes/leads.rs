@@ -1,4 +1,4 @@
-//! Leads.
+//! The routes of leads.
 
 use axum::Json;
 use axum::extract::State;
@@ -21,15 +21,15 @@ use crate::store::leads;
     path = "/internal/sales/leads",
     operation_id = "listLeads",
     params(
-        ("x-user-id" = String, Header, description = "Who calls"),
-        ("status" = Option<String>, Query, description = "Leads of this status alone"),
-        ("page" = Option<u32>, Query, description = "One page alone, from 0"),
-        ("size" = Option<u32>, Query, description = "How many leads a page has, at most 500"),
+        ("x-user-id" = String, Header, description = "Name of the signed-in user"),
+        ("status" = Option<String>, Query, description = "Only leads with this status"),
+        ("page" = Option<u32>, Query, description = "Number of the page, from 0. The list is complete without `page` and `size`"),
+        ("size" = Option<u32>, Query, description = "Leads per page, at most 500"),
     ),
     responses(
         (status = 200, description = "The leads", body = List<LeadSummary>),
-        (status = 400, description = "No such status, or no such page", body = ErrorBody),
-        (status = 401, description = "Nobody is signed in", body = ErrorBody),
+        (status = 400, description = "The status or the page is invalid", body = ErrorBody),
+        (status = 401, description = "The request names no user", body = ErrorBody),
     )
 )]
 pub(super) async fn list(
@@ -56,23 +56,23 @@ pub(super) async fn list(
         let pool = PgPool::clone(&database);
         return list_response(leads::LeadListSource { pool, status }).await;
     }
-    let found = leads::fetch_page(&database, status, paging).await?;
-    let matching = leads::count(&database, status).await?;
-    let items: Vec<_> = found.into_iter().map(LeadSummary::from).collect();
-    Ok(Json(paging.into_list(items, matching)).into_response())
+    let rows = leads::fetch_page(&database, status, paging).await?;
+    let total = leads::count(&database, status).await?;
+    let items: Vec<_> = rows.into_iter().map(LeadSummary::from).collect();
+    Ok(Json(paging.into_list(items, total)).into_response())
 }
 
-/// Notes a lead
+/// Creates a lead
 #[utoipa::path(
     post,
     path = "/internal/sales/leads",
     operation_id = "createLead",
-    params(("x-user-id" = String, Header, description = "Who calls")),
+    params(("x-user-id" = String, Header, description = "Name of the signed-in user")),
     request_body = CreateLead,
     responses(
         (status = 201, description = "The lead", body = LeadDetail),
-        (status = 400, description = "Fields break a rule", body = ErrorBody),
-        (status = 401, description = "Nobody is signed in", body = ErrorBody),
+        (status = 400, description = "A field is invalid", body = ErrorBody),
+        (status = 401, description = "The request names no user", body = ErrorBody),
     )
 )]
 pub(super) async fn create(
@@ -86,19 +86,19 @@ pub(super) async fn create(
     Ok((StatusCode::CREATED, Json(lead.into())))
 }
 
-/// Answers one lead
+/// Returns a lead
 #[utoipa::path(
     get,
     path = "/internal/sales/leads/{leadId}",
     operation_id = "getLead",
     params(
-        ("x-user-id" = String, Header, description = "Who calls"),
-        ("leadId" = String, Path, description = "Which lead"),
+        ("x-user-id" = String, Header, description = "Name of the signed-in user"),
+        ("leadId" = String, Path, description = "Id of the lead"),
     ),
     responses(
         (status = 200, description = "The lead", body = LeadDetail),
-        (status = 401, description = "Nobody is signed in", body = ErrorBody),
-        (status = 404, description = "No such lead", body = ErrorBody),
+        (status = 401, description = "The request names no user", body = ErrorBody),
+        (status = 404, description = "The lead does not exist", body = ErrorBody),
     )
 )]
 pub(super) async fn detail(
@@ -112,21 +112,21 @@ pub(super) async fn detail(
     Ok(Json(lead.into()))
 }
 
-/// Replaces a lead's status and notes
+/// Replaces the status and notes of a lead
 #[utoipa::path(
     post,
     path = "/internal/sales/leads/{leadId}",
     operation_id = "updateLead",
     params(
-        ("x-user-id" = String, Header, description = "Who calls"),
-        ("leadId" = String, Path, description = "Which lead"),
+        ("x-user-id" = String, Header, description = "Name of the signed-in user"),
+        ("leadId" = String, Path, description = "Id of the lead"),
     ),
     request_body = UpdateLead,
     responses(
         (status = 200, description = "The lead", body = LeadDetail),
-        (status = 400, description = "Fields break a rule", body = ErrorBody),
-        (status = 401, description = "Nobody is signed in", body = ErrorBody),
-        (status = 404, description = "No such lead", body = ErrorBody),
+        (status = 400, description = "A field is invalid", body = ErrorBody),
+        (status = 401, description = "The request names no user", body = ErrorBody),
+        (status = 404, description = "The lead does not exist", body = ErrorBody),
     )
 )]
 pub(super) async fn update(
@@ -136,28 +136,28 @@ pub(super) async fn update(
     JsonBody(request): JsonBody<UpdateLead>,
 ) -> Result<Json<LeadDetail>, ApiError> {
     let LeadUpdate { status, notes } = LeadUpdate::from_request(request).map_err(invalid_update)?;
-    let change = LeadPatch {
+    let patch = LeadPatch {
         status: Some(status),
         notes: Some(notes),
     };
-    apply_patch(&database, &id, &change).await
+    apply_patch(&database, &id, &patch).await
 }
 
-/// Changes what is given of a lead's status and notes
+/// Updates the given fields of a lead: status, notes
 #[utoipa::path(
     patch,
     path = "/internal/sales/leads/{leadId}",
     operation_id = "patchLead",
     params(
-        ("x-user-id" = String, Header, description = "Who calls"),
-        ("leadId" = String, Path, description = "Which lead"),
+        ("x-user-id" = String, Header, description = "Name of the signed-in user"),
+        ("leadId" = String, Path, description = "Id of the lead"),
     ),
     request_body = PatchLead,
     responses(
         (status = 200, description = "The lead", body = LeadDetail),
-        (status = 400, description = "Fields break a rule", body = ErrorBody),
-        (status = 401, description = "Nobody is signed in", body = ErrorBody),
-        (status = 404, description = "No such lead", body = ErrorBody),
+        (status = 400, description = "A field is invalid", body = ErrorBody),
+        (status = 401, description = "The request names no user", body = ErrorBody),
+        (status = 404, description = "The lead does not exist", body = ErrorBody),
     )
 )]
 pub(super) async fn patch(
@@ -166,16 +166,16 @@ pub(super) async fn patch(
     PathId(id): PathId,
     JsonBody(request): JsonBody<PatchLead>,
 ) -> Result<Json<LeadDetail>, ApiError> {
-    let change = LeadPatch::from_request(request).map_err(invalid_update)?;
-    apply_patch(&database, &id, &change).await
+    let patch = LeadPatch::from_request(request).map_err(invalid_update)?;
+    apply_patch(&database, &id, &patch).await
 }
 
 async fn apply_patch(
     database: &Database,
     id: &str,
-    change: &LeadPatch,
+    patch: &LeadPatch,
 ) -> Result<Json<LeadDetail>, ApiError> {
-    let lead = leads::update(database, id, change)
+    let lead = leads::update(database, id, patch)
         .await?
         .ok_or_else(|| lead_not_found(id))?;
     Ok(Json(lead.into()))

@@ -32,8 +32,8 @@ impl From<ClientRow> for ClientSummary {
     }
 }
 
-/// Makes a client of a lead. When that was is the database's to say: retention goes by its
-/// clock, and so does whoever asks what of this is still in the outbox.
+/// Inserts the client of a lead. The timestamp is from the clock of the database, with which
+/// retention and reconcile compare it.
 pub(crate) async fn insert(
     transaction: &mut PgConnection,
     lead: &LeadRow,
@@ -56,7 +56,7 @@ pub(crate) async fn insert(
     Ok(ConvertedClient { client_id, at })
 }
 
-/// All clients, newest first.
+/// The list of all clients, newest first.
 pub(crate) struct ClientListSource(pub(crate) PgPool);
 
 impl ListSource for ClientListSource {
@@ -75,7 +75,7 @@ impl ListSource for ClientListSource {
               WHERE (created_at, client_id) < (coalesce($1, 'infinity'), $2)
               ORDER BY created_at DESC, client_id DESC LIMIT $3",
         )
-        .bind(key.map(|(at, _)| *at))
+        .bind(key.map(|(created_at, _)| *created_at))
         .bind(key.map_or("", |(_, id)| id))
         .bind(limit);
         let chunk = ListChunk::<ClientRow>::read(&self.0, query, limit).await?;
@@ -87,7 +87,7 @@ impl ListSource for ClientListSource {
     }
 }
 
-/// A page of the clients, newest first.
+/// Returns a page of the clients, newest first.
 pub(crate) async fn fetch_page(
     pool: &PgPool,
     paging: Paging,
@@ -104,7 +104,7 @@ pub(crate) async fn fetch_page(
     Ok(clients.into_iter().map(ClientSummary::from).collect())
 }
 
-/// How many clients there are.
+/// Returns the number of clients.
 pub(crate) async fn count(pool: &PgPool) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar("SELECT count(*) FROM clients")
         .fetch_one(pool)

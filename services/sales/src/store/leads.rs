@@ -8,7 +8,7 @@ use sqlx::{FromRow, PgConnection};
 
 use crate::domain::{ConvertedClient, LeadPatch, LeadStatus, NewLead};
 
-/// A lead.
+/// A row of the table.
 #[derive(Debug, FromRow)]
 pub(crate) struct LeadRow {
     pub(crate) lead_id: String,
@@ -26,7 +26,7 @@ pub(crate) struct LeadRow {
 }
 
 impl LeadRow {
-    /// The client that it became, if it did.
+    /// Returns the client to which the lead was converted.
     pub(crate) fn converted_client(&self) -> Option<ConvertedClient> {
         let client_id = self.converted_client_id.clone()?;
         Some(ConvertedClient {
@@ -69,7 +69,7 @@ impl From<LeadRow> for LeadSummary {
     }
 }
 
-/// Notes a lead.
+/// Inserts a lead with the status `NEW`.
 pub(crate) async fn insert(
     pool: &PgPool,
     lead: &NewLead,
@@ -92,7 +92,7 @@ pub(crate) async fn insert(
     .await
 }
 
-/// All leads, newest first, perhaps of one status alone.
+/// The list of leads, newest first, optionally of one status.
 pub(crate) struct LeadListSource {
     pub(crate) pool: PgPool,
     pub(crate) status: Option<LeadStatus>,
@@ -107,7 +107,7 @@ impl ListSource for LeadListSource {
         key: Option<&Self::Key>,
         limit: i64,
     ) -> Result<ListChunk<LeadSummary>, sqlx::Error> {
-        // Two statements rather than one that allows for both: each has its index.
+        // Separate statements, so that each uses its own index.
         let statement = match self.status {
             None => {
                 "SELECT * FROM leads
@@ -124,7 +124,7 @@ impl ListSource for LeadListSource {
         };
         let query = sqlx::query(statement)
             .bind(self.status.map(LeadStatus::as_str))
-            .bind(key.map(|(at, _)| *at))
+            .bind(key.map(|(created_at, _)| *created_at))
             .bind(key.map_or("", |(_, id)| id))
             .bind(limit);
         let chunk = ListChunk::<LeadRow>::read(&self.pool, query, limit).await?;
@@ -136,13 +136,13 @@ impl ListSource for LeadListSource {
     }
 }
 
-/// A page of the leads, newest first, perhaps of one status alone.
+/// Returns a page of the leads, newest first, optionally of one status.
 pub(crate) async fn fetch_page(
     pool: &PgPool,
     status: Option<LeadStatus>,
     paging: Paging,
 ) -> Result<Vec<LeadRow>, sqlx::Error> {
-    // Two statements rather than one that allows for both: each has its index.
+    // Separate statements, so that each uses its own index.
     let statement = match status {
         None => {
             "SELECT * FROM leads
@@ -163,7 +163,7 @@ pub(crate) async fn fetch_page(
         .await
 }
 
-/// How many leads there are, perhaps of one status alone.
+/// Returns the number of leads, optionally of one status.
 pub(crate) async fn count(pool: &PgPool, status: Option<LeadStatus>) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar("SELECT count(*) FROM leads WHERE $1::text IS NULL OR status = $1")
         .bind(status.map(LeadStatus::as_str))
@@ -171,7 +171,7 @@ pub(crate) async fn count(pool: &PgPool, status: Option<LeadStatus>) -> Result<i
         .await
 }
 
-/// A lead.
+/// Returns a lead.
 pub(crate) async fn find(pool: &PgPool, id: &str) -> Result<Option<LeadRow>, sqlx::Error> {
     sqlx::query_as("SELECT * FROM leads WHERE lead_id = $1")
         .bind(id)
@@ -179,7 +179,7 @@ pub(crate) async fn find(pool: &PgPool, id: &str) -> Result<Option<LeadRow>, sql
         .await
 }
 
-/// A lead that nobody else changes before the transaction ends.
+/// Returns a lead and locks it until the transaction ends.
 pub(crate) async fn lock(
     transaction: &mut PgConnection,
     id: &str,
@@ -190,12 +190,12 @@ pub(crate) async fn lock(
         .await
 }
 
-/// Changes a lead, unless the change is empty. Answers what it is then, or `None`
-/// where there is no such lead.
+/// Applies a patch to a lead. Returns the resulting lead, or `None` if it does not exist. An
+/// empty patch changes nothing.
 pub(crate) async fn update(
     pool: &PgPool,
     id: &str,
-    change: &LeadPatch,
+    patch: &LeadPatch,
 ) -> Result<Option<LeadRow>, sqlx::Error> {
     sqlx::query_as(
         "UPDATE leads
@@ -207,13 +207,13 @@ pub(crate) async fn update(
          RETURNING *",
     )
     .bind(id)
-    .bind(change.status.map(LeadStatus::as_str))
-    .bind(change.notes.as_deref())
+    .bind(patch.status.map(LeadStatus::as_str))
+    .bind(patch.notes.as_deref())
     .fetch_optional(pool)
     .await
 }
 
-/// Notes that a lead is a client now.
+/// Records the client to which a lead was converted.
 pub(crate) async fn mark_converted(
     transaction: &mut PgConnection,
     id: &str,

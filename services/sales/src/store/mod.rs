@@ -1,4 +1,4 @@
-//! The tables.
+//! Access to the database tables.
 
 pub(crate) mod clients;
 pub(crate) mod leads;

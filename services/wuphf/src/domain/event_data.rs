@@ -1,18 +1,17 @@
-//! What an event says, as far as it matters here. Fields that are not read may be
-//! anything or missing.
+//! Access to the data of an event. Fields that are not read may be missing or have any type.
 
 use serde_json::Value;
 use thiserror::Error;
 
-/// Mandatory data is missing.
+/// A required field is missing or invalid.
 #[derive(Debug, PartialEq, Eq, Error)]
-#[error("{event_type} has no usable {field}")]
+#[error("field {field} of {event_type} is missing or invalid")]
 pub(crate) struct MissingField {
     event_type: String,
     field: &'static str,
 }
 
-/// The texts in an event's data.
+/// The data of an event.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct EventData<'a> {
     event_type: &'a str,
@@ -24,8 +23,8 @@ impl<'a> EventData<'a> {
         Self { event_type, data }
     }
 
-    /// A text; `None` where there is none, or a blank one, or one that the database
-    /// can't hold.
+    /// Returns a text, or `None` if it is missing, blank, or has a NUL, which PostgreSQL cannot
+    /// store.
     pub(super) fn optional_text(self, field: &str) -> Option<&'a str> {
         self.data
             .get(field)
@@ -34,7 +33,10 @@ impl<'a> EventData<'a> {
             .filter(|text| !text.is_empty() && !text.contains('\0'))
     }
 
-    /// A text that must be there.
+    /// Returns a required text.
+    ///
+    /// # Errors
+    /// Returns [`MissingField`] if the text is missing or invalid.
     pub(super) fn required_text(self, field: &'static str) -> Result<&'a str, MissingField> {
         self.optional_text(field).ok_or_else(|| MissingField {
             event_type: self.event_type.to_owned(),
@@ -50,15 +52,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_texts_with_something_in_them_count() {
+    fn blank_or_non_text_field_is_missing() {
         let data = json!({"a": " x ", "b": " ", "c": 7, "d": null, "e": "x\0y"});
-        let facts = EventData::new("t", &data);
-        assert_eq!(facts.required_text("a"), Ok("x"));
-        for field in ["b", "c", "d", "e", "f"] {
-            assert_eq!(facts.optional_text(field), None, "{field}");
+        let fields = EventData::new("t", &data);
+        assert_eq!(fields.required_text("a"), Ok("x"));
+        for name in ["b", "c", "d", "e", "f"] {
+            assert_eq!(fields.optional_text(name), None, "{name}");
             assert_eq!(
-                facts.required_text(field).unwrap_err().to_string(),
-                format!("t has no usable {field}")
+                fields.required_text(name).unwrap_err().to_string(),
+                format!("field {name} of t is missing or invalid")
             );
         }
         for data in [json!(null), json!([]), json!("x"), json!(7)] {

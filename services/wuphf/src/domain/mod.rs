@@ -1,4 +1,4 @@
-//! The rules.
+//! Domain rules.
 
 mod event_data;
 mod notification;

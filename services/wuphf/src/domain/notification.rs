@@ -1,4 +1,4 @@
-//! Who is told of an event, and in which words.
+//! The recipient and the text of the notification about an event.
 
 use chrono::{DateTime, Utc};
 use dm_contracts::events::{ExpenseDecided, OrderCreated, ShipmentDispatched};
@@ -20,44 +20,43 @@ pub(crate) struct NotificationDraft {
     pub(crate) created_at: DateTime<Utc>,
 }
 
-/// What to do about an event.
+/// The decision about the notification of an event.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum NotificationDecision {
-    /// A user is told.
+    /// The recipient gets this notification.
     Notify(NotificationDraft),
-    /// A user would be told, but none can have that id.
+    /// The recipient is not a valid user id.
     InvalidRecipient,
-    /// Nobody is told of events of this type.
+    /// Events of this type cause no notification.
     Ignore,
 }
 
-/// What to do about an event.
+/// Returns the decision about the notification of an event.
 ///
 /// # Errors
-/// Where data is missing without which there is nothing to say, or nobody to say
-/// it to.
+/// Returns [`MissingField`] if the recipient or another required field is missing.
 pub(crate) fn decide_notification(event: &Envelope) -> Result<NotificationDecision, MissingField> {
-    let facts = EventData::new(&event.event_type, &event.data);
-    let words = match event.event_type.as_str() {
-        OrderCreated::TYPE => order_placed(facts)?,
-        ShipmentDispatched::TYPE => shipment_dispatched(facts)?,
-        ExpenseDecided::TYPE => expense_decided(facts)?,
+    let data = EventData::new(&event.event_type, &event.data);
+    let text = match event.event_type.as_str() {
+        OrderCreated::TYPE => order_placed(data)?,
+        ShipmentDispatched::TYPE => shipment_dispatched(data)?,
+        ExpenseDecided::TYPE => expense_decided(data)?,
         _ => return Ok(NotificationDecision::Ignore),
     };
-    if words.user_id.chars().count() > MAX_USER_ID_LENGTH {
+    if text.user_id.chars().count() > MAX_USER_ID_LENGTH {
         return Ok(NotificationDecision::InvalidRecipient);
     }
     Ok(NotificationDecision::Notify(NotificationDraft {
-        user_id: words.user_id.to_owned(),
-        kind: words.kind,
-        title: words.title,
-        body: words.body,
-        deep_link: words.deep_link,
+        user_id: text.user_id.to_owned(),
+        kind: text.kind,
+        title: text.title,
+        body: text.body,
+        deep_link: text.deep_link,
         created_at: event.time_or_now(),
     }))
 }
 
-/// What is said to whom.
+/// The recipient and the text of a notification.
 struct NotificationText<'a> {
     user_id: &'a str,
     kind: &'static str,
@@ -66,13 +65,13 @@ struct NotificationText<'a> {
     deep_link: String,
 }
 
-fn order_placed(facts: EventData<'_>) -> Result<NotificationText<'_>, MissingField> {
-    let order = facts.required_text("orderId")?;
+fn order_placed(data: EventData<'_>) -> Result<NotificationText<'_>, MissingField> {
+    let order = data.required_text("orderId")?;
     Ok(NotificationText {
-        user_id: facts.required_text("createdBy")?,
+        user_id: data.required_text("createdBy")?,
         kind: "ORDER_PLACED",
         title: format!("Order {order} created"),
-        body: match facts.optional_text("clientId") {
+        body: match data.optional_text("clientId") {
             Some(client) => format!("Order for {client} was placed successfully."),
             None => "Your order was placed successfully.".to_owned(),
         },
@@ -80,14 +79,14 @@ fn order_placed(facts: EventData<'_>) -> Result<NotificationText<'_>, MissingFie
     })
 }
 
-fn shipment_dispatched(facts: EventData<'_>) -> Result<NotificationText<'_>, MissingField> {
-    let order = facts.required_text("orderId")?;
-    let shipment = facts.required_text("shipmentId")?;
+fn shipment_dispatched(data: EventData<'_>) -> Result<NotificationText<'_>, MissingField> {
+    let order = data.required_text("orderId")?;
+    let shipment = data.required_text("shipmentId")?;
     Ok(NotificationText {
-        user_id: facts.required_text("orderCreatedBy")?,
+        user_id: data.required_text("orderCreatedBy")?,
         kind: "SHIPMENT_DISPATCHED",
         title: format!("Order {order} shipped"),
-        body: match facts.optional_text("truckId") {
+        body: match data.optional_text("truckId") {
             Some(truck) => format!("Shipment {shipment} left the warehouse on truck {truck}."),
             None => format!("Shipment {shipment} left the warehouse."),
         },
@@ -95,24 +94,24 @@ fn shipment_dispatched(facts: EventData<'_>) -> Result<NotificationText<'_>, Mis
     })
 }
 
-fn expense_decided(facts: EventData<'_>) -> Result<NotificationText<'_>, MissingField> {
-    let expense = facts.required_text("expenseId")?;
-    let decision = facts.required_text("decision")?;
+fn expense_decided(data: EventData<'_>) -> Result<NotificationText<'_>, MissingField> {
+    let expense = data.required_text("expenseId")?;
+    let decision = data.required_text("decision")?;
     Ok(NotificationText {
-        user_id: facts.required_text("submitterUserId")?,
+        user_id: data.required_text("submitterUserId")?,
         kind: "EXPENSE_DECIDED",
         title: format!("Expense {expense} {decision}"),
-        body: match facts.optional_text("decidedBy") {
-            Some(by) => format!("Expense {expense} was marked {decision} by {by}."),
+        body: match data.optional_text("decidedBy") {
+            Some(user) => format!("Expense {expense} was marked {decision} by {user}."),
             None => format!("Expense {expense} was marked {decision}."),
         },
         deep_link: deep_link("/accounting?expenseId=", expense),
     })
 }
 
-/// A link that an odd id can't lead elsewhere.
-fn deep_link(start: &str, id: &str) -> String {
-    let mut link = start.to_owned();
+/// Returns a link with the encoded id, so that no id can change its target.
+fn deep_link(prefix: &str, id: &str) -> String {
+    let mut link = prefix.to_owned();
     link.extend(byte_serialize(id.as_bytes()));
     link
 }
@@ -162,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn who_placed_an_order_is_told() {
+    fn creator_of_an_order_is_notified() {
         let mut data =
             json!({"orderId": "ord_9001", "createdBy": "jhalpert", "clientId": "client_7001"});
         let draft = draft_of(ORDER, data.clone());
@@ -188,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn who_placed_the_order_is_told_of_the_shipment() {
+    fn creator_of_the_order_is_notified_of_the_dispatch() {
         let mut data = json!({
             "orderId": "ord_9001", "shipmentId": "ship_9001", "orderCreatedBy": "jhalpert",
             "truckId": "truck_scr_03", "dispatchedBy": "dphilbin"
@@ -211,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_for_the_money_is_told_of_the_decision() {
+    fn submitter_of_an_expense_is_notified_of_the_decision() {
         let mut data = json!({
             "expenseId": "exp_6001", "submitterUserId": "kmalone", "decision": "REJECTED",
             "decidedBy": "amartin"
@@ -234,24 +233,24 @@ mod tests {
     }
 
     #[test]
-    fn each_mandatory_field_is_missed() {
+    fn missing_required_field_is_an_error() {
         let cases = [
             (ORDER, &["orderId", "createdBy"][..]),
             (SHIPMENT, &["orderId", "shipmentId", "orderCreatedBy"]),
             (EXPENSE, &["expenseId", "decision", "submitterUserId"]),
         ];
         for (event_type, fields) in cases {
-            let whole: Value = fields.iter().map(|field| (*field, "x")).collect();
-            assert!(decide_notification(&event(event_type, whole.clone())).is_ok());
+            let complete: Value = fields.iter().map(|field| (*field, "x")).collect();
+            assert!(decide_notification(&event(event_type, complete.clone())).is_ok());
             for field in fields {
-                for broken in [json!(null), json!(""), json!(7), json!({})] {
-                    let mut data = whole.clone();
-                    data[*field] = broken;
+                for invalid in [json!(null), json!(""), json!(7), json!({})] {
+                    let mut data = complete.clone();
+                    data[*field] = invalid;
                     assert_eq!(
                         decide_notification(&event(event_type, data))
                             .unwrap_err()
                             .to_string(),
-                        format!("{event_type} has no usable {field}")
+                        format!("field {field} of {event_type} is missing or invalid")
                     );
                 }
             }
@@ -259,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn other_events_are_nobodys_business() {
+    fn event_of_another_type_is_ignored() {
         for event_type in [
             "com.dundermifflin.expense.submitted.v1",
             "com.dundermifflin.order.created.v2",
@@ -273,25 +272,25 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_no_user_can_have_is_nobodys() {
-        let of_length = |length: usize| {
+    fn recipient_above_the_maximum_length_is_invalid() {
+        let with_length = |length: usize| {
             let data = json!({"orderId": "ord_1", "createdBy": "ü".repeat(length)});
             decide_notification(&event(ORDER, data)).unwrap()
         };
         assert!(matches!(
-            of_length(MAX_USER_ID_LENGTH),
+            with_length(MAX_USER_ID_LENGTH),
             NotificationDecision::Notify(_)
         ));
         assert_eq!(
-            of_length(MAX_USER_ID_LENGTH + 1),
+            with_length(MAX_USER_ID_LENGTH + 1),
             NotificationDecision::InvalidRecipient
         );
     }
 
     proptest! {
-        /// Whatever an id is, the link has it as the one value of its parameter.
+        /// The link has each id as the single value of its parameter.
         #[test]
-        fn an_id_stays_in_its_parameter(id in "[^\0\\s]{1,20}") {
+        fn deep_link_has_the_id_as_its_only_parameter(id in "[^\0\\s]{1,20}") {
             let link = draft_of(ORDER, json!({"orderId": id, "createdBy": "x"})).deep_link;
             let query = link.strip_prefix("/infinity?").unwrap();
             let pairs: Vec<_> = url::form_urlencoded::parse(query.as_bytes()).collect();

@@ -1,4 +1,4 @@
-//! What is asked, and what is answered.
+//! The HTTP routes.
 
 mod notifications;
 
@@ -6,7 +6,7 @@ use dm_kit::Database;
 use dm_kit::http::OpenApiRouter;
 use utoipa_axum::routes;
 
-/// Every route of the service.
+/// Returns the router of the service.
 pub(crate) fn router() -> OpenApiRouter<Database> {
     OpenApiRouter::new()
         .routes(routes!(notifications::list))
@@ -18,7 +18,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_description_has_every_endpoint_with_its_answers() {
+    fn openapi_document_has_each_endpoint_with_its_statuses() {
         let (_, api) = router().split_for_parts();
         assert_eq!(
             dm_kit::http::list_endpoints(&api),

@@ -1,4 +1,4 @@
-//! A user's notifications.
+//! The routes of notifications.
 
 use axum::Json;
 use axum::extract::State;
@@ -16,13 +16,13 @@ use crate::store::notifications;
     path = "/internal/notifications",
     operation_id = "listNotifications",
     params(
-        ("x-user-id" = String, Header, description = "Who calls"),
-        ("unreadOnly" = Option<bool>, Query, description = "The unread ones alone"),
+        ("x-user-id" = String, Header, description = "Name of the signed-in user"),
+        ("unreadOnly" = Option<bool>, Query, description = "Only unread notifications"),
     ),
     responses(
-        (status = 200, description = "The newest 100", body = Notifications),
+        (status = 200, description = "The newest notifications, at most 100", body = Notifications),
         (status = 400, description = "unreadOnly is neither true nor false", body = ErrorBody),
-        (status = 401, description = "Nobody is signed in", body = ErrorBody),
+        (status = 401, description = "The request names no user", body = ErrorBody),
     )
 )]
 pub(super) async fn list(
@@ -41,12 +41,12 @@ pub(super) async fn list(
     path = "/internal/notifications/{notificationId}/read",
     operation_id = "readNotification",
     params(
-        ("x-user-id" = String, Header, description = "Who calls"),
-        ("notificationId" = String, Path, description = "Which notification"),
+        ("x-user-id" = String, Header, description = "Name of the signed-in user"),
+        ("notificationId" = String, Path, description = "Id of the notification"),
     ),
     responses(
         (status = 200, description = "The notification", body = Notification),
-        (status = 401, description = "Nobody is signed in", body = ErrorBody),
+        (status = 401, description = "The request names no user", body = ErrorBody),
         (status = 404, description = "The caller has no such notification", body = ErrorBody),
     )
 )]
@@ -96,23 +96,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_filter_is_true_or_false() {
-        let of =
+    fn unread_only_is_true_false_or_an_error() {
+        let parse =
             |query: &str| unread_only(&QueryParams::parse(query)).map_err(|error| error.message);
-        assert_eq!(of(""), Ok(false));
-        assert_eq!(of("unreadOnly="), Ok(false));
-        assert_eq!(of("unreadOnly=false"), Ok(false));
-        assert_eq!(of("unreadOnly=TRUE"), Ok(true));
-        for odd in ["1", "yes", "truee"] {
+        assert_eq!(parse(""), Ok(false));
+        assert_eq!(parse("unreadOnly="), Ok(false));
+        assert_eq!(parse("unreadOnly=false"), Ok(false));
+        assert_eq!(parse("unreadOnly=TRUE"), Ok(true));
+        for invalid in ["1", "yes", "truee"] {
             assert_eq!(
-                of(&format!("unreadOnly={odd}")),
+                parse(&format!("unreadOnly={invalid}")),
                 Err("Invalid unreadOnly filter".to_owned())
             );
         }
     }
 
     #[test]
-    fn what_is_unread_is_counted() {
+    fn response_counts_unread_notifications() {
         let item = |is_read| Notification {
             notification_id: "ntf_1000".into(),
             user_id: "jhalpert".into(),
@@ -124,7 +124,7 @@ mod tests {
             created_at: time::now(),
             read_at: None,
         };
-        let answer = to_response(vec![item(true), item(false), item(false)]);
-        assert_eq!((answer.total, answer.unread_count), (3, 2));
+        let response = to_response(vec![item(true), item(false), item(false)]);
+        assert_eq!((response.total, response.unread_count), (3, 2));
     }
 }

@@ -7,7 +7,7 @@ use sqlx::{FromRow, PgConnection};
 
 use crate::domain::NotificationDraft;
 
-/// How many notifications a list has at most.
+/// The maximum number of notifications in a list.
 const MAX_LISTED: i64 = 100;
 
 #[derive(Debug, FromRow)]
@@ -39,7 +39,7 @@ impl From<NotificationRow> for Notification {
     }
 }
 
-/// Stores a notification. `None` where the user was told of that event before.
+/// Inserts a notification. Returns `None` if the user has one for this event.
 pub(crate) async fn insert(
     transaction: &mut PgConnection,
     draft: &NotificationDraft,
@@ -64,13 +64,13 @@ pub(crate) async fn insert(
     Ok(row.map(Notification::from))
 }
 
-/// A user's newest notifications, newest first, perhaps the unread ones alone.
+/// Returns the newest notifications of a user, newest first, optionally only unread ones.
 pub(crate) async fn list(
     pool: &PgPool,
     user_id: &str,
     unread_only: bool,
 ) -> Result<Vec<Notification>, sqlx::Error> {
-    // Two statements rather than one that allows for both: each has its index.
+    // Separate statements, so that each uses its own index.
     let statement = if unread_only {
         "SELECT * FROM notifications
           WHERE user_id = $1 AND is_read = false
@@ -88,8 +88,8 @@ pub(crate) async fn list(
     Ok(rows.into_iter().map(Notification::from).collect())
 }
 
-/// Marks a user's notification as read; the first time stays. `None` where the
-/// user has no such notification.
+/// Marks a notification of a user as read. A repetition keeps the first timestamp. Returns `None`
+/// if the user has no such notification.
 pub(crate) async fn mark_read(
     pool: &PgPool,
     id: &str,

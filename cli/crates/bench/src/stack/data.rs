@@ -1,4 +1,4 @@
-//! A past seeded, a backup made and brought back, the schemas read.
+//! Measures seeds, backups, restores and schema diffs.
 
 use std::time::{Duration, Instant};
 
@@ -16,13 +16,12 @@ use super::http_load::as_f64;
 use super::{BenchStack, Metric, measured_command};
 use crate::error::BenchError;
 
-/// How many orders a past has: a large one.
+/// The number of orders of a large history.
 const LARGE_ORDER_COUNT: &str = "100000";
-/// Where what is measured beside is written, in the database's container.
+/// The directory for the files of the baselines, in the container of the database.
 const SCRATCH_DIRECTORY: &str = "/tmp/dm-bench";
 
-/// The tables that a past is in, in an order in which a row is there before another one
-/// names it.
+/// Returns the tables of a history. Referenced tables come first.
 fn history_tables() -> Vec<HistoryTable> {
     let mut tables = vec![
         HistoryTable::Leads,
@@ -49,7 +48,7 @@ fn history_tables() -> Vec<HistoryTable> {
     tables
 }
 
-/// A table, as SQL names it on a stack as it comes.
+/// Returns the qualified name of a table with the default schemas.
 fn qualified_name(table: HistoryTable) -> String {
     let schema = match table.service() {
         ServiceName::Sales => "sales",
@@ -62,20 +61,20 @@ fn qualified_name(table: HistoryTable) -> String {
     format!("{schema}.{}", table.name())
 }
 
-/// A past seeded, beside psql copying the same rows into the same tables, one after the
-/// other; and the memory that the seed takes.
+/// Measures a seed, compared with psql copying the same rows into the same tables one after the
+/// other; and the peak memory of the seed.
 pub(super) async fn measure_seed(stack: &BenchStack<'_>) -> Result<Vec<(Metric, f64)>> {
     truncate_tables(stack).await?;
-    let ended =
+    let seed =
         measured_command::run_measured(stack, &["seed", "--scale", LARGE_ORDER_COUNT, "--append"])
             .await?;
-    let (mut out, mut back) = (String::new(), String::new());
+    let (mut export, mut import) = (String::new(), String::new());
     for table in history_tables() {
         let (name, columns) = (qualified_name(table), table.columns());
-        out.push_str(&format!(
+        export.push_str(&format!(
             "\\copy (SELECT {columns} FROM {name}) TO '{SCRATCH_DIRECTORY}/{name}'\n"
         ));
-        back.push_str(&format!(
+        import.push_str(&format!(
             "\\copy {name} ({columns}) FROM '{SCRATCH_DIRECTORY}/{name}'\n"
         ));
     }
@@ -84,27 +83,27 @@ pub(super) async fn measure_seed(stack: &BenchStack<'_>) -> Result<Vec<(Metric, 
         &format!("rm -rf {SCRATCH_DIRECTORY}; mkdir {SCRATCH_DIRECTORY}"),
     )
     .await?;
-    run_psql(stack, &out).await?;
+    run_psql(stack, &export).await?;
     truncate_tables(stack).await?;
-    let bare = run_psql(stack, &back).await?;
+    let baseline = run_psql(stack, &import).await?;
     run_in_postgres(stack, &format!("rm -rf {SCRATCH_DIRECTORY}")).await?;
     Ok(vec![
         (
-            Metric::SeedRate,
-            bare.as_secs_f64() / ended.duration.as_secs_f64(),
+            Metric::SeedThroughputRatio,
+            baseline.as_secs_f64() / seed.duration.as_secs_f64(),
         ),
-        (Metric::SeedMemory, as_f64(ended.peak_memory as usize)),
+        (Metric::SeedMemory, as_f64(seed.peak_memory as usize)),
     ])
 }
 
-/// A backup of the large stack between two of pg_dump alone, for what drifts, and its database
-/// brought back beside pg_restore alone.
+/// Measures a backup of the large stack between two runs of pg_dump, to average drift out, and the
+/// restore of its database, compared with pg_restore.
 pub(super) async fn measure_backup(stack: &BenchStack<'_>) -> Result<Vec<(Metric, f64)>> {
     if !is_seeded(stack).await? {
         measured_command::run_measured(stack, &["seed", "--scale", LARGE_ORDER_COUNT, "--append"])
             .await?;
     }
-    // Or the server would do it by itself, beside what is measured.
+    // Otherwise autovacuum would run during the measurement.
     sqlx::raw_sql("VACUUM ANALYZE")
         .execute(&stack.database)
         .await
@@ -114,19 +113,20 @@ pub(super) async fn measure_backup(stack: &BenchStack<'_>) -> Result<Vec<(Metric
         config.postgres.user.as_str(),
         config.postgres.database.as_str(),
     );
-    // Without --no-sync: a backup, too, is on the disk when it is made.
+    // Without --no-sync, because a backup is flushed to the disk, too.
     let dump = format!(
         "rm -rf {SCRATCH_DIRECTORY}; pg_dump -Fd -j2 --compress=zstd:3 -U {user} -d {name} -f {SCRATCH_DIRECTORY}"
     );
     flush_to_disk(stack).await?;
     let before = run_in_postgres(stack, &dump).await?;
-    let folder = TempDir::new().map_err(|source| BenchError::WriteFile {
+    let directory = TempDir::new().map_err(|source| BenchError::WriteFile {
         path: std::env::temp_dir(),
         source,
     })?;
-    let path = folder.path().to_string_lossy().into_owned();
+    let path = directory.path().to_string_lossy().into_owned();
     flush_to_disk(stack).await?;
-    let own = measured_command::run_measured(stack, &["backup", "--dir", &path, "create"]).await?;
+    let backup_run =
+        measured_command::run_measured(stack, &["backup", "--dir", &path, "create"]).await?;
     flush_to_disk(stack).await?;
     let after = run_in_postgres(stack, &dump).await?;
     let restored = "dm_bench_restored";
@@ -135,14 +135,16 @@ pub(super) async fn measure_backup(stack: &BenchStack<'_>) -> Result<Vec<(Metric
          pg_restore --exit-on-error -j2 -U {user} -d {restored} {SCRATCH_DIRECTORY}"
     );
     flush_to_disk(stack).await?;
-    let bare_back = run_in_postgres(stack, &restore).await?;
+    let baseline_restore = run_in_postgres(stack, &restore).await?;
     run_in_postgres(
         stack,
         &format!("dropdb -U {user} {restored}; rm -rf {SCRATCH_DIRECTORY}"),
     )
     .await?;
-    let project = folder.path().join(&stack.clients.project.instance.project);
-    let set = BackupStore::new(project.join(stack.instance())).find("latest")?;
+    let project_directory = directory
+        .path()
+        .join(&stack.clients.project.instance.project);
+    let backup = BackupStore::new(project_directory.join(stack.instance())).find("latest")?;
     let container = stack.container(postgres::NAME);
     let setup = DatabaseSetup::new(config, &stack.clients.project.instance.root);
     let target = RestoreTarget {
@@ -160,30 +162,30 @@ pub(super) async fn measure_backup(stack: &BenchStack<'_>) -> Result<Vec<(Metric
     flush_to_disk(stack).await?;
     let began = Instant::now();
     let keys = dm_backup::Identities::default();
-    dm_backup::stage_database(&target, &set.open(&keys)?, RestoreScope::Full).await?;
-    let own_back = began.elapsed();
+    dm_backup::stage_database(&target, &backup.open(&keys)?, RestoreScope::Full).await?;
+    let restore_time = began.elapsed();
     dm_backup::drop_leftover_databases(&target).await?;
     Ok(vec![
         (
-            Metric::BackupTime,
-            2.0 * own.duration.as_secs_f64() / (before + after).as_secs_f64(),
+            Metric::BackupTimeRatio,
+            2.0 * backup_run.duration.as_secs_f64() / (before + after).as_secs_f64(),
         ),
         (
-            Metric::RestoreTime,
-            own_back.as_secs_f64() / bare_back.as_secs_f64(),
+            Metric::RestoreTimeRatio,
+            restore_time.as_secs_f64() / baseline_restore.as_secs_f64(),
         ),
     ])
 }
 
-/// Everything read from the running stack and compared with the snapshots.
+/// Measures `dm schema diff` between the running stack and the snapshots.
 pub(super) async fn measure_schema_diff(stack: &BenchStack<'_>) -> Result<Vec<(Metric, f64)>> {
-    let ended = measured_command::run_measured(stack, &["schema", "diff"]).await?;
-    Ok(vec![(Metric::SchemaTime, ended.duration.as_secs_f64())])
+    let diff = measured_command::run_measured(stack, &["schema", "diff"]).await?;
+    Ok(vec![(Metric::SchemaTime, diff.duration.as_secs_f64())])
 }
 
 async fn is_seeded(stack: &BenchStack<'_>) -> Result<bool, BenchError> {
-    let seeded = sqlx::query_scalar("SELECT count(*) >= 100000 FROM orders.orders");
-    Ok(seeded.fetch_one(&stack.database).await?)
+    let query = sqlx::query_scalar("SELECT count(*) >= 100000 FROM orders.orders");
+    Ok(query.fetch_one(&stack.database).await?)
 }
 
 async fn truncate_tables(stack: &BenchStack<'_>) -> Result<(), BenchError> {
@@ -196,14 +198,13 @@ async fn truncate_tables(stack: &BenchStack<'_>) -> Result<(), BenchError> {
     Ok(())
 }
 
-/// Puts on the disk what is on its way there: whoever is measured second would pay for what
-/// the first has written.
+/// Flushes pending writes to the disk, so that one measurement does not slow the next one down.
 async fn flush_to_disk(stack: &BenchStack<'_>) -> Result<(), BenchError> {
     sqlx::raw_sql("CHECKPOINT").execute(&stack.database).await?;
     run_in_postgres(stack, "sync").await.map(drop)
 }
 
-/// Has psql carry out a script, and answers how long that took.
+/// Runs a script with psql, and returns the duration.
 async fn run_psql(stack: &BenchStack<'_>, script: &str) -> Result<Duration, BenchError> {
     let config = &stack.config().postgres;
     let (user, name) = (&config.user, &config.database);
@@ -214,7 +215,7 @@ async fn run_psql(stack: &BenchStack<'_>, script: &str) -> Result<Duration, Benc
     .await
 }
 
-/// Has the database's container carry out a command, and answers how long that took.
+/// Runs a shell script in the container of the database, and returns the duration.
 async fn run_in_postgres(stack: &BenchStack<'_>, script: &str) -> Result<Duration, BenchError> {
     let spec = ExecSpec {
         command: ["sh", "-c", script].map(str::to_owned).to_vec(),

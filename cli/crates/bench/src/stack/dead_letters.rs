@@ -1,4 +1,4 @@
-//! Dead letters: many of them listed, and some of them sent back.
+//! Measures the listing and the replay of dead letters.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -23,20 +23,20 @@ use tokio_util::sync::CancellationToken;
 use super::http_load::as_f64;
 use super::{BenchStack, Metric, measured_command};
 
-/// How many go back.
+/// The number of replayed letters.
 const REPLAYED_LETTERS: u32 = 10_000;
-/// How many are listed.
+/// The number of listed letters.
 const LISTED_LETTERS: u32 = 100_000;
-/// How many are published and not yet acknowledged.
+/// The maximum number of unconfirmed messages.
 const IN_FLIGHT_LIMIT: u16 = 100;
-/// How many are put into a queue at a time.
+/// The number of messages that are published to a queue at a time.
 const PUBLISH_BATCH: usize = 1_000;
-/// How long a body is, in bytes.
+/// The size of a body, in bytes.
 const BODY_BYTES: usize = 1_024;
 
-/// The rate of a replay with its audit, and with the look that precedes it, as shares of
-/// what a loop reaches that takes, publishes, waits for the confirm and acknowledges,
-/// window by window.
+/// Measures the rate of a replay with its audit, without and with the selection of the letters,
+/// as ratios to a loop that consumes, publishes, waits for the confirms and acknowledges, window
+/// by window.
 pub(super) async fn measure_replay(stack: &BenchStack<'_>) -> Result<Vec<(Metric, f64)>> {
     let connection = broker::connect(&stack.broker_uri).await?;
     broker::acquire_dead_letter_lock(&connection).await?;
@@ -44,29 +44,29 @@ pub(super) async fn measure_replay(stack: &BenchStack<'_>) -> Result<Vec<(Metric
         .create_channel()
         .await
         .map_err(MessagingError::from)?;
-    let dead = dead_letter_queue(READ_MODEL_QUEUE);
-    for queue in [dead.as_str(), READ_MODEL_QUEUE] {
+    let dlq = dead_letter_queue(READ_MODEL_QUEUE);
+    for queue in [dlq.as_str(), READ_MODEL_QUEUE] {
         purge_queue(&channel, queue).await?;
     }
     let scratch = declare_scratch_queue(&channel).await?;
     publish_dead_letters(&channel, &scratch, REPLAYED_LETTERS).await?;
-    let bare = baseline_replay_rate(&connection, &scratch).await?;
+    let baseline = baseline_replay_rate(&connection, &scratch).await?;
     purge_queue(&channel, READ_MODEL_QUEUE).await?;
 
-    publish_dead_letters(&channel, &dead, REPLAYED_LETTERS).await?;
+    publish_dead_letters(&channel, &dlq, REPLAYED_LETTERS).await?;
     let request = ReplayRequest {
         queues: vec![READ_MODEL_QUEUE],
         filter: DeadLetterFilter::default(),
         limit: None,
         to_exchange: false,
-        most_rounds: 5,
+        max_rounds: 5,
         inbox_retention: BTreeMap::new(),
     };
-    let speed = ReplayLimits {
+    let limits = ReplayLimits {
         max_per_second: None,
         max_in_flight: IN_FLIGHT_LIMIT,
     };
-    let site = ReplayContext {
+    let context = ReplayContext {
         connection: &connection,
         database: &stack.database,
         service_tables: &[],
@@ -75,48 +75,57 @@ pub(super) async fn measure_replay(stack: &BenchStack<'_>) -> Result<Vec<(Metric
     };
     let began = Instant::now();
     let selection = replay::select_letters(&connection, &request, Utc::now()).await?;
-    let planned = began.elapsed();
-    let done = replay::run(&site, &request, selection, None, speed).await?;
-    let whole = began.elapsed();
-    let share = |time: Duration| as_f64(done.replayed as usize) / time.as_secs_f64() / bare;
+    let selection_time = began.elapsed();
+    let summary = replay::run(&context, &request, selection, None, limits).await?;
+    let total_time = began.elapsed();
+    let ratio = |time: Duration| as_f64(summary.replayed as usize) / time.as_secs_f64() / baseline;
     purge_queue(&channel, READ_MODEL_QUEUE).await?;
     close_connection(connection).await?;
     Ok(vec![
-        (Metric::ReplayRate, share(whole - planned)),
-        (Metric::ReplayWhole, share(whole)),
+        (
+            Metric::ReplayThroughputRatio,
+            ratio(total_time - selection_time),
+        ),
+        (Metric::ReplayWithSelectionRatio, ratio(total_time)),
     ])
 }
 
-/// How long `dm dlq ls` takes over many letters: from their records, and where it has to
-/// read them, also as a share of a bare look, and with the memory that it takes.
+/// Measures `dm dlq ls` of many letters: from their records, and by reading the queue. Of the
+/// latter also the ratio to a bare consumer, and the peak memory.
 pub(super) async fn measure_listing(stack: &BenchStack<'_>) -> Result<Vec<(Metric, f64)>> {
     let connection = broker::connect(&stack.broker_uri).await?;
     let channel = connection
         .create_channel()
         .await
         .map_err(MessagingError::from)?;
-    let dead = dead_letter_queue(INVENTORY_QUEUE);
-    purge_queue(&channel, &dead).await?;
-    publish_dead_letters(&channel, &dead, LISTED_LETTERS).await?;
-    let bare = baseline_browse_seconds(&connection, &dead).await?;
+    let dlq = dead_letter_queue(INVENTORY_QUEUE);
+    purge_queue(&channel, &dlq).await?;
+    publish_dead_letters(&channel, &dlq, LISTED_LETTERS).await?;
+    let baseline = baseline_browse_seconds(&connection, &dlq).await?;
     let read = measured_command::run_measured(stack, &["dlq", "ls", "--json"]).await?;
     insert_records(stack).await?;
-    let recorded = measured_command::run_measured(stack, &["dlq", "ls", "--json"]).await?;
-    purge_queue(&channel, &dead).await?;
+    let from_records = measured_command::run_measured(stack, &["dlq", "ls", "--json"]).await?;
+    purge_queue(&channel, &dlq).await?;
     sqlx::query("DELETE FROM inventory.failed_events")
         .execute(&stack.database)
         .await
         .map_err(MessagingError::from)?;
     close_connection(connection).await?;
     Ok(vec![
-        (Metric::LettersTime, recorded.duration.as_secs_f64()),
-        (Metric::LettersRead, read.duration.as_secs_f64()),
-        (Metric::LettersLook, read.duration.as_secs_f64() / bare),
-        (Metric::LettersMemory, as_f64(read.peak_memory as usize)),
+        (
+            Metric::DeadLettersFromRecords,
+            from_records.duration.as_secs_f64(),
+        ),
+        (Metric::DeadLettersRead, read.duration.as_secs_f64()),
+        (
+            Metric::DeadLettersReadRatio,
+            read.duration.as_secs_f64() / baseline,
+        ),
+        (Metric::DeadLettersMemory, as_f64(read.peak_memory as usize)),
     ])
 }
 
-/// Records the letters that are listed, as their consumer would.
+/// Inserts the records of the listed letters, as their consumer would.
 async fn insert_records(stack: &BenchStack<'_>) -> Result<()> {
     sqlx::query(
         "INSERT INTO inventory.failed_events
@@ -138,12 +147,12 @@ async fn insert_records(stack: &BenchStack<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Messages a second of the loop that nobody can do without.
+/// Returns the rate of the minimal replay loop, in messages per second.
 async fn baseline_replay_rate(connection: &Connection, queue: &str) -> Result<f64> {
     let began = Instant::now();
-    let looped = async {
+    let replay = async {
         let channel = connection.create_channel().await?;
-        let out = connection.create_channel().await?;
+        let publish_channel = connection.create_channel().await?;
         channel
             .basic_qos(2 * IN_FLIGHT_LIMIT, BasicQosOptions::default())
             .await?;
@@ -155,10 +164,10 @@ async fn baseline_replay_rate(connection: &Connection, queue: &str) -> Result<f6
                 FieldTable::default(),
             )
             .await?;
-        let mut left = REPLAYED_LETTERS;
-        while left > 0 {
+        let mut remaining = REPLAYED_LETTERS;
+        while remaining > 0 {
             let mut window: Vec<Delivery> = Vec::new();
-            while window.len() < usize::from(IN_FLIGHT_LIMIT).min(left as usize) {
+            while window.len() < usize::from(IN_FLIGHT_LIMIT).min(remaining as usize) {
                 let Some(delivery) = consumer.next().await else {
                     break;
                 };
@@ -174,24 +183,24 @@ async fn baseline_replay_rate(connection: &Connection, queue: &str) -> Result<f6
                     body: delivery.data.clone(),
                 })
                 .collect();
-            publish_and_confirm(&out, &messages).await?;
+            publish_and_confirm(&publish_channel, &messages).await?;
             for delivery in &window {
                 delivery.ack(BasicAckOptions::default()).await?;
             }
-            left -= u32::try_from(window.len()).unwrap_or(left);
+            remaining -= u32::try_from(window.len()).unwrap_or(remaining);
         }
         channel.close(200, "done".into()).await?;
         Ok::<_, MessagingError>(())
     };
-    looped.await?;
+    replay.await?;
     Ok(f64::from(REPLAYED_LETTERS) / began.elapsed().as_secs_f64())
 }
 
-/// Seconds that it takes to be given every message of a queue once, nothing being done
-/// with it, and to give it back.
+/// Returns the seconds in which every message of a queue is delivered once, without processing,
+/// and requeued.
 async fn baseline_browse_seconds(connection: &Connection, queue: &str) -> Result<f64> {
     let began = Instant::now();
-    let looked = async {
+    let browse = async {
         let channel = connection.create_channel().await?;
         let mut consumer = channel
             .basic_consume(
@@ -209,11 +218,11 @@ async fn baseline_browse_seconds(connection: &Connection, queue: &str) -> Result
         channel.close(200, "done".into()).await?;
         Ok::<_, MessagingError>(())
     };
-    looked.await?;
+    browse.await?;
     Ok(began.elapsed().as_secs_f64())
 }
 
-/// A queue like those of dead letters, that goes with the connection.
+/// Declares an exclusive queue, which is deleted with the connection.
 async fn declare_scratch_queue(channel: &Channel) -> Result<String> {
     let options = QueueDeclareOptions {
         exclusive: true,
@@ -226,12 +235,12 @@ async fn declare_scratch_queue(channel: &Channel) -> Result<String> {
     Ok(queue.name().to_string())
 }
 
-/// Puts so many letters into a queue, as a service would set them aside.
+/// Publishes dead letters to a queue, as a service would dead-letter them.
 async fn publish_dead_letters(channel: &Channel, queue: &str, letters: u32) -> Result<()> {
     let body = serde_json::json!({"data": "x".repeat(BODY_BYTES)}).to_string();
     let numbers: Vec<u32> = (0..letters).collect();
-    for portion in numbers.chunks(PUBLISH_BATCH) {
-        let messages: Vec<OutgoingMessage> = portion
+    for batch in numbers.chunks(PUBLISH_BATCH) {
+        let messages: Vec<OutgoingMessage> = batch
             .iter()
             .map(|number| {
                 let mut table = FieldTable::default();

@@ -1,4 +1,4 @@
-//! What the gateway costs: the same list by it and by the service itself.
+//! Measures the overhead of the gateway: the same list through the gateway and from the service.
 
 use std::time::Duration;
 
@@ -11,16 +11,16 @@ use reqwest::{Client, Method, Request};
 use super::{BenchStack, Metric, http_load, percentile};
 use crate::error::BenchError;
 
-/// Who asks.
+/// The user who sends the requests.
 const USER: &str = "jhalpert";
-/// A client without orders: what the list itself costs is little.
+/// The query of a client without orders, so that the list itself is cheap.
 const QUERY: &str = "?clientId=client_of_nobody";
-/// How many ask at once where the rate is measured.
+/// The number of connections for the measurement of the rate.
 const CONNECTIONS: usize = 8;
-/// How long each side is asked, twice.
+/// The duration of each of the two measurements of a side.
 const DURATION: Duration = Duration::from_secs(2);
 
-/// The share of the rate, and the delay.
+/// Measures the ratio of the rates, and the added latency.
 pub(super) async fn measure(stack: &BenchStack<'_>) -> Result<Vec<(Metric, f64)>, BenchError> {
     let client = http_client()
         .build()
@@ -28,15 +28,15 @@ pub(super) async fn measure(stack: &BenchStack<'_>) -> Result<Vec<(Metric, f64)>
             request: "creating an HTTP client".into(),
             reason: error.to_string(),
         })?;
-    let refused = |fault: RequestFailure| BenchError::RequestFailed {
+    let sign_in_failed = |failure: RequestFailure| BenchError::RequestFailed {
         request: format!("signing in as {USER}"),
-        reason: fault.what,
+        reason: failure.message,
     };
-    let person = BrowserSession::sign_in(&stack.endpoints, USER)
+    let browser = BrowserSession::sign_in(&stack.endpoints, USER)
         .await
-        .map_err(refused)?;
-    let cookie = person.session_cookie().map_err(refused)?;
-    let by_gateway = build_request(
+        .map_err(sign_in_failed)?;
+    let cookie = browser.session_cookie().map_err(sign_in_failed)?;
+    let through_gateway = build_request(
         &client,
         &format!("{}/api/v1/orders{QUERY}", base_url(GATEWAY, stack.ports())),
         ("cookie", &cookie),
@@ -55,25 +55,25 @@ pub(super) async fn measure(stack: &BenchStack<'_>) -> Result<Vec<(Metric, f64)>
         reason: error.to_string(),
     })?;
     direct.headers_mut().insert(GATEWAY_SECRET, secret);
-    // Connections, caches and keys, which are not measured.
-    for side in [&direct, &by_gateway] {
+    // Warms up connections, caches and keys. This is not measured.
+    for side in [&direct, &through_gateway] {
         http_load::run_closed_loop(&client, side, CONNECTIONS, DURATION / 4).await?;
     }
-    let one = async |side: &Request| {
-        let mut took = http_load::run_closed_loop(&client, side, 1, DURATION)
+    let median_latency = async |side: &Request| {
+        let mut latencies = http_load::run_closed_loop(&client, side, 1, DURATION)
             .await?
             .latencies;
-        Ok::<_, BenchError>(percentile(&mut took, 50.0))
+        Ok::<_, BenchError>(percentile(&mut latencies, 50.0))
     };
-    let many = async |side: &Request| {
+    let rate = async |side: &Request| {
         let load = http_load::run_closed_loop(&client, side, CONNECTIONS, DURATION).await?;
         Ok::<_, BenchError>(load.rate)
     };
-    let delay = one(&by_gateway).await? - one(&direct).await?;
-    let share = many(&by_gateway).await? / many(&direct).await?;
+    let added_latency = median_latency(&through_gateway).await? - median_latency(&direct).await?;
+    let ratio = rate(&through_gateway).await? / rate(&direct).await?;
     Ok(vec![
-        (Metric::GatewayRate, share),
-        (Metric::GatewayDelay, delay),
+        (Metric::GatewayThroughputRatio, ratio),
+        (Metric::GatewayAddedLatency, added_latency),
     ])
 }
 

@@ -1,4 +1,4 @@
-//! Requests: as fast as they are answered, or at a rate.
+//! Sends HTTP requests in closed loops.
 
 use std::time::{Duration, Instant};
 
@@ -7,17 +7,19 @@ use reqwest::{Client, Request};
 
 use crate::error::BenchError;
 
-/// What came of a load.
+/// The result of a load.
 #[derive(Debug, Default)]
 pub(super) struct LoadResult {
-    /// Requests that were answered, a second.
+    /// Completed requests per second.
     pub(super) rate: f64,
-    /// How long each took, in seconds.
+    /// The latency of each request, in seconds.
     pub(super) latencies: Vec<f64>,
 }
 
-/// Sends the request again and again on so many connections at once. Every answer has
-/// to be a success: another one measures something else.
+/// Sends the request repeatedly on several connections.
+///
+/// # Errors
+/// Returns [`BenchError::RequestFailed`] at the first response that is not a success.
 pub(super) async fn run_closed_loop(
     client: &Client,
     request: &Request,
@@ -26,37 +28,37 @@ pub(super) async fn run_closed_loop(
 ) -> Result<LoadResult, BenchError> {
     let began = Instant::now();
     let connection = async || {
-        let mut took = Vec::new();
+        let mut latencies = Vec::new();
         while began.elapsed() < duration {
             let sent = Instant::now();
             send_request(client, request).await?;
-            took.push(sent.elapsed().as_secs_f64());
+            latencies.push(sent.elapsed().as_secs_f64());
         }
-        Ok::<_, BenchError>(took)
+        Ok::<_, BenchError>(latencies)
     };
-    let all = try_join_all((0..connections).map(|_| connection())).await?;
-    let took: Vec<f64> = all.into_iter().flatten().collect();
+    let per_connection = try_join_all((0..connections).map(|_| connection())).await?;
+    let latencies: Vec<f64> = per_connection.into_iter().flatten().collect();
     Ok(LoadResult {
-        rate: as_f64(took.len()) / began.elapsed().as_secs_f64(),
-        latencies: took,
+        rate: as_f64(latencies.len()) / began.elapsed().as_secs_f64(),
+        latencies,
     })
 }
 
-/// Sends the request once and reads the whole answer.
+/// Sends the request once and reads the whole response.
 pub(super) async fn send_request(client: &Client, request: &Request) -> Result<String, BenchError> {
-    let failed = |what: String| BenchError::RequestFailed {
+    let failed = |reason: String| BenchError::RequestFailed {
         request: format!("{} {}", request.method(), request.url()),
-        reason: what,
+        reason,
     };
     let copy = request
         .try_clone()
         .ok_or_else(|| failed("its body cannot be sent twice".into()))?;
-    let answer = client
+    let response = client
         .execute(copy)
         .await
         .map_err(|error| failed(error.to_string()))?;
-    let status = answer.status();
-    let text = answer
+    let status = response.status();
+    let text = response
         .text()
         .await
         .map_err(|error| failed(error.to_string()))?;
@@ -67,11 +69,8 @@ pub(super) async fn send_request(client: &Client, request: &Request) -> Result<S
     }
 }
 
-/// A number of things as a number to divide by.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "nothing here is counted up to 2^52"
-)]
+/// Converts a count to a floating-point number.
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
 pub(super) const fn as_f64(number: usize) -> f64 {
     number as f64
 }

@@ -1,5 +1,4 @@
-//! A million events that are through: what it takes to look at them, and what they cost
-//! those that come after.
+//! Measures the listing of a million published events, and the relay beside them.
 
 use dm_core::error::Result;
 use serde_json::Value;
@@ -8,10 +7,10 @@ use sqlx::AssertSqlSafe;
 use super::{BenchStack, Metric, measured_command, relay};
 use crate::error::BenchError;
 
-/// How many.
+/// The number of events.
 const EVENT_COUNT: i32 = 1_000_000;
 
-/// Events of many aggregates, published some time ago, one a millisecond.
+/// Inserts events of many aggregates, published an hour ago, one per millisecond.
 const INSERT_OUTBOX: &str = "
     INSERT INTO {schema}.outbox_events
         (event_id, event_type, routing_key, subject, traceparent, payload, created_at, attempts,
@@ -24,14 +23,14 @@ const INSERT_OUTBOX: &str = "
       FROM generate_series(1, $3) AS number
      ORDER BY number";
 
-/// Wuphf has handled all of them.
+/// Inserts the events into the inbox of wuphf.
 const INSERT_INBOX: &str = "
     INSERT INTO notifications.inbox_events (queue, event_id, event_type, processed_at)
     SELECT 'wuphf.domain-events.q', event_id, event_type, published_at
       FROM finance.outbox_events WHERE subject LIKE 'bench/%'";
 
-/// How long `dm outbox ls` takes, and `dm reconcile`, with a million events of finance
-/// that wuphf has handled.
+/// Measures `dm outbox ls` and `dm reconcile` with a million events of finance that wuphf has
+/// processed.
 pub(super) async fn measure_listing(stack: &BenchStack<'_>) -> Result<Vec<(Metric, f64)>> {
     insert_outbox_events(
         stack,
@@ -45,15 +44,15 @@ pub(super) async fn measure_listing(stack: &BenchStack<'_>) -> Result<Vec<(Metri
     stack
         .vacuum_and_checkpoint("notifications.inbox_events")
         .await?;
-    let listed = measured_command::run_measured(stack, &["outbox", "ls", "--json"]).await?;
-    let accounted = measured_command::run_measured(stack, &["reconcile", "--json"]).await?;
-    let report: Value = serde_json::from_slice(&accounted.output).unwrap_or_default();
-    let handled = report["accounts"].as_array().into_iter().flatten();
-    let handled: i64 = handled.filter_map(|it| it["consumed"].as_i64()).sum();
-    if handled < i64::from(EVENT_COUNT) {
+    let listing = measured_command::run_measured(stack, &["outbox", "ls", "--json"]).await?;
+    let reconcile = measured_command::run_measured(stack, &["reconcile", "--json"]).await?;
+    let report: Value = serde_json::from_slice(&reconcile.output).unwrap_or_default();
+    let queues = report["queues"].as_array().into_iter().flatten();
+    let processed: i64 = queues.filter_map(|queue| queue["processed"].as_i64()).sum();
+    if processed < i64::from(EVENT_COUNT) {
         return Err(BenchError::Timeout {
-            reason: format!("{handled} of {EVENT_COUNT} events were reconciled"),
-            timeout: accounted.duration,
+            reason: format!("{processed} of {EVENT_COUNT} events were reconciled"),
+            timeout: reconcile.duration,
         }
         .into());
     }
@@ -68,19 +67,19 @@ pub(super) async fn measure_listing(stack: &BenchStack<'_>) -> Result<Vec<(Metri
         .vacuum_and_checkpoint("notifications.inbox_events")
         .await?;
     Ok(vec![
-        (Metric::OutboxList, listed.duration.as_secs_f64()),
-        (Metric::Reconcile, accounted.duration.as_secs_f64()),
+        (Metric::OutboxList, listing.duration.as_secs_f64()),
+        (Metric::Reconcile, reconcile.duration.as_secs_f64()),
     ])
 }
 
-/// The relay's rate with a million published events in its table, as a share of its rate
-/// without them.
+/// Measures the ratio of the rate of the relay with a million published events in its table to its
+/// rate without them.
 pub(super) async fn measure_relay_rate(stack: &BenchStack<'_>) -> Result<Vec<(Metric, f64)>> {
     delete_bench_events(stack, "notifications").await?;
     stack
         .vacuum_and_checkpoint("notifications.outbox_events")
         .await?;
-    let alone = relay::measure_rate(stack).await?;
+    let rate_without = relay::measure_rate(stack).await?;
     delete_bench_events(stack, "notifications").await?;
     insert_outbox_events(
         stack,
@@ -92,9 +91,9 @@ pub(super) async fn measure_relay_rate(stack: &BenchStack<'_>) -> Result<Vec<(Me
     stack
         .vacuum_and_checkpoint("notifications.outbox_events")
         .await?;
-    let among = relay::measure_rate(stack).await?;
+    let rate_with = relay::measure_rate(stack).await?;
     delete_bench_events(stack, "notifications").await?;
-    Ok(vec![(Metric::RelayAmong, among / alone)])
+    Ok(vec![(Metric::RelayLargeOutbox, rate_with / rate_without)])
 }
 
 async fn insert_outbox_events(
@@ -112,14 +111,14 @@ async fn insert_outbox_events(
     Ok(())
 }
 
-/// All rows of the bench go, and the space that they took where nothing else is there.
+/// Deletes all rows of the bench. Truncates the table if it has no other rows, to free the space.
 async fn delete_bench_events(stack: &BenchStack<'_>, schema: &str) -> Result<(), BenchError> {
     let table = format!("{schema}.outbox_events");
-    let rest = format!("SELECT EXISTS (SELECT FROM {table} WHERE subject NOT LIKE 'bench/%')");
-    let keeps: bool = sqlx::query_scalar(AssertSqlSafe(rest))
+    let query = format!("SELECT EXISTS (SELECT FROM {table} WHERE subject NOT LIKE 'bench/%')");
+    let has_other_rows: bool = sqlx::query_scalar(AssertSqlSafe(query))
         .fetch_one(&stack.database)
         .await?;
-    let statement = if keeps {
+    let statement = if has_other_rows {
         format!("DELETE FROM {table} WHERE subject LIKE 'bench/%'")
     } else {
         format!("TRUNCATE {table}")

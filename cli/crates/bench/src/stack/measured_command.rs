@@ -1,4 +1,4 @@
-//! A command of `dm` as a user starts it: how long it takes, and how much memory.
+//! Runs a command of `dm` and measures its duration and its peak memory.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -8,29 +8,30 @@ use tokio::process::Command;
 use super::BenchStack;
 use crate::error::BenchError;
 
-/// How often its memory is looked at.
+/// The interval between measurements of the memory.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// What a command took.
+/// The resource usage and the output of a command.
 pub(super) struct CommandUsage {
-    /// From its start to its end.
+    /// The time from start to end.
     pub(super) duration: Duration,
-    /// The most memory that it had, in bytes; 0 where this system doesn't tell.
+    /// The peak memory in bytes, or 0 if the system does not report it.
     pub(super) peak_memory: u64,
-    /// What it printed.
+    /// The standard output.
     pub(super) output: Vec<u8>,
 }
 
 /// Runs a command to its end.
 ///
 /// # Errors
-/// It can't be started, or fails.
+/// Returns [`BenchError::Spawn`] if the command cannot be started, and
+/// [`BenchError::RequestFailed`] if it fails.
 pub(super) async fn run_measured(
     stack: &BenchStack<'_>,
     arguments: &[&str],
 ) -> Result<CommandUsage, BenchError> {
     let program = &stack.context.dm.path;
-    let spawn = |source| BenchError::Spawn {
+    let spawn_failed = |source| BenchError::Spawn {
         program: program.display().to_string(),
         source,
     };
@@ -44,20 +45,20 @@ pub(super) async fn run_measured(
         .stderr(Stdio::null())
         .kill_on_drop(true)
         .spawn()
-        .map_err(spawn)?;
-    let process = child.id();
-    let ended = child.wait_with_output();
-    let mut ended = std::pin::pin!(ended);
-    let mut memory = 0;
+        .map_err(spawn_failed)?;
+    let process_id = child.id();
+    let exit = child.wait_with_output();
+    let mut exit = std::pin::pin!(exit);
+    let mut peak_memory = 0;
     let output = loop {
         tokio::select! {
-            output = &mut ended => break output.map_err(spawn)?,
+            output = &mut exit => break output.map_err(spawn_failed)?,
             () = tokio::time::sleep(POLL_INTERVAL) => {
-                memory = memory.max(process.and_then(peak_memory).unwrap_or_default());
+                peak_memory = peak_memory.max(process_id.and_then(read_peak_memory).unwrap_or_default());
             }
         }
     };
-    let time = began.elapsed();
+    let duration = began.elapsed();
     if !output.status.success() {
         return Err(BenchError::RequestFailed {
             request: format!("dm {}", arguments.join(" ")),
@@ -65,21 +66,21 @@ pub(super) async fn run_measured(
         });
     }
     Ok(CommandUsage {
-        duration: time,
-        peak_memory: memory,
+        duration,
+        peak_memory,
         output: output.stdout,
     })
 }
 
-/// The most memory that a process had so far.
+/// Returns the peak memory of a process so far, in bytes.
 #[cfg(target_os = "linux")]
-fn peak_memory(process: u32) -> Option<u64> {
-    let process = procfs::process::Process::new(i32::try_from(process).ok()?).ok()?;
-    // In kibibytes.
+fn read_peak_memory(process_id: u32) -> Option<u64> {
+    let process = procfs::process::Process::new(i32::try_from(process_id).ok()?).ok()?;
+    // procfs reports kibibytes.
     process.status().ok()?.vmhwm.map(|peak| peak * 1024)
 }
 
 #[cfg(not(target_os = "linux"))]
-fn peak(_: u32) -> Option<u64> {
+fn read_peak_memory(_: u32) -> Option<u64> {
     None
 }

@@ -1,18 +1,18 @@
-//! The suites `services`, `events` and `data`: the services measured, and what `dm` does with
-//! their events and their data, on a scratch stack of their own.
+//! The suites `services`, `events` and `data`: benchmarks of the services, and of the commands of
+//! `dm` for events and data, on a scratch stack.
 //!
 //! ```text
-//! load      requests as fast as they are answered, or at a rate
-//! gateway   calls through the gateway beside calls of the service itself
-//! relay     from a commit to the broker
-//! orders    from an order to its reservation
-//! process   memory, and the time until ready
-//! letters   dead letters listed, and sent back
-//! million   a million published events looked at, and relayed beside
-//! recovery  from a server that is back to an order that is through
-//! data      a past seeded, a backup, the schemas
-//! reset     a stack begun anew, on an instance of its own
-//! child     a command of `dm` as a user starts it
+//! http_load          sends requests in closed loops
+//! gateway            requests through the gateway, compared with direct requests
+//! relay              from a commit to the broker
+//! orders             from an order to its reservation
+//! service_processes  memory, and the time until ready
+//! dead_letters       lists and replays dead letters
+//! large_tables       lists and relays events beside a million published ones
+//! recovery           from the return of a server to a reserved order
+//! data               seeds, backups and schemas
+//! reset              a reset, on a separate instance
+//! measured_command   runs a command of `dm` and measures it
 //! ```
 
 mod data;
@@ -44,9 +44,9 @@ use crate::rounds::{BenchRound, BenchSuite};
 use crate::statistics::percentile;
 use crate::{BENCH_INSTANCE, BenchContext};
 
-/// A case that is measured on a stack that runs.
+/// A case that is measured on a running stack.
 pub(crate) trait StackCase: Copy + PartialEq + ValueEnum + Send + Sync + 'static {
-    /// Measures it once.
+    /// Measures the case once.
     async fn measure(self, stack: &BenchStack<'_>) -> Result<Vec<(Metric, f64)>>;
 }
 
@@ -67,10 +67,10 @@ impl StackCase for EventsCase {
     async fn measure(self, stack: &BenchStack<'_>) -> Result<Vec<(Metric, f64)>> {
         match self {
             Self::Replay => dead_letters::measure_replay(stack).await,
-            Self::Letters => dead_letters::measure_listing(stack).await,
+            Self::DeadLetters => dead_letters::measure_listing(stack).await,
             Self::Recovery => recovery::measure(stack).await,
-            Self::Million => large_tables::measure_listing(stack).await,
-            Self::Among => large_tables::measure_relay_rate(stack).await,
+            Self::LargeTables => large_tables::measure_listing(stack).await,
+            Self::LargeOutbox => large_tables::measure_relay_rate(stack).await,
         }
     }
 }
@@ -86,19 +86,19 @@ impl StackCase for DataCase {
     }
 }
 
-/// A suite of cases on a stack that runs.
+/// A suite of cases on a running stack.
 pub(crate) struct StackSuite<'a, C> {
     context: &'a BenchContext,
     name: &'static str,
     cases: Vec<C>,
-    /// The password of the people who sign in.
+    /// The password of the users who sign in.
     password: String,
     dm: DmCommand,
-    /// The scratch instance.
+    /// The name of the scratch instance.
     instance: String,
 }
 
-/// The scratch stack, and the ways into it.
+/// The scratch stack, with its clients.
 pub(crate) struct BenchStack<'a> {
     context: &'a BenchContext,
     dm: DmCommand,
@@ -121,18 +121,18 @@ impl BenchStack<'_> {
         &self.clients.ports
     }
 
-    /// The name of the instance.
+    /// Returns the name of the instance.
     fn instance(&self) -> &str {
         &self.clients.project.instance.name
     }
 
-    /// The container of a component.
+    /// Returns the name of the container of a component.
     fn container(&self, component: &str) -> String {
         self.clients.project.instance.container_name(component)
     }
 
-    /// Has the database do now what it would do at some time: a measurement is not to
-    /// pay for what others left.
+    /// Vacuums a table and makes a checkpoint, so that earlier writes do not slow a measurement
+    /// down.
     async fn vacuum_and_checkpoint(&self, table: &'static str) -> Result<(), BenchError> {
         sqlx::raw_sql(sqlx::AssertSqlSafe(format!("VACUUM (ANALYZE) {table}")))
             .execute(&self.database)
@@ -143,19 +143,19 @@ impl BenchStack<'_> {
 }
 
 impl<'a, C> StackSuite<'a, C> {
-    /// The suite of this name on a bench.
+    /// Creates a suite.
     pub(crate) fn new(
-        bench: &'a BenchContext,
+        context: &'a BenchContext,
         name: &'static str,
         cases: Vec<C>,
         password: String,
     ) -> Self {
-        let mut overrides = bench.overrides();
-        // The pace is for an audience.
+        let mut overrides = context.overrides();
+        // The default delay is for demos.
         overrides.push("services.inventory.environment.STOCK_RESULT_PACE_MS=0".to_owned());
         Self {
-            dm: bench.dm_command(overrides),
-            context: bench,
+            dm: context.dm_command(overrides),
+            context,
             name,
             cases,
             password,
@@ -182,29 +182,29 @@ impl<'a, C: StackCase> BenchSuite for StackSuite<'a, C> {
         let project = session
             .without_warnings()
             .project_for_instance(&self.instance)?;
-        let desk = StackClients::for_project(session, project).await?;
-        let config = desk.config();
+        let clients = StackClients::for_project(session, project).await?;
+        let config = clients.config();
         let options =
-            dm_components::postgres::superuser_connect_options(&config.postgres, &desk.ports);
+            dm_components::postgres::superuser_connect_options(&config.postgres, &clients.ports);
         let database = sqlx::postgres::PgPoolOptions::new()
             .max_connections(4)
             .connect_with(options)
             .await
             .map_err(BenchError::from)?;
-        let site = StackEndpoints::new(
-            &desk.ports,
+        let endpoints = StackEndpoints::new(
+            &clients.ports,
             config.keycloak.realm.as_str(),
             &self.password,
             config.services.all().map(|(name, _)| name),
         )
-        .with_gateway_secret(desk.gateway_secret()?);
+        .with_gateway_secret(clients.gateway_secret()?);
         Ok(BenchStack {
             context: self.context,
             dm: self.dm.clone(),
-            endpoints: site,
-            broker_uri: rabbitmq::admin_uri(&config.rabbitmq, &desk.ports),
+            endpoints,
+            broker_uri: rabbitmq::admin_uri(&config.rabbitmq, &clients.ports),
             database,
-            clients: desk,
+            clients,
         })
     }
 
@@ -236,9 +236,12 @@ impl<'a, C: StackCase> BenchSuite for StackSuite<'a, C> {
             {
                 continue;
             }
-            let always = CancellationToken::new();
+            // Not the token of the session: a stack is removed also after an interrupt.
+            let no_interrupt = CancellationToken::new();
             let down = ["down", "--volumes"];
-            self.dm.run_on_instance(instance, &down, &always).await?;
+            self.dm
+                .run_on_instance(instance, &down, &no_interrupt)
+                .await?;
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! From an order to its reservation.
+//! Measures the time from an order to its reservation.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -12,27 +12,27 @@ use serde_json::{Value, json};
 use super::{BenchStack, Metric, http_load, percentile};
 use crate::error::BenchError;
 
-/// Orders a second.
+/// The rate of orders, per second.
 const ORDERS_PER_SECOND: u32 = 50;
-/// How many.
+/// The number of measured orders.
 const MEASURED_ORDERS: u32 = 250;
-/// How many before them, which are not measured: connections, plans, caches.
+/// The number of orders before them, which warm up connections, plans and caches.
 const WARMUP_ORDERS: u32 = 50;
-/// How often the timelines are looked at.
+/// The interval between queries of the timelines.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
-/// How many rows before the last one are looked at again.
+/// The number of rows before the last one that are queried again.
 const OVERLAP_ROWS: i64 = 40;
-/// Each so manieth look is at all rows of the round.
+/// Every so many queries, all rows of the round are queried.
 const FULL_SCAN_EVERY: u32 = 20;
-/// How long the last one may take.
+/// The timeout for the reservation of all orders.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// What is ordered, one at a time.
+/// The ordered product, one per order.
 const SKU: &str = "PPR-A4-WHT-500";
 
-/// The 99th percentile from the answer until the timeline has `RESERVED`, which is
-/// looked at every 10 ms.
+/// Measures the 99th percentile of the time from the response until the timeline has `RESERVED`,
+/// which is queried every 10 ms.
 pub(super) async fn measure(stack: &BenchStack<'_>) -> Result<Vec<(Metric, f64)>, BenchError> {
-    // What is measured is not the shortage.
+    // Shortages are not measured.
     sqlx::query(
         "UPDATE inventory.stock SET on_hand = on_hand + $1, received = received + $1
           WHERE sku = $2",
@@ -44,32 +44,39 @@ pub(super) async fn measure(stack: &BenchStack<'_>) -> Result<Vec<(Metric, f64)>
     stack.vacuum_and_checkpoint("inventory.stock").await?;
     run_orders(stack, WARMUP_ORDERS).await?;
     let (placed, reserved) = run_orders(stack, MEASURED_ORDERS).await?;
-    let mut took: Vec<f64> = placed
+    let mut latencies: Vec<f64> = placed
         .iter()
-        .filter_map(|(order, at)| {
-            let seen = reserved.get(order)?;
-            Some(seen.saturating_duration_since(*at).as_secs_f64())
+        .filter_map(|(order, placed_at)| {
+            let reserved_at = reserved.get(order)?;
+            Some(
+                reserved_at
+                    .saturating_duration_since(*placed_at)
+                    .as_secs_f64(),
+            )
         })
         .collect();
-    Ok(vec![(Metric::OrderSlowest, percentile(&mut took, 99.0))])
+    Ok(vec![(
+        Metric::OrderReservationP99,
+        percentile(&mut latencies, 99.0),
+    )])
 }
 
-/// Places so many orders. Answers when each was answered, and when each was reserved.
+/// Places orders. Returns the times of their responses and of their reservations.
 async fn run_orders(
     stack: &BenchStack<'_>,
     orders: u32,
 ) -> Result<(Vec<(String, Instant)>, HashMap<String, Instant>), BenchError> {
-    let last: i64 = sqlx::query_scalar("SELECT coalesce(max(id), 0) FROM orders.order_timeline")
+    let last_id: i64 = sqlx::query_scalar("SELECT coalesce(max(id), 0) FROM orders.order_timeline")
         .fetch_one(&stack.database)
         .await?;
     tokio::try_join!(
         place_orders(stack, orders),
-        wait_for_reservations(stack, orders, last)
+        wait_for_reservations(stack, orders, last_id)
     )
 }
 
-/// Places the orders at the rate, whatever earlier ones take. Answers when each was
-/// answered.
+/// Places the orders at the fixed rate, independent of earlier ones. Returns the times of the
+/// responses.
 async fn place_orders(
     stack: &BenchStack<'_>,
     orders: u32,
@@ -96,30 +103,30 @@ async fn place_orders(
             reason: error.to_string(),
         })?;
     let began = tokio::time::Instant::now();
-    let one = async |number: u32| {
+    let place = async |number: u32| {
         tokio::time::sleep_until(began + Duration::from_secs(1) * number / ORDERS_PER_SECOND).await;
         let text = http_load::send_request(&client, &request).await?;
-        let at = Instant::now();
-        let answer: Value = serde_json::from_str(&text).unwrap_or_default();
-        let id = answer["orderId"].as_str().unwrap_or_default().to_owned();
-        Ok::<_, BenchError>((id, at))
+        let placed_at = Instant::now();
+        let response: Value = serde_json::from_str(&text).unwrap_or_default();
+        let id = response["orderId"].as_str().unwrap_or_default().to_owned();
+        Ok::<_, BenchError>((id, placed_at))
     };
-    futures_util::future::try_join_all((0..orders).map(one)).await
+    futures_util::future::try_join_all((0..orders).map(place)).await
 }
 
-/// Looks at the timelines until every order is reserved. Answers when each was seen.
+/// Queries the timelines until every order is reserved. Returns the times of the reservations.
 async fn wait_for_reservations(
     stack: &BenchStack<'_>,
     orders: u32,
-    before: i64,
+    first_id: i64,
 ) -> Result<HashMap<String, Instant>, BenchError> {
-    let until = Instant::now() + TIMEOUT;
-    let (mut last, mut looks) = (before, 0_u32);
-    let mut seen = HashMap::new();
-    while seen.len() < orders as usize {
-        if Instant::now() > until {
+    let deadline = Instant::now() + TIMEOUT;
+    let (mut last_id, mut queries) = (first_id, 0_u32);
+    let mut reserved = HashMap::new();
+    while reserved.len() < orders as usize {
+        if Instant::now() > deadline {
             return Err(BenchError::Timeout {
-                reason: format!("{} of {orders} orders were reserved", seen.len()),
+                reason: format!("{} of {orders} orders were reserved", reserved.len()),
                 timeout: TIMEOUT,
             });
         }
@@ -127,22 +134,22 @@ async fn wait_for_reservations(
             "SELECT id, order_id FROM orders.order_timeline
               WHERE id > $1 AND status = 'RESERVED'",
         )
-        // Numbers become visible in another order than they were given: some are looked
-        // at again each time, and all of them now and then.
-        .bind(if looks.is_multiple_of(FULL_SCAN_EVERY) {
-            before
+        // Ids become visible in another order than they were assigned: some rows are queried
+        // again each time, and periodically all of them.
+        .bind(if queries.is_multiple_of(FULL_SCAN_EVERY) {
+            first_id
         } else {
-            before.max(last - OVERLAP_ROWS)
+            first_id.max(last_id - OVERLAP_ROWS)
         })
         .fetch_all(&stack.database)
         .await?;
-        looks += 1;
+        queries += 1;
         let now = Instant::now();
         for (id, order) in rows {
-            last = last.max(id);
-            seen.entry(order).or_insert(now);
+            last_id = last_id.max(id);
+            reserved.entry(order).or_insert(now);
         }
         tokio::time::sleep(POLL_INTERVAL).await;
     }
-    Ok(seen)
+    Ok(reserved)
 }

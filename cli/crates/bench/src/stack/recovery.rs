@@ -1,4 +1,4 @@
-//! From a server that is ready again to an order that is through.
+//! Measures the time from the return of a server to a reserved order.
 
 use std::time::{Duration, Instant};
 
@@ -15,16 +15,16 @@ use sqlx::{Connection as _, PgConnection};
 use super::{BenchStack, Metric};
 use crate::error::BenchError;
 
-/// How long anything may take.
+/// The timeout of each wait.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// How often something is looked at.
+/// The interval between checks.
 const POLL_INTERVAL: Duration = Duration::from_millis(25);
 
-/// After a restart of the broker, and of the database: from when it answers until an
-/// order that is then placed has its reservation.
+/// Kills and restarts the broker, then the database. Measures the time from the first response of
+/// the server until a new order is reserved.
 pub(super) async fn measure(stack: &BenchStack<'_>) -> Result<Vec<(Metric, f64)>> {
-    let mut figures = Vec::new();
-    for (component, figure) in [
+    let mut metrics = Vec::new();
+    for (component, metric) in [
         ("rabbitmq", Metric::BrokerRecovery),
         ("postgres", Metric::DatabaseRecovery),
     ] {
@@ -37,22 +37,22 @@ pub(super) async fn measure(stack: &BenchStack<'_>) -> Result<Vec<(Metric, f64)>
         let began = Instant::now();
         let order = place_order(stack).await?;
         wait_until_reserved(stack, &order).await?;
-        figures.push((figure, began.elapsed().as_secs_f64()));
+        metrics.push((metric, began.elapsed().as_secs_f64()));
     }
-    Ok(figures)
+    Ok(metrics)
 }
 
-/// Waits until a server answers what it is there for.
+/// Waits until a server responds to a request over its protocol.
 async fn wait_until_ready(stack: &BenchStack<'_>, component: &str) -> Result<(), BenchError> {
     let options = postgres::superuser_connect_options(&stack.config().postgres, stack.ports());
-    let answers = async || match component {
+    let is_ready = async || match component {
         "rabbitmq" => match broker::connect(&stack.broker_uri).await {
             Ok(connection) => {
-                let all = dm_contracts::topology::WORK_QUEUES;
-                let there = queues::load_depths(&connection, &all).await.is_ok();
-                // It was only asked.
+                let queues = dm_contracts::topology::WORK_QUEUES;
+                let is_ready = queues::load_depths(&connection, &queues).await.is_ok();
+                // An error of the close does not matter.
                 let _ = connection.close(200, "done".into()).await;
-                there
+                is_ready
             }
             Err(_) => false,
         },
@@ -61,9 +61,9 @@ async fn wait_until_ready(stack: &BenchStack<'_>, component: &str) -> Result<(),
             Err(_) => false,
         },
     };
-    let until = Instant::now() + TIMEOUT;
-    while !answers().await {
-        if Instant::now() > until {
+    let deadline = Instant::now() + TIMEOUT;
+    while !is_ready().await {
+        if Instant::now() > deadline {
             return Err(BenchError::Timeout {
                 reason: format!("{component} was not available again"),
                 timeout: TIMEOUT,
@@ -74,17 +74,17 @@ async fn wait_until_ready(stack: &BenchStack<'_>, component: &str) -> Result<(),
     Ok(())
 }
 
-/// Places an order, as soon as the service takes one.
+/// Places an order as soon as the service accepts one.
 async fn place_order(stack: &BenchStack<'_>) -> Result<String, BenchError> {
-    let refused = |error: reqwest::Error| BenchError::RequestFailed {
+    let request_failed = |error: reqwest::Error| BenchError::RequestFailed {
         request: "POST /internal/orders".into(),
         reason: error.to_string(),
     };
-    let client = http_client().build().map_err(refused)?;
+    let client = http_client().build().map_err(request_failed)?;
     let url = format!("{}/internal/orders", base_url("order", stack.ports()));
-    let until = Instant::now() + TIMEOUT;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
-        let answer = client
+        let response = client
             .request(Method::POST, &url)
             .header("x-user-id", "jhalpert")
             .header(GATEWAY_SECRET, &stack.endpoints.gateway_secret)
@@ -95,13 +95,13 @@ async fn place_order(stack: &BenchStack<'_>) -> Result<String, BenchError> {
             }))
             .send()
             .await;
-        if let Ok(answer) = answer
-            && answer.status() == 201
+        if let Ok(response) = response
+            && response.status() == 201
         {
-            let body: Value = answer.json().await.map_err(refused)?;
+            let body: Value = response.json().await.map_err(request_failed)?;
             return Ok(body["orderId"].as_str().unwrap_or_default().to_owned());
         }
-        if Instant::now() > until {
+        if Instant::now() > deadline {
             return Err(BenchError::Timeout {
                 reason: "no order was accepted".into(),
                 timeout: TIMEOUT,
@@ -112,7 +112,7 @@ async fn place_order(stack: &BenchStack<'_>) -> Result<String, BenchError> {
 }
 
 async fn wait_until_reserved(stack: &BenchStack<'_>, order: &str) -> Result<(), BenchError> {
-    let until = Instant::now() + TIMEOUT;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         let status: Option<String> =
             sqlx::query_scalar("SELECT status FROM orders.orders WHERE order_id = $1")
@@ -122,7 +122,7 @@ async fn wait_until_reserved(stack: &BenchStack<'_>, order: &str) -> Result<(), 
         if status.as_deref() == Some("RESERVED") {
             return Ok(());
         }
-        if Instant::now() > until {
+        if Instant::now() > deadline {
             return Err(BenchError::Timeout {
                 reason: format!("order {order} is not reserved"),
                 timeout: TIMEOUT,

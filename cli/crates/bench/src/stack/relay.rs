@@ -1,4 +1,4 @@
-//! From a commit to the broker: wuphf's relay, whose events go to a queue that no
+//! Measures the relay from commit to broker: that of wuphf, whose events go to a queue that no
 //! service consumes.
 
 use std::collections::HashMap;
@@ -17,25 +17,25 @@ use super::http_load::as_f64;
 use super::{BenchStack, Metric, percentile};
 use crate::error::BenchError;
 
-/// What is published: the read model's queue is bound to it.
+/// The routing key of the events, to which the queue of the read model is bound.
 const ROUTING_KEY: &str = "notification.created.v1";
-/// Events a second where the delay is measured.
+/// The rate of events for the measurement of the latency, per second.
 const EVENTS_PER_SECOND: u32 = 200;
-/// How many of them.
+/// The number of events for the measurement of the latency.
 const LATENCY_EVENTS: u32 = 800;
-/// How many events where the rate is measured.
+/// The number of events for the measurement of the rate.
 const THROUGHPUT_EVENTS: u16 = 20_000;
-/// How long a body is, in bytes.
+/// The size of a body, in bytes.
 const BODY_BYTES: usize = 1_024;
-/// How often the outbox is looked at: what takes seconds needs no finer measure, and
-/// each look is work for the same processors.
+/// The interval between queries of the outbox. A measurement of seconds needs no finer interval,
+/// and each query loads the same processors.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
-/// How long all of it may take.
+/// The timeout of a measurement.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// As AMQP counts: it survives a restart.
+/// The delivery mode of persistent messages in AMQP.
 const PERSISTENT_DELIVERY: u8 = 2;
 
-/// A row of the outbox of its own aggregate, with what wakes the relay.
+/// Inserts outbox rows, each of a separate aggregate, and notifies the relay.
 const INSERT_OUTBOX: &str = "WITH written AS (
          INSERT INTO notifications.outbox_events
              (event_id, event_type, routing_key, subject, payload)
@@ -46,8 +46,8 @@ const INSERT_OUTBOX: &str = "WITH written AS (
      )
      SELECT pg_notify('outbox.notifications', '')";
 
-/// The median and the 99th percentile from the answer to a commit until a consumer has
-/// the event.
+/// Measures the median and the 99th percentile of the time from the response to a commit until a
+/// consumer receives the event.
 pub(super) async fn measure_latency(
     stack: &BenchStack<'_>,
 ) -> Result<Vec<(Metric, f64)>, BenchError> {
@@ -83,47 +83,54 @@ pub(super) async fn measure_latency(
             FieldTable::default(),
         )
         .await?;
-    let run = uuid::Uuid::new_v4().simple().to_string();
+    let run_id = uuid::Uuid::new_v4().simple().to_string();
     let receive = async {
-        let mut seen = HashMap::new();
-        while seen.len() < LATENCY_EVENTS as usize {
+        let mut received = HashMap::new();
+        while received.len() < LATENCY_EVENTS as usize {
             let delivery = tokio::time::timeout(TIMEOUT, consumer.next()).await;
             let Ok(Some(delivery)) = delivery else {
                 return Err(BenchError::Timeout {
-                    reason: format!("{} of {LATENCY_EVENTS} events arrived", seen.len()),
+                    reason: format!("{} of {LATENCY_EVENTS} events arrived", received.len()),
                     timeout: TIMEOUT,
                 });
             };
             let delivery = delivery?;
-            let at = Instant::now();
+            let received_at = Instant::now();
             if let Some(id) = delivery.properties.message_id() {
-                seen.insert(id.to_string(), at);
+                received.insert(id.to_string(), received_at);
             }
         }
-        Ok(seen)
+        Ok(received)
     };
     let began = tokio::time::Instant::now();
     let write = async |number: u32| {
         tokio::time::sleep_until(began + Duration::from_secs(1) * number / EVENTS_PER_SECOND).await;
-        let id = format!("{run}-{number}");
+        let id = format!("{run_id}-{number}");
         insert_events(stack, &id, 1).await?;
         Ok::<_, BenchError>((format!("{id}-1"), Instant::now()))
     };
-    let writing = futures_util::future::try_join_all((0..LATENCY_EVENTS).map(write));
-    let (written, seen) = tokio::try_join!(writing, receive)?;
+    let write_all = futures_util::future::try_join_all((0..LATENCY_EVENTS).map(write));
+    let (written, received) = tokio::try_join!(write_all, receive)?;
     connection.close(200, "done".into()).await?;
-    let mut took: Vec<f64> = written
+    let mut latencies: Vec<f64> = written
         .iter()
-        .filter_map(|(id, at)| Some(seen.get(id)?.saturating_duration_since(*at).as_secs_f64()))
+        .filter_map(|(id, written_at)| {
+            let received_at = received.get(id)?;
+            Some(
+                received_at
+                    .saturating_duration_since(*written_at)
+                    .as_secs_f64(),
+            )
+        })
         .collect();
     Ok(vec![
-        (Metric::RelayMedian, percentile(&mut took, 50.0)),
-        (Metric::RelaySlowest, percentile(&mut took, 99.0)),
+        (Metric::RelayLatencyP50, percentile(&mut latencies, 50.0)),
+        (Metric::RelayLatencyP99, percentile(&mut latencies, 99.0)),
     ])
 }
 
-/// The rate of the relay, as a share of what a publisher reaches that has nothing to
-/// read and nothing to mark.
+/// Measures the ratio of the rate of the relay to that of a publisher that neither reads nor
+/// updates an outbox.
 pub(super) async fn measure_throughput(
     stack: &BenchStack<'_>,
 ) -> Result<Vec<(Metric, f64)>, BenchError> {
@@ -132,7 +139,7 @@ pub(super) async fn measure_throughput(
         let options = QueuePurgeOptions::default();
         channel.queue_purge(READ_MODEL_QUEUE.into(), options).await
     };
-    // Of earlier rounds nothing is left to be written or cleaned while this one lasts.
+    // No pending writes or dead rows of earlier rounds influence this one.
     sqlx::query("DELETE FROM notifications.outbox_events WHERE subject LIKE 'bench/%'")
         .execute(&stack.database)
         .await?;
@@ -140,27 +147,28 @@ pub(super) async fn measure_throughput(
         .vacuum_and_checkpoint("notifications.outbox_events")
         .await?;
     purge().await?;
-    let bare = baseline_publish_rate(&channel).await?;
+    let baseline = baseline_publish_rate(&channel).await?;
     purge().await?;
-    let relayed = outbox_drain_rate(stack).await?;
+    let rate = outbox_drain_rate(stack).await?;
     purge().await?;
     connection.close(200, "done".into()).await?;
-    Ok(vec![(Metric::RelayRate, relayed / bare)])
+    Ok(vec![(Metric::RelayThroughputRatio, rate / baseline)])
 }
 
-/// The rate of the relay by itself, with what is in its table.
+/// Returns the rate of the relay with the current rows of its table, in events per second.
 pub(super) async fn measure_rate(stack: &BenchStack<'_>) -> Result<f64, BenchError> {
     let (connection, channel) = open_channel(stack).await?;
-    let relayed = outbox_drain_rate(stack).await?;
+    let rate = outbox_drain_rate(stack).await?;
     let options = QueuePurgeOptions::default();
     channel
         .queue_purge(READ_MODEL_QUEUE.into(), options)
         .await?;
     connection.close(200, "done".into()).await?;
-    Ok(relayed)
+    Ok(rate)
 }
 
-/// Events a second by a publisher that sends all of them and then takes the confirms.
+/// Returns the rate of a publisher that sends all messages and then awaits the confirms, in events
+/// per second.
 async fn baseline_publish_rate(channel: &Channel) -> Result<f64, BenchError> {
     channel
         .confirm_select(ConfirmSelectOptions::default())
@@ -199,28 +207,29 @@ async fn baseline_publish_rate(channel: &Channel) -> Result<f64, BenchError> {
     Ok(f64::from(THROUGHPUT_EVENTS) / began.elapsed().as_secs_f64())
 }
 
-/// Events a second from one commit until the outbox has marked the last of them.
+/// Returns the rate from one commit until the last event is marked as published, in events per
+/// second.
 async fn outbox_drain_rate(stack: &BenchStack<'_>) -> Result<f64, BenchError> {
-    let run = uuid::Uuid::new_v4().simple().to_string();
-    insert_events(stack, &run, THROUGHPUT_EVENTS.into()).await?;
+    let run_id = uuid::Uuid::new_v4().simple().to_string();
+    insert_events(stack, &run_id, THROUGHPUT_EVENTS.into()).await?;
     let began = Instant::now();
-    let last = format!("{run}-{THROUGHPUT_EVENTS}");
+    let last_event_id = format!("{run_id}-{THROUGHPUT_EVENTS}");
     loop {
-        // One row by its key, and not all that are pending: to count them took a good
-        // part of what there is of processors, which the bare publisher has to itself.
+        // One row by its key: counting all pending rows would take a large part of the
+        // processors, which the baseline publisher has for itself.
         let published: bool = sqlx::query_scalar(
             "SELECT published_at IS NOT NULL AND NOT EXISTS (
                         SELECT FROM notifications.outbox_events WHERE published_at IS NULL)
                FROM notifications.outbox_events WHERE event_id = $1",
         )
-        .bind(&last)
+        .bind(&last_event_id)
         .fetch_one(&stack.database)
         .await?;
-        let took = began.elapsed();
+        let elapsed = began.elapsed();
         if published {
-            return Ok(as_f64(THROUGHPUT_EVENTS.into()) / took.as_secs_f64());
+            return Ok(as_f64(THROUGHPUT_EVENTS.into()) / elapsed.as_secs_f64());
         }
-        if took > TIMEOUT {
+        if elapsed > TIMEOUT {
             return Err(BenchError::Timeout {
                 reason: format!("not all of {THROUGHPUT_EVENTS} events left the outbox"),
                 timeout: TIMEOUT,

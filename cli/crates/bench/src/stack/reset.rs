@@ -1,11 +1,11 @@
-//! A stack with something in it begun anew, beside a fresh one.
+//! Measures the reset of a stack with data, compared with a fresh start.
 
 use dm_core::error::Result;
 
 use super::{BenchStack, Metric};
 
-/// `dm reset` of a stack with all services and a small past, beside the `dm up` that had
-/// brought it up on golden images. On an instance of its own.
+/// Measures the ratio of `dm reset` of a stack with all services and a small history to the `dm up`
+/// that started it with golden images. Uses a separate instance.
 pub(super) async fn measure(stack: &BenchStack<'_>) -> Result<Vec<(Metric, f64)>> {
     let instance = reset_instance_name(stack.instance());
     let interrupt = &stack.context.session.interrupt;
@@ -15,7 +15,7 @@ pub(super) async fn measure(stack: &BenchStack<'_>) -> Result<Vec<(Metric, f64)>
             .run_on_instance(&instance, arguments, interrupt)
             .await
     };
-    // What a killed round or the one before has left.
+    // An earlier round may have left a stack.
     dm(&["down", "--volumes"]).await?;
     dm(&["golden", "make"]).await?;
     let up = dm(&["up"]).await?;
@@ -23,10 +23,10 @@ pub(super) async fn measure(stack: &BenchStack<'_>) -> Result<Vec<(Metric, f64)>
     let reset = dm(&["reset", "--yes"]).await?;
     dm(&["down", "--volumes"]).await?;
     let ratio = reset.duration.as_secs_f64() / up.duration.as_secs_f64();
-    Ok(vec![(Metric::ResetWithServices, ratio)])
+    Ok(vec![(Metric::ResetWithServicesRatio, ratio)])
 }
 
-/// The instance that is reset, beside one that is not.
-pub(super) fn reset_instance_name(beside: &str) -> String {
-    format!("{beside}-reset")
+/// Returns the name of the instance that is reset, derived from that of the suite.
+pub(super) fn reset_instance_name(suite_instance: &str) -> String {
+    format!("{suite_instance}-reset")
 }

@@ -1,4 +1,4 @@
-//! What the services are as processes: memory, and the time until ready.
+//! Measures the memory of the services, and the time until they are ready.
 
 use std::time::{Duration, Instant};
 
@@ -8,14 +8,14 @@ use dm_components::service::base_url;
 use super::{BenchStack, Metric};
 use crate::error::BenchError;
 
-/// How often a service is asked whether it is ready.
+/// The interval between readiness requests.
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
-/// How long one may take.
+/// The timeout for the readiness of a service.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a service may take to stop.
+/// The timeout for the stop of a service.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The memory of all services.
+/// Measures the memory of all services.
 pub(super) async fn measure_memory(
     stack: &BenchStack<'_>,
 ) -> Result<Vec<(Metric, f64)>, BenchError> {
@@ -27,13 +27,13 @@ pub(super) async fn measure_memory(
             .await?
             .unwrap_or_default();
     }
-    #[expect(clippy::cast_precision_loss, reason = "some hundred millions")]
+    #[expect(clippy::cast_precision_loss, reason = "some hundred megabytes")]
     let bytes = bytes as f64;
     Ok(vec![(Metric::ServicesMemory, bytes)])
 }
 
-/// The time from the engine's word that the container runs until the service says that
-/// it is ready; the slowest of the seven, each alone.
+/// Measures the time from the start of the container, as reported by the engine, until the service
+/// reports that it is ready. Each service is measured alone; the slowest counts.
 pub(super) async fn measure_readiness(
     stack: &BenchStack<'_>,
 ) -> Result<Vec<(Metric, f64)>, BenchError> {
@@ -53,8 +53,8 @@ pub(super) async fn measure_readiness(
         let began = Instant::now();
         let url = format!("{}/health/ready", base_url(name, stack.ports()));
         loop {
-            let answer = client.get(&url).send().await;
-            if answer.is_ok_and(|answer| answer.status().is_success()) {
+            let response = client.get(&url).send().await;
+            if response.is_ok_and(|response| response.status().is_success()) {
                 break;
             }
             if began.elapsed() > TIMEOUT {
@@ -67,5 +67,5 @@ pub(super) async fn measure_readiness(
         }
         slowest = slowest.max(began.elapsed().as_secs_f64());
     }
-    Ok(vec![(Metric::Ready, slowest)])
+    Ok(vec![(Metric::SlowestServiceReadyTime, slowest)])
 }

@@ -1,4 +1,4 @@
-//! The same stack under docker-compose.
+//! Runs the same stack under docker-compose.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -19,25 +19,25 @@ use super::{HealthChecks, StartupSuite};
 use crate::command;
 use crate::error::BenchError;
 
-/// How often the containers' health is asked for.
+/// The interval between queries of the health of the containers.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
-/// When to stop hoping.
+/// The timeout until all containers are healthy.
 const TIMEOUT: Duration = Duration::from_secs(1800);
 
-/// The labels that docker-compose gives to its containers.
+/// The labels that docker-compose sets on its containers.
 const PROJECT_LABEL: &str = "com.docker.compose.project";
 const SERVICE_LABEL: &str = "com.docker.compose.service";
 
-/// How docker-compose is called.
+/// The program docker-compose.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ComposeProgram {
     command: Vec<String>,
-    /// What it says of its version.
+    /// The name and the version.
     pub(crate) version: String,
 }
 
 impl ComposeProgram {
-    /// The plugin of the `docker` command, or else the program of its own.
+    /// Finds the plugin of the `docker` command, or else the standalone program.
     pub(crate) async fn find() -> Option<Self> {
         let candidates = [("docker", Some("compose")), ("docker-compose", None)];
         for (name, plugin) in candidates {
@@ -56,7 +56,8 @@ impl ComposeProgram {
                 && output.status.success()
             {
                 let version = String::from_utf8_lossy(&output.stdout);
-                let name = plugin.map_or_else(|| name.to_owned(), |it| format!("{name} {it}"));
+                let name =
+                    plugin.map_or_else(|| name.to_owned(), |plugin| format!("{name} {plugin}"));
                 return Some(Self {
                     command,
                     version: format!("{name} {}", version.trim()),
@@ -67,7 +68,7 @@ impl ComposeProgram {
     }
 }
 
-/// A compose project of the bench's own.
+/// A compose project of the bench.
 #[derive(Debug)]
 pub(super) struct ComposeProject<'a> {
     program: &'a ComposeProgram,
@@ -78,27 +79,27 @@ pub(super) struct ComposeProject<'a> {
 }
 
 impl<'a> ComposeProject<'a> {
-    /// The project with these checks.
+    /// Creates the project with these health checks.
     pub(super) fn new(
-        starts: &'a StartupSuite<'_>,
+        suite: &'a StartupSuite<'_>,
         program: &'a ComposeProgram,
         checks: HealthChecks,
     ) -> Self {
-        let project = &starts.context.project.instance.project;
+        let project = &suite.context.project.instance.project;
         Self {
             program,
-            engine: &starts.context.engine,
+            engine: &suite.context.engine,
             project: format!("{project}-bench-{}", checks.as_str()),
             checks,
-            directory: starts.directory.path().join(checks.as_str()),
+            directory: suite.directory.path().join(checks.as_str()),
         }
     }
 
     /// Writes the compose file with free ports, and the files that it mounts.
-    pub(super) async fn write(&self, starts: &StartupSuite<'_>) -> dm_core::error::Result<()> {
-        let ports = free_ports(&starts.components).map_err(BenchError::NoFreePort)?;
-        let services = compose_services(starts, &ports).await?;
-        let config = starts.context.project.config();
+    pub(super) async fn write(&self, suite: &StartupSuite<'_>) -> dm_core::error::Result<()> {
+        let ports = free_ports(&suite.components).map_err(BenchError::NoFreePort)?;
+        let services = compose_services(suite, &ports).await?;
+        let config = suite.context.project.config();
         let (text, files) = compose_file::render(&services, config, self.checks, &self.directory)?;
         for file in files {
             write_file(&file.path, &file.contents)?;
@@ -107,7 +108,7 @@ impl<'a> ComposeProject<'a> {
         Ok(())
     }
 
-    /// `up -d`, until all services are healthy: what a user waits for.
+    /// Runs `up -d` and waits until all services are healthy. Returns the duration.
     pub(super) async fn up(
         &self,
         expected: usize,
@@ -123,18 +124,18 @@ impl<'a> ComposeProject<'a> {
     /// Removes containers, network and volumes of the project.
     pub(super) async fn down(&self) -> Result<(), BenchError> {
         if !self.compose_file().exists() {
-            // Left by a bench that was killed: any file with the project's
-            // name will do, as compose finds its own by labels.
+            // The stack of a killed bench: any compose file suffices, because
+            // compose finds its containers by labels.
             let minimal = br#"{"services":{"none":{"image":"none"}}}"#;
             write_file(&self.compose_file(), minimal)?;
         }
         let arguments = ["down", "-v", "--remove-orphans", "-t", "5"];
-        // Not with the run's token: an interrupted run is tidied up all the same.
+        // Not the token of the run: an interrupted run is cleaned up, too.
         command::run_command(self.command(&arguments), &CancellationToken::new()).await?;
         Ok(())
     }
 
-    /// The memory of its containers in bytes.
+    /// Returns the memory of the containers, in bytes.
     pub(super) async fn memory(&self) -> Result<f64, BenchError> {
         container_memory(self.engine, &[(PROJECT_LABEL, &self.project)]).await
     }
@@ -181,10 +182,10 @@ impl<'a> ComposeProject<'a> {
                     ContainerState::Exited | ContainerState::Dead
                 ) || container.status.ends_with("(unhealthy)")
             });
-            let waits = containers
+            let pending = containers
                 .iter()
                 .find(|container| !container.status.ends_with("(healthy)"));
-            let (container, what) = match (failed, waits) {
+            let (container, problem) = match (failed, pending) {
                 (Some(container), _) => (container, "failed"),
                 (None, Some(container)) if began.elapsed() > TIMEOUT => {
                     (container, "did not become healthy")
@@ -202,47 +203,47 @@ impl<'a> ComposeProject<'a> {
                     .get(SERVICE_LABEL)
                     .unwrap_or(&container.name)
                     .clone(),
-                status: format!("{what}: {}", container.status),
+                status: format!("{problem}: {}", container.status),
             });
         }
     }
 }
 
-/// The memory of all containers with these labels, in bytes.
+/// Returns the memory of all containers with these labels, in bytes.
 pub(super) async fn container_memory(
     engine: &Engine,
     labels: &[(&str, &str)],
 ) -> Result<f64, BenchError> {
     let containers = engine.list_containers(labels).await?;
-    let asked = containers
+    let queries = containers
         .iter()
         .map(|container| engine.memory_usage(&container.name));
-    let answers = futures_util::future::try_join_all(asked).await?;
-    let bytes: u64 = answers.into_iter().flatten().sum();
+    let usages = futures_util::future::try_join_all(queries).await?;
+    let bytes: u64 = usages.into_iter().flatten().sum();
     #[expect(clippy::cast_precision_loss, reason = "no machine has 2^52 bytes")]
     let bytes = bytes as f64;
     Ok(bytes)
 }
 
-/// What each component is under `dm`, with its plain image.
+/// Returns the container specifications of `dm` for all components, with their plain images.
 async fn compose_services(
-    starts: &StartupSuite<'_>,
+    suite: &StartupSuite<'_>,
     ports: &HostPorts,
 ) -> dm_core::error::Result<Vec<ComposeService>> {
-    let project = &starts.context.project;
-    let site = InstanceLayout {
+    let project = &suite.context.project;
+    let layout = InstanceLayout {
         instance: &project.instance,
         ports,
         root: &project.instance.root,
-        state_dir: starts.directory.path(),
+        state_dir: suite.directory.path(),
     };
     let mut services = Vec::new();
-    for component in &starts.components {
-        let mut spec = component.container_spec(&site)?;
-        spec.image = plain_image(starts, component.name()).await?;
+    for component in &suite.components {
+        let mut spec = component.container_spec(&layout)?;
+        spec.image = plain_image(suite, component.name()).await?;
         let is_database = component.name() == dm_components::postgres::NAME;
         let extra_files = if is_database {
-            let script = starts.stack.database.init_script()?;
+            let script = suite.stack.database.init_script()?;
             vec![(
                 "/docker-entrypoint-initdb.d/10-database.sql".to_owned(),
                 script,
@@ -250,10 +251,10 @@ async fn compose_services(
         } else {
             Vec::new()
         };
-        let after = component
+        let depends_on = component
             .start_dependencies()
             .iter()
-            // Under compose the database sets itself up while it starts.
+            // Under compose the database is set up while it starts.
             .map(|&name| match name {
                 database_setup::NAME => dm_components::postgres::NAME.to_owned(),
                 other => other.to_owned(),
@@ -261,15 +262,15 @@ async fn compose_services(
             .collect();
         services.push(ComposeService {
             spec,
-            depends_on: after,
+            depends_on,
             extra_files,
         });
     }
     Ok(services)
 }
 
-async fn plain_image(starts: &StartupSuite<'_>, component: &str) -> dm_core::error::Result<String> {
-    let image = starts
+async fn plain_image(suite: &StartupSuite<'_>, component: &str) -> dm_core::error::Result<String> {
+    let image = suite
         .stack
         .images
         .find_local(component)
@@ -285,15 +286,15 @@ async fn plain_image(starts: &StartupSuite<'_>, component: &str) -> dm_core::err
     }
 }
 
-/// A free port for each that the components publish, all different.
+/// Chooses a different free port for each port of the components.
 fn free_ports(components: &[Arc<dyn Component>]) -> std::io::Result<HostPorts> {
-    // All are held until the last one is known.
-    let mut held = Vec::new();
+    // All ports are bound until the last one is chosen.
+    let mut listeners = Vec::new();
     let mut ports = HostPorts::new();
-    for wish in components.iter().flat_map(|component| component.ports()) {
+    for spec in components.iter().flat_map(|component| component.ports()) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        ports.insert(wish.name.to_owned(), listener.local_addr()?.port());
-        held.push(listener);
+        ports.insert(spec.name.to_owned(), listener.local_addr()?.port());
+        listeners.push(listener);
     }
     Ok(ports)
 }

@@ -1,9 +1,9 @@
-//! The compose file that somebody would write for the same stack.
+//! Generates a typical compose file for the same stack.
 //!
-//! Same images, environment, files, volumes, ports and dependencies as `dm`
-//! gives to the containers, read from the same specifications; health checks
-//! as the images' own documentation proposes them. Where custom leaves a
-//! choice, the one that is quicker for compose is taken.
+//! Images, environment, files, volumes, ports and dependencies are those of
+//! the containers of `dm`, from the same specifications; health checks are
+//! those of the documentation of the images. If several choices are usual,
+//! the file uses the fastest for compose.
 
 use std::path::{Path, PathBuf};
 
@@ -15,36 +15,36 @@ use serde_json::{Map, Value, json};
 use super::HealthChecks;
 use crate::error::BenchError;
 
-/// Seconds until a service that doesn't answer counts as unhealthy: the customary
-/// thirty retries of ten seconds, and the same time where checks come faster.
+/// Seconds until a service without a successful check is unhealthy: the customary
+/// 30 retries every 10 s, and the same time with more frequent checks.
 const UNHEALTHY_AFTER_SECONDS: u32 = 300;
 
 /// One service of the file.
 #[derive(Debug)]
 pub(super) struct ComposeService {
-    /// What its container is under `dm`; its image is set.
+    /// The container specification of `dm`, with the image.
     pub(super) spec: ContainerSpec,
     /// The services that must be healthy before it starts.
     pub(super) depends_on: Vec<String>,
-    /// Files that exist under compose alone.
+    /// Files that only compose needs.
     pub(super) extra_files: Vec<(String, String)>,
 }
 
-/// A file to be mounted.
+/// A file on the host that a container mounts.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct HostFile {
-    /// Where it lies on the host.
+    /// The path on the host.
     pub(super) path: PathBuf,
-    /// What is in it.
+    /// The content.
     pub(super) contents: Vec<u8>,
 }
 
-/// The file, which is JSON and so YAML, and the files that it mounts.
+/// Renders the compose file, as JSON, which is valid YAML, and the files that it mounts.
 pub(super) fn render(
     services: &[ComposeService],
     config: &Config,
     checks: HealthChecks,
-    folder: &Path,
+    directory: &Path,
 ) -> Result<(String, Vec<HostFile>), BenchError> {
     let mut files = Vec::new();
     let mut rendered = Map::new();
@@ -58,7 +58,7 @@ pub(super) fn render(
             mounts.push(format!("{volume}:{}", mount.path));
             volumes.insert(volume, json!({}));
         }
-        let inside = spec
+        let container_files = spec
             .files
             .iter()
             .map(|file| (file.path.clone(), file.contents.clone()))
@@ -68,8 +68,8 @@ pub(super) fn render(
                     .iter()
                     .map(|(path, text)| (path.clone(), text.clone().into_bytes())),
             );
-        for (path, contents) in inside {
-            let host = folder.join(name).join(path.trim_start_matches('/'));
+        for (path, contents) in container_files {
+            let host = directory.join(name).join(path.trim_start_matches('/'));
             mounts.push(format!("{}:{path}:ro", host.display()));
             files.push(HostFile {
                 path: host,
@@ -99,7 +99,7 @@ pub(super) fn render(
             body["command"] = spec
                 .command
                 .iter()
-                .map(|word| escape_dollars(word))
+                .map(|argument| escape_dollars(argument))
                 .collect();
         }
         if let Some(size) = spec.shm_size {
@@ -112,7 +112,7 @@ pub(super) fn render(
             body["depends_on"] = service
                 .depends_on
                 .iter()
-                .map(|before| (before.clone(), json!({"condition": "service_healthy"})))
+                .map(|dependency| (dependency.clone(), json!({"condition": "service_healthy"})))
                 .collect::<Map<_, _>>()
                 .into();
         }
@@ -120,13 +120,13 @@ pub(super) fn render(
     }
     let document = json!({"services": rendered, "volumes": volumes});
     let text = serde_json::to_string_pretty(&document).map_err(|error| BenchError::WriteFile {
-        path: folder.to_owned(),
+        path: directory.to_owned(),
         source: error.into(),
     })?;
     Ok((text, files))
 }
 
-/// Compose replaces variables; what is meant as it stands has its dollars doubled.
+/// Doubles dollar signs, because compose replaces variables.
 fn escape_dollars(text: &str) -> String {
     text.replace('$', "$$")
 }
@@ -139,11 +139,11 @@ fn escaped_environment(spec: &ContainerSpec) -> Value {
         .into()
 }
 
-/// The health check of a component, as a shell command in its container.
+/// Returns the health check of a component, a shell command in its container.
 fn health_check(component: &str, config: &Config) -> String {
     match component {
-        // By TCP: while the first start initialises, a server answers on the
-        // socket, and Keycloak would be started against it too early.
+        // Over TCP: during the initialisation of a first start, a server listens on
+        // the socket, and Keycloak would be started too early.
         postgres::NAME => {
             "pg_isready -q -h 127.0.0.1 -U \"$POSTGRES_USER\" -d \"$POSTGRES_DB\"".into()
         }
@@ -157,7 +157,7 @@ fn health_check(component: &str, config: &Config) -> String {
                 openldap::base_dn(domain)
             )
         }
-        // The image has no curl: what Keycloak's own documentation does.
+        // The image has no curl. From the documentation of Keycloak.
         keycloak::NAME => "bash -c 'exec 3<>/dev/tcp/127.0.0.1/9000 && \
              printf \"GET /health/ready HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n\" >&3 && \
              head -n 1 <&3 | grep -q \" 200 \"'"
@@ -175,7 +175,7 @@ mod tests {
 
     use super::*;
 
-    fn service(component: &str, after: &[&str]) -> ComposeService {
+    fn service(component: &str, dependencies: &[&str]) -> ComposeService {
         ComposeService {
             spec: ContainerSpec {
                 digest_key: DigestKey::default(),
@@ -204,12 +204,12 @@ mod tests {
                 host: None,
                 labels: BTreeMap::new(),
             },
-            depends_on: after.iter().map(|&name| name.to_owned()).collect(),
+            depends_on: dependencies.iter().map(|&name| name.to_owned()).collect(),
             extra_files: Vec::new(),
         }
     }
 
-    /// The project's own configuration.
+    /// Returns the configuration of this repository.
     fn config() -> Config {
         let options = LoadOptions {
             project_dir: Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..")),
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_is_what_its_container_is() {
+    fn render_converts_a_container_specification() {
         let services = [service("keycloak", &["postgres"])];
         let (document, files) = rendered(&services, HealthChecks::Customary);
         let mut keycloak = document["services"]["keycloak"].clone();
@@ -249,7 +249,7 @@ mod tests {
             })
         );
         assert_eq!(document["volumes"], json!({"keycloak-data": {}}));
-        // What is mounted is not for compose to replace variables in.
+        // Compose does not replace variables in mounted files.
         assert_eq!(
             files,
             [HostFile {
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tuned_file_differs_in_the_checks_alone_and_is_as_patient() {
+    fn tuned_file_differs_only_in_the_checks_and_has_the_same_timeout() {
         let services = [service("postgres", &[]), service("rabbitmq", &[])];
         let (mut customary, _) = rendered(&services, HealthChecks::Customary);
         let (tuned, _) = rendered(&services, HealthChecks::Tuned);
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn every_component_of_the_stack_has_a_check_of_its_own() {
+    fn health_check_exists_for_every_component() {
         let config = config();
         for component in dm_components::infrastructure_components(&config, Path::new("/")) {
             assert_ne!(health_check(component.name(), &config), "true");

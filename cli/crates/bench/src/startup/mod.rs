@@ -1,9 +1,9 @@
-//! The suite `up`: how long people wait for a start, and for what they do then, beside the same
-//! stack under docker-compose.
+//! The suite `up`: starts and frequent commands, compared with the same stack under
+//! docker-compose.
 //!
 //! ```text
-//! compose       the same stack under docker-compose
-//! composefile   the file that somebody would write for it
+//! compose       runs the same stack under docker-compose
+//! compose_file  generates its compose file
 //! ```
 
 mod compose;
@@ -28,17 +28,17 @@ use crate::rounds::{BenchRound, BenchSuite};
 use crate::{BENCH_INSTANCE, BenchContext};
 use compose::{ComposeProgram, ComposeProject};
 
-/// `dm up`, to the end of its table; the golden images are made beforehand.
+/// The arguments of `dm up`. The golden images are prepared beforehand.
 const UP: &[&str] = &["up"];
 const UP_WITHOUT_GOLDEN: &[&str] = &["up", "--no-golden"];
 const DOWN: &[&str] = &["down", "--volumes"];
 
-/// How often something is measured in a round that is short and so varies more.
+/// The number of measurements per round of short commands, which vary more.
 const REPEATS: usize = 3;
-/// The same for what takes milliseconds.
+/// The number of measurements per round of `dm --help`, which takes milliseconds.
 const HELP_REPEATS: usize = 10;
 
-/// How often docker-compose looks whether a container is healthy.
+/// The health checks of docker-compose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum HealthChecks {
     /// Every 10 s, as is customary.
@@ -48,10 +48,10 @@ enum HealthChecks {
 }
 
 impl HealthChecks {
-    /// Both, in the order in which they run.
+    /// Both variants, in the order in which they run.
     const ALL: [Self; 2] = [Self::Customary, Self::Tuned];
 
-    /// The name in projects and folders.
+    /// Returns the name in compose projects and directories.
     const fn as_str(self) -> &'static str {
         match self {
             Self::Customary => "customary",
@@ -59,7 +59,7 @@ impl HealthChecks {
         }
     }
 
-    /// Seconds between two of them.
+    /// Returns the interval in seconds.
     const fn interval_seconds(self) -> u32 {
         match self {
             Self::Customary => 10,
@@ -67,7 +67,7 @@ impl HealthChecks {
         }
     }
 
-    /// Whether one of the cases is compared with docker-compose and these checks.
+    /// Reports whether one of the cases is compared with docker-compose and these checks.
     fn is_needed(self, cases: &[UpCase]) -> bool {
         match self {
             Self::Customary => cases.contains(&UpCase::Golden) || cases.contains(&UpCase::First),
@@ -75,45 +75,45 @@ impl HealthChecks {
         }
     }
 
-    /// The time until healthy, and the memory then.
+    /// Returns the metrics of the time until healthy and of the memory.
     const fn metrics(self) -> (Metric, Metric) {
         match self {
-            Self::Customary => (Metric::CustomaryTime, Metric::CustomaryMemory),
-            Self::Tuned => (Metric::TunedTime, Metric::TunedMemory),
+            Self::Customary => (Metric::ComposeCustomaryTime, Metric::ComposeCustomaryMemory),
+            Self::Tuned => (Metric::ComposeTunedTime, Metric::ComposeTunedMemory),
         }
     }
 }
 
-/// The ratios: whose case, and the time that is a share of another one in the same round.
+/// The ratios: the case, the metric, and the two times that it compares in the same round.
 const RATIOS: [(UpCase, Metric, Metric, Metric); 4] = [
     (
         UpCase::Golden,
-        Metric::GoldenOfCustomary,
+        Metric::GoldenToCustomaryRatio,
         Metric::GoldenTime,
-        Metric::CustomaryTime,
+        Metric::ComposeCustomaryTime,
     ),
     (
         UpCase::Golden,
-        Metric::GoldenOfTuned,
+        Metric::GoldenToTunedRatio,
         Metric::GoldenTime,
-        Metric::TunedTime,
+        Metric::ComposeTunedTime,
     ),
     (
         UpCase::First,
-        Metric::FirstOfCustomary,
+        Metric::FirstToCustomaryRatio,
         Metric::FirstTime,
-        Metric::CustomaryTime,
+        Metric::ComposeCustomaryTime,
     ),
     (
         UpCase::Reset,
-        Metric::ResetOfGolden,
+        Metric::ResetToGoldenRatio,
         Metric::ResetTime,
         Metric::GoldenTime,
     ),
 ];
 
-/// docker-compose, where one of the cases is compared with it; installed first where it is
-/// missing and there is consent.
+/// Finds docker-compose if one of the cases is compared with it. With consent, installs it if it is
+/// missing.
 pub(crate) async fn find_or_install_compose(
     session: &Session,
     cases: &[UpCase],
@@ -143,35 +143,35 @@ pub(crate) async fn find_or_install_compose(
     })?))
 }
 
-/// The suite.
+/// The suite `up`.
 pub(crate) struct StartupSuite<'a> {
     context: &'a BenchContext,
     cases: Vec<UpCase>,
     dm: DmCommand,
-    /// The stack of the instance `bench`, which is never brought up: its images, and what its
-    /// containers would be.
+    /// The stack of the instance `bench`, which is never started: its images and its container
+    /// specifications.
     stack: Stack,
     components: Vec<Arc<dyn Component>>,
     compose: Option<ComposeProgram>,
-    /// Where the generated files go.
+    /// The directory of the generated files.
     directory: TempDir,
 }
 
 impl<'a> StartupSuite<'a> {
-    /// The suite on a bench, with docker-compose where a case is compared with it.
+    /// Creates the suite, with docker-compose if a case is compared with it.
     pub(crate) async fn new(
-        bench: &'a BenchContext,
+        context: &'a BenchContext,
         cases: Vec<UpCase>,
         compose: Option<ComposeProgram>,
     ) -> Result<Self> {
-        let project = &bench.project;
-        let mut overrides = bench.overrides();
-        // However slow the machine is, its figures are wanted.
+        let project = &context.project;
+        let mut overrides = context.overrides();
+        // A slow machine is measured, too.
         overrides.push("timeouts.wait=1800s".to_owned());
-        // The compose file has the servers alone.
+        // The compose file contains only the servers.
         let services = project.config().services.all();
         overrides.extend(services.map(|(name, _)| format!("services.{name}.run=false")));
-        let folder = tempfile::Builder::new()
+        let directory = tempfile::Builder::new()
             .prefix("dm-bench-")
             .tempdir()
             .map_err(|source| BenchError::WriteFile {
@@ -179,20 +179,20 @@ impl<'a> StartupSuite<'a> {
                 source,
             })?;
         Ok(Self {
-            dm: bench.dm_command(overrides),
-            stack: bench.session.stack_for_inspection(project).await?,
+            dm: context.dm_command(overrides),
+            stack: context.session.stack_for_inspection(project).await?,
             components: dm_components::infrastructure_components(
                 project.config(),
                 &project.loaded.root,
             ),
-            context: bench,
+            context,
             cases,
             compose,
-            directory: folder,
+            directory,
         })
     }
 
-    /// Removes the generated files, or says where they are.
+    /// Removes the generated files, or keeps them and prints their directory.
     pub(crate) fn close(self, keep_files: bool) {
         if keep_files {
             let path = self.directory.keep();
@@ -205,12 +205,12 @@ impl<'a> StartupSuite<'a> {
         self.cases.contains(&case)
     }
 
-    /// True where the time of a golden start is asked for, or something is compared with it.
+    /// Reports whether a case measures a golden start or is compared with one.
     fn needs_golden_start(&self) -> bool {
         self.has_case(UpCase::Golden) || self.has_case(UpCase::Reset)
     }
 
-    /// All cases that need a stack share one, which starts fresh in each round.
+    /// Measures all cases that need a running stack on one stack, which is created in each round.
     async fn measure_on_one_stack(&self, round: &mut BenchRound<'_>) -> Result<()> {
         let others = [UpCase::Noop, UpCase::Status, UpCase::Down];
         if !self.needs_golden_start() && !others.iter().any(|case| self.has_case(*case)) {
@@ -226,7 +226,7 @@ impl<'a> StartupSuite<'a> {
             let memory = self.memory(&instance).await?;
             round.record(vec![(Metric::GoldenMemory, memory)]);
         }
-        for (case, figure, command, repeats) in [
+        for (case, metric, command, repeats) in [
             (UpCase::Noop, Metric::NoopTime, UP, REPEATS),
             (UpCase::Status, Metric::StatusTime, &["status"][..], REPEATS),
             (UpCase::Reset, Metric::ResetTime, &["reset", "--yes"][..], 1),
@@ -236,8 +236,8 @@ impl<'a> StartupSuite<'a> {
                 let mut times = Vec::new();
                 for _ in 0..repeats {
                     let run = self.run(&instance, command).await?;
-                    times.push((figure, run.duration.as_secs_f64()));
-                    round.record_breakdown(figure, &run);
+                    times.push((metric, run.duration.as_secs_f64()));
+                    round.record_breakdown(metric, &run);
                 }
                 round.record(times);
             }
@@ -269,12 +269,15 @@ impl<'a> StartupSuite<'a> {
         };
         compose.write(self).await?;
         let expected = self.components.len();
-        let took = compose
+        let duration = compose
             .up(expected, &self.context.session.interrupt)
             .await?;
         let memory = compose.memory().await?;
-        let (time, bytes) = checks.metrics();
-        round.record(vec![(time, took.as_secs_f64()), (bytes, memory)]);
+        let (time_metric, memory_metric) = checks.metrics();
+        round.record(vec![
+            (time_metric, duration.as_secs_f64()),
+            (memory_metric, memory),
+        ]);
         compose.down().await?;
         Ok(())
     }
@@ -302,7 +305,7 @@ impl<'a> StartupSuite<'a> {
             .await?)
     }
 
-    /// The memory of all containers of an instance, in bytes.
+    /// Returns the memory of all containers of an instance, in bytes.
     async fn memory(&self, instance: &str) -> Result<f64> {
         let instance = Instance {
             name: instance.to_owned(),
@@ -324,16 +327,16 @@ impl BenchSuite for StartupSuite<'_> {
         Some(program.version.clone())
     }
 
-    /// Sees to it that all images are there: none of the cases measures a build.
+    /// Prepares all images, because no case measures a build.
     async fn prepare(&self) -> Result<()> {
         let instance = scratch_instance("first");
-        let mut missing = false;
+        let mut is_missing = false;
         for component in &self.components {
             let image = self.stack.images.find_local(component.name()).await;
-            missing |= image.map_err(BenchError::from)?.is_none();
+            is_missing |= image.map_err(BenchError::from)?.is_none();
         }
         let frontend = &self.context.session.frontend;
-        if missing {
+        if is_missing {
             frontend.note("obtaining the images (not measured)");
             self.run(&instance, UP_WITHOUT_GOLDEN).await?;
             self.run(&instance, DOWN).await?;
@@ -358,21 +361,21 @@ impl BenchSuite for StartupSuite<'_> {
         if self.has_case(UpCase::Help) {
             self.measure_help(round).await?;
         }
-        for (case, figure, ours, theirs) in RATIOS {
+        for (case, metric, time, baseline) in RATIOS {
             if self.has_case(case) {
-                let ratios = round.ratios(ours, theirs).into_iter();
-                round.record(ratios.map(|ratio| (figure, ratio)).collect());
+                let ratios = round.ratios(time, baseline).into_iter();
+                round.record(ratios.map(|ratio| (metric, ratio)).collect());
             }
         }
         Ok(())
     }
 
     async fn remove_stacks(&self) -> Result<()> {
-        // Not with the run's token: an interrupted run is cleaned up all the same.
-        let always = CancellationToken::new();
+        // Not the token of the session: an interrupted run is cleaned up, too.
+        let no_interrupt = CancellationToken::new();
         for purpose in ["golden", "first"] {
             self.dm
-                .run_on_instance(&scratch_instance(purpose), DOWN, &always)
+                .run_on_instance(&scratch_instance(purpose), DOWN, &no_interrupt)
                 .await?;
         }
         for checks in HealthChecks::ALL {
@@ -384,7 +387,7 @@ impl BenchSuite for StartupSuite<'_> {
     }
 }
 
-/// The name of a scratch instance.
+/// Returns the name of a scratch instance.
 fn scratch_instance(purpose: &str) -> String {
     format!("{BENCH_INSTANCE}-{purpose}")
 }
@@ -394,7 +397,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn compose_runs_only_where_something_is_compared_with_it() {
+    fn health_checks_are_needed_only_by_compared_cases() {
         assert!(HealthChecks::Customary.is_needed(&[UpCase::First]));
         assert!(!HealthChecks::Tuned.is_needed(&[UpCase::First]));
         let others = [UpCase::Help, UpCase::Noop, UpCase::Down];

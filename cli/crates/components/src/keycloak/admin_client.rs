@@ -1,4 +1,4 @@
-//! Keycloak, for its administrator.
+//! A client of Keycloak's admin API.
 
 use std::time::Duration;
 
@@ -8,15 +8,15 @@ use serde_json::Value;
 
 use crate::http_client;
 
-/// How long an answer may take. The first export of a Keycloak takes some seconds.
+/// How long a request may take. The first export of a Keycloak takes some seconds.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// The realm that the administrator is in.
+/// The realm of the administrator.
 const MASTER_REALM: &str = "master";
 
-/// The way to a realm, as the administrator of Keycloak.
+/// A client of a realm's admin API, with the administrator's credentials.
 #[derive(Debug, Clone, Copy)]
 pub struct AdminClient<'a> {
-    /// Keycloak's address.
+    /// The base URL of Keycloak.
     pub base_url: &'a str,
     /// The realm's name.
     pub realm: &'a str,
@@ -27,19 +27,19 @@ pub struct AdminClient<'a> {
 }
 
 impl AdminClient<'_> {
-    /// Asks whether Keycloak takes the administrator.
+    /// Checks whether Keycloak accepts the administrator's credentials.
     ///
     /// # Errors
-    /// Keycloak is away, or refuses.
+    /// If Keycloak cannot be reached or rejects the request.
     pub async fn check_credentials(&self) -> Result<(), reqwest::Error> {
         self.sign_in().await.map(drop)
     }
 
-    /// All that Keycloak exports of the realm while it runs: clients, groups and roles, and
-    /// no people.
+    /// Exports the realm as far as Keycloak supports this while it runs: clients, groups and
+    /// roles, and no users.
     ///
     /// # Errors
-    /// Keycloak is away, or refuses.
+    /// If Keycloak cannot be reached or rejects the request.
     pub async fn export_realm(&self) -> Result<Value, reqwest::Error> {
         let session = self.sign_in().await?;
         let path = format!(
@@ -49,11 +49,10 @@ impl AdminClient<'_> {
         session.request(Method::POST, &path).await?.json().await
     }
 
-    /// Ends all sessions of the realm, and empties what Keycloak keeps in memory of its
-    /// database.
+    /// Ends all sessions of the realm, and clears Keycloak's caches of its database.
     ///
     /// # Errors
-    /// Keycloak is away, or refuses.
+    /// If Keycloak cannot be reached or rejects the request.
     pub(crate) async fn clear_sessions_and_caches(&self) -> Result<(), reqwest::Error> {
         let (session, realm) = (self.sign_in().await?, self.realm);
         let sessions = format!("{realm}/logout-all");
@@ -62,8 +61,9 @@ impl AdminClient<'_> {
             session.request(Method::POST, &sessions),
             session.request(Method::DELETE, &failures),
         )?;
-        // Each is all realms', whichever is asked.
-        let caches = ["user", "keys", "realm"].map(|it| format!("{MASTER_REALM}/clear-{it}-cache"));
+        // Each cache is shared by all realms.
+        let caches =
+            ["user", "keys", "realm"].map(|cache| format!("{MASTER_REALM}/clear-{cache}-cache"));
         for cache in &caches {
             session.request(Method::POST, cache).await?;
         }
@@ -100,7 +100,7 @@ impl AdminClient<'_> {
     }
 }
 
-/// An administrator who is signed in.
+/// The session of a signed-in administrator.
 struct AdminSession<'a> {
     client: Client,
     base_url: &'a str,

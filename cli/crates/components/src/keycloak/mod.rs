@@ -1,4 +1,4 @@
-//! Keycloak: who somebody is, by the realm and its LDAP federation.
+//! Keycloak: authentication of users, with the realm and its LDAP federation.
 
 pub mod admin_client;
 mod secret_files;
@@ -23,24 +23,24 @@ use crate::{node_names, openldap, postgres};
 /// The component's name.
 pub const NAME: &str = "keycloak";
 
-/// Where it listens in its container.
+/// The port in its container.
 const PORT: u16 = 8080;
 
 /// The role and the schema of Keycloak in the database.
 pub const DATABASE_ROLE: &str = "keycloak";
 
-/// Where the image that is built here keeps the schema as its migrations leave it.
+/// The path of the migrated schema in the image that is built here.
 const PREBUILT_SCHEMA_SCRIPT: &str = "/opt/keycloak/schema/keycloak.sql";
 
-/// Who the server is in its container, in the official image and the built one.
+/// The user id of the server in its container, in the official image and ours.
 const UID: u32 = 1000;
 
-/// The file of the realm, which is imported into a new database.
+/// The path of the realm's file, which is imported into a new database.
 const REALM_PATH: &str = "/opt/keycloak/data/import/realm.json";
-/// The options that are secret.
+/// The path of the secret options.
 const CONF_PATH: &str = "/opt/keycloak/conf/keycloak.conf";
-/// The password of the database, in the way of PostgreSQL's own clients: as an option
-/// Keycloak would replace expressions in it twice.
+/// The path of the database's password, in the format of PostgreSQL's clients: in an
+/// option, Keycloak would replace expressions twice.
 const PGPASS_PATH: &str = "/opt/keycloak/conf/pgpass";
 
 /// Keycloak.
@@ -53,7 +53,7 @@ pub struct Keycloak {
 }
 
 impl Keycloak {
-    /// Keycloak as configured.
+    /// Creates the component from the configuration.
     #[must_use]
     pub(crate) fn new(config: &Config) -> Self {
         Self {
@@ -65,19 +65,19 @@ impl Keycloak {
     }
 }
 
-/// The address of Keycloak on the host.
+/// Returns the address of Keycloak on the host.
 ///
 /// `localhost` and not `127.0.0.1`: the issuer follows the request's host, and
-/// the redirect addresses of the realm's clients say `localhost`.
+/// the redirect addresses of the realm's clients contain `localhost`.
 #[must_use]
 pub fn base_url(ports: &HostPorts) -> String {
     base_url_from(ClientLocation::Host(ports))
 }
 
-/// The address of Keycloak, from there.
+/// Returns the address of Keycloak for a client location.
 #[must_use]
-pub fn base_url_from(reach: ClientLocation<'_>) -> String {
-    let address = reach.server_address(NAME, "localhost", NAME, PORT);
+pub fn base_url_from(location: ClientLocation<'_>) -> String {
+    let address = location.server_address(NAME, "localhost", NAME, PORT);
     http_origin(&address.host, address.port)
 }
 
@@ -98,7 +98,7 @@ impl Component for Keycloak {
     }
 
     fn runtime_dependencies(&self) -> &'static [&'static str] {
-        // Whoever logs in is looked up there.
+        // Users are looked up there when they sign in.
         &[openldap::NAME]
     }
 
@@ -157,14 +157,14 @@ impl Component for Keycloak {
             ("KC_HTTP_ENABLED".into(), "true".into()),
             ("KC_HOSTNAME_STRICT".into(), "false".into()),
             ("KC_CACHE".into(), "local".into()),
-            // A connection that was idle is tried before it is used. Otherwise each one of
-            // the pool fails a sign-in after the database was away.
+            // An idle connection is validated before it is used. Otherwise each one of the
+            // pool fails a sign-in after a restart of the database.
             (
                 "QUARKUS_DATASOURCE_JDBC_FOREGROUND_VALIDATION_INTERVAL".into(),
                 "500MS".into(),
             ),
-            // The one password that Keycloak keeps is the administrator's, which dm.toml
-            // tells; people's are the directory's. Each sign-in of dm's own hashes it.
+            // The only password that Keycloak stores is the administrator's, which is in
+            // dm.toml; those of users are in the directory. Each sign-in by dm hashes it.
             (
                 "KC_SPI_PASSWORD_HASHING__ARGON2__ITERATIONS".into(),
                 "1".into(),
@@ -173,8 +173,8 @@ impl Component for Keycloak {
                 "JAVA_OPTS_KC_HEAP".into(),
                 jvm_heap_options(self.config.heap.bytes()),
             ),
-            // A database that was made anew has another address; Java's own memory of it
-            // lasts half a minute.
+            // A recreated database has another address, and Java's own cache keeps the old
+            // one for half a minute.
             ("JAVA_OPTS_APPEND".into(), "-Dsun.net.inetaddr.ttl=1".into()),
         ]);
         spec.command = vec![
@@ -223,21 +223,21 @@ impl Component for Keycloak {
     }
 
     fn prebuilt_schema(&self, ports: &HostPorts) -> Option<PrebuiltSchema> {
-        let owner = postgres::superuser_connect_options(&self.postgres, ports)
+        let owner_options = postgres::superuser_connect_options(&self.postgres, ports)
             .username(DATABASE_ROLE)
             .password(&self.config.database_password.to_postgres_password());
         Some(PrebuiltSchema {
             script: PREBUILT_SCHEMA_SCRIPT,
             schema: DATABASE_ROLE,
-            owner_options: owner,
+            owner_options,
         })
     }
 
     fn reset_strategy(&self, ports: &HostPorts) -> Option<ResetStrategy> {
-        let (base, config) = (base_url(ports), self.config.clone());
+        let (base_url, config) = (base_url(ports), self.config.clone());
         Some(ResetStrategy::WhileRunning(Box::pin(async move {
             let admin = admin_client::AdminClient {
-                base_url: &base,
+                base_url: &base_url,
                 realm: config.realm.as_str(),
                 user: config.admin_user.as_str(),
                 password: config.admin_password.reveal(),
@@ -254,14 +254,16 @@ impl Component for Keycloak {
     }
 
     fn wait_timeout(&self) -> Option<Duration> {
-        self.config.wait_timeout.map(|wait| wait.as_duration())
+        self.config
+            .wait_timeout
+            .map(|timeout| timeout.as_duration())
     }
 }
 
-/// The JVM's heap options. What a login needs is there from the start, so that
-/// the start itself has to collect nothing.
+/// Returns the JVM's heap options. The initial heap suffices for a login, so that
+/// the start needs no garbage collection.
 fn jvm_heap_options(bytes: u64) -> String {
-    let most = bytes >> 20;
-    let least = most.min(192);
-    format!("-Xms{least}m -Xmn{}m -Xmx{most}m", least / 2)
+    let max_mb = bytes >> 20;
+    let min_mb = max_mb.min(192);
+    format!("-Xms{min_mb}m -Xmn{}m -Xmx{max_mb}m", min_mb / 2)
 }

@@ -1,5 +1,5 @@
-//! What Keycloak is handed over as files, since its variables are shown to anybody who may
-//! ask the engine. Each file has its own way of writing a secret.
+//! The files with Keycloak's secrets: the engine shows environment variables to all its users.
+//! Each file has its own escaping of a secret.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -9,10 +9,10 @@ use regex::{Captures, Regex};
 
 use crate::ComponentError;
 
-/// `keycloak.conf` with these options.
+/// Returns a `keycloak.conf` with these options.
 ///
-/// It is a file of Java properties, and Keycloak replaces expressions in what it reads from
-/// it: `$$` is a dollar sign, and so is a backslash before one. A backslash is therefore
+/// It is a file of Java properties, and Keycloak replaces expressions in its values: `$$` is
+/// a dollar sign, and so is a backslash before one. A backslash is therefore
 /// written as the default of a property that does not exist.
 pub(super) fn keycloak_conf(options: &[(&str, &str)]) -> String {
     let mut text = String::new();
@@ -26,7 +26,7 @@ pub(super) fn keycloak_conf(options: &[(&str, &str)]) -> String {
                 c if c.is_ascii_alphanumeric() => text.push(c),
                 c => {
                     for unit in c.encode_utf16(&mut [0; 2]) {
-                        // Writing to a string can't fail.
+                        // Writing to a string cannot fail.
                         let _ = write!(text, "\\u{unit:04x}");
                     }
                 }
@@ -37,20 +37,20 @@ pub(super) fn keycloak_conf(options: &[(&str, &str)]) -> String {
     text
 }
 
-/// A file of passwords for PostgreSQL's clients, with the password of one role.
+/// Returns a password file for PostgreSQL's clients, with the password of one role.
 pub(super) fn pgpass(role: &str, password: &str) -> String {
     let escape = |text: &str| text.replace('\\', r"\\").replace(':', r"\:");
     format!("*:*:*:{}:{}\n", escape(role), escape(password))
 }
 
-/// A realm's file with values in place of its placeholders, `${NAME}` or `${NAME:default}`.
-/// Other placeholders stay for Keycloak.
+/// Returns a realm's file with values in place of its placeholders, `${NAME}` or
+/// `${NAME:default}`. Other placeholders stay for Keycloak.
 ///
-/// Keycloak would replace these by its variables, and takes quotes and backslashes of a value
-/// for those of the file.
+/// Keycloak would replace them by its variables, and would not escape quotes and backslashes
+/// of a value.
 ///
 /// # Errors
-/// The file is no JSON.
+/// Returns [`ComponentError::InvalidFile`] if the file is not JSON.
 pub(super) fn realm_json(
     file: &[u8],
     values: &[(&str, &str)],
@@ -58,23 +58,23 @@ pub(super) fn realm_json(
 ) -> Result<String, ComponentError> {
     static PLACEHOLDER: LazyLock<Option<Regex>> =
         LazyLock::new(|| Regex::new(r#"\$\{([A-Za-z0-9_.]+)(?::[^}"]*)?\}"#).ok());
-    let broken = |reason: String| ComponentError::InvalidFile {
+    let invalid = |reason: String| ComponentError::InvalidFile {
         path: path.to_owned(),
         reason,
     };
-    let text = std::str::from_utf8(file).map_err(|error| broken(error.to_string()))?;
+    let text = std::str::from_utf8(file).map_err(|error| invalid(error.to_string()))?;
     serde_json::from_str::<serde::de::IgnoredAny>(text)
-        .map_err(|error| broken(error.to_string()))?;
+        .map_err(|error| invalid(error.to_string()))?;
     let Some(placeholder) = PLACEHOLDER.as_ref() else {
         return Ok(text.to_owned());
     };
-    let filled = placeholder.replace_all(text, |found: &Captures<'_>| {
-        let value = values.iter().find(|(name, _)| *name == &found[1]);
+    let filled = placeholder.replace_all(text, |captures: &Captures<'_>| {
+        let value = values.iter().find(|(name, _)| *name == &captures[1]);
         value.map_or_else(
-            || found[0].to_owned(),
+            || captures[0].to_owned(),
             |(_, value)| {
                 let json = serde_json::Value::from(*value).to_string();
-                // Without its quotes; and a dollar sign that Keycloak does not see.
+                // Without its quotes, and with an escaped dollar sign, which Keycloak ignores.
                 json[1..json.len() - 1].replace('$', r"\u0024")
             },
         )
@@ -89,7 +89,7 @@ mod tests {
 
     use super::*;
 
-    /// What Java reads of a line of properties.
+    /// Decodes a line of properties as Java does.
     fn property(line: &str) -> String {
         let mut units = Vec::new();
         let mut chars = line.chars();
@@ -110,7 +110,7 @@ mod tests {
         String::from_utf16(&units).unwrap()
     }
 
-    /// What Keycloak's configuration makes of a value: expressions have their defaults here.
+    /// Expands a value as Keycloak's configuration does: expressions have their defaults here.
     fn expanded(value: &str) -> String {
         let value = value.replace(r"\$", "$$");
         let mut text = String::new();
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_written_for_properties_and_expressions() {
+    fn keycloak_conf_escapes_properties_and_expressions() {
         assert_eq!(
             keycloak_conf(&[("user", "admin"), ("password", r#" a$b\$c"#)]),
             "user=admin\n\
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn placeholders_of_others_stay() {
+    fn realm_json_keeps_other_placeholders() {
         let file = br#"{"a": "${DM_A:x}", "b": "${DM_B:ldap://x:389}", "c": "${DM_A}"}"#;
         let filled = realm_json(file, &[("DM_A", "1")], Path::new("r.json")).unwrap();
         assert_eq!(
@@ -158,7 +158,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_value_survives_the_options(value in r#"[ -~$\\{}:ä€漢🔑]{1,40}"#) {
+        fn any_value_round_trips_through_keycloak_conf(value in r#"[ -~$\\{}:ä€漢🔑]{1,40}"#) {
             let text = keycloak_conf(&[("password", &value)]);
             let (_, line) = text.trim_end_matches('\n').split_once('=').unwrap();
             prop_assert!(!line.contains([' ', '\n', '#']), "{}", line);
@@ -166,7 +166,7 @@ mod tests {
         }
 
         #[test]
-        fn any_value_survives_the_realm(value in r#"[ -~$\\{}"ä€漢🔑]{1,40}"#) {
+        fn any_value_round_trips_through_realm_json(value in r#"[ -~$\\{}"ä€漢🔑]{1,40}"#) {
             let file = br#"{"secret": "${DM_SECRET:default}"}"#;
             let filled = realm_json(file, &[("DM_SECRET", &value)], Path::new("r.json")).unwrap();
             prop_assert!(!filled.contains('$'), "{}", filled);

@@ -1,7 +1,7 @@
-//! Signs a person in as a browser would, and returns the realm's tokens.
+//! Signs a user in like a browser, and returns the realm's tokens.
 //!
-//! The realm's clients have no direct grants, so there is no shortcut by
-//! password: this is the authorization code flow with PKCE (RFC 6749 section
+//! The realm's clients have no direct grants, so a password alone is not
+//! sufficient: this is the authorization code flow with PKCE (RFC 6749 section
 //! 4.1, RFC 7636) of the public client `warehouse-mobile`, through Keycloak's
 //! own login page.
 
@@ -19,35 +19,36 @@ use uuid::Uuid;
 
 use super::root_cause;
 
-/// The public client of the realm, and where it is sent back to.
+/// The public client of the realm.
 const CLIENT_ID: &str = "warehouse-mobile";
+/// The redirect URI of the client.
 const REDIRECT_URI: &str = "http://localhost:3004/auth/callback";
 
-/// What the login page says where Keycloak could not ask the directory.
+/// The message of the login page if Keycloak could not query the directory.
 const DIRECTORY_FAILED: &str = "Unexpected error when handling authentication request";
 
-/// What the token endpoint answers.
+/// The response of the token endpoint.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 pub struct TokenResponse {
     /// The bearer token for the gateway.
     pub access_token: String,
-    /// Who signed in, for the client.
+    /// The identity of the user, for the client.
     #[serde(default)]
     pub id_token: Option<String>,
     /// Seconds until the access token expires.
     pub expires_in: u64,
 }
 
-/// What an access token says; the signature is the gateway's to check.
+/// The claims of an access token. The gateway checks the signature.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 pub struct AccessTokenClaims {
-    /// Who issued it.
+    /// The issuer.
     #[serde(rename = "iss")]
     pub issuer: String,
-    /// The user's name, e.g. `jhalpert`.
+    /// The username, e.g. `jhalpert`.
     #[serde(rename = "preferred_username", default)]
     pub username: Option<String>,
-    /// The person's name, e.g. `Jim Halpert`.
+    /// The user's full name, e.g. `Jim Halpert`.
     #[serde(default)]
     pub name: Option<String>,
     /// When it expires, in seconds of the Unix epoch.
@@ -65,55 +66,55 @@ struct RealmAccess {
 }
 
 impl AccessTokenClaims {
-    /// The realm roles, sorted, without those that Keycloak gives to everybody.
+    /// Returns the realm roles, sorted, without those that Keycloak grants to all users.
     #[must_use]
     pub fn roles(&self) -> Vec<&str> {
-        let everybody = ["offline_access", "uma_authorization"];
+        let common = ["offline_access", "uma_authorization"];
         let mut roles: Vec<&str> = self
             .realm_access
             .roles
             .iter()
             .map(String::as_str)
-            .filter(|role| !everybody.contains(role) && !role.starts_with("default-roles-"))
+            .filter(|role| !common.contains(role) && !role.starts_with("default-roles-"))
             .collect();
         roles.sort_unstable();
         roles
     }
 }
 
-/// Why somebody could not be signed in.
+/// The reason why a user could not be signed in.
 #[derive(Debug, Error)]
 pub enum SignInError {
-    /// Keycloak doesn't answer.
+    /// Keycloak cannot be reached.
     #[error("could not reach Keycloak at {url}: {reason}")]
     Unreachable {
         /// Its address.
         url: String,
-        /// Why not.
+        /// The cause.
         reason: String,
     },
-    /// The login page says no.
+    /// The login page rejects the user or the password.
     #[error("could not sign in `{user}`: {reason}")]
     Rejected {
-        /// Who was to be signed in.
+        /// The user.
         user: String,
-        /// What the page says.
+        /// The message of the page.
         reason: String,
     },
-    /// The password is right, and Keycloak wants something else first.
+    /// The password is correct, and Keycloak requires an action first.
     #[error("could not sign in `{user}`: Keycloak requires the user to {action} first")]
     ActionRequired {
-        /// Who was to be signed in.
+        /// The user.
         user: String,
-        /// What it wants, e.g. `choose a new password`.
+        /// The required action, e.g. `choose a new password`.
         action: String,
     },
-    /// An answer isn't what the protocol says.
+    /// A response violates the protocol.
     #[error("could not read the {response} of Keycloak: {reason}")]
     Protocol {
-        /// Which answer.
+        /// The kind of response.
         response: &'static str,
-        /// What is wrong with it.
+        /// The violation.
         reason: String,
     },
 }
@@ -156,16 +157,17 @@ impl UserError for SignInError {
 /// Signs `user` in to the realm and returns the tokens.
 ///
 /// # Errors
-/// [`SignInError`] where Keycloak is away, refuses, or answers otherwise than it should.
+/// Returns [`SignInError`] if Keycloak cannot be reached, rejects the user, or violates the
+/// protocol.
 pub async fn sign_in(
-    base: &str,
+    base_url: &str,
     realm: &str,
     user: &str,
     password: &str,
 ) -> Result<TokenResponse, SignInError> {
-    let endpoint = format!("{base}/realms/{realm}/protocol/openid-connect");
+    let endpoint = format!("{base_url}/realms/{realm}/protocol/openid-connect");
     let unreachable = |error: reqwest::Error| SignInError::Unreachable {
-        url: base.to_owned(),
+        url: base_url.to_owned(),
         reason: root_cause(&error),
     };
     let client = crate::http_client()
@@ -199,7 +201,7 @@ pub async fn sign_in(
             .unwrap_or_else(|| format!("status {status}, and the page has no login form")),
     })?;
 
-    let answer = client
+    let response = client
         .post(action)
         .form(&[
             ("username", user),
@@ -209,16 +211,16 @@ pub async fn sign_in(
         .send()
         .await
         .map_err(unreachable)?;
-    let Some(location) = answer
+    let Some(location) = response
         .headers()
         .get(LOCATION)
         .and_then(|value| value.to_str().ok())
     else {
-        let text = answer.text().await.map_err(unreachable)?;
+        let text = response.text().await.map_err(unreachable)?;
         return Err(match required_action_from_page(&text) {
-            Some(wish) => SignInError::ActionRequired {
+            Some(action) => SignInError::ActionRequired {
                 user: user.to_owned(),
-                action: wish,
+                action,
             },
             None => SignInError::Rejected {
                 user: user.to_owned(),
@@ -226,15 +228,15 @@ pub async fn sign_in(
             },
         });
     };
-    if let Some(wish) = required_action_from_redirect(location) {
+    if let Some(action) = required_action_from_redirect(location) {
         return Err(SignInError::ActionRequired {
             user: user.to_owned(),
-            action: wish,
+            action,
         });
     }
     let code = authorization_code(location, &state)?;
 
-    let answer = client
+    let response = client
         .post(format!("{endpoint}/token"))
         .form(&[
             ("grant_type", "authorization_code"),
@@ -246,8 +248,8 @@ pub async fn sign_in(
         .send()
         .await
         .map_err(unreachable)?;
-    let status = answer.status();
-    let body = answer.bytes().await.map_err(unreachable)?;
+    let status = response.status();
+    let body = response.bytes().await.map_err(unreachable)?;
     serde_json::from_slice(&body).map_err(|_| SignInError::Protocol {
         response: "token response",
         reason: format!("{status}: {}", String::from_utf8_lossy(&body)),
@@ -257,27 +259,27 @@ pub async fn sign_in(
 /// Reads the claims of an access token without checking its signature.
 ///
 /// # Errors
-/// [`SignInError::Protocol`] where it isn't a JSON web token.
+/// Returns [`SignInError::Protocol`] if it is not a JSON web token.
 pub fn decode_claims(token: &str) -> Result<AccessTokenClaims, SignInError> {
-    let broken = |reason: String| SignInError::Protocol {
+    let invalid = |reason: String| SignInError::Protocol {
         response: "access token",
         reason,
     };
     let payload = token
         .split('.')
         .nth(1)
-        .ok_or_else(|| broken("the token has no payload".into()))?;
+        .ok_or_else(|| invalid("the token has no payload".into()))?;
     let bytes = BASE64URL
         .decode(payload)
-        .map_err(|error| broken(error.to_string()))?;
-    serde_json::from_slice(&bytes).map_err(|error| broken(error.to_string()))
+        .map_err(|error| invalid(error.to_string()))?;
+    serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))
 }
 
-/// The address that the login form is sent to.
+/// Returns the address to which the login form is sent.
 #[must_use]
 pub fn login_form_action(page: &str) -> Option<Url> {
     let form = &page[page.find("id=\"kc-form-login\"")?..];
-    // The attributes of the form may come in any order: look in the whole tag.
+    // The attributes of the form may have any order: the whole tag is searched.
     let tag_start = page[..page.len() - form.len()].rfind('<')?;
     let tag = &page[tag_start..];
     let tag = &tag[..tag.find('>')?];
@@ -285,7 +287,7 @@ pub fn login_form_action(page: &str) -> Option<Url> {
     Url::parse(&action.replace("&amp;", "&")).ok()
 }
 
-/// The message that one of Keycloak's pages shows.
+/// Returns the message of one of Keycloak's pages.
 #[must_use]
 pub fn page_message(page: &str) -> Option<String> {
     let start = [
@@ -309,7 +311,7 @@ pub fn page_message(page: &str) -> Option<String> {
     )
 }
 
-/// Why a login page refused somebody, in its own words.
+/// Returns the reason for a rejection, as the login page words it.
 #[must_use]
 pub fn rejection_reason(page: &str) -> String {
     page_message(page)
@@ -317,8 +319,8 @@ pub fn rejection_reason(page: &str) -> String {
         .unwrap_or_else(|| "no reason given".into())
 }
 
-/// What Keycloak wants of a person before it signs them in, where it redirects to a page
-/// that asks for it.
+/// Returns the action that Keycloak requires before the sign-in, if it redirects to the page
+/// of an action.
 #[must_use]
 pub fn required_action_from_redirect(location: &str) -> Option<String> {
     let url = Url::parse(location).ok()?;
@@ -334,7 +336,7 @@ pub fn required_action_from_redirect(location: &str) -> Option<String> {
     ))
 }
 
-/// The same, where it shows that page at once.
+/// Returns the required action, if the response is already the page of an action.
 fn required_action_from_page(page: &str) -> Option<String> {
     let forms = [
         ("kc-passwd-update-form", "UPDATE_PASSWORD"),
@@ -350,7 +352,7 @@ fn required_action_from_page(page: &str) -> Option<String> {
         .map(|(_, action)| describe_required_action(action))
 }
 
-/// A required action of Keycloak's in plain words.
+/// Describes a required action of Keycloak.
 fn describe_required_action(action: &str) -> String {
     match action {
         "UPDATE_PASSWORD" => "choose a new password (UPDATE_PASSWORD)".into(),
@@ -368,32 +370,32 @@ fn describe_required_action(action: &str) -> String {
     }
 }
 
-/// The title of one of Keycloak's pages.
+/// Returns the title of one of Keycloak's pages.
 fn page_title(page: &str) -> Option<String> {
     let start = page.find("id=\"kc-page-title\"")?;
     let text = page[start..].split_once('>')?.1.split_once('<')?.0.trim();
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// The code in the address that the browser is sent back to.
+/// Returns the code in the address to which the browser is redirected.
 fn authorization_code(location: &str, state: &str) -> Result<String, SignInError> {
-    let broken = |reason: String| SignInError::Protocol {
+    let invalid = |reason: String| SignInError::Protocol {
         response: "redirect",
         reason,
     };
-    let url = Url::parse(location).map_err(|error| broken(error.to_string()))?;
+    let url = Url::parse(location).map_err(|error| invalid(error.to_string()))?;
     let value = |name: &str| {
         url.query_pairs()
             .find(|(key, _)| key == name)
             .map(|(_, value)| value.into_owned())
     };
     if value("state").as_deref() != Some(state) {
-        return Err(broken(
+        return Err(invalid(
             "its state differs from the one that was sent".into(),
         ));
     }
     value("code").ok_or_else(|| {
-        broken(
+        invalid(
             value("error_description")
                 .or_else(|| value("error"))
                 .unwrap_or_else(|| "it has no code".into()),
@@ -406,7 +408,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_form_is_found_whatever_the_order_of_its_attributes() {
+    fn login_form_action_ignores_the_order_of_attributes() {
         let page = r#"<p>x</p><form onsubmit="a" id="kc-form-login" class="f"
             action="http://localhost:8080/login?a=1&amp;b=2" method="post"><input>"#;
         assert_eq!(
@@ -419,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn a_redirect_with_a_foreign_state_is_refused() {
+    fn redirect_with_another_state_is_an_error() {
         let location = "http://localhost:3004/auth/callback?state=s&code=c";
         assert_eq!(authorization_code(location, "s").unwrap(), "c");
         assert!(authorization_code(location, "t").is_err());
@@ -428,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn claims_show_the_roles_that_mean_something() {
+    fn claims_omit_roles_of_all_users() {
         let payload = BASE64URL.encode(
             r#"{"iss":"i","exp":1,"preferred_username":"jhalpert","name":"Jim Halpert",
                 "realm_access":{"roles":["offline_access","sales-associate","default-roles-x"]}}"#,
@@ -440,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn what_keycloak_wants_first_is_said() {
+    fn required_action_is_described() {
         let redirect = "http://localhost:8080/realms/x/login-actions/required-action\
             ?execution=UPDATE_PASSWORD&client_id=c&tab_id=t";
         assert_eq!(
@@ -450,10 +452,10 @@ mod tests {
         let other = redirect.replace("UPDATE_PASSWORD", "webauthn-register");
         assert_eq!(
             required_action_from_redirect(&other).unwrap(),
-            "do webauthn-register"
+            "complete webauthn-register"
         );
-        let back = "http://localhost:3004/auth/callback?state=s&code=c";
-        assert_eq!(required_action_from_redirect(back), None);
+        let callback = "http://localhost:3004/auth/callback?state=s&code=c";
+        assert_eq!(required_action_from_redirect(callback), None);
         let page = r#"<form id="kc-update-profile-form" action="x">"#;
         assert!(
             required_action_from_page(page)
@@ -469,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn the_pages_own_words_are_the_reason() {
+    fn page_message_is_the_text_of_the_page() {
         let page = r#"<div class="item" id="input-error-username">
             <span class="text kc-feedback-text">
                 Invalid username or password.

@@ -1,14 +1,14 @@
-//! What Keycloak's log says of a start that fails. It ends with exit code 0 all the same, and
-//! its last line is a hint at `--verbose`.
+//! Diagnoses a failed start from Keycloak's log. Keycloak exits with code 0 nevertheless, and
+//! its last line only suggests `--verbose`.
 
 use std::path::Path;
 
 use crate::Misconfiguration;
 
-/// The line that every failed start has.
+/// The text in the log of every failed start.
 const START_FAILED: &str = "ERROR: Failed to start server";
 
-/// Reasons that say less than what they come from.
+/// Reasons that are less specific than their causes.
 const GENERIC_REASONS: [&str; 4] = [
     "Failed to start server",
     "Failed to run import",
@@ -16,18 +16,18 @@ const GENERIC_REASONS: [&str; 4] = [
     "For more details",
 ];
 
-/// A reason is cut there: Jackson lists all fields that it knows.
+/// The maximum length of a reason: Jackson lists all known fields.
 const MAX_REASON_CHARS: usize = 200;
 
-/// What is wrong, where the log says it.
+/// Returns the misconfiguration that the log reports, if any.
 pub(super) fn diagnose(log: &[String], realm_file: &Path) -> Option<Misconfiguration> {
     let failed = log.iter().rposition(|line| line.contains(START_FAILED))?;
     let (before, after) = log.split_at(failed);
-    // Since the last start: a restarted container has the lines of those before.
-    let begun = before
+    // Since the last start: the log of a restarted container contains the earlier ones.
+    let start = before
         .iter()
         .rposition(|line| line.contains("Profile prod activated"));
-    let before = &before[begun.unwrap_or_default()..];
+    let before = &before[start.unwrap_or_default()..];
     let reason = after.iter().rev().find_map(|line| parse_reason(line));
     if reason
         .as_ref()
@@ -39,10 +39,10 @@ pub(super) fn diagnose(log: &[String], realm_file: &Path) -> Option<Misconfigura
             suggestions: vec!["set the password of the role again: dm up".into()],
         });
     }
-    let imports = |line: &String| {
+    let is_import = |line: &String| {
         line.contains("Importing from directory") || line.contains("importing from file")
     };
-    if before.iter().any(imports) {
+    if before.iter().any(is_import) {
         let file = realm_file.display();
         let reason = reason.unwrap_or_else(|| "no reason logged".into());
         return Some(Misconfiguration {
@@ -56,32 +56,35 @@ pub(super) fn diagnose(log: &[String], realm_file: &Path) -> Option<Misconfigura
     })
 }
 
-/// The reason that a line gives.
+/// Returns the specific reason in a line, if it contains one.
 fn parse_reason(line: &str) -> Option<String> {
-    let (_, said) = line.split_once("ERROR: ")?;
-    if GENERIC_REASONS.iter().any(|general| said.contains(general)) {
+    let (_, reason) = line.split_once("ERROR: ")?;
+    if GENERIC_REASONS
+        .iter()
+        .any(|generic| reason.contains(generic))
+    {
         return None;
     }
-    let said = said.split(" (class ").next().unwrap_or(said);
-    Some(said.chars().take(MAX_REASON_CHARS).collect())
+    let reason = reason.split(" (class ").next().unwrap_or(reason);
+    Some(reason.chars().take(MAX_REASON_CHARS).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn what(lines: &[&str]) -> Option<String> {
+    fn problem(lines: &[&str]) -> Option<String> {
         let log: Vec<String> = lines.iter().map(|&line| line.to_owned()).collect();
-        diagnose(&log, Path::new("realm.json")).map(|refused| refused.problem)
+        diagnose(&log, Path::new("realm.json")).map(|misconfiguration| misconfiguration.problem)
     }
 
     #[test]
-    fn a_failed_start_is_named_as_what_it_is() {
+    fn diagnose_reports_the_reason_of_a_failed_start() {
         let failed = "E ERROR: Failed to start server in (production) mode";
         let details = "E ERROR: For more details run the same command passing '--verbose'";
         let import = "I Importing from directory /opt/keycloak/data/import";
         assert_eq!(
-            what(&[
+            problem(&[
                 "E at org.postgresql.Driver.connect",
                 failed,
                 "E ERROR: Failed to obtain JDBC connection",
@@ -92,7 +95,7 @@ mod tests {
             "PostgreSQL rejects the password of Keycloak (keycloak.database_password)"
         );
         assert_eq!(
-            what(&[
+            problem(&[
                 import,
                 failed,
                 "E ERROR: Failed to run import",
@@ -103,14 +106,14 @@ mod tests {
             "Keycloak could not import realm.json (keycloak.realm_file): Unrecognized field \"x\""
         );
         assert_eq!(
-            what(&[import, failed, details]).unwrap(),
+            problem(&[import, failed, details]).unwrap(),
             "Keycloak could not import realm.json (keycloak.realm_file): no reason logged"
         );
         assert_eq!(
-            what(&[failed, "E ERROR: Port already bound: 8080", details]).unwrap(),
+            problem(&[failed, "E ERROR: Port already bound: 8080", details]).unwrap(),
             "Keycloak could not start: Port already bound: 8080"
         );
-        assert_eq!(what(&["I Keycloak stopped in 1.0s"]), None);
+        assert_eq!(problem(&["I Keycloak stopped in 1.0s"]), None);
         let earlier = ["I Profile prod activated.", import, failed];
         let later = [
             "I Profile prod activated.",
@@ -119,7 +122,7 @@ mod tests {
             details,
         ];
         assert_eq!(
-            what(&[&earlier[..], &later].concat()).unwrap(),
+            problem(&[&earlier[..], &later].concat()).unwrap(),
             "Keycloak could not start: other"
         );
     }

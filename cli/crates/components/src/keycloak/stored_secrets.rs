@@ -1,5 +1,5 @@
-//! The secrets that Keycloak keeps in its database. It takes them from the configuration at
-//! its first start alone, so that later ones are put there before it starts.
+//! The secrets that Keycloak stores in its database. It reads them from the configuration
+//! only at its first start, so later ones are written to the database before it starts.
 
 use aws_lc_rs::pbkdf2;
 use base64::Engine as _;
@@ -13,13 +13,13 @@ use crate::openldap;
 
 /// The client of the gateway.
 const GATEWAY_CLIENT: &str = "dunder-mifflin-gateway";
-/// The client of those who look at the stack.
+/// The client of observability tools.
 const OBSERVABILITY_CLIENT: &str = "dunder-observability";
 
-/// Rounds of the hash that Keycloak replaces by its own at the next sign-in.
+/// The iterations of the hash, which Keycloak replaces by its own at the next sign-in.
 const HASH_ITERATIONS: u32 = 27_500;
 
-/// What Keycloak keeps of the configuration's secrets.
+/// The secrets of the configuration that Keycloak stores.
 #[derive(Debug, Clone)]
 pub(crate) struct StoredSecrets {
     realm: String,
@@ -31,7 +31,7 @@ pub(crate) struct StoredSecrets {
 }
 
 impl StoredSecrets {
-    /// The secrets of a configuration.
+    /// Returns the secrets of a configuration.
     #[must_use]
     pub(crate) fn new(config: &Config) -> Self {
         let keycloak = &config.keycloak;
@@ -52,7 +52,7 @@ impl StoredSecrets {
         }
     }
 
-    /// All of it as text, for a digest.
+    /// Returns all secrets as text, for a digest.
     #[must_use]
     pub(crate) fn digest_input(&self) -> String {
         let clients = &self.clients;
@@ -67,11 +67,11 @@ impl StoredSecrets {
         .to_string()
     }
 
-    /// Whether its tables have them, as far as that can be read: a restored schema may have
-    /// older ones. True where there are no tables yet.
+    /// Returns whether Keycloak's tables contain the secrets, as far as they are readable: a
+    /// restored schema may have older ones. Returns true if the tables do not exist yet.
     ///
     /// # Errors
-    /// The server fails.
+    /// If a statement fails.
     pub(crate) async fn is_applied(
         &self,
         connection: &mut PgConnection,
@@ -79,7 +79,10 @@ impl StoredSecrets {
         if !has_tables(connection).await? {
             return Ok(true);
         }
-        let [(gateway, secret), (observability, other)] = &self.clients;
+        let [
+            (gateway, gateway_secret),
+            (observability, observability_secret),
+        ] = &self.clients;
         sqlx::query_scalar(
             "SELECT NOT EXISTS (
                  SELECT FROM keycloak.client JOIN keycloak.realm ON realm.id = client.realm_id
@@ -98,19 +101,19 @@ impl StoredSecrets {
         )
         .bind(&self.realm)
         .bind(gateway)
-        .bind(secret)
+        .bind(gateway_secret)
         .bind(observability)
-        .bind(other)
+        .bind(observability_secret)
         .bind(&self.bind_dn)
         .bind(&self.bind_password)
         .fetch_one(connection)
         .await
     }
 
-    /// Puts them into the tables of a Keycloak that has started before.
+    /// Writes the secrets into the tables of a Keycloak that has started before.
     ///
     /// # Errors
-    /// The server fails.
+    /// If a statement fails.
     pub(crate) async fn apply(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         if !has_tables(connection).await? {
             return Ok(());
@@ -142,7 +145,8 @@ impl StoredSecrets {
         .bind(&self.bind_password)
         .execute(&mut *connection)
         .await?;
-        let (secret, about) = hash_password(&self.admin_password, uuid::Uuid::new_v4().as_bytes());
+        let (secret_data, credential_data) =
+            hash_password(&self.admin_password, uuid::Uuid::new_v4().as_bytes());
         sqlx::query(
             "UPDATE keycloak.credential SET secret_data = $2, credential_data = $3
              FROM keycloak.user_entity
@@ -151,24 +155,24 @@ impl StoredSecrets {
                AND user_entity.username = lower($1)",
         )
         .bind(&self.admin)
-        .bind(secret)
-        .bind(about)
+        .bind(secret_data)
+        .bind(credential_data)
         .execute(connection)
         .await?;
         Ok(())
     }
 }
 
-/// Removes the keys that realms have made for themselves. Keycloak makes new ones when it first
-/// needs one (`KeyProviderFactory.createFallbackKeys`).
+/// Removes the generated keys of the realms. Keycloak creates new ones when it first needs one
+/// (`KeyProviderFactory.createFallbackKeys`).
 ///
 /// # Errors
-/// The server fails.
+/// If a statement fails.
 pub(crate) async fn remove_realm_keys(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     if !has_tables(connection).await? {
         return Ok(());
     }
-    // Their configuration hangs on them by a foreign key that does not cascade.
+    // Their configuration references them by a foreign key that does not cascade.
     sqlx::query(
         "WITH key AS (SELECT id FROM keycloak.component
                        WHERE provider_type = 'org.keycloak.keys.KeyProvider'
@@ -182,7 +186,7 @@ pub(crate) async fn remove_realm_keys(connection: &mut PgConnection) -> Result<(
     Ok(())
 }
 
-/// Whether there are the tables of a Keycloak.
+/// Returns whether Keycloak's tables exist.
 async fn has_tables(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
         .bind(format!("{DATABASE_ROLE}.credential"))
@@ -190,21 +194,23 @@ async fn has_tables(connection: &mut PgConnection) -> Result<bool, sqlx::Error> 
         .await
 }
 
-/// A password as Keycloak's provider `pbkdf2-sha512` keeps it: the hash, and how it was made.
+/// Hashes a password in the format of Keycloak's provider `pbkdf2-sha512`. Returns the secret and
+/// the credential data.
 fn hash_password(password: &str, salt: &[u8; 16]) -> (String, String) {
     let mut hash = [0; 64];
-    let rounds = std::num::NonZeroU32::new(HASH_ITERATIONS).unwrap_or(std::num::NonZeroU32::MIN);
+    let iterations =
+        std::num::NonZeroU32::new(HASH_ITERATIONS).unwrap_or(std::num::NonZeroU32::MIN);
     let algorithm = pbkdf2::PBKDF2_HMAC_SHA512;
-    pbkdf2::derive(algorithm, rounds, salt, password.as_bytes(), &mut hash);
-    let secret = json!({
+    pbkdf2::derive(algorithm, iterations, salt, password.as_bytes(), &mut hash);
+    let secret_data = json!({
         "value": BASE64.encode(hash),
         "salt": BASE64.encode(salt),
         "additionalParameters": {},
     });
-    let about = json!({
-        "hashIterations": rounds,
+    let credential_data = json!({
+        "hashIterations": iterations,
         "algorithm": "pbkdf2-sha512",
         "additionalParameters": {},
     });
-    (secret.to_string(), about.to_string())
+    (secret_data.to_string(), credential_data.to_string())
 }

@@ -16,8 +16,8 @@ use sha2::{Digest, Sha256};
 
 use crate::ComponentError;
 
-/// The project's definitions, as they were when they were read. What is wrong with them is
-/// said where they are used: most commands need none.
+/// The project's definitions, loaded once. Errors are reported where the definitions are used:
+/// most commands do not need them.
 #[derive(Debug, Clone)]
 pub(super) struct Definitions {
     path: PathBuf,
@@ -25,7 +25,7 @@ pub(super) struct Definitions {
     topology: Result<Arc<DeclaredTopology>, String>,
 }
 
-/// Why the definitions can't be used.
+/// The reason why the definitions cannot be used.
 #[derive(Debug, Clone)]
 enum DefinitionsError {
     Unreadable(Arc<io::Error>),
@@ -42,7 +42,7 @@ impl DefinitionsError {
 }
 
 impl Definitions {
-    /// Reads them.
+    /// Loads the definitions.
     pub(super) fn load(path: PathBuf) -> Self {
         let contents = std::fs::read(&path)
             .map_err(|error| DefinitionsError::Unreadable(Arc::new(error)))
@@ -63,23 +63,23 @@ impl Definitions {
         }
     }
 
-    /// The names that must be there for the broker to be ready.
+    /// Returns the objects that must exist for the broker to be ready.
     pub(super) fn topology(&self) -> Result<Arc<DeclaredTopology>, String> {
         self.topology.clone()
     }
 
-    /// The definitions with a password hash for every user.
+    /// Returns the definitions with a password hash for every user.
     pub(super) fn with_passwords(
         &self,
         passwords: &BTreeMap<String, String>,
     ) -> Result<Value, ComponentError> {
-        let broken = |reason: String| ComponentError::InvalidFile {
+        let invalid = |reason: String| ComponentError::InvalidFile {
             path: self.path.clone(),
             reason,
         };
         let mut definitions = match &self.contents {
             Ok(contents) => Value::clone(contents),
-            Err(DefinitionsError::Invalid(reason)) => return Err(broken(reason.clone())),
+            Err(DefinitionsError::Invalid(reason)) => return Err(invalid(reason.clone())),
             Err(DefinitionsError::Unreadable(source)) => {
                 return Err(ComponentError::UnreadableFile {
                     path: self.path.clone(),
@@ -91,7 +91,7 @@ impl Definitions {
         let users = definitions
             .get_mut("users")
             .and_then(Value::as_array_mut)
-            .ok_or_else(|| broken("the file has no list `users`".into()))?;
+            .ok_or_else(|| invalid("the file has no list `users`".into()))?;
         for user in users {
             let name = user
                 .get("name")
@@ -99,7 +99,7 @@ impl Definitions {
                 .unwrap_or_default()
                 .to_owned();
             let Some(password) = passwords.get(&name) else {
-                return Err(broken(format!("user `{name}` has no password in dm.toml")));
+                return Err(invalid(format!("user `{name}` has no password in dm.toml")));
             };
             user["password_hash"] = json!(password_hash(&name, password));
             user["hashing_algorithm"] = json!("rabbit_password_hashing_sha256");
@@ -108,7 +108,7 @@ impl Definitions {
     }
 }
 
-/// The names that must be there for the broker to be ready.
+/// The objects that must exist for the broker to be ready.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct DeclaredTopology {
     #[serde(default)]
@@ -127,7 +127,7 @@ impl DeclaredTopology {
         Self::deserialize(definitions).map_err(|error: serde_json::Error| error.to_string())
     }
 
-    /// Asks for everything by name. Passively: that makes nothing.
+    /// Checks that all objects exist, by passive declarations, which create nothing.
     pub(super) async fn check_exists(&self, uri: &str) -> Result<(), lapin::Error> {
         let connection = dm_amqp::connect(uri, "dm readiness").await?;
         let channel = connection.create_channel().await?;
@@ -137,7 +137,7 @@ impl DeclaredTopology {
                 ..Default::default()
             };
             let name = exchange.name.as_str();
-            // A passive declaration looks at the name alone.
+            // A passive declaration only checks the name.
             let kind = ExchangeKind::Topic;
             channel
                 .exchange_declare(name.into(), kind, options, FieldTable::default())
@@ -157,10 +157,10 @@ impl DeclaredTopology {
     }
 }
 
-/// The hash of RabbitMQ's `rabbit_password_hashing_sha256`: base64 of a four-byte
-/// salt and the SHA-256 of salt and password.
+/// Computes the hash of RabbitMQ's `rabbit_password_hashing_sha256`: base64 of a
+/// four-byte salt and the SHA-256 of salt and password.
 ///
-/// The salt comes from the user's name instead of chance, so that the same
+/// The salt is derived from the user's name and not random, so that the same
 /// configuration always gives the same container.
 fn password_hash(user: &str, password: &str) -> String {
     let salt = &Sha256::digest(user)[..4];
@@ -178,19 +178,19 @@ fn password_hash(user: &str, password: &str) -> String {
 mod tests {
     use super::*;
 
-    /// What is made of this text by these passwords.
-    fn declared(text: &str, passwords: &[(&str, &str)]) -> Result<Value, String> {
+    /// Returns the definitions of this text with hashes of these passwords.
+    fn with_passwords(text: &str, passwords: &[(&str, &str)]) -> Result<Value, String> {
         let passwords = passwords
             .iter()
             .map(|(user, password)| ((*user).to_owned(), (*password).to_owned()));
-        read(text)
+        load(text)
             .with_passwords(&passwords.collect())
             .map_err(|error| error.to_string())
     }
 
-    fn read(text: &str) -> Definitions {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("d.json");
+    fn load(text: &str) -> Definitions {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("d.json");
         std::fs::write(&path, text).unwrap();
         Definitions {
             path: "d.json".into(),
@@ -199,29 +199,29 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_is_salt_and_digest() {
+    fn password_hash_is_salt_and_digest() {
         let hash = BASE64.decode(password_hash("dunder", "mifflin")).unwrap();
         assert_eq!(hash.len(), 36);
-        let again = Sha256::new()
+        let digest = Sha256::new()
             .chain_update(&hash[..4])
             .chain_update("mifflin")
             .finalize();
-        assert_eq!(hash[4..], again[..]);
+        assert_eq!(hash[4..], digest[..]);
         assert_ne!(password_hash("dunder", "x"), password_hash("dunder", "y"));
     }
 
     #[test]
-    fn a_user_without_a_password_is_named() {
+    fn error_names_the_user_without_a_password() {
         assert_eq!(
-            declared(r#"{"users":[{"name":"creed"}]}"#, &[]).unwrap_err(),
+            with_passwords(r#"{"users":[{"name":"creed"}]}"#, &[]).unwrap_err(),
             "could not use d.json: user `creed` has no password in dm.toml"
         );
     }
 
     #[test]
-    fn every_user_gets_a_hash_and_keeps_the_rest() {
+    fn with_passwords_adds_a_hash_and_keeps_other_fields() {
         let text = r#"{"users":[{"name":"dunder","tags":["administrator"]}],"queues":[]}"#;
-        let definitions = declared(text, &[("dunder", "mifflin")]).unwrap();
+        let definitions = with_passwords(text, &[("dunder", "mifflin")]).unwrap();
         assert_eq!(definitions["users"][0]["tags"][0], "administrator");
         assert_eq!(
             definitions["users"][0]["password_hash"],
@@ -231,24 +231,24 @@ mod tests {
     }
 
     #[test]
-    fn the_topology_is_known_though_the_file_is_gone() {
-        let definitions = read(r#"{"exchanges":[{"name":"a"}],"queues":[{"name":"b.q"}]}"#);
+    fn topology_is_loaded_once() {
+        let definitions = load(r#"{"exchanges":[{"name":"a"}],"queues":[{"name":"b.q"}]}"#);
         let topology = definitions.topology().unwrap();
         assert_eq!(topology.exchanges[0].name, "a");
         assert_eq!(topology.queues[0].name, "b.q");
     }
 
     #[test]
-    fn definitions_that_are_none_are_told_by_specification_and_probe() {
-        let told = declared("{", &[]).unwrap_err();
-        assert!(told.starts_with("could not use d.json: EOF"), "{told}");
-        let probed = read("{").topology().unwrap_err();
-        assert!(probed.contains("d.json: EOF"), "{probed}");
-        let absent = Definitions::load("nowhere/d.json".into());
-        let told = absent.with_passwords(&BTreeMap::new()).unwrap_err();
+    fn invalid_definitions_are_reported_by_specification_and_probe() {
+        let error = with_passwords("{", &[]).unwrap_err();
+        assert!(error.starts_with("could not use d.json: EOF"), "{error}");
+        let error = load("{").topology().unwrap_err();
+        assert!(error.contains("d.json: EOF"), "{error}");
+        let missing = Definitions::load("nowhere/d.json".into());
+        let error = missing.with_passwords(&BTreeMap::new()).unwrap_err();
         assert!(
-            matches!(told, ComponentError::UnreadableFile { .. }),
-            "{told}"
+            matches!(error, ComponentError::UnreadableFile { .. }),
+            "{error}"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! RabbitMQ's management interface, for what AMQP doesn't tell.
+//! RabbitMQ's management API, for information and changes that AMQP does not offer.
 
 use std::time::Duration;
 
@@ -10,26 +10,26 @@ use thiserror::Error;
 
 use crate::http_client;
 
-/// How long an answer may take.
+/// How long a request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What connections of `dm` are called.
+/// The name of `dm`'s own connections.
 const OWN_CONNECTION_NAME: &str = "dm";
-/// What a connection is told that ends.
+/// The reason that a closed connection receives.
 const CLOSE_REASON: &str = "a backup is being restored";
 
-/// Why the interface can't be asked.
+/// An error of the management API.
 #[derive(Debug, Error)]
 pub enum ManagementApiError {
-    /// It is away, or refuses.
+    /// The request failed or was rejected.
     #[error("could not query the management API of RabbitMQ")]
     Http(#[from] reqwest::Error),
-    /// Its address is none.
+    /// The URL is invalid.
     #[error("the URL of the management API of RabbitMQ is invalid")]
     InvalidUrl(#[from] url::ParseError),
 }
 
-/// The interface, for its administrator.
+/// A client of the management API, for the administrator.
 #[derive(Debug)]
 pub struct ManagementClient {
     client: Client,
@@ -39,31 +39,31 @@ pub struct ManagementClient {
 }
 
 impl ManagementClient {
-    /// The interface at an address.
+    /// Creates a client of the API at a URL.
     ///
     /// # Errors
-    /// No client can be made.
-    pub fn new(base: String, user: &str, password: &str) -> Result<Self, ManagementApiError> {
-        // The interface closes a connection that idles for five seconds, which may be the
-        // moment of the next request.
+    /// Returns [`ManagementApiError::Http`] if the client cannot be created.
+    pub fn new(base_url: String, user: &str, password: &str) -> Result<Self, ManagementApiError> {
+        // The API closes a connection after five idle seconds, which may be the moment of the
+        // next request.
         let client = http_client()
             .timeout(REQUEST_TIMEOUT)
             .pool_max_idle_per_host(0);
         Ok(Self {
             client: client.build()?,
-            base_url: base,
+            base_url,
             user: user.to_owned(),
             password: password.to_owned(),
         })
     }
 
-    /// Ends every connection at once, as a network that breaks does. Answers how many.
+    /// Closes every connection at once, as a network failure does. Returns their number.
     ///
-    /// By user, for the list of all connections is a statistic: one that was made in the last
-    /// seconds is not in it.
+    /// By user, because the list of all connections is a statistic: it does not contain
+    /// connections of the last seconds.
     ///
     /// # Errors
-    /// The broker is away.
+    /// Returns [`ManagementApiError`] if the broker cannot be reached.
     pub async fn close_all_connections(&self) -> Result<usize, ManagementApiError> {
         #[derive(Deserialize)]
         struct User {
@@ -74,51 +74,55 @@ impl ManagementClient {
         for User { name } in users {
             let connections = self.list_user_connections(&name).await?;
             let request = self.request(Method::DELETE, ["connections", "username", &name])?;
-            let answer = request.header("x-reason", "dm chaos").send().await?;
-            if answer.status().is_success() {
+            let response = request.header("x-reason", "dm chaos").send().await?;
+            if response.status().is_success() {
                 closed += connections.len();
             }
         }
         Ok(closed)
     }
 
-    /// The names of a user's connections, those of this instant.
+    /// Returns the names of a user's current connections.
     async fn list_user_connections(&self, user: &str) -> Result<Vec<String>, ManagementApiError> {
         #[derive(Deserialize)]
         struct Connection {
             name: String,
         }
         let request = self.request(Method::GET, ["connections", "username", user])?;
-        let answer = request.send().await?.error_for_status()?;
-        let connections: Vec<Connection> = answer.json().await?;
-        Ok(connections.into_iter().map(|it| it.name).collect())
+        let response = request.send().await?.error_for_status()?;
+        let connections: Vec<Connection> = response.json().await?;
+        Ok(connections
+            .into_iter()
+            .map(|connection| connection.name)
+            .collect())
     }
 
-    /// Takes a user's rights in the stack's virtual host away. It can't connect then.
+    /// Revokes a user's permissions in the stack's virtual host, and closes its connections. It
+    /// cannot connect any more.
     ///
     /// # Errors
-    /// The broker is away, or refuses.
+    /// Returns [`ManagementApiError`] if the broker cannot be reached or rejects the request.
     pub async fn revoke_permissions(&self, user: &str) -> Result<(), ManagementApiError> {
         let request = self.request(Method::DELETE, ["permissions", "/", user])?;
-        let answer = request.send().await?;
-        if answer.status() != StatusCode::NOT_FOUND {
-            answer.error_for_status()?;
+        let response = request.send().await?;
+        if response.status() != StatusCode::NOT_FOUND {
+            response.error_for_status()?;
         }
-        // At once, where the list of connections is not up to date yet.
+        // By user: the list of all connections may be outdated.
         let request = self.request(Method::DELETE, ["connections", "username", user])?;
-        let answer = request.header("x-reason", CLOSE_REASON).send().await?;
-        if answer.status() != StatusCode::NOT_FOUND {
-            answer.error_for_status()?;
+        let response = request.header("x-reason", CLOSE_REASON).send().await?;
+        if response.status() != StatusCode::NOT_FOUND {
+            response.error_for_status()?;
         }
         Ok(())
     }
 
-    /// Ends every connection but those of `dm`. Answers whose there were, as the broker tells:
-    /// the user, and what the connection is called. The administrator's connections that the
-    /// broker does not list yet count, too, and can't be ended before it does.
+    /// Closes every connection except those of `dm`. Returns the user and the name of each one,
+    /// as the broker reports them. The administrator's connections that the broker does not
+    /// list yet are included, too, and cannot be closed before it does.
     ///
     /// # Errors
-    /// The broker is away.
+    /// Returns [`ManagementApiError`] if the broker cannot be reached.
     pub async fn close_foreign_connections(&self) -> Result<Vec<String>, ManagementApiError> {
         #[derive(Deserialize)]
         struct Connection {
@@ -129,16 +133,20 @@ impl ManagementClient {
             user_provided_name: String,
         }
         let connections: Vec<Connection> = self.get("connections").await?;
-        let now = self.list_user_connections(&self.user).await?;
-        // Of one that is not listed yet nothing is known but its user.
-        let unlisted = now
+        let current = self.list_user_connections(&self.user).await?;
+        // Only the user of an unlisted connection is known.
+        let unlisted = current
             .into_iter()
-            .filter(|name| !connections.iter().any(|it| it.name == *name))
+            .filter(|name| {
+                !connections
+                    .iter()
+                    .any(|connection| connection.name == *name)
+            })
             .map(|_| format!("{} (not listed yet)", self.user));
         let mut closed: Vec<String> = unlisted.collect();
         let others = connections
             .iter()
-            .filter(|it| it.user_provided_name != OWN_CONNECTION_NAME);
+            .filter(|connection| connection.user_provided_name != OWN_CONNECTION_NAME);
         for connection in others {
             let request = self.request(Method::DELETE, ["connections", &connection.name])?;
             request.header("x-reason", CLOSE_REASON).send().await?;
@@ -150,64 +158,64 @@ impl ManagementClient {
         Ok(closed)
     }
 
-    /// All that is declared: users, queues, bindings and the rest.
+    /// Returns all definitions: users, queues, bindings and the rest.
     ///
     /// # Errors
-    /// The broker is away.
+    /// Returns [`ManagementApiError`] if the broker cannot be reached.
     pub async fn export_definitions(&self) -> Result<Value, ManagementApiError> {
         self.get("definitions").await
     }
 
-    /// Declares all of it again. What there is besides stays.
+    /// Imports the definitions. Other existing objects stay.
     ///
     /// # Errors
-    /// The broker is away, or refuses.
+    /// Returns [`ManagementApiError`] if the broker cannot be reached or rejects the request.
     pub async fn import_definitions(&self, definitions: &Value) -> Result<(), ManagementApiError> {
         let request = self.request(Method::POST, ["definitions"])?;
         request.json(definitions).send().await?.error_for_status()?;
         Ok(())
     }
 
-    /// Throws everything away, and declares all of this anew: what a broker has that starts
-    /// for the first time. Nobody may be connected.
+    /// Deletes everything and imports these definitions, which gives the state of a broker
+    /// after its first start. No client may be connected.
     ///
     /// # Errors
-    /// The broker is away, or refuses.
+    /// Returns [`ManagementApiError`] if the broker cannot be reached or rejects the request.
     pub(crate) async fn reset_to_definitions(
         &self,
         definitions: &Value,
     ) -> Result<(), ManagementApiError> {
-        let names = |of: &Value, list: &str| -> Vec<String> {
-            let listed = of[list].as_array().into_iter().flatten();
-            let names = listed.filter_map(|it| it["name"].as_str());
+        let names = |definitions: &Value, list: &str| -> Vec<String> {
+            let objects = definitions[list].as_array().into_iter().flatten();
+            let names = objects.filter_map(|object| object["name"].as_str());
             names.map(str::to_owned).collect()
         };
-        let there = self.export_definitions().await?;
-        let wanted = names(definitions, "users");
-        // Queues, exchanges, bindings, policies and rights are a virtual host's.
-        for host in names(&there, "vhosts") {
+        let existing = self.export_definitions().await?;
+        let desired_users = names(definitions, "users");
+        // Queues, exchanges, bindings, policies and permissions belong to a virtual host.
+        for host in names(&existing, "vhosts") {
             self.delete(["vhosts", &host]).await?;
         }
-        for user in names(&there, "users") {
-            if !wanted.contains(&user) {
+        for user in names(&existing, "users") {
+            if !desired_users.contains(&user) {
                 self.delete(["users", &user]).await?;
             }
         }
         self.import_definitions(definitions).await
     }
 
-    /// The policies.
+    /// Returns the policies of the stack's virtual host.
     ///
     /// # Errors
-    /// The broker is away.
+    /// Returns [`ManagementApiError`] if the broker cannot be reached.
     pub(crate) async fn list_policies(&self) -> Result<Vec<Value>, ManagementApiError> {
         self.get("policies/%2F").await
     }
 
-    /// Sets a policy, in place of one of that name.
+    /// Sets a policy. Replaces an existing one of this name.
     ///
     /// # Errors
-    /// The broker is away, or refuses.
+    /// Returns [`ManagementApiError`] if the broker cannot be reached or rejects the request.
     pub(crate) async fn set_policy(
         &self,
         name: &str,
@@ -221,7 +229,8 @@ impl ManagementClient {
     /// Removes a policy.
     ///
     /// # Errors
-    /// The broker is away, or has none of that name.
+    /// Returns [`ManagementApiError`] if the broker cannot be reached or has no policy with this
+    /// name.
     pub(crate) async fn remove_policy(&self, name: &str) -> Result<(), ManagementApiError> {
         self.delete(["policies", "/", name]).await?;
         Ok(())
@@ -231,8 +240,8 @@ impl ManagementClient {
         &self,
         path: [&str; N],
     ) -> Result<Response, ManagementApiError> {
-        let answer = self.request(Method::DELETE, path)?.send().await?;
-        Ok(answer.error_for_status()?)
+        let response = self.request(Method::DELETE, path)?.send().await?;
+        Ok(response.error_for_status()?)
     }
 
     fn request<const N: usize>(
@@ -249,12 +258,12 @@ impl ManagementClient {
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ManagementApiError> {
-        let answer = self
+        let response = self
             .client
             .get(format!("{}/api/{path}", self.base_url))
             .basic_auth(&self.user, Some(&self.password))
             .send()
             .await?;
-        Ok(answer.error_for_status()?.json().await?)
+        Ok(response.error_for_status()?.json().await?)
     }
 }

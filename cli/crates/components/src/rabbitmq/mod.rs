@@ -29,11 +29,11 @@ pub const NAME: &str = "rabbitmq";
 /// The name of its management port in allocations.
 pub(crate) const MANAGEMENT_PORT_NAME: &str = "rabbitmq-management";
 
-/// Where it listens in its container.
+/// The AMQP port in its container.
 const PORT: u16 = 5672;
-/// Where its management interface does.
+/// The port of the management API in its container.
 const MANAGEMENT_PORT: u16 = 15672;
-/// Who the broker is in its container, in the official image (Debian) and the built one.
+/// The user id of the broker in its container, in the official image (Debian) and ours.
 const UID: u32 = 999;
 
 const DATA_DIR: &str = "/var/lib/rabbitmq";
@@ -42,11 +42,11 @@ const CONFIG_PATH: &str = "/etc/rabbitmq/conf.d/20-dm.conf";
 
 /// The broker's settings.
 ///
-/// Definitions are imported at every start, also over golden data: an import that
-/// is skipped where nothing changed would let broken definitions pass in silence,
-/// and would not bring back a queue that somebody deleted. The defaults of memory
-/// and log are shares of the host's memory, which is the wrong measure for one of
-/// several programs on it.
+/// Definitions are imported at every start, also over golden data: if the import of
+/// unchanged definitions was skipped, invalid definitions would not be reported, and
+/// a deleted queue would not be created again. The defaults of memory and log are
+/// shares of the host's memory, which is the wrong measure for one of several
+/// programs on it.
 const BROKER_CONFIG: &str = "\
 definitions.import_backend = local_filesystem
 definitions.local.path = /etc/rabbitmq/definitions.json
@@ -66,11 +66,11 @@ pub struct RabbitMq {
 }
 
 impl RabbitMq {
-    /// RabbitMQ as configured. Its definitions are read now: probes and specifications only use
-    /// them.
+    /// Creates the component from the configuration. Its definitions are loaded once: probes and
+    /// specifications share them.
     #[must_use]
     pub fn new(config: &Config, root: &Path) -> Self {
-        let users = config
+        let passwords = config
             .services
             .all()
             .into_iter()
@@ -85,16 +85,16 @@ impl RabbitMq {
             .collect();
         Self {
             config: config.rabbitmq.clone(),
-            passwords: users,
+            passwords,
             definitions: Definitions::load(config.rabbitmq.definitions.in_project(root)),
         }
     }
 
-    /// What the broker has once it is ready: topology, users and their rights, and the limits
-    /// of its queues.
+    /// Returns all definitions of a ready broker: topology, users and their permissions, and the
+    /// limits of its queues.
     ///
     /// # Errors
-    /// An unreadable fixture.
+    /// Returns [`ComponentError`] if the fixture cannot be read or is invalid.
     pub fn definitions_with_policies(&self) -> Result<Value, ComponentError> {
         let mut definitions = self.definitions.with_passwords(&self.passwords)?;
         queue_policies::add_policies(&mut definitions, &self.config.policies);
@@ -102,36 +102,36 @@ impl RabbitMq {
     }
 }
 
-/// The broker user of a service.
+/// Returns the broker user of a service.
 #[must_use]
 pub fn broker_user(service: &str) -> String {
     format!("{service}-service")
 }
 
-/// The URI by which the host reaches the broker as its administrator.
+/// Returns the URI of the broker on the host, for its administrator.
 #[must_use]
 pub fn admin_uri(config: &dm_config::RabbitMqConfig, ports: &HostPorts) -> String {
     let (user, password) = (config.user.as_str(), config.password.reveal());
     amqp_uri(ClientLocation::Host(ports), user, password)
 }
 
-/// The URI by which the broker is reached from there, by this user.
+/// Returns the URI of the broker for a client location and a user.
 #[must_use]
-pub fn amqp_uri(reach: ClientLocation<'_>, user: &str, password: &str) -> String {
-    let address = reach.server_address(NAME, "127.0.0.1", NAME, PORT);
+pub fn amqp_uri(location: ClientLocation<'_>, user: &str, password: &str) -> String {
+    let address = location.server_address(NAME, "127.0.0.1", NAME, PORT);
     dm_amqp::build_uri(user, password, &address.host, address.port, "/").to_string()
 }
 
-/// Where the host reaches the broker's management interface.
+/// Returns the URL of the management API on the host.
 #[must_use]
 pub fn management_url(ports: &HostPorts) -> String {
     management_url_from(ClientLocation::Host(ports))
 }
 
-/// Where the broker's management interface is reached from there.
+/// Returns the URL of the management API for a client location.
 #[must_use]
-pub fn management_url_from(reach: ClientLocation<'_>) -> String {
-    let address = reach.server_address(NAME, "localhost", MANAGEMENT_PORT_NAME, MANAGEMENT_PORT);
+pub fn management_url_from(location: ClientLocation<'_>) -> String {
+    let address = location.server_address(NAME, "localhost", MANAGEMENT_PORT_NAME, MANAGEMENT_PORT);
     http_origin(&address.host, address.port)
 }
 
@@ -160,7 +160,7 @@ impl Component for RabbitMq {
         let mut spec = base_container_spec(self, layout);
         spec.files = vec![
             ContainerFile::world_readable(CONFIG_PATH, BROKER_CONFIG),
-            // It has the hashes of all passwords.
+            // It contains the hashes of all passwords.
             ContainerFile::secret(DEFINITIONS_PATH, UID, format!("{definitions:#}")),
         ];
         spec.mounts.push(VolumeMount {
@@ -179,7 +179,7 @@ impl Component for RabbitMq {
             let topology = topology?;
             topology.check_exists(&uri).await.map_err(|error| {
                 let answer = error.to_string();
-                // Users are declared before it listens.
+                // Users are imported before it listens.
                 if answer.contains("ACCESS_REFUSED") {
                     ProbeError::Misconfigured(authentication_misconfiguration(&user, &answer))
                 } else {
@@ -209,26 +209,26 @@ impl Component for RabbitMq {
     }
 
     fn reconfigure(&self, ports: &HostPorts) -> Option<ReconfigureFuture> {
-        let (config, base) = (self.config.clone(), management_url(ports));
+        let (config, base_url) = (self.config.clone(), management_url(ports));
         let uri = admin_uri(&self.config, ports);
         Some(Box::pin(async move {
-            let applied = async {
+            let apply = async {
                 let (user, password) = (config.user.as_str(), config.password.reveal());
-                let management = ManagementClient::new(base, user, password)?;
+                let management = ManagementClient::new(base_url, user, password)?;
                 queue_policies::apply_policies(&management, &uri, &config.policies).await
             };
-            applied.await.map_err(|error| Box::new(error) as _)
+            apply.await.map_err(|error| Box::new(error) as _)
         }))
     }
 
     fn reset_strategy(&self, ports: &HostPorts) -> Option<ResetStrategy> {
-        let (component, base) = (self.clone(), management_url(ports));
+        let (component, base_url) = (self.clone(), management_url(ports));
         Some(ResetStrategy::WhileRunning(Box::pin(async move {
             let definitions = component
                 .definitions_with_policies()
                 .map_err(|error| error.to_string())?;
             let config = &component.config;
-            ManagementClient::new(base, config.user.as_str(), config.password.reveal())
+            ManagementClient::new(base_url, config.user.as_str(), config.password.reveal())
                 .map_err(|error| root_cause(&error))?
                 .reset_to_definitions(&definitions)
                 .await
@@ -241,11 +241,13 @@ impl Component for RabbitMq {
     }
 
     fn wait_timeout(&self) -> Option<Duration> {
-        self.config.wait_timeout.map(|wait| wait.as_duration())
+        self.config
+            .wait_timeout
+            .map(|timeout| timeout.as_duration())
     }
 }
 
-/// A broker that does not let its administrator in.
+/// Returns the misconfiguration of a broker that rejects its administrator's password.
 fn authentication_misconfiguration(user: &str, answer: &str) -> Misconfiguration {
     Misconfiguration {
         problem: format!("RabbitMQ rejects the password of `{user}` (rabbitmq.password): {answer}"),
@@ -255,24 +257,27 @@ fn authentication_misconfiguration(user: &str, answer: &str) -> Misconfiguration
     }
 }
 
-/// A line of Erlang terms with its binaries as text. A node that can't boot
-/// prints why as numbers: `<<118,97,110,99,101>>`.
+/// Decodes the binaries in a line of Erlang terms to text. A node that cannot boot
+/// prints the reason as numbers: `<<118,97,110,99,101>>`.
 fn decode_erlang_binaries(line: &str) -> Cow<'_, str> {
     static BINARY: LazyLock<Option<Regex>> =
         LazyLock::new(|| Regex::new(r"<<(\d{1,3}(?:,\d{1,3})+)>>").ok());
     let Some(binary) = BINARY.as_ref() else {
         return line.into();
     };
-    binary.replace_all(line, |found: &Captures<'_>| {
-        let bytes: Option<Vec<u8>> = found[1].split(',').map(|byte| byte.parse().ok()).collect();
+    binary.replace_all(line, |captures: &Captures<'_>| {
+        let bytes: Option<Vec<u8>> = captures[1]
+            .split(',')
+            .map(|byte| byte.parse().ok())
+            .collect();
         let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
         match text {
-            // Whatever it is, it is shown on one line.
+            // Any text is shown on one line.
             Some(text) => format!(
                 "\"{}\"",
                 text.split_whitespace().collect::<Vec<_>>().join(" ")
             ),
-            None => found[0].to_owned(),
+            None => captures[0].to_owned(),
         }
     })
 }
@@ -282,7 +287,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_that_are_text_become_text() {
+    fn erlang_binaries_with_text_are_decoded() {
         assert_eq!(
             decode_erlang_binaries(
                 "{exit,{4538,{error,<<110,111,10,32,32,113>>}},[{rabbit,start_it,1}]}"

@@ -1,10 +1,10 @@
 //! The limits of the queues, as policies of the broker.
 //!
-//! A policy can be changed while the broker runs, which an argument of a queue can't. So
-//! arguments hold what correctness depends on (at-least-once dead-lettering, and with it
-//! `reject-publish`; the pauses that retry queues are named after), and policies hold the
-//! numbers. They are no part of the definitions that the broker reads at its start: it would
-//! go back to old values whenever it starts by itself.
+//! A policy can be changed while the broker runs, an argument of a queue cannot. Therefore
+//! arguments contain the settings on which correctness depends (at-least-once dead-lettering,
+//! and with it `reject-publish`; the delays in the names of retry queues), and policies
+//! contain the numbers. They are not part of the definitions that the broker imports at its
+//! start: it would return to old values whenever it restarts on its own.
 
 use std::time::Duration;
 
@@ -23,33 +23,33 @@ use tokio::time::Instant;
 
 use super::management::{ManagementApiError, ManagementClient};
 
-/// How long the broker's interface may take to be there after the broker itself.
+/// How long the management API may take to become available after the broker itself.
 const MANAGEMENT_API_TIMEOUT: Duration = Duration::from_secs(60);
-/// How often it is asked.
+/// The interval at which it is queried.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Every name that a policy of ours has.
+/// The names of all policies of `dm`.
 const POLICY_NAMES: [&str; 4] = ["dm-work", "dm-retry", "dm-dead-letter", "dm-readmodel"];
 
-/// Why the limits can't be applied.
+/// An error of applying the limits.
 #[derive(Debug, Error)]
 pub(crate) enum QueuePolicyError {
-    /// The broker's management interface is away, or refuses.
+    /// A request to the broker's management API failed.
     #[error("could not set the limits of the queues")]
     Management(#[from] ManagementApiError),
-    /// The broker itself is away, or refuses.
+    /// An AMQP request to the broker failed.
     #[error("could not count the messages in the queues")]
     Broker(#[from] lapin::Error),
-    /// Messages that are there would be dropped.
+    /// Existing messages would be dropped.
     #[error("could not set {key}: {queue} has {messages} messages, and {consequence}")]
     WouldDropMessages {
-        /// The key.
+        /// The key of the limit.
         key: &'static str,
         /// The queue.
         queue: String,
-        /// How many messages it has.
+        /// The number of its messages.
         messages: u64,
-        /// What would become of them.
+        /// The effect of the limit on them.
         consequence: String,
     },
 }
@@ -87,12 +87,12 @@ impl UserError for QueuePolicyError {
     }
 }
 
-/// A policy.
+/// A policy of the broker.
 #[derive(Debug, Clone, PartialEq)]
 struct QueuePolicy {
     name: &'static str,
     queues: Vec<String>,
-    /// What the names of its queues match.
+    /// The pattern that matches the names of its queues.
     pattern: String,
     apply_to: &'static str,
     definition: Map<String, Value>,
@@ -118,7 +118,7 @@ impl QueuePolicy {
         }
     }
 
-    /// As the broker exports and takes it.
+    /// Returns the policy in the format of the broker.
     fn to_json(&self) -> Value {
         json!({
             "vhost": "/",
@@ -131,11 +131,11 @@ impl QueuePolicy {
     }
 }
 
-/// The policies of a configuration: those that limit something.
+/// Returns the policies of a configuration that contain a limit.
 fn policies_from_config(config: &QueuePolicies) -> Vec<QueuePolicy> {
-    let milliseconds = |kept: &Option<MessageTtl>| {
-        let kept = kept.as_ref()?.as_duration().as_millis();
-        Some(json!(u64::try_from(kept).unwrap_or(u64::MAX)))
+    let milliseconds = |ttl: &Option<MessageTtl>| {
+        let ttl = ttl.as_ref()?.as_duration().as_millis();
+        Some(json!(u64::try_from(ttl).unwrap_or(u64::MAX)))
     };
     let consumed = WORK_QUEUES.iter().filter(|queue| queue.consumer.is_some());
     let read_by_others = WORK_QUEUES.iter().filter(|queue| queue.consumer.is_none());
@@ -145,7 +145,7 @@ fn policies_from_config(config: &QueuePolicies) -> Vec<QueuePolicy> {
         dead_letter,
         read_model,
     } = config;
-    let most = dead_letter.max_length;
+    let max_length = dead_letter.max_length;
     let all = [
         QueuePolicy::new(
             "dm-work",
@@ -180,10 +180,10 @@ fn policies_from_config(config: &QueuePolicies) -> Vec<QueuePolicy> {
                 .map(|queue| dead_letter_queue(queue.name))
                 .collect(),
             &[
-                ("max-length", most.map(|most| json!(most))),
+                ("max-length", max_length.map(|length| json!(length))),
                 (
                     "overflow",
-                    most.map(|_| json!(dead_letter.overflow.as_str())),
+                    max_length.map(|_| json!(dead_letter.overflow.as_str())),
                 ),
                 ("message-ttl", milliseconds(&dead_letter.ttl)),
             ],
@@ -203,12 +203,11 @@ fn policies_from_config(config: &QueuePolicies) -> Vec<QueuePolicy> {
             ],
         ),
     ];
-    let limits = |policy: &QueuePolicy| !policy.definition.is_empty();
-    all.into_iter().filter(limits).collect()
+    let has_limits = |policy: &QueuePolicy| !policy.definition.is_empty();
+    all.into_iter().filter(has_limits).collect()
 }
 
-/// Adds the policies of a configuration to definitions, in place of those that they have of
-/// the same names.
+/// Adds the policies of a configuration to definitions. Replaces all existing policies of `dm`.
 pub fn add_policies(definitions: &mut Value, config: &QueuePolicies) {
     let others = definitions["policies"].as_array().cloned();
     let others = others.unwrap_or_default().into_iter();
@@ -225,53 +224,56 @@ fn is_dm_policy(policy: &Value) -> bool {
         .is_some_and(|name| POLICY_NAMES.contains(&name))
 }
 
-/// Makes the broker's policies those of the configuration, unless messages that are there
-/// would be dropped by that.
+/// Applies the policies of the configuration to the broker, unless this would drop existing
+/// messages.
 ///
 /// # Errors
-/// [`PolicyError`]: those before the one that failed are applied.
+/// Returns [`QueuePolicyError`] if a request fails or messages would be dropped. The policies
+/// before the failed one are applied.
 pub(super) async fn apply_policies(
     management: &ManagementClient,
     uri: &str,
     config: &QueuePolicies,
 ) -> Result<(), QueuePolicyError> {
-    let until = Instant::now() + MANAGEMENT_API_TIMEOUT;
-    let there = loop {
+    let deadline = Instant::now() + MANAGEMENT_API_TIMEOUT;
+    let existing = loop {
         match management.list_policies().await {
-            Ok(there) => break there,
-            Err(error) if Instant::now() > until => return Err(error.into()),
-            // Its interface is there a little later than the broker.
+            Ok(existing) => break existing,
+            Err(error) if Instant::now() > deadline => return Err(error.into()),
+            // The management API is available a little later than the broker.
             Err(_) => tokio::time::sleep(POLL_INTERVAL).await,
         }
     };
-    let wanted = policies_from_config(config);
-    for policy in &wanted {
-        let before = there.iter().find(|it| it["name"] == policy.name);
-        let same = |before: &Value| {
-            let wanted = policy.to_json();
+    let desired = policies_from_config(config);
+    for policy in &desired {
+        let before = existing
+            .iter()
+            .find(|existing| existing["name"] == policy.name);
+        let is_equal = |before: &Value| {
+            let desired = policy.to_json();
             ["pattern", "apply-to", "priority", "definition"]
                 .iter()
-                .all(|key| before[*key] == wanted[*key])
+                .all(|key| before[*key] == desired[*key])
         };
-        if before.is_some_and(same) {
+        if before.is_some_and(is_equal) {
             continue;
         }
-        let before = before.map(|it| &it["definition"]);
+        let before = before.map(|policy| &policy["definition"]);
         ensure_no_messages_dropped(uri, policy, before.unwrap_or(&Value::Null)).await?;
         management
             .set_policy(policy.name, &policy.to_json())
             .await?;
     }
-    for policy in there.iter().filter(|policy| is_dm_policy(policy)) {
+    for policy in existing.iter().filter(|policy| is_dm_policy(policy)) {
         let name = policy["name"].as_str().unwrap_or_default();
-        if !wanted.iter().any(|wanted| wanted.name == name) {
+        if !desired.iter().any(|desired| desired.name == name) {
             management.remove_policy(name).await?;
         }
     }
     Ok(())
 }
 
-/// Whether a policy leaves every message where it is.
+/// Checks that a policy drops no existing message.
 async fn ensure_no_messages_dropped(
     uri: &str,
     policy: &QueuePolicy,
@@ -283,12 +285,12 @@ async fn ensure_no_messages_dropped(
     let connection = dm_amqp::connect(uri, "dm limits").await?;
     for queue in &policy.queues {
         let messages = queue_depth(&connection, queue).await?;
-        if let Some((key, what)) = dropped_messages(policy, before, messages) {
+        if let Some((key, consequence)) = dropped_messages(policy, before, messages) {
             return Err(QueuePolicyError::WouldDropMessages {
                 key,
                 queue: queue.clone(),
                 messages,
-                consequence: what,
+                consequence,
             });
         }
     }
@@ -296,9 +298,9 @@ async fn ensure_no_messages_dropped(
     Ok(())
 }
 
-/// How many messages a queue has ready; none where it is not there.
+/// Returns the number of ready messages of a queue; 0 if it does not exist.
 async fn queue_depth(connection: &Connection, queue: &str) -> Result<u64, lapin::Error> {
-    // A queue that is not there closes the channel.
+    // A declaration of a missing queue closes the channel.
     let channel = connection.create_channel().await?;
     let options = QueueDeclareOptions {
         passive: true,
@@ -308,9 +310,9 @@ async fn queue_depth(connection: &Connection, queue: &str) -> Result<u64, lapin:
         .queue_declare(queue.into(), options, FieldTable::default())
         .await
     {
-        Ok(found) => {
+        Ok(queue) => {
             channel.close(200, "done".into()).await?;
-            Ok(found.message_count().into())
+            Ok(queue.message_count().into())
         }
         Err(error) if is_not_found(&error) => Ok(0),
         Err(error) => Err(error),
@@ -326,14 +328,14 @@ fn is_not_found(error: &lapin::Error) -> bool {
     }
 }
 
-/// The key by which so many messages of a queue would not stay, and what would become of
-/// them. Work and retry queues drop nothing: they refuse, and dead-letter what expires.
+/// Returns the key that would drop some of a queue's `messages`, and the effect. Work and
+/// retry queues drop nothing: they reject new messages, and dead-letter expired ones.
 fn dropped_messages(
     policy: &QueuePolicy,
     before: &Value,
     messages: u64,
 ) -> Option<(&'static str, String)> {
-    let (length, ttl) = match policy.name {
+    let (length_key, ttl_key) = match policy.name {
         "dm-dead-letter" => (
             "rabbitmq.policies.dead_letter.max_length",
             "rabbitmq.policies.dead_letter.ttl",
@@ -345,18 +347,21 @@ fn dropped_messages(
         _ => return None,
     };
     let number = |definition: Option<&Value>| definition.and_then(Value::as_u64);
-    let most = number(policy.definition.get("max-length"));
-    let drops =
+    let max_length = number(policy.definition.get("max-length"));
+    let drops_head =
         policy.definition.get("overflow") == Some(&json!(OverflowBehavior::DropHead.as_str()));
-    if let Some(most) = most.filter(|most| drops && *most < messages) {
-        let over = messages - most;
-        return Some((length, format!("the oldest {over} would be dropped")));
+    if let Some(max_length) = max_length.filter(|length| drops_head && *length < messages) {
+        let excess = messages - max_length;
+        return Some((length_key, format!("the oldest {excess} would be dropped")));
     }
-    let kept = number(policy.definition.get("message-ttl"))?;
-    let shorter = number(before.get("message-ttl")).is_none_or(|before| kept < before);
-    (shorter && messages > 0).then(|| {
-        let kept = format_exact_duration(Duration::from_millis(kept));
-        (ttl, format!("messages older than {kept} would be dropped"))
+    let ttl = number(policy.definition.get("message-ttl"))?;
+    let is_shorter = number(before.get("message-ttl")).is_none_or(|before| ttl < before);
+    (is_shorter && messages > 0).then(|| {
+        let ttl = format_exact_duration(Duration::from_millis(ttl));
+        (
+            ttl_key,
+            format!("messages older than {ttl} would be dropped"),
+        )
     })
 }
 
@@ -367,7 +372,7 @@ mod tests {
 
     use super::*;
 
-    /// The project's own configuration with these settings.
+    /// Loads the project's own configuration with these settings.
     fn config(settings: &[&str]) -> QueuePolicies {
         let options = LoadOptions {
             project_dir: Some(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..")),
@@ -382,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn each_queue_has_the_one_policy_that_is_meant_for_it() {
+    fn each_queue_matches_only_its_own_policy() {
         let all = policies_from_config(&config(&["rabbitmq.policies.dead_letter.max_length=5"]));
         assert_eq!(all.len(), 4);
         for policy in &all {
@@ -402,18 +407,18 @@ mod tests {
     }
 
     #[test]
-    fn what_limits_nothing_is_no_policy() {
+    fn policy_without_limits_is_omitted() {
         let names = |settings: &[&str]| {
             let all = policies_from_config(&config(settings));
             all.iter().map(|policy| policy.name).collect::<Vec<_>>()
         };
         assert_eq!(names(&[]), ["dm-work", "dm-retry", "dm-readmodel"]);
-        let kept = names(&["rabbitmq.policies.dead_letter.ttl=30d"]);
-        assert!(kept.contains(&"dm-dead-letter"));
+        let limited = names(&["rabbitmq.policies.dead_letter.ttl=30d"]);
+        assert!(limited.contains(&"dm-dead-letter"));
     }
 
     #[test]
-    fn the_policies_take_the_place_of_their_own_names_alone() {
+    fn add_policies_replaces_only_policies_of_dm() {
         let mut definitions = json!({"policies": [
             {"name": "dm-work", "definition": {"max-length": 1}}, {"name": "mine"},
         ]});
@@ -428,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_drop_messages_is_known_before() {
+    fn dropped_messages_are_detected_before_a_change() {
         let find = |settings: &[&str], name: &str| {
             let all = policies_from_config(&config(settings));
             all.into_iter().find(|policy| policy.name == name).unwrap()
@@ -439,41 +444,41 @@ mod tests {
         );
         let before = json!({"max-length": 10_000, "message-ttl": 604_800_000});
         assert!(dropped_messages(&short, &before, 100).is_none());
-        let (key, what) = dropped_messages(&short, &before, 150).unwrap();
+        let (key, consequence) = dropped_messages(&short, &before, 150).unwrap();
         assert_eq!(key, "rabbitmq.policies.read_model.max_length");
-        assert_eq!(what, "the oldest 50 would be dropped");
-        let refuses = find(
+        assert_eq!(consequence, "the oldest 50 would be dropped");
+        let rejecting = find(
             &[
                 "rabbitmq.policies.dead_letter.max_length=1",
                 "rabbitmq.policies.dead_letter.overflow=reject-publish",
             ],
             "dm-dead-letter",
         );
-        assert!(dropped_messages(&refuses, &Value::Null, 1000).is_none());
-        let expires = find(&["rabbitmq.policies.dead_letter.ttl=1h"], "dm-dead-letter");
-        assert!(dropped_messages(&expires, &Value::Null, 0).is_none());
-        assert!(dropped_messages(&expires, &Value::Null, 1).is_some());
-        assert!(dropped_messages(&expires, &json!({"message-ttl": 7_200_000}), 1).is_some());
+        assert!(dropped_messages(&rejecting, &Value::Null, 1000).is_none());
+        let expiring = find(&["rabbitmq.policies.dead_letter.ttl=1h"], "dm-dead-letter");
+        assert!(dropped_messages(&expiring, &Value::Null, 0).is_none());
+        assert!(dropped_messages(&expiring, &Value::Null, 1).is_some());
+        assert!(dropped_messages(&expiring, &json!({"message-ttl": 7_200_000}), 1).is_some());
         assert!(
-            dropped_messages(&expires, &json!({"message-ttl": 60_000}), 1).is_none(),
-            "longer"
+            dropped_messages(&expiring, &json!({"message-ttl": 60_000}), 1).is_none(),
+            "the new limit is longer"
         );
     }
 
     proptest! {
-        /// Work and retry queues lose nothing by any limit.
+        /// No limit makes work and retry queues drop messages.
         #[test]
-        fn no_limit_of_a_work_queue_drops(
+        fn limits_of_work_and_retry_queues_drop_nothing(
             length in 1..u32::MAX, limit in 1..u16::MAX, seconds in 1..31_000_000_u64,
             messages in any::<u64>(),
         ) {
-            let set = |key: &str, value: String| format!("rabbitmq.policies.{key}={value}");
+            let setting = |key: &str, value: String| format!("rabbitmq.policies.{key}={value}");
             let settings = [
-                set("work.max_length", length.to_string()),
-                set("work.delivery_limit", limit.to_string()),
-                set("work.ttl", format!("{seconds}s")),
-                set("retry.max_length", length.to_string()),
-                set("retry.ttl", format!("{seconds}s")),
+                setting("work.max_length", length.to_string()),
+                setting("work.delivery_limit", limit.to_string()),
+                setting("work.ttl", format!("{seconds}s")),
+                setting("retry.max_length", length.to_string()),
+                setting("retry.ttl", format!("{seconds}s")),
             ];
             let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
             for policy in policies_from_config(&config(&settings)) {

@@ -1,4 +1,4 @@
-//! What a person reads when something is wrong.
+//! Tests of the rendered diagnostics.
 
 use dm_core::error::{ExitStatus, UserError};
 use dm_core::error_code::ErrorCode;
@@ -7,12 +7,12 @@ use miette::{GraphicalReportHandler, GraphicalTheme};
 use super::TestProject;
 use crate::ConfigError;
 
-/// The report as on a terminal of 80 columns without colour.
+/// Renders the error for a terminal of 80 columns without colour.
 pub(super) fn render(error: &ConfigError) -> String {
     render_at(80, error)
 }
 
-/// The report where paths of any length don't break lines.
+/// Renders the error without line breaks in long paths.
 fn render_wide(error: &ConfigError) -> String {
     render_at(400, error)
 }
@@ -29,7 +29,7 @@ fn render_at(width: usize, error: &ConfigError) -> String {
 }
 
 fn rendered_error(project: &TestProject) -> String {
-    let error = project.load().expect_err("nothing is wrong");
+    let error = project.load().expect_err("the project is valid");
     assert_eq!(error.exit_status(), ExitStatus::Usage);
     render(&error)
 }
@@ -39,7 +39,7 @@ fn rendered_error_for_file(file: &str) -> String {
 }
 
 #[test]
-fn an_unknown_key() {
+fn unknown_key_suggests_a_key_of_the_section() {
     insta::assert_snapshot!(rendered_error_for_file("[postgres]\nport = 5433\nprot = 5434\n"), @r"
     config-unknown-key
 
@@ -56,7 +56,7 @@ fn an_unknown_key() {
 }
 
 #[test]
-fn an_unknown_key_is_one_problem_whatever_its_value_is() {
+fn unknown_key_with_any_value_is_one_error() {
     for value in [
         "1979-05-27",
         "[1979-05-27]",
@@ -71,7 +71,7 @@ fn an_unknown_key_is_one_problem_whatever_its_value_is() {
 }
 
 #[test]
-fn an_unknown_section() {
+fn unknown_section_suggests_a_section() {
     insta::assert_snapshot!(rendered_error_for_file("[postgress]\nport = 5433\n"), @r"
     config-unknown-key
 
@@ -88,7 +88,7 @@ fn an_unknown_section() {
 }
 
 #[test]
-fn a_key_of_another_section() {
+fn key_of_another_section_suggests_that_section() {
     insta::assert_snapshot!(rendered_error_for_file("[postgres]\nmanagement_port = 15673\n"), @r"
     config-unknown-key
 
@@ -104,7 +104,7 @@ fn a_key_of_another_section() {
 }
 
 #[test]
-fn an_unknown_service() {
+fn unknown_service_suggests_a_service() {
     insta::assert_snapshot!(rendered_error_for_file("[services.oder]\nport = 9093\n"), @r"
     config-unknown-key
 
@@ -121,7 +121,7 @@ fn an_unknown_service() {
 }
 
 #[test]
-fn a_number_in_quotes() {
+fn quoted_number_suggests_the_number() {
     insta::assert_snapshot!(rendered_error_for_file("[postgres]\nport = \"5433\"\n"), @r#"
     config-wrong-type
 
@@ -137,7 +137,7 @@ fn a_number_in_quotes() {
 }
 
 #[test]
-fn a_value_where_a_section_belongs() {
+fn value_instead_of_a_section_is_a_wrong_type() {
     insta::assert_snapshot!(rendered_error_for_file("postgres = 5432\n"), @r"
     config-wrong-type
 
@@ -147,12 +147,12 @@ fn a_value_where_a_section_belongs() {
        ·            ──┬─
        ·              ╰── this is a whole number
        ╰────
-      help: write [postgres] and its keys on lines below
+      help: write [postgres] and its keys on the lines below
     ");
 }
 
 #[test]
-fn a_port_out_of_range() {
+fn port_out_of_range_is_invalid() {
     insta::assert_snapshot!(rendered_error_for_file("[rabbitmq]\nport = 70000\n"), @r"
     config-invalid-value
 
@@ -167,11 +167,11 @@ fn a_port_out_of_range() {
 }
 
 #[test]
-fn an_unknown_choice() {
+fn unknown_choice_suggests_a_choice() {
     insta::assert_snapshot!(rendered_error_for_file("[images]\nsource = \"pul\"\n"), @r#"
     config-invalid-value
 
-      × `pul` is no choice for images.source
+      × `pul` is not a choice for images.source
        ╭─[dm.toml:2:10]
      1 │ [images]
      2 │ source = "pul"
@@ -183,11 +183,11 @@ fn an_unknown_choice() {
 }
 
 #[test]
-fn a_time_without_its_unit() {
+fn duration_without_unit_suggests_units() {
     insta::assert_snapshot!(rendered_error_for_file("[timeouts]\nwait = \"300\"\n"), @r#"
     config-invalid-value
 
-      × invalid timeouts.wait: this is no length of time
+      × invalid timeouts.wait: not a duration
        ╭─[dm.toml:2:8]
      1 │ [timeouts]
      2 │ wait = "300"
@@ -198,11 +198,11 @@ fn a_time_without_its_unit() {
 }
 
 #[test]
-fn a_time_out_of_range() {
+fn duration_out_of_range_names_the_range() {
     insta::assert_snapshot!(rendered_error_for_file("[timeouts]\npoll = \"1m\"\n"), @r#"
     config-invalid-value
 
-      × invalid timeouts.poll: 1 min is too long a time here
+      × invalid timeouts.poll: 1 min is too long
        ╭─[dm.toml:2:8]
      1 │ [timeouts]
      2 │ poll = "1m"
@@ -213,11 +213,11 @@ fn a_time_out_of_range() {
 }
 
 #[test]
-fn a_time_that_is_a_number() {
+fn duration_as_a_number_suggests_units() {
     insta::assert_snapshot!(rendered_error_for_file("[timeouts]\nwait = 300\n"), @r#"
     config-invalid-value
 
-      × invalid timeouts.wait: this is no length of time
+      × invalid timeouts.wait: not a duration
        ╭─[dm.toml:2:8]
      1 │ [timeouts]
      2 │ wait = 300
@@ -228,11 +228,11 @@ fn a_time_that_is_a_number() {
 }
 
 #[test]
-fn an_image_reference_that_is_none() {
+fn image_reference_with_capitals_suggests_lower_case() {
     insta::assert_snapshot!(rendered_error_for_file("[postgres]\nimage = \"Postgres:17\"\n"), @r#"
     config-invalid-value
 
-      × invalid postgres.image: an image's name is made of lower-case letters,
+      × invalid postgres.image: an image name consists of lower-case letters,
       │ digits, and single separators between them
        ╭─[dm.toml:2:9]
      1 │ [postgres]
@@ -244,11 +244,11 @@ fn an_image_reference_that_is_none() {
 }
 
 #[test]
-fn a_project_name_that_is_none() {
+fn invalid_project_name_suggests_a_valid_name() {
     insta::assert_snapshot!(rendered_error_for_file("[project]\nname = \"Dunder Mifflin\"\n"), @r#"
     config-invalid-value
 
-      × invalid project.name: a project's name is made of lower-case letters,
+      × invalid project.name: a project name consists of lower-case letters,
       │ digits and inner dashes, and begins with a letter
        ╭─[dm.toml:2:8]
      1 │ [project]
@@ -260,22 +260,22 @@ fn a_project_name_that_is_none() {
 }
 
 #[test]
-fn an_empty_password() {
+fn empty_password_is_invalid() {
     insta::assert_snapshot!(rendered_error_for_file("[keycloak]\nadmin_password = \"\"\n"), @r#"
     config-invalid-value
 
-      × invalid keycloak.admin_password: a password can't be empty
+      × invalid keycloak.admin_password: a password cannot be empty
        ╭─[dm.toml:2:18]
      1 │ [keycloak]
      2 │ admin_password = ""
        ·                  ──
        ╰────
-      help: leave the key out to get the default
+      help: remove the key to use the default
     "#);
 }
 
 #[test]
-fn a_password_that_is_a_number() {
+fn password_as_a_number_is_masked() {
     insta::assert_snapshot!(rendered_error_for_file("[keycloak]\nadmin_password = 123456\n"), @r"
     config-wrong-type
 
@@ -291,11 +291,11 @@ fn a_password_that_is_a_number() {
 }
 
 #[test]
-fn a_setting_that_dm_sets_itself() {
+fn postgres_setting_that_dm_sets_is_invalid() {
     insta::assert_snapshot!(rendered_error_for_file("[postgres.settings]\nport = 5433\n"), @r"
     config-invalid-value
 
-      × invalid postgres.settings.port: `port` is set by dm itself
+      × invalid postgres.settings.port: `port` is set by dm
        ╭─[dm.toml:2:1]
      1 │ [postgres.settings]
      2 │ port = 5433
@@ -306,11 +306,11 @@ fn a_setting_that_dm_sets_itself() {
 }
 
 #[test]
-fn one_port_twice_in_a_file() {
+fn duplicate_port_in_one_file_labels_both_keys() {
     insta::assert_snapshot!(rendered_error_for_file("[postgres]\nport = 5672\n\n[rabbitmq]\nport = 5672\n"), @r"
     config-port-twice
 
-      × port 5672 is given to both postgres.port and rabbitmq.port
+      × port 5672 is assigned to both postgres.port and rabbitmq.port
        ╭─[dm.toml:5:8]
      1 │ [postgres]
      2 │ port = 5672
@@ -321,76 +321,77 @@ fn one_port_twice_in_a_file() {
      5 │ port = 5672
        ·        ────
        ╰────
-      help: give one of them another port
+      help: assign another port to one of them
     ");
 }
 
 #[test]
-fn a_port_that_a_default_has() {
+fn duplicate_port_of_a_default_names_the_default() {
     insta::assert_snapshot!(rendered_error_for_file("[postgres]\nport = 8080\n"), @r"
     config-port-twice
 
-      × port 8080 is given to both postgres.port and keycloak.port
+      × port 8080 is assigned to both postgres.port and keycloak.port
        ╭─[dm.toml:2:8]
      1 │ [postgres]
      2 │ port = 8080
        ·        ────
        ╰────
-      help: give one of them another port; keycloak.port is a built-in default
+      help: assign another port to one of them; keycloak.port is a built-in
+            default
     ");
 }
 
 #[test]
-fn one_port_twice_in_two_layers() {
+fn duplicate_port_in_two_layers_names_the_other_layer() {
     insta::assert_snapshot!(rendered_error(&TestProject::new("[rabbitmq]\nport = 7000\n").with_override("postgres.port=7000")), @r"
     config-port-twice
 
-      × port 7000 is given to both postgres.port and rabbitmq.port
+      × port 7000 is assigned to both postgres.port and rabbitmq.port
        ╭─[command line:1:21]
      1 │ --set postgres.port=7000
        ·                     ────
        ╰────
-      help: give one of them another port; rabbitmq.port is set by dm.toml:2
+      help: assign another port to one of them; rabbitmq.port is set by dm.toml:2
     ");
 }
 
 #[test]
-fn a_schema_without_a_password() {
+fn schema_without_a_password_is_a_missing_key() {
     insta::assert_snapshot!(rendered_error_for_file("[services.gateway]\nschema = \"gateway\"\n"), @r#"
     config-missing-key
 
-      × service gateway has schema `gateway` and no database_password
+      × service gateway has schema `gateway`, but no database_password
        ╭─[dm.toml:2:10]
      1 │ [services.gateway]
      2 │ schema = "gateway"
        ·          ─────────
        ╰────
-      help: set services.gateway.database_password, or leave the schema out
+      help: set services.gateway.database_password, or remove the schema
     "#);
 }
 
 #[test]
-fn a_schema_twice() {
+fn duplicate_schema_names_both_services() {
     insta::assert_snapshot!(rendered_error_for_file("[services.sales]\nschema = \"orders\"\n"), @r#"
     config-schema-twice
 
-      × schema `orders` is given to both sales and order
+      × schema `orders` is assigned to both sales and order
        ╭─[dm.toml:2:10]
      1 │ [services.sales]
      2 │ schema = "orders"
        ·          ────────
        ╰────
-      help: a schema has one owner: give each service its own;
-            services.order.schema is a built-in default
+      help: assign a schema of its own to each service; services.order.schema is a
+            built-in default
     "#);
 }
 
 #[test]
-fn a_heap_beyond_its_container() {
+fn heap_larger_than_the_container_memory_is_invalid() {
     insta::assert_snapshot!(rendered_error_for_file("[keycloak]\nheap = \"2GiB\"\nmemory = \"1GiB\"\n"), @r#"
     config-heap-too-large
 
-      × a Java heap of 2GiB leaves nothing of the 1GiB that Keycloak may use
+      × a Java heap of 2GiB does not fit into the container memory of 1GiB
        ╭─[dm.toml:3:10]
      1 │ [keycloak]
      2 │ heap = "2GiB"
@@ -400,12 +401,12 @@ fn a_heap_beyond_its_container() {
        ·          ──────
        ╰────
       help: raise keycloak.memory or lower keycloak.heap; Java needs about 300 MiB
-            beside its heap
+            in addition to its heap
     "#);
 }
 
 #[test]
-fn half_of_the_credentials() {
+fn credentials_without_a_password_are_a_missing_key() {
     insta::assert_snapshot!(rendered_error_for_file("[images.credentials]\nusername = \"jim\"\n"), @r#"
     config-missing-key
 
@@ -415,12 +416,12 @@ fn half_of_the_credentials() {
        ·         ───────────
      2 │ username = "jim"
        ╰────
-      help: images.credentials needs it: set images.credentials.password
+      help: images.credentials requires this key: set images.credentials.password
     "#);
 }
 
 #[test]
-fn what_is_not_toml() {
+fn syntax_errors_are_all_reported() {
     insta::assert_snapshot!(rendered_error_for_file("[postgres]\nport = \n[rabbitmq\nport = 5672\n"), @r"
     config-invalid
 
@@ -428,7 +429,7 @@ fn what_is_not_toml() {
 
     Error: config-syntax
 
-      × this is not TOML: string values must be quoted, expected literal string
+      × invalid TOML: string values must be quoted, expected literal string
        ╭─[dm.toml:2:8]
      1 │ [postgres]
      2 │ port =
@@ -438,7 +439,7 @@ fn what_is_not_toml() {
 
     Error: config-syntax
 
-      × this is not TOML: unclosed table, expected `]`
+      × invalid TOML: unclosed table, expected `]`
        ╭─[dm.toml:3:10]
      2 │ port =
      3 │ [rabbitmq
@@ -449,11 +450,11 @@ fn what_is_not_toml() {
 }
 
 #[test]
-fn a_key_twice() {
+fn duplicate_key_is_a_syntax_error() {
     insta::assert_snapshot!(rendered_error_for_file("[postgres]\nport = 5433\nport = 5434\n"), @r"
     config-syntax
 
-      × this is not TOML: duplicate key
+      × invalid TOML: duplicate key
        ╭─[dm.toml:3:1]
      2 │ port = 5433
      3 │ port = 5434
@@ -463,7 +464,7 @@ fn a_key_twice() {
 }
 
 #[test]
-fn a_variable_with_a_single_underscore() {
+fn variable_with_a_single_underscore_suggests_two() {
     insta::assert_snapshot!(rendered_error(&TestProject::new("").with_variable("DM_POSTGRES_PORT", "5433")), @r"
     config-unknown-key
 
@@ -478,7 +479,7 @@ fn a_variable_with_a_single_underscore() {
 }
 
 #[test]
-fn a_misspelt_variable() {
+fn misspelled_variable_suggests_a_variable() {
     insta::assert_snapshot!(rendered_error(&TestProject::new("").with_variable("DM_POSTGRES__PROT", "5433")), @r"
     config-unknown-key
 
@@ -494,7 +495,7 @@ fn a_misspelt_variable() {
 }
 
 #[test]
-fn a_variable_of_the_wrong_type() {
+fn variable_of_the_wrong_type_is_labelled() {
     insta::assert_snapshot!(rendered_error(&TestProject::new("").with_variable("DM_POSTGRES__PORT", "many")), @r"
     config-wrong-type
 
@@ -508,7 +509,7 @@ fn a_variable_of_the_wrong_type() {
 }
 
 #[test]
-fn a_misspelt_flag() {
+fn misspelled_flag_suggests_a_key() {
     insta::assert_snapshot!(rendered_error(&TestProject::new("").with_override("postgres.prot=5433")), @r"
     config-unknown-key
 
@@ -524,11 +525,11 @@ fn a_misspelt_flag() {
 }
 
 #[test]
-fn a_flag_without_a_value() {
+fn flag_without_a_value_shows_an_example() {
     insta::assert_snapshot!(rendered_error(&TestProject::new("").with_override("postgres.port")), @r"
     config-unreadable
 
-      × `--set` needs a key and a value
+      × `--set` requires a key and a value
        ╭─[command line:1:7]
      1 │ --set postgres.port
        ·       ─────────────
@@ -538,7 +539,7 @@ fn a_flag_without_a_value() {
 }
 
 #[test]
-fn a_file_that_is_not_utf_8() {
+fn file_that_is_not_utf_8_is_unreadable() {
     insta::assert_snapshot!(rendered_error(&TestProject::new("").with_file("dm.local.toml", b"[project]\nname = \"caf\xe9\"\n")), @r#"
     config-unreadable
 
@@ -553,7 +554,7 @@ fn a_file_that_is_not_utf_8() {
 }
 
 #[test]
-fn a_misspelt_password_is_not_shown() {
+fn value_of_a_misspelled_password_is_masked() {
     insta::assert_snapshot!(rendered_error_for_file("[postgres]\npasswrod = \"hunter2\"\n"), @r#"
     config-unknown-key
 
@@ -570,11 +571,11 @@ fn a_misspelt_password_is_not_shown() {
 }
 
 #[test]
-fn a_password_in_a_broken_file_is_not_shown() {
+fn password_in_a_file_with_syntax_errors_is_masked() {
     insta::assert_snapshot!(rendered_error_for_file("[postgres]\npassword = \"hunter2\nport = 1\n"), @r#"
     config-syntax
 
-      × this is not TOML: invalid basic string, expected `"`
+      × invalid TOML: invalid basic string, expected `"`
        ╭─[dm.toml:2:20]
      1 │ [postgres]
      2 │ password = "*******
@@ -585,7 +586,7 @@ fn a_password_in_a_broken_file_is_not_shown() {
 }
 
 #[test]
-fn everything_at_once() {
+fn errors_of_all_layers_are_reported_together() {
     let project = TestProject::new(
         "[project]\nname = \"Scranton\"\n\n[postgres]\nprot = 5433\nport = \"5433\"\n\
          password = \"hunter2\"\n",
@@ -598,7 +599,7 @@ fn everything_at_once() {
     let codes: Vec<_> = error
         .diagnostics()
         .iter()
-        .map(|problem| problem.code())
+        .map(|diagnostic| diagnostic.code())
         .collect();
     assert_eq!(
         codes,
@@ -619,7 +620,7 @@ fn everything_at_once() {
 
     Error: config-invalid-value
 
-      × invalid project.name: a project's name is made of lower-case letters,
+      × invalid project.name: a project name consists of lower-case letters,
       │ digits and inner dashes, and begins with a letter
        ╭─[dm.toml:2:8]
      1 │ [project]
@@ -656,7 +657,7 @@ fn everything_at_once() {
 
     Error: config-invalid-value
 
-      × invalid timeouts.wait: this is no length of time
+      × invalid timeouts.wait: not a duration
        ╭─[dm.local.toml:2:8]
      1 │ [timeouts]
      2 │ wait = "soon"
@@ -667,13 +668,14 @@ fn everything_at_once() {
 
     Error: config-port-twice
 
-      × port 8080 is given to both rabbitmq.port and keycloak.port
+      × port 8080 is assigned to both rabbitmq.port and keycloak.port
        ╭─[dm.local.toml:5:8]
      4 │ [rabbitmq]
      5 │ port = 8080
        ·        ────
        ╰────
-      help: give one of them another port; keycloak.port is a built-in default
+      help: assign another port to one of them; keycloak.port is a built-in
+            default
 
     Error: config-invalid-value
 
@@ -686,7 +688,7 @@ fn everything_at_once() {
 
     Error: config-invalid-value
 
-      × `maybe` is no choice for golden.prepare
+      × `maybe` is not a choice for golden.prepare
        ╭─[command line:1:22]
      1 │ --set golden.prepare=maybe
        ·                      ─────
@@ -696,7 +698,7 @@ fn everything_at_once() {
 }
 
 #[test]
-fn a_size_that_is_a_number() {
+fn memory_size_as_a_number_suggests_the_unit() {
     insta::assert_snapshot!(rendered_error_for_file("keycloak.heap = 512"), @r#"
     config-invalid-value
 
@@ -710,7 +712,7 @@ fn a_size_that_is_a_number() {
 }
 
 #[test]
-fn a_variable_for_a_whole_section() {
+fn variable_for_a_section_is_a_wrong_type() {
     insta::assert_snapshot!(rendered_error(&TestProject::new("").with_variable("DM_POSTGRES", "localhost")), @r"
     config-wrong-type
 
@@ -725,7 +727,7 @@ fn a_variable_for_a_whole_section() {
 }
 
 #[test]
-fn files_that_are_not_there() {
+fn missing_files_are_all_reported() {
     let project = TestProject::new("[images]\nextra_ca_certificates = [\"ca.pem\"]\n");
     std::fs::create_dir_all(project.root().join("fixtures/ldap")).unwrap();
     std::fs::create_dir_all(project.root().join("fixtures/rabbitmq")).unwrap();
@@ -743,29 +745,29 @@ fn files_that_are_not_there() {
 
     Error: config-file-missing
 
-      × keycloak.realm_file names no file: `fixtures/keycloak/scranton-branch-realm.json`
+      × keycloak.realm_file names a file that does not exist: `fixtures/keycloak/scranton-branch-realm.json`
         ╭─[built-in defaults:73:14]
      72 │ realm = "scranton-branch"
      73 │ realm_file = "fixtures/keycloak/scranton-branch-realm.json"
         ·              ──────────────────────────────────────────────
      74 │ admin_user = "admin"
         ╰────
-      help: it was looked for at /project/fixtures/keycloak/scranton-branch-realm.json
+      help: the full path is /project/fixtures/keycloak/scranton-branch-realm.json
 
     Error: config-file-missing
 
-      × images.extra_ca_certificates names no file: `ca.pem`
+      × images.extra_ca_certificates names a file that does not exist: `ca.pem`
        ╭─[dm.toml:2:25]
      1 │ [images]
      2 │ extra_ca_certificates = ["ca.pem"]
        ·                         ──────────
        ╰────
-      help: it was looked for at /project/ca.pem
+      help: the full path is /project/ca.pem
     "#);
 }
 
 #[test]
-fn a_mistake_counts_even_where_a_higher_layer_hides_it() {
+fn error_that_a_higher_layer_overrides_is_reported() {
     let project = TestProject::new("[postgres]\nport = 0\n").with_override("postgres.port=5433");
     let error = project.load().unwrap_err();
     assert_eq!(error.diagnostics().len(), 1);
@@ -773,11 +775,11 @@ fn a_mistake_counts_even_where_a_higher_layer_hides_it() {
 }
 
 #[test]
-fn a_login_without_a_registry() {
+fn credentials_without_a_registry_are_an_error() {
     let login = "username = \"jim\"\npassword = \"s3cret\"\n";
     let report = rendered_error_for_file(&format!("[images.credentials]\n{login}"));
     assert!(
-        report.contains("images.credentials names no registry"),
+        report.contains("images.credentials has no registry"),
         "{report}"
     );
     assert!(!report.contains("s3cret"), "{report}");
@@ -790,7 +792,7 @@ fn a_login_without_a_registry() {
 }
 
 #[test]
-fn a_password_in_what_builds_are_told() {
+fn apt_mirror_with_a_password_is_an_error() {
     let report = rendered_error_for_file(
         "[images]\napt_mirror = \"http://jim:s3cret@mirror.example/debian\"\n",
     );

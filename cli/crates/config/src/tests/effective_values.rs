@@ -1,4 +1,4 @@
-//! What `dm config show` shows.
+//! Tests of the effective values that `dm config show` prints.
 
 use dm_core::error::UserError;
 
@@ -32,7 +32,7 @@ fn format_entries(key: Option<&str>, reveal: bool) -> String {
 }
 
 #[test]
-fn a_section_with_its_origins() {
+fn effective_values_of_a_section_have_their_origins() {
     insta::assert_snapshot!(format_entries(Some("postgres"), false), @r#"
     postgres.image = "postgres:17" (default)
     postgres.port = 5433 (dm.toml:2)
@@ -46,12 +46,12 @@ fn a_section_with_its_origins() {
 }
 
 #[test]
-fn one_key() {
+fn effective_values_of_one_key_are_one_entry() {
     insta::assert_snapshot!(format_entries(Some("timeouts.wait"), false), @r#"timeouts.wait = "60s" (flag --set)"#);
 }
 
 #[test]
-fn secrets_are_shown_only_when_asked_for() {
+fn secrets_are_shown_only_with_reveal() {
     insta::assert_snapshot!(format_entries(Some("postgres.password"), true), @r#"postgres.password = "s3cret" (env DM_POSTGRES__PASSWORD)"#);
     assert!(!format_entries(None, false).contains("halpert"));
     assert!(format_entries(None, true).contains("halpert"));
@@ -71,12 +71,12 @@ fn every_password_is_a_secret() {
 }
 
 #[test]
-fn keys_without_a_value_are_shown_too() {
+fn key_without_a_value_is_null() {
     assert!(format_entries(None, false).contains("engine.host = null ()\n"));
 }
 
 #[test]
-fn json() {
+fn effective_value_is_serialized_with_its_origin() {
     let entries = project()
         .load_valid()
         .effective_values(Some("timeouts.wait"), false)
@@ -85,8 +85,8 @@ fn json() {
 }
 
 #[test]
-fn an_unknown_key_gets_the_nearest() {
-    for (wrong, right) in [
+fn unknown_key_suggests_the_most_similar_one() {
+    for (wrong, expected) in [
         ("postgres.prot", "postgres.port"),
         ("postgress", "postgres"),
         ("management_port", "rabbitmq.management_port"),
@@ -97,9 +97,9 @@ fn an_unknown_key_gets_the_nearest() {
             .effective_values(Some(wrong), false)
             .unwrap_err();
         assert!(
-            matches!(&error, ConfigError::UnknownKey { suggestion: Some(nearest), .. } if nearest == right),
+            matches!(&error, ConfigError::UnknownKey { suggestion: Some(suggestion), .. } if suggestion == expected),
             "{wrong}: {error:?}"
         );
-        assert_eq!(error.suggestions(), [format!("dm config show {right}")]);
+        assert_eq!(error.suggestions(), [format!("dm config show {expected}")]);
     }
 }

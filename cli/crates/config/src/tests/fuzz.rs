@@ -1,4 +1,4 @@
-//! Whatever the layers say, the configuration is read or refused with its place.
+//! Fuzz tests: any layers are loaded or rejected with a location.
 
 use proptest::prelude::*;
 
@@ -32,7 +32,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn any_layers_are_read_or_refused_with_their_place(
+    fn any_layers_are_loaded_or_rejected_with_a_location(
         file in dm_text_mutations::mutated_bytes(sample_files()),
         local in dm_text_mutations::mutated_bytes(sample_files()),
         pair in dm_text_mutations::mutated_bytes(sample_assignments()),
@@ -48,20 +48,19 @@ proptest! {
             .with_override(&pair);
         match project.load() {
             Ok(loaded) => {
-                // What was taken is what it says it is, and is shown without its secrets.
+                // Accepted values are within their limits.
                 let wait = loaded.config.timeouts.wait.as_duration().as_secs();
                 prop_assert!((1..=86_400).contains(&wait));
             }
             Err(error) => {
-                let told = error.to_string();
-                prop_assert!(!told.is_empty());
-                // Each problem says where it is.
-                for problem in error.diagnostics() {
-                    prop_assert!(!problem.message.is_empty());
-                    let Some(source) = &problem.source else {
+                prop_assert!(!error.to_string().is_empty());
+                // Each diagnostic has a message and valid spans.
+                for diagnostic in error.diagnostics() {
+                    prop_assert!(!diagnostic.message.is_empty());
+                    let Some(source) = &diagnostic.source else {
                         continue;
                     };
-                    for (range, _) in &problem.labels {
+                    for (range, _) in &diagnostic.labels {
                         prop_assert!(source.inner().get(range.clone()).is_some());
                     }
                 }

@@ -1,4 +1,4 @@
-//! Which layer wins, how the project is found, what variables and flags mean.
+//! Tests of the precedence of layers, the search of the project, variables and flags.
 
 use dm_core::error::{ExitStatus, UserError};
 
@@ -7,7 +7,7 @@ use crate::values::CaCertificates;
 use crate::{Config, ConfigError, LoadOptions, ValueOrigin};
 
 #[test]
-fn an_empty_file_is_the_defaults() {
+fn empty_file_yields_the_defaults() {
     let loaded = TestProject::new("").load_valid();
     assert_eq!(loaded.config.postgres.port.get(), 5432);
     assert_eq!(loaded.origin("postgres.port"), Some(ValueOrigin::Default));
@@ -16,7 +16,7 @@ fn an_empty_file_is_the_defaults() {
 }
 
 #[test]
-fn each_layer_wins_over_those_below() {
+fn each_layer_wins_over_the_lower_layers() {
     let port = |project: &TestProject| {
         let loaded = project.load_valid();
         let origin = loaded.origin("postgres.port").unwrap().to_string();
@@ -35,21 +35,21 @@ fn each_layer_wins_over_those_below() {
 }
 
 #[test]
-fn a_variable_of_a_service_keeps_its_capitals() {
+fn variable_of_a_service_keeps_its_case() {
     let loaded = TestProject::new("[services.order.environment]\nRETRIES = \"1\"\n")
         .with_variable("DM_SERVICES__ORDER__ENVIRONMENT__RETRIES", "2")
         .with_variable("DM_SERVICES__ORDER__ENVIRONMENT__LOG_LEVEL", "debug")
         .load_valid();
     let environment = &loaded.config.services.order.environment;
-    let found: Vec<_> = environment
+    let assignments: Vec<_> = environment
         .iter()
         .map(|(name, value)| format!("{name}={value}"))
         .collect();
-    assert_eq!(found, ["LOG_LEVEL=debug", "RETRIES=2"]);
+    assert_eq!(assignments, ["LOG_LEVEL=debug", "RETRIES=2"]);
 }
 
 #[test]
-fn a_flag_of_its_own_is_named_as_the_origin() {
+fn dedicated_flag_is_the_origin() {
     let mut project = TestProject::new("");
     let flag = crate::ConfigOverride::from_flag("--wait-timeout", "timeouts.wait", "90s");
     project.overrides.push(flag);
@@ -60,7 +60,7 @@ fn a_flag_of_its_own_is_named_as_the_origin() {
 }
 
 #[test]
-fn strings_from_outside_stay_strings_where_strings_are_wanted() {
+fn untyped_strings_stay_strings_for_string_keys() {
     let loaded = TestProject::new("")
         .with_variable("DM_POSTGRES__PASSWORD", "12345")
         .with_override("rabbitmq.password=true=yes")
@@ -70,7 +70,7 @@ fn strings_from_outside_stay_strings_where_strings_are_wanted() {
 }
 
 #[test]
-fn an_empty_variable_takes_back_an_optional_key() {
+fn empty_variable_unsets_an_optional_key() {
     let project = TestProject::new("[images]\nmirror = \"mirror.example:5000\"\n");
     assert!(project.load_valid().config.images.mirror.is_some());
     let project = project.with_variable("DM_IMAGES__MIRROR", "");
@@ -78,7 +78,7 @@ fn an_empty_variable_takes_back_an_optional_key() {
 }
 
 #[test]
-fn credentials_may_come_from_two_layers() {
+fn credentials_are_merged_from_two_layers() {
     let project =
         TestProject::new("[images.credentials]\nregistry = \"quay.io\"\nusername = \"jim\"\n")
             .with_variable("DM_IMAGES__CREDENTIALS__PASSWORD", "s3cret");
@@ -88,20 +88,20 @@ fn credentials_may_come_from_two_layers() {
 }
 
 #[test]
-fn certificates_are_a_word_or_a_list() {
+fn ca_certificates_are_host_or_a_list() {
     let certificates =
         |project: TestProject| project.load_valid().config.images.extra_ca_certificates;
     let file = |text: &str| TestProject::new(&format!("images.extra_ca_certificates = {text}"));
     assert_eq!(certificates(file("\"host\"")), CaCertificates::Host);
-    let listed = certificates(file("[\"a.pem\", \"b.pem\"]"));
-    let split =
+    let from_array = certificates(file("[\"a.pem\", \"b.pem\"]"));
+    let with_commas =
         TestProject::new("").with_variable("DM_IMAGES__EXTRA_CA_CERTIFICATES", "a.pem,b.pem");
-    assert_eq!(listed, certificates(split));
-    assert!(matches!(listed, CaCertificates::Files(files) if files.len() == 2));
+    assert_eq!(from_array, certificates(with_commas));
+    assert!(matches!(from_array, CaCertificates::Files(files) if files.len() == 2));
 }
 
 #[test]
-fn settings_of_an_extension_keep_their_dot() {
+fn extension_settings_have_dotted_names() {
     let loaded = TestProject::new(
         "[postgres.settings]\nmax_connections = 200\nlog_statement = \"all\"\n\
          auto_explain.log_analyze = true\n",
@@ -120,12 +120,12 @@ fn settings_of_an_extension_keep_their_dot() {
 }
 
 #[test]
-fn the_project_is_found_from_below() {
+fn project_is_found_from_a_subdirectory() {
     let project = TestProject::new("");
-    let below = project.root().join("services/order");
-    std::fs::create_dir_all(&below).unwrap();
+    let subdirectory = project.root().join("services/order");
+    std::fs::create_dir_all(&subdirectory).unwrap();
     let options = LoadOptions {
-        current_dir: below.clone(),
+        current_dir: subdirectory.clone(),
         ..project.load_options()
     };
     let loaded = Config::load(&options, []).unwrap();
@@ -135,12 +135,12 @@ fn the_project_is_found_from_below() {
 }
 
 #[test]
-fn the_project_can_be_named() {
+fn project_directory_is_set_by_flag_or_variable() {
     let project = TestProject::new("[postgres]\nport = 7\n");
-    let elsewhere = tempfile::tempdir().unwrap();
+    let other_directory = tempfile::tempdir().unwrap();
     let by_flag = LoadOptions {
         project_dir: Some(project.root().to_owned()),
-        current_dir: elsewhere.path().to_owned(),
+        current_dir: other_directory.path().to_owned(),
         overrides: Vec::new(),
     };
     let loaded = Config::load(&by_flag, []).unwrap();
@@ -155,7 +155,7 @@ fn the_project_can_be_named() {
 }
 
 #[test]
-fn no_project_is_an_error_that_says_what_to_do() {
+fn missing_project_is_an_error_with_a_suggestion() {
     let empty = tempfile::tempdir().unwrap();
     let options = LoadOptions {
         current_dir: empty.path().to_owned(),
@@ -168,19 +168,19 @@ fn no_project_is_an_error_that_says_what_to_do() {
         error
             .suggestions()
             .iter()
-            .any(|next| next.contains("--project-directory"))
+            .any(|suggestion| suggestion.contains("--project-directory"))
     );
 
-    let named = LoadOptions {
+    let with_directory = LoadOptions {
         project_dir: Some(empty.path().join("missing")),
         ..options
     };
-    let error = Config::load(&named, []).unwrap_err();
+    let error = Config::load(&with_directory, []).unwrap_err();
     assert!(matches!(error, ConfigError::NotAProject { .. }));
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_not_taken_for_none() {
+fn unreadable_local_file_is_an_error() {
     let project = TestProject::new("");
     std::fs::create_dir(project.root().join("dm.local.toml")).unwrap();
     let error = project.load().unwrap_err();
@@ -188,7 +188,7 @@ fn a_file_that_cannot_be_read_is_not_taken_for_none() {
 }
 
 #[test]
-fn variables_of_others_are_left_alone() {
+fn unknown_variable_that_resembles_no_key_is_a_warning() {
     let loaded = TestProject::new("")
         .with_variable("DM_ASSUME_YES", "1")
         .with_variable("DM_PROJECT_DIR", "")

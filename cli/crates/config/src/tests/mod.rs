@@ -1,4 +1,4 @@
-//! Tests of the configuration as a whole.
+//! Tests of the complete configuration.
 
 mod diagnostics;
 mod effective_values;
@@ -12,7 +12,7 @@ use std::path::Path;
 
 use super::{Config, ConfigError, ConfigOverride, LoadOptions, LoadedConfig};
 
-/// A project in a directory of its own.
+/// A project in a temporary directory.
 struct TestProject {
     directory: tempfile::TempDir,
     variables: Vec<(OsString, OsString)>,
@@ -20,7 +20,7 @@ struct TestProject {
 }
 
 impl TestProject {
-    /// One with this `dm.toml`.
+    /// Creates a project with this `dm.toml`.
     fn new(file: &str) -> Self {
         let project = Self {
             directory: tempfile::tempdir().unwrap(),

@@ -1,4 +1,4 @@
-//! Laws that hold for any values.
+//! Property tests of layers and values.
 
 use dm_core::mask::{self, MASK};
 use proptest::prelude::*;
@@ -15,8 +15,7 @@ const LAYERS: [&str; 5] = [
     "later --set",
 ];
 
-/// Sets `key` to `value` in one layer of `project`. `quoted` is the value in
-/// TOML.
+/// Sets `key` to `value` in one layer of `project`. `quoted` is the value in TOML.
 fn set_in_layer(
     project: TestProject,
     layer: &str,
@@ -59,7 +58,7 @@ const VALUES: [&str; 9] = [
     "99999999999999999999",
 ];
 
-/// A line of a file with a key and a value that may or may not go together.
+/// A line of a file with a key and a value that is or is not valid for it.
 fn arbitrary_line() -> impl Strategy<Value = String> {
     (
         prop::sample::select(KEYS.to_vec()),
@@ -71,9 +70,9 @@ fn arbitrary_line() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
-    /// The highest layer that sets a key wins, and is its origin.
+    /// The highest layer that sets a key wins and is its origin.
     #[test]
-    fn the_highest_layer_wins(layers in prop::array::uniform5(prop::option::of(2000u16..5000))) {
+    fn highest_layer_wins(layers in prop::array::uniform5(prop::option::of(2000u16..5000))) {
         let mut project = TestProject::new("");
         for (layer, port) in LAYERS.iter().zip(&layers) {
             if let Some(port) = port {
@@ -83,20 +82,20 @@ proptest! {
         }
         let loaded = project.load_valid();
         let winner = layers.iter().rposition(Option::is_some);
-        let expected = winner.and_then(|at| layers[at]).unwrap_or(5432);
+        let expected = winner.and_then(|index| layers[index]).unwrap_or(5432);
         prop_assert_eq!(loaded.config.postgres.port.get(), expected);
         let origin = loaded.origin("postgres.port").unwrap().to_string();
-        let named = match winner {
+        let expected_origin = match winner {
             None => "default",
             Some(0) => "dm.toml:1",
             Some(1) => "dm.local.toml:1",
             Some(2) => "env DM_POSTGRES__PORT",
             Some(_) => "flag --set",
         };
-        prop_assert_eq!(origin, named);
+        prop_assert_eq!(origin, expected_origin);
     }
 
-    /// What one layer sets says nothing about any other key.
+    /// A value in one layer does not change another key.
     #[test]
     fn other_keys_keep_their_values(layer in 0..4usize, port in 2000u16..5000) {
         let port = port.to_string();
@@ -106,9 +105,9 @@ proptest! {
         prop_assert_eq!(changed.config, expected);
     }
 
-    /// The same text means the same in every layer, for every kind of value.
+    /// The same text has the same value in every layer, for every type.
     #[test]
-    fn a_value_means_the_same_in_every_layer(
+    fn value_is_the_same_in_every_layer(
         name in "[a-z][a-z0-9-]{0,20}[a-z0-9]",
         password in "[ -~]{1,40}",
         seconds in 1u64..=86_400,
@@ -132,9 +131,9 @@ proptest! {
         }
     }
 
-    /// What `show` reveals, written to a file, loads as the same configuration.
+    /// The revealed effective values, written to a file, load as the same configuration.
     #[test]
-    fn what_is_shown_can_be_loaded_again(
+    fn effective_values_load_as_the_same_configuration(
         port in 2000u16..5000,
         password in "[ -~]{1,40}",
         connections in 1i64..1000,
@@ -155,46 +154,48 @@ proptest! {
         prop_assert_eq!(TestProject::new(&written).load_valid().config, loaded.config);
     }
 
-    /// No text at all makes loading panic, and a refusal always says something.
+    /// No text makes loading panic, and an error always has a diagnostic.
     #[test]
-    fn any_file_is_loaded_or_refused(text in "(?s).{0,200}") {
+    fn any_file_is_loaded_or_rejected(text in "(?s).{0,200}") {
         if let Err(error) = TestProject::new(&text).load() {
             prop_assert!(!error.diagnostics().is_empty());
         }
     }
 
-    /// Whatever is mixed up, every problem is told with a place that there is, and
-    /// none twice.
+    /// For any mix of keys and values, every diagnostic has a valid location and is reported
+    /// once.
     #[test]
-    fn any_mix_of_keys_and_values_is_loaded_or_refused(
+    fn any_mix_of_keys_and_values_is_loaded_or_rejected(
         lines in prop::collection::vec(arbitrary_line(), 1..8),
         local in prop::collection::vec(arbitrary_line(), 0..3),
-        word in prop::sample::select(VALUES.to_vec()),
+        value in prop::sample::select(VALUES.to_vec()),
     ) {
         let project = TestProject::new(&lines.concat())
             .with_local_config(&local.concat())
-            .with_variable("DM_TIMEOUTS__WAIT", word)
-            .with_override(&format!("services.order={word}"));
+            .with_variable("DM_TIMEOUTS__WAIT", value)
+            .with_override(&format!("services.order={value}"));
         if let Err(error) = project.load() {
             let report = super::diagnostics::render(&error);
             prop_assert!(!report.contains("out of bounds"), "{}", report);
-            let mut told: Vec<_> = error
+            let mut reported: Vec<_> = error
                 .diagnostics()
                 .iter()
-                .map(|problem| format!("{problem} {:?} {:?}", problem.position, problem.labels))
+                .map(|diagnostic| {
+                    format!("{diagnostic} {:?} {:?}", diagnostic.position, diagnostic.labels)
+                })
                 .collect();
-            let count = told.len();
-            told.sort();
-            told.dedup();
-            prop_assert_eq!(count, told.len(), "{}", report);
+            let count = reported.len();
+            reported.sort();
+            reported.dedup();
+            prop_assert_eq!(count, reported.len(), "{}", report);
         }
     }
 
-    /// A password is shown nowhere: not in a report, nor in what is shown.
+    /// A password is neither in a diagnostic nor in the effective values.
     #[test]
-    fn a_password_is_never_shown(password in "[a-z]{12,20}", broken in any::<bool>()) {
-        let more = if broken { "prot = 1\n" } else { "" };
-        let project = TestProject::new(&format!("[postgres]\npassword = \"{password}\"\n{more}"))
+    fn password_is_never_shown(password in "[a-z]{12,20}", is_invalid in any::<bool>()) {
+        let invalid_line = if is_invalid { "prot = 1\n" } else { "" };
+        let project = TestProject::new(&format!("[postgres]\npassword = \"{password}\"\n{invalid_line}"))
             .with_variable("DM_RABBITMQ__PASSWORD", &password);
         match project.load() {
             Ok(loaded) => {
@@ -214,46 +215,46 @@ proptest! {
     }
 
     #[test]
-    fn ports_are_those_of_tcp(number in any::<i64>()) {
+    fn port_number_is_from_1_to_65535(number in any::<i64>()) {
         let valid = (1..=65535).contains(&number);
         prop_assert_eq!(PortNumber::try_from(number).is_ok(), valid);
     }
 
     #[test]
-    fn periods_can_be_read_back(milliseconds in 1u64..=86_400_000) {
-        type Any = BoundedDuration<1, 86_400_000>;
-        let period = Any::try_from(format!("{milliseconds}ms")).unwrap();
-        prop_assert_eq!(period.as_duration().as_millis(), u128::from(milliseconds));
-        prop_assert_eq!(Any::try_from(period.to_string()), Ok(period));
+    fn bounded_duration_is_parsed_back(milliseconds in 1u64..=86_400_000) {
+        type AnyDuration = BoundedDuration<1, 86_400_000>;
+        let duration = AnyDuration::try_from(format!("{milliseconds}ms")).unwrap();
+        prop_assert_eq!(duration.as_duration().as_millis(), u128::from(milliseconds));
+        prop_assert_eq!(AnyDuration::try_from(duration.to_string()), Ok(duration));
     }
 
     #[test]
-    fn sizes_can_be_read_back(bytes in (1u64 << 20)..(1u64 << 45)) {
+    fn memory_size_is_parsed_back(bytes in (1u64 << 20)..(1u64 << 45)) {
         let size = MemorySize::<1>::try_from(format!("{bytes}B")).unwrap();
         prop_assert_eq!(size.bytes(), bytes);
         prop_assert_eq!(MemorySize::<1>::try_from(size.to_string()), Ok(size));
     }
 
     #[test]
-    fn image_references_of_the_grammar_are_taken(
+    fn image_reference_of_the_grammar_is_valid(
         text in "([a-z]{1,9}\\.example(:[1-9][0-9]{1,3})?/)?[a-z0-9]{1,9}([._-][a-z0-9]{1,9}){0,2}(/[a-z0-9]{1,9})?(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,9})?(@sha256:[0-9a-f]{64})?",
     ) {
         prop_assert!(ImageReference::try_from(text.clone()).is_ok(), "{}", text);
     }
 
-    /// A suggested project name is one that would be taken.
+    /// A suggested project name is valid.
     #[test]
-    fn a_suggested_name_is_valid(text in ".{0,60}") {
-        if let Err(refusal) = ProjectName::try_from(text)
-            && let Some(help) = refusal.help
+    fn suggested_project_name_is_valid(text in ".{0,60}") {
+        if let Err(error) = ProjectName::try_from(text)
+            && let Some(help) = error.help
         {
-            let suggested = help.trim_start_matches("write `").trim_end_matches('`');
-            prop_assert!(ProjectName::try_from(suggested.to_owned()).is_ok(), "{}", help);
+            let suggestion = help.trim_start_matches("write `").trim_end_matches('`');
+            prop_assert!(ProjectName::try_from(suggestion.to_owned()).is_ok(), "{}", help);
         }
     }
 
     #[test]
-    fn secrets_are_masked(text in "[ -~]{1,40}") {
+    fn secret_is_masked_in_display_and_debug(text in "[ -~]{1,40}") {
         let secret = Secret::try_from(text.clone()).unwrap();
         prop_assert_eq!(secret.reveal(), text);
         prop_assert_eq!(secret.to_string(), MASK);
@@ -261,7 +262,7 @@ proptest! {
     }
 
     #[test]
-    fn passwords_in_urls_are_masked(password in "[a-z]{10,20}", path in "[A-Z/]{0,9}") {
+    fn mask_url_passwords_masks_only_the_password(password in "[a-z]{10,20}", path in "[A-Z/]{0,9}") {
         let url = format!("https://user:{password}@mirror.example/{path}");
         let masked = mask::mask_url_passwords(&url);
         prop_assert_eq!(masked, format!("https://user:{MASK}@mirror.example/{path}"));

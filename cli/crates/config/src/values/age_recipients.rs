@@ -1,4 +1,4 @@
-//! Whom backups are encrypted for.
+//! Recipients of encrypted backups.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::{InvalidValue, string_newtype};
 
-/// A recipient of age: `age1…`.
+/// An age recipient, `age1…`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) struct AgeRecipient(String);
@@ -18,20 +18,20 @@ fn validate_age_recipient(text: &str) -> Result<(), InvalidValue> {
     match text.parse::<age::x25519::Recipient>() {
         Ok(_) => Ok(()),
         Err(reason) => {
-            let refusal = InvalidValue::new(format!("not an age recipient: {reason}"));
-            Err(refusal.with_help("write the public key that `age-keygen` prints: `age1…`"))
+            let error = InvalidValue::new(format!("not an age recipient: {reason}"));
+            Err(error.with_help("write the public key that `age-keygen` prints: `age1…`"))
         }
     }
 }
 
-/// Recipients, none among them.
+/// A list of recipients, which may be empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 #[serde(transparent)]
 #[schemars(inline)]
 pub struct AgeRecipients(Vec<AgeRecipient>);
 
 impl AgeRecipients {
-    /// Each as it was written.
+    /// Returns the recipients as they were written.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(AgeRecipient::as_str)
     }
@@ -48,11 +48,13 @@ impl<'de> Deserialize<'de> for AgeRecipients {
                 f.write_str("an array of recipients")
             }
 
-            // A variable or a flag holds no array: there, commas separate.
+            // In a variable or a flag, which cannot contain an array, commas separate the items.
             fn visit_str<E: de::Error>(self, text: &str) -> Result<AgeRecipients, E> {
-                let each = text.split(',').map(str::trim).filter(|it| !it.is_empty());
-                let each = each.map(|it| AgeRecipient::try_from(it.to_owned()));
-                each.collect::<Result<_, _>>()
+                text.split(',')
+                    .map(str::trim)
+                    .filter(|recipient| !recipient.is_empty())
+                    .map(|recipient| AgeRecipient::try_from(recipient.to_owned()))
+                    .collect::<Result<_, _>>()
                     .map(AgeRecipients)
                     .map_err(E::custom)
             }

@@ -1,4 +1,4 @@
-//! Lengths of time.
+//! Durations with limits.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -8,15 +8,15 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{InvalidValue, deserialize_quantity};
 
-/// A length of time as people write it: `250 ms`, `1 min 30 s`, `6 h`, `2 days`. It can be
-/// given so, too.
+/// Formats a duration exactly: `250 ms`, `1 min 30 s`, `6 h`, `2 days`. The result can be parsed
+/// as a duration.
 #[must_use]
-pub fn format_exact_duration(length: Duration) -> String {
-    let mut left = length.as_millis();
+pub fn format_exact_duration(duration: Duration) -> String {
+    let mut remaining = duration.as_millis();
     let mut parts = Vec::new();
     for (unit, milliseconds) in UNITS {
-        let count = left / milliseconds;
-        left %= milliseconds;
+        let count = remaining / milliseconds;
+        remaining %= milliseconds;
         if count > 0 {
             let plural = if unit == DAY && count > 1 { "s" } else { "" };
             parts.push(format!("{count} {unit}{plural}"));
@@ -28,21 +28,21 @@ pub fn format_exact_duration(length: Duration) -> String {
     parts.join(" ")
 }
 
-/// How often something happens every so long: `every day`, `every 6 h`.
+/// Formats an interval: `every day`, `every 6 h`.
 #[must_use]
-pub fn format_interval(length: Duration) -> String {
-    let one = [
+pub fn format_interval(interval: Duration) -> String {
+    let units = [
         ("day", 86_400),
         ("hour", 3_600),
         ("minute", 60),
         ("second", 1),
     ];
-    let one = one
+    let single_unit = units
         .into_iter()
-        .find(|(_, seconds)| length == Duration::from_secs(*seconds));
-    match one {
+        .find(|(_, seconds)| interval == Duration::from_secs(*seconds));
+    match single_unit {
         Some((unit, _)) => format!("every {unit}"),
-        None => format!("every {}", format_exact_duration(length)),
+        None => format!("every {}", format_exact_duration(interval)),
     }
 }
 
@@ -57,13 +57,12 @@ const UNITS: [(&str, u128); 5] = [
     ("ms", 1),
 ];
 
-/// A length of time from `MIN` to `MAX` milliseconds, written with its unit:
-/// `75ms`, `10s`, `2m 30s`.
+/// A duration from `MIN` to `MAX` milliseconds, written with its unit: `75ms`, `10s`, `2m 30s`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BoundedDuration<const MIN: u64, const MAX: u64>(Duration);
 
 impl<const MIN: u64, const MAX: u64> BoundedDuration<MIN, MAX> {
-    /// The length as the standard library has it.
+    /// Returns the value as a [`Duration`].
     #[must_use]
     pub const fn as_duration(self) -> Duration {
         self.0
@@ -74,30 +73,32 @@ impl<const MIN: u64, const MAX: u64> TryFrom<String> for BoundedDuration<MIN, MA
     type Error = InvalidValue;
 
     fn try_from(text: String) -> Result<Self, InvalidValue> {
-        let length = humantime::parse_duration(&text).map_err(|_| {
-            let refusal = InvalidValue::new("not a duration");
+        let duration = humantime::parse_duration(&text).map_err(|_| {
+            let error = InvalidValue::new("not a duration");
             match text.trim() {
-                "" => refusal.with_help("write a number with its unit, for example `90s`"),
+                "" => error.with_help("write a number with its unit, for example `90s`"),
                 number if number.bytes().all(|byte| byte.is_ascii_digit()) => {
-                    refusal.with_help(format!("add the unit: \"{number}s\" or \"{number}ms\""))
+                    error.with_help(format!("add the unit: \"{number}s\" or \"{number}ms\""))
                 }
-                _ => refusal
-                    .with_help("write numbers with units, for example `75ms`, `90s`, `2m 30s`"),
+                _ => {
+                    error.with_help("write numbers with units, for example `75ms`, `90s`, `2m 30s`")
+                }
             }
         })?;
         let (min, max) = (Duration::from_millis(MIN), Duration::from_millis(MAX));
-        if (min..=max).contains(&length) {
-            return Ok(Self(length));
+        if (min..=max).contains(&duration) {
+            return Ok(Self(duration));
         }
-        let side = if length < min { "short" } else { "long" };
-        Err(
-            InvalidValue::new(format!("{} is too {side}", format_exact_duration(length)))
-                .with_help(format!(
-                    "write {} to {}",
-                    format_exact_duration(min),
-                    format_exact_duration(max)
-                )),
-        )
+        let adjective = if duration < min { "short" } else { "long" };
+        Err(InvalidValue::new(format!(
+            "{} is too {adjective}",
+            format_exact_duration(duration)
+        ))
+        .with_help(format!(
+            "write {} to {}",
+            format_exact_duration(min),
+            format_exact_duration(max)
+        )))
     }
 }
 
@@ -149,8 +150,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lengths_read_as_people_write_them() {
-        for (seconds, length, often) in [
+    fn durations_and_intervals_are_formatted_with_units() {
+        for (seconds, duration_text, interval_text) in [
             (1, "1 s", "every second"),
             (60, "1 min", "every minute"),
             (90, "1 min 30 s", "every 1 min 30 s"),
@@ -161,9 +162,9 @@ mod tests {
             (90_061, "1 day 1 h 1 min 1 s", "every 1 day 1 h 1 min 1 s"),
             (31_622_400, "366 days", "every 366 days"),
         ] {
-            let given = Duration::from_secs(seconds);
-            assert_eq!(format_exact_duration(given), length);
-            assert_eq!(format_interval(given), often);
+            let duration = Duration::from_secs(seconds);
+            assert_eq!(format_exact_duration(duration), duration_text);
+            assert_eq!(format_interval(duration), interval_text);
         }
         assert_eq!(format_exact_duration(Duration::ZERO), "0 s");
         assert_eq!(
@@ -174,9 +175,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_told_can_be_written(milliseconds in 0_u64..100_000_000_000) {
-            let length = Duration::from_millis(milliseconds);
-            prop_assert_eq!(humantime::parse_duration(&format_exact_duration(length)), Ok(length));
+        fn formatted_exact_duration_is_parsed_back(milliseconds in 0_u64..100_000_000_000) {
+            let duration = Duration::from_millis(milliseconds);
+            prop_assert_eq!(humantime::parse_duration(&format_exact_duration(duration)), Ok(duration));
         }
     }
 }

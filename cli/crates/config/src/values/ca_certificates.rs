@@ -1,4 +1,4 @@
-//! Which certificate authorities builds trust beside the usual ones.
+//! Additional certificate authorities for builds.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,13 +8,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::ProjectPath;
 
-/// The word for the host's own additional authorities.
+/// The value for the authorities in the host's trust store.
 const HOST_TRUST_STORE: &str = "host";
 
-/// Certificate authorities that image builds trust beside the distribution's.
+/// Certificate authorities that image builds trust in addition to those of the distribution.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum CaCertificates {
-    /// Those that were added to this host's trust store.
+    /// The authorities that were added to this host's trust store.
     Host,
     /// These PEM files.
     Files(Vec<ProjectPath>),
@@ -40,7 +40,7 @@ impl<'de> Deserialize<'de> for CaCertificates {
                 write!(f, "\"{HOST_TRUST_STORE}\" or an array of paths")
             }
 
-            // A variable or a flag holds no array: there, commas separate.
+            // In a variable or a flag, which cannot contain an array, commas separate the items.
             fn visit_str<E: de::Error>(self, text: &str) -> Result<CaCertificates, E> {
                 match text {
                     HOST_TRUST_STORE => Ok(CaCertificates::Host),

@@ -1,19 +1,19 @@
-//! References of container images, and prefixes of registries.
+//! Image references and registry prefixes.
 
 use serde::{Deserialize, Serialize};
 
 use super::{InvalidValue, string_newtype};
 
-/// The most characters of a tag.
+/// The maximum number of characters of a tag.
 const TAG_MAX: usize = 128;
 
-/// A reference of an image: `[registry/]path[:tag][@digest]`.
+/// An image reference: `[registry/]path[:tag][@digest]`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct ImageReference(String);
 
-/// What stands before an image's path when it comes from a mirror:
-/// `host[:port][/path]`, without a scheme.
+/// The prefix of an image's path when it is pulled from a mirror: `host[:port][/path]`, without a
+/// scheme.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct RegistryPrefix(String);
@@ -30,7 +30,7 @@ impl std::fmt::Display for ImageReference {
 }
 
 impl RegistryPrefix {
-    /// The host, with its port if it has one.
+    /// Returns the host, with its port if it has one.
     #[must_use]
     pub fn host(&self) -> &str {
         self.0.split('/').next().unwrap_or_default()
@@ -51,28 +51,27 @@ fn validate_image_reference(text: &str) -> Result<(), InvalidValue> {
         return Err(InvalidValue::new("an image reference has no scheme")
             .with_help("remove everything up to and including `//`"));
     }
-    let (named, digest) = match text.split_once('@') {
-        Some((named, digest)) => (named, Some(digest)),
+    let (without_digest, digest) = match text.split_once('@') {
+        Some((without_digest, digest)) => (without_digest, Some(digest)),
         None => (text, None),
     };
     if digest.is_some_and(|digest| !is_digest(digest)) {
         return Err(InvalidValue::new(
-            "an image's digest is `sha256:` and 64 hexadecimal digits",
+            "an image digest is `sha256:` followed by 64 hexadecimal digits",
         ));
     }
-    // A colon after the last slash begins the tag; before it, a port.
-    let path_start = named.rfind('/').map_or(0, |slash| slash + 1);
-    let (name, tag) = match named[path_start..].find(':') {
+    // A colon after the last slash precedes the tag, a colon before it a port.
+    let path_start = without_digest.rfind('/').map_or(0, |slash| slash + 1);
+    let (name, tag) = match without_digest[path_start..].find(':') {
         Some(colon) => (
-            &named[..path_start + colon],
-            Some(&named[path_start + colon + 1..]),
+            &without_digest[..path_start + colon],
+            Some(&without_digest[path_start + colon + 1..]),
         ),
-        None => (named, None),
+        None => (without_digest, None),
     };
     if tag.is_some_and(|tag| !is_tag(tag)) {
         return Err(InvalidValue::new(
-            "an image's tag is made of letters, digits, dots, dashes and underscores, \
-             at most 128 of them",
+            "an image tag consists of at most 128 letters, digits, dots, dashes and underscores",
         ));
     }
     let path = match name.split_once('/') {
@@ -82,24 +81,24 @@ fn validate_image_reference(text: &str) -> Result<(), InvalidValue> {
     if path.split('/').all(is_path_component) {
         return Ok(());
     }
-    let refusal = InvalidValue::new(
-        "an image's name is made of lower-case letters, digits, and single separators \
+    let error = InvalidValue::new(
+        "an image name consists of lower-case letters, digits, and single separators \
          between them",
     );
-    let lower = name.to_lowercase();
+    let lowercase = name.to_lowercase();
     Err(
-        if lower != name && validate_image_reference(&lower).is_ok() {
-            refusal.with_help(format!("write `{}`", text.replacen(name, &lower, 1)))
+        if lowercase != name && validate_image_reference(&lowercase).is_ok() {
+            error.with_help(format!("write `{}`", text.replacen(name, &lowercase, 1)))
         } else {
-            refusal.with_help("for example `postgres:17` or `registry.example/team/postgres:17`")
+            error.with_help("for example `postgres:17` or `registry.example/team/postgres:17`")
         },
     )
 }
 
 fn validate_registry_prefix(text: &str) -> Result<(), InvalidValue> {
     if text.contains("://") {
-        return Err(InvalidValue::new("a registry's prefix has no scheme")
-            .with_help("write the host, its port if it isn't 443, and a path if there is one"));
+        return Err(InvalidValue::new("a registry prefix has no scheme")
+            .with_help("write the host, the port unless it is 443, and the path if any"));
     }
     let (host, path) = match text.split_once('/') {
         Some((host, path)) => (host, Some(path)),
@@ -108,13 +107,13 @@ fn validate_registry_prefix(text: &str) -> Result<(), InvalidValue> {
     if is_host_and_port(host) && path.is_none_or(|path| path.split('/').all(is_path_component)) {
         return Ok(());
     }
-    Err(InvalidValue::new(
-        "a registry's prefix is `host[:port][/path]`, without a slash at its end",
+    Err(
+        InvalidValue::new("a registry prefix is `host[:port][/path]` without a trailing slash")
+            .with_help("for example `registry.example:5000/mirror`"),
     )
-    .with_help("for example `registry.example:5000/mirror`"))
 }
 
-/// Docker's rule for telling a registry from the first part of a path.
+/// Returns whether the first part of a reference is a registry, by Docker's rule.
 fn is_registry(host: &str) -> bool {
     (host.contains(['.', ':']) || host == "localhost") && is_host_and_port(host)
 }
@@ -124,7 +123,7 @@ fn is_host_and_port(text: &str) -> bool {
         Some((host, port)) => (host, Some(port)),
         None => (text, None),
     };
-    let label = |label: &str| {
+    let is_label = |label: &str| {
         !label.is_empty()
             && !label.starts_with('-')
             && !label.ends_with('-')
@@ -132,24 +131,28 @@ fn is_host_and_port(text: &str) -> bool {
                 .chars()
                 .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
     };
-    host.split('.').all(label) && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|p| p > 0))
+    host.split('.').all(is_label)
+        && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|number| number > 0))
 }
 
-/// Alphanumeric runs with `.`, `_`, `__` or any number of dashes between.
+/// Returns whether the text consists of alphanumeric parts, separated by `.`, `_`, `__` or any
+/// number of dashes.
 fn is_path_component(text: &str) -> bool {
-    let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    text.starts_with(alphanumeric)
-        && text.ends_with(alphanumeric)
-        && text.split(alphanumeric).all(|separator| {
+    let is_alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    text.starts_with(is_alphanumeric)
+        && text.ends_with(is_alphanumeric)
+        && text.split(is_alphanumeric).all(|separator| {
             matches!(separator, "" | "." | "_" | "__") || separator.chars().all(|c| c == '-')
         })
 }
 
 fn is_tag(text: &str) -> bool {
-    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let is_word_character = |c: char| c.is_ascii_alphanumeric() || c == '_';
     text.len() <= TAG_MAX
-        && text.starts_with(word)
-        && text.chars().all(|c| word(c) || matches!(c, '.' | '-'))
+        && text.starts_with(is_word_character)
+        && text
+            .chars()
+            .all(|c| is_word_character(c) || matches!(c, '.' | '-'))
 }
 
 fn is_digest(text: &str) -> bool {

@@ -1,4 +1,4 @@
-//! Amounts of memory.
+//! Memory sizes.
 
 use std::borrow::Cow;
 
@@ -8,16 +8,16 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{InvalidValue, deserialize_quantity};
 
-/// The bytes of a mebibyte.
+/// The number of bytes of a mebibyte.
 const MIB: u64 = 1024 * 1024;
 
-/// An amount of memory of at least `MIN_MIB` mebibytes, written with its unit:
-/// `512MiB`, `2GiB`, `1.5GB`.
+/// A memory size of at least `MIN_MIB` mebibytes, written with its unit: `512MiB`, `2GiB`,
+/// `1.5GB`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MemorySize<const MIN_MIB: u64>(u64);
 
 impl<const MIN_MIB: u64> MemorySize<MIN_MIB> {
-    /// The amount in bytes.
+    /// Returns the size in bytes.
     #[must_use]
     pub const fn bytes(self) -> u64 {
         self.0
@@ -30,7 +30,7 @@ impl<const MIN_MIB: u64> TryFrom<String> for MemorySize<MIN_MIB> {
     fn try_from(text: String) -> Result<Self, InvalidValue> {
         let trimmed = text.trim();
         if !trimmed.is_empty() && trimmed.bytes().all(|byte| byte.is_ascii_digit()) {
-            // Docker takes a bare number for bytes, people for megabytes.
+            // Docker reads a bare number as bytes, people as megabytes.
             return Err(InvalidValue::new("the amount of memory has no unit")
                 .with_help(format!("add the unit: \"{trimmed}MiB\"")));
         }
@@ -52,8 +52,8 @@ impl<'de, const MIN_MIB: u64> Deserialize<'de> for MemorySize<MIN_MIB> {
     }
 }
 
-/// Exact: a whole number of the largest unit that fits, so that it can be read
-/// back.
+/// Formats the size exactly, as a whole number of the largest possible unit, so that it can be
+/// parsed back.
 impl<const MIN_MIB: u64> std::fmt::Display for MemorySize<MIN_MIB> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (unit, name) = [(MIB * 1024, "GiB"), (MIB, "MiB"), (1024, "KiB")]

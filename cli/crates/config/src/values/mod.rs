@@ -1,9 +1,5 @@
-//! The types of single values: each can only hold what is valid, says in a
-//! sentence what is wrong with anything else, and describes itself in the JSON
-//! Schema.
-//!
-//! A refusal is a [`InvalidValue`]: one sentence, and where there is something to
-//! say, what to write instead.
+//! The types of single values. Each type holds only valid values, rejects other values with an
+//! [`InvalidValue`], and provides its JSON Schema.
 
 mod age_recipients;
 mod bounded_duration;
@@ -31,26 +27,26 @@ pub use secret::Secret;
 
 use serde::{Deserializer, de};
 
-/// The longest time that a run or a component may be given.
+/// The longest time limit of a run or a component.
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
-/// How long something may take to become ready.
+/// The time limit to become ready.
 pub type WaitTimeout = BoundedDuration<1_000, DAY_MS>;
 
-/// A limit on a component's memory.
+/// The memory limit of a component.
 pub type MemoryLimit = MemorySize<64>;
 
-/// Why a value is refused.
+/// The error for an invalid value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidValue {
-    /// What is wrong, as a lower-case fragment.
+    /// The reason, as a lower-case fragment.
     pub reason: String,
-    /// What to write instead.
+    /// The valid alternative.
     pub help: Option<String>,
 }
 
 impl InvalidValue {
-    /// A refusal for `reason`.
+    /// Creates the error with its reason.
     pub(crate) fn new(reason: impl Into<String>) -> Self {
         Self {
             reason: reason.into(),
@@ -58,7 +54,7 @@ impl InvalidValue {
         }
     }
 
-    /// The same, with what to write instead.
+    /// Adds the valid alternative.
     #[must_use]
     pub(crate) fn with_help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
@@ -66,8 +62,8 @@ impl InvalidValue {
     }
 }
 
-/// One line for the reason and, as serde passes on nothing but a text, a second
-/// one for the help; the configuration's own deserializer takes them apart.
+/// Formats the reason and, on a second line, the help: serde passes on only a text. The
+/// configuration's own deserializer splits the lines.
 impl std::fmt::Display for InvalidValue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.reason)?;
@@ -80,8 +76,8 @@ impl std::fmt::Display for InvalidValue {
 
 impl std::error::Error for InvalidValue {}
 
-/// Reads a quantity from a string. A bare number is taken for one without its
-/// unit, as the type itself then says best.
+/// Deserializes a quantity from a string. A bare number is converted to a string, so that the type
+/// reports the missing unit.
 fn deserialize_quantity<'de, T, D>(deserializer: D) -> Result<T, D::Error>
 where
     T: TryFrom<String, Error = InvalidValue>,
@@ -108,12 +104,12 @@ where
     deserializer.deserialize_any(Visitor(std::marker::PhantomData))
 }
 
-/// Gives a newtype around `String` what all of them have: checked
-/// construction, reading, writing and a JSON Schema of a given pattern.
+/// Implements validated construction, `as_str` and a JSON Schema with a pattern for a newtype
+/// around `String`.
 macro_rules! string_newtype {
     ($type:ident, $check:path, title: $title:literal, pattern: $pattern:literal) => {
         impl $type {
-            /// The text as it was written.
+            /// Returns the text as it was written.
             #[must_use]
             #[allow(unreachable_pub, reason = "some of these types are of this crate alone")]
             pub fn as_str(&self) -> &str {

@@ -1,19 +1,19 @@
-//! Names: of the project, of database objects, of accounts and domains.
+//! Names of the project, of database objects, of accounts and of domains.
 
 use serde::{Deserialize, Serialize};
 
 use super::{InvalidValue, string_newtype};
 
-/// The most characters of a project's name: it begins the host names of
-/// containers, which end at 63.
+/// The maximum number of characters of a project's name. It is the prefix of the host names of
+/// containers, which have at most 63 characters.
 const PROJECT_NAME_MAX: usize = 32;
-/// The most bytes of a PostgreSQL identifier.
+/// The maximum number of bytes of a PostgreSQL identifier.
 const SQL_IDENTIFIER_MAX: usize = 63;
-/// The most characters of an account's name.
+/// The maximum number of characters of an account's name.
 const ACCOUNT_NAME_MAX: usize = 64;
 
-/// The name of a project: a lower-case DNS label of at most 32 characters, as
-/// it begins the names of containers, networks and volumes.
+/// The name of a project: a lower-case DNS label of at most 32 characters, because it is the
+/// prefix of the names of containers, networks and volumes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct ProjectName(String);
@@ -33,7 +33,7 @@ pub struct AccountName(String);
 #[serde(try_from = "String")]
 pub struct DomainName(String);
 
-/// A text of one line that is not empty.
+/// A non-empty text of one line.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct SingleLine(String);
@@ -53,29 +53,29 @@ fn validate_project_name(text: &str) -> Result<(), InvalidValue> {
         let label = to_dns_label(text);
         (!label.is_empty()).then(|| format!("write `{label}`"))
     };
-    let refuse = |reason: &str| {
-        let refusal = InvalidValue::new(reason);
+    let reject = |reason: &str| {
+        let error = InvalidValue::new(reason);
         Err(match suggestion() {
-            Some(help) => refusal.with_help(help),
-            None => refusal,
+            Some(help) => error.with_help(help),
+            None => error,
         })
     };
     if text.is_empty() {
-        return refuse("a project name cannot be empty");
+        return reject("a project name cannot be empty");
     }
     if text.len() > PROJECT_NAME_MAX {
-        return refuse("a project name has at most 32 characters");
+        return reject("a project name has at most 32 characters");
     }
     if is_dns_label(text) && text.starts_with(|c: char| c.is_ascii_lowercase()) {
         return Ok(());
     }
-    refuse(
+    reject(
         "a project name consists of lower-case letters, digits and inner dashes, \
          and begins with a letter",
     )
 }
 
-/// The nearest valid project name to `text`; empty where nothing is left of it.
+/// Converts the text to a valid project name. Returns an empty string if no character remains.
 fn to_dns_label(text: &str) -> String {
     let dashed: String = text
         .to_lowercase()
@@ -112,14 +112,14 @@ fn validate_sql_identifier(text: &str) -> Result<(), InvalidValue> {
             "names that begin with `pg_` are reserved by PostgreSQL",
         ));
     }
-    let first = |c: char| c.is_ascii_lowercase() || c == '_';
-    let rest = |c: char| first(c) || c.is_ascii_digit();
-    if text.starts_with(first) && text.chars().all(rest) {
+    let is_first = |c: char| c.is_ascii_lowercase() || c == '_';
+    let is_valid = |c: char| is_first(c) || c.is_ascii_digit();
+    if text.starts_with(is_first) && text.chars().all(is_valid) {
         return Ok(());
     }
     Err(InvalidValue::new(
         "a database identifier consists of lower-case letters, digits and underscores, \
-         and doesn't begin with a digit",
+         and does not begin with a digit",
     ))
 }
 
@@ -163,7 +163,7 @@ fn validate_single_line(text: &str) -> Result<(), InvalidValue> {
     Ok(())
 }
 
-/// Displays the names as they are written.
+/// Implements `Display` with the text as it was written.
 macro_rules! display_as_written {
     ($($type:ident),*) => {$(
         impl std::fmt::Display for $type {

@@ -1,4 +1,4 @@
-//! Ports, and addresses of engines and mirrors.
+//! Ports, engine addresses and mirror URLs.
 
 use std::borrow::Cow;
 use std::num::NonZeroU16;
@@ -15,7 +15,7 @@ use super::{InvalidValue, string_newtype};
 pub struct PortNumber(NonZeroU16);
 
 impl PortNumber {
-    /// The number.
+    /// Returns the number.
     #[must_use]
     pub const fn get(self) -> u16 {
         self.0.get()
@@ -57,7 +57,7 @@ impl JsonSchema for PortNumber {
     }
 }
 
-/// The address of a container engine's API, as `DOCKER_HOST` has it.
+/// The address of a container engine's API, in the format of `DOCKER_HOST`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct EngineAddress(String);
@@ -102,8 +102,8 @@ fn validate_engine_address(text: &str) -> Result<(), InvalidValue> {
     }
 }
 
-/// The URL of a mirror of packages. It may hold a user name and a password,
-/// which are left out wherever it is displayed.
+/// The URL of a package mirror. It may contain a user name and a password. `Debug`, `Display` and
+/// `Serialize` mask the password.
 #[derive(Clone, PartialEq, Eq, Hash, Deserialize)]
 #[serde(try_from = "String")]
 pub struct MirrorUrl(String);
@@ -136,7 +136,7 @@ fn validate_mirror_url(text: &str) -> Result<(), InvalidValue> {
     match url.scheme() {
         "http" | "https" => Ok(()),
         scheme => Err(InvalidValue::new(format!(
-            "a mirror is reached by http or https, not `{scheme}`"
+            "the scheme of a mirror is http or https, not `{scheme}`"
         ))
         .with_help("for example `https://mirror.example/debian`")),
     }

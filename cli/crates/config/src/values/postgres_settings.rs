@@ -1,4 +1,4 @@
-//! Settings of PostgreSQL.
+//! Settings of the PostgreSQL server.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -9,8 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::InvalidValue;
 
-/// Settings that `dm` gives the server itself; another value would only break
-/// the stack.
+/// The settings that `dm` sets itself. Another value would break the stack.
 const RESERVED_SETTINGS: [&str; 7] = [
     "config_file",
     "data_directory",
@@ -21,14 +20,14 @@ const RESERVED_SETTINGS: [&str; 7] = [
     "port",
 ];
 
-/// Settings of a PostgreSQL server by name, as `postgres -c NAME=VALUE` takes
-/// them; the name of an extension's setting has a dot in it.
+/// Settings of a PostgreSQL server by name, as for `postgres -c NAME=VALUE`. The name of an
+/// extension's setting contains a dot.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct PostgresSettings(BTreeMap<String, String>);
 
 impl PostgresSettings {
-    /// Names and values, in the order of the names.
+    /// Returns the names and values, in the order of the names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0
             .iter()
@@ -36,8 +35,8 @@ impl PostgresSettings {
     }
 }
 
-/// A setting, or the settings of an extension: `auto_explain.log_analyze = true`
-/// is a table within a table in TOML.
+/// A setting or the settings of an extension: in TOML, `auto_explain.log_analyze = true` is a
+/// nested table.
 enum SettingEntry {
     Setting(String),
     Extension(PostgresSettings),
@@ -87,7 +86,7 @@ impl<'de> Deserialize<'de> for SettingEntry {
     }
 }
 
-/// The name of a setting, or of an extension that has some.
+/// The name of a setting, or of an extension with settings.
 #[derive(PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
 struct SettingName(String);
@@ -97,17 +96,17 @@ impl TryFrom<String> for SettingName {
 
     fn try_from(name: String) -> Result<Self, InvalidValue> {
         if RESERVED_SETTINGS.contains(&name.as_str()) {
-            let refusal = InvalidValue::new(format!("`{name}` is set by dm"));
+            let error = InvalidValue::new(format!("`{name}` is set by dm"));
             return Err(match name.as_str() {
-                "port" => refusal.with_help("the port on this host is `postgres.port`"),
-                _ => refusal.with_help("remove it"),
+                "port" => error.with_help("the port on this host is `postgres.port`"),
+                _ => error.with_help("remove it"),
             });
         }
-        let word = |part: &str| {
+        let is_identifier = |part: &str| {
             part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
                 && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
         };
-        if name.split('.').all(word) {
+        if name.split('.').all(is_identifier) {
             return Ok(Self(name));
         }
         Err(InvalidValue::new(
@@ -126,11 +125,11 @@ impl<'de> Deserialize<'de> for PostgresSettings {
                 SettingEntry::Setting(setting) => {
                     settings.insert(name, setting);
                 }
-                SettingEntry::Extension(inner) => settings.extend(
-                    inner
+                SettingEntry::Extension(extension) => settings.extend(
+                    extension
                         .0
                         .into_iter()
-                        .map(|(inner, setting)| (format!("{name}.{inner}"), setting)),
+                        .map(|(suffix, setting)| (format!("{name}.{suffix}"), setting)),
                 ),
             }
         }

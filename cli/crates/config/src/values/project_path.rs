@@ -1,4 +1,4 @@
-//! Paths in the project.
+//! Paths relative to the project.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -8,20 +8,19 @@ use serde::{Deserialize, Serialize};
 
 use super::InvalidValue;
 
-/// A path of a file or a directory, relative to the project's directory unless
-/// it is absolute.
+/// The path of a file or a directory. A relative path is relative to the project's directory.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct ProjectPath(PathBuf);
 
 impl ProjectPath {
-    /// The path as it is written.
+    /// Returns the path as it was written.
     #[must_use]
     pub fn as_path(&self) -> &Path {
         &self.0
     }
 
-    /// The path in the project whose directory is `root`.
+    /// Returns the path resolved against the project's directory `root`.
     #[must_use]
     pub fn in_project(&self, root: &Path) -> PathBuf {
         root.join(&self.0)

@@ -1,4 +1,4 @@
-//! How often something is done by itself.
+//! Intervals of scheduled tasks.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -8,26 +8,25 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{BoundedDuration, InvalidValue, deserialize_quantity};
 
-/// The word for never.
+/// The value that disables the schedule.
 const OFF: &str = "off";
 
-/// How often something is done by itself: every length of time from `MIN` to `MAX`
-/// milliseconds, or never, which is `off`.
+/// The interval of a scheduled task: a duration from `MIN` to `MAX` milliseconds, or `off`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RepeatInterval<const MIN: u64, const MAX: u64> {
-    /// Never.
+    /// The schedule is disabled.
     Off,
-    /// So often.
+    /// The task runs at this interval.
     Every(BoundedDuration<MIN, MAX>),
 }
 
 impl<const MIN: u64, const MAX: u64> RepeatInterval<MIN, MAX> {
-    /// The length of time between two; none where it is never done.
+    /// Returns the interval, or `None` if the schedule is disabled.
     #[must_use]
     pub const fn as_duration(self) -> Option<Duration> {
         match self {
             Self::Off => None,
-            Self::Every(period) => Some(period.as_duration()),
+            Self::Every(interval) => Some(interval.as_duration()),
         }
     }
 }
@@ -41,9 +40,9 @@ impl<const MIN: u64, const MAX: u64> TryFrom<String> for RepeatInterval<MIN, MAX
         }
         BoundedDuration::try_from(text)
             .map(Self::Every)
-            .map_err(|refusal| {
-                let help = refusal.help.unwrap_or_default();
-                InvalidValue::new(refusal.reason).with_help(format!("{help}, or `{OFF}`"))
+            .map_err(|error| {
+                let help = error.help.unwrap_or_default();
+                InvalidValue::new(error.reason).with_help(format!("{help}, or `{OFF}`"))
             })
     }
 }
@@ -52,7 +51,7 @@ impl<const MIN: u64, const MAX: u64> std::fmt::Display for RepeatInterval<MIN, M
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Off => f.write_str(OFF),
-            Self::Every(period) => period.fmt(f),
+            Self::Every(interval) => interval.fmt(f),
         }
     }
 }
@@ -75,8 +74,10 @@ impl<const MIN: u64, const MAX: u64> JsonSchema for RepeatInterval<MIN, MAX> {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let period = BoundedDuration::<MIN, MAX>::json_schema(generator);
-        let title = period.get("title").and_then(|title| title.as_str());
+        let duration_schema = BoundedDuration::<MIN, MAX>::json_schema(generator);
+        let title = duration_schema
+            .get("title")
+            .and_then(|title| title.as_str());
         let title = format!("{}, or `\"{OFF}\"`", title.unwrap_or_default());
         json_schema!({
             "title": title,
@@ -94,20 +95,20 @@ impl<const MIN: u64, const MAX: u64> JsonSchema for RepeatInterval<MIN, MAX> {
 mod tests {
     use super::*;
 
-    type It = RepeatInterval<1_000, 60_000>;
+    type TestInterval = RepeatInterval<1_000, 60_000>;
 
     #[test]
-    fn a_time_or_off() {
-        let read = |text: &str| It::try_from(text.to_owned());
-        assert_eq!(read("off").unwrap().as_duration(), None);
+    fn repeat_interval_is_a_duration_or_off() {
+        let parse = |text: &str| TestInterval::try_from(text.to_owned());
+        assert_eq!(parse("off").unwrap().as_duration(), None);
         assert_eq!(
-            read("5s").unwrap().as_duration(),
+            parse("5s").unwrap().as_duration(),
             Some(Duration::from_secs(5))
         );
         for text in ["", "never", "5", "1ms", "2m"] {
-            let refusal = read(text).unwrap_err();
-            assert!(refusal.help.unwrap().ends_with("or `off`"), "{text}");
+            let error = parse(text).unwrap_err();
+            assert!(error.help.unwrap().ends_with("or `off`"), "{text}");
         }
-        assert_eq!(It::Off.to_string(), "off");
+        assert_eq!(TestInterval::Off.to_string(), "off");
     }
 }

@@ -1,4 +1,4 @@
-//! Secrets, which are never shown by accident.
+//! Secrets, which are masked when they are formatted.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,22 +11,22 @@ use sha2::{Digest as _, Sha256};
 
 use super::InvalidValue;
 
-/// A password or the like. Debug, Display and Serialize give [`MASK`]; only
-/// [`reveal`](Secret::reveal) gives the text.
+/// A password or another secret. `Debug`, `Display` and `Serialize` return [`MASK`]; only
+/// [`reveal`](Secret::reveal) returns the text.
 #[derive(Clone, PartialEq, Eq, Hash, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Secret(String);
 
 impl Secret {
-    /// The secret itself: for whoever needs it to log in, never for a person.
+    /// Returns the secret itself, for authentication and never for display.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
     }
 
-    /// The secret as the password of a role of PostgreSQL: itself, unless it has characters
-    /// that SASLprep refuses, such as an emoji. Some clients then send it as it is and others
-    /// send nothing, so that it stands for a password that all of them send alike.
+    /// Returns the password of a PostgreSQL role: the secret itself, or its digest if it contains
+    /// characters that SASLprep rejects, e.g. an emoji. Some clients send such a secret unchanged
+    /// and others send nothing; all of them send the digest alike.
     #[must_use]
     pub fn to_postgres_password(&self) -> Cow<'_, str> {
         match stringprep::saslprep(&self.0) {
@@ -44,7 +44,7 @@ impl TryFrom<String> for Secret {
             return Err(InvalidValue::new("a password cannot be empty")
                 .with_help("remove the key to use the default"));
         }
-        // It stands on one line of a file.
+        // The password is written to a single line of a file.
         if text.contains(char::is_control) {
             return Err(InvalidValue::new(
                 "a password is a single line without control characters",
@@ -96,19 +96,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_that_clients_disagree_on_becomes_one_that_they_agree_on() {
-        for (password, same) in [
+    fn postgres_password_is_a_digest_if_saslprep_rejects_the_secret() {
+        for (password, is_unchanged) in [
             (" p$$\"\\ ", true),
             ("äß€漢", true),
             ("key🔑", false),
             ("\u{ad}", false),
-            // From right to left and from left to right at once.
+            // Mixes right-to-left and left-to-right characters.
             ("אa", false),
         ] {
             let secret = Secret::try_from(password.to_owned()).unwrap();
             assert_eq!(
                 secret.to_postgres_password() == password,
-                same,
+                is_unchanged,
                 "{password}"
             );
             assert!(stringprep::saslprep(&secret.to_postgres_password()).is_ok());

@@ -1,4 +1,4 @@
-//! One JSON object an event; the format is described in
+//! One JSON object per event; the format is described in
 //! `docs/progress-json.md`.
 
 use std::time::Duration;
@@ -15,7 +15,7 @@ pub(crate) struct JsonReporter {
 }
 
 impl JsonReporter {
-    /// A reporter to this printer.
+    /// Creates a reporter that uses this printer.
     pub(crate) fn new(printer: &Printer) -> Self {
         Self {
             printer: printer.clone(),
@@ -31,7 +31,7 @@ impl Reporter for JsonReporter {
         } else {
             json::format_continuation_line(&dm_core::document::PROGRESS, event)
         };
-        // Only a path that is no UTF-8 can't be expressed; the run matters more.
+        // Only a path that is not UTF-8 cannot be expressed; the run must not fail because of it.
         if let Ok(line) = line {
             self.printer.write_stderr(&line);
         }

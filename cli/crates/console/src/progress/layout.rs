@@ -1,4 +1,4 @@
-//! A run as lines for a terminal of a given size.
+//! Lays out a run as lines for a terminal of a given size.
 
 use std::time::Duration;
 
@@ -9,20 +9,20 @@ use dm_terminal::text;
 
 use super::run_state::{NodePhase, NodeRow, RunState};
 
-/// A wider line is no easier to read.
+/// The maximum width: a wider line is not easier to read.
 const MAX_WIDTH: usize = 100;
 /// The columns of a duration.
 const DURATION_WIDTH: usize = 7;
-/// The columns of a sign or a spinner, and of the space behind it.
+/// The columns of a glyph or spinner and of the space behind it.
 const GLYPH_WIDTH: usize = 2;
 
-/// What a node is doing, in words, without numbers that change all the time.
+/// Describes the state of a node in words.
 pub(crate) fn describe_activity(state: &NodeState) -> String {
     match state {
-        NodeState::Waiting { on } if on.is_empty() => "waiting".into(),
-        NodeState::Waiting { on } => format!("waiting for {}", on.join(", ")),
+        NodeState::Waiting { waiting_for } if waiting_for.is_empty() => "waiting".into(),
+        NodeState::Waiting { waiting_for } => format!("waiting for {}", waiting_for.join(", ")),
         NodeState::Working {
-            doing,
+            activity,
             detail,
             current,
             total,
@@ -32,30 +32,30 @@ pub(crate) fn describe_activity(state: &NodeState) -> String {
                 .as_ref()
                 .map_or(String::new(), |detail| format!(" {detail}"));
             match (format_amount(*current, *total, *unit), unit) {
-                (None, _) => format!("{doing}{detail}"),
-                // The detail is what the step does.
+                (None, _) => format!("{activity}{detail}"),
+                // The detail describes the step.
                 (Some(step), ProgressUnit::Steps | ProgressUnit::Crates) => {
-                    format!("{doing} {step}{detail}")
+                    format!("{activity} {step}{detail}")
                 }
-                (Some(bytes), ProgressUnit::Bytes) => format!("{doing}{detail} ({bytes})"),
+                (Some(bytes), ProgressUnit::Bytes) => format!("{activity}{detail} ({bytes})"),
             }
         }
         NodeState::Creating => "creating".into(),
         NodeState::Starting { probe: None } => "starting".into(),
         NodeState::Starting { probe: Some(probe) } => format!("starting ({probe})"),
-        NodeState::Ready { kept: true } => "ready, kept".into(),
-        NodeState::Ready { kept: false } => "ready".into(),
+        NodeState::Ready { unchanged: true } => "ready, unchanged".into(),
+        NodeState::Ready { unchanged: false } => "ready".into(),
         NodeState::Stopping => "stopping".into(),
-        NodeState::Gone => "gone".into(),
+        NodeState::Removed => "removed".into(),
         NodeState::Failed => "failed".into(),
-        NodeState::Blocked { by } => format!("blocked by {by}"),
+        NodeState::Blocked { blocked_by } => format!("blocked by {blocked_by}"),
     }
 }
 
-/// As [`activity`], with what matters most in front, where room is short.
+/// Like [`describe_activity`], with the most important part first, for narrow terminals.
 fn describe_briefly(state: &NodeState) -> String {
     let NodeState::Working {
-        doing,
+        activity,
         detail,
         current: Some(current),
         total: Some(total),
@@ -69,17 +69,19 @@ fn describe_briefly(state: &NodeState) -> String {
         _ => format!("{current}/{total}"),
     };
     let detail = detail.as_deref().unwrap_or_default();
-    format!("{doing} {amount} {detail}").trim_end().to_owned()
+    format!("{activity} {amount} {detail}")
+        .trim_end()
+        .to_owned()
 }
 
-/// How many hundredths are done.
+/// Returns the percentage that is done.
 pub(crate) fn percent(current: Option<u64>, total: Option<u64>) -> Option<u64> {
     let (current, total) = (current?, total.filter(|total| *total > 0)?);
     let hundredths = u128::from(current.min(total)) * 100 / u128::from(total);
     u64::try_from(hundredths).ok()
 }
 
-/// How much is done: `62%, 45.1 MB of 72.8 MB`, `45.1 MB`, `step 3/7`, `120 of 402`.
+/// Formats the amount that is done: `62%, 45.1 MB of 72.8 MB`, `45.1 MB`, `step 3/7`, `120 of 402`.
 fn format_amount(current: Option<u64>, total: Option<u64>, unit: ProgressUnit) -> Option<String> {
     let current = current?;
     let percent = percent(Some(current), total);
@@ -97,10 +99,10 @@ fn format_amount(current: Option<u64>, total: Option<u64>, unit: ProgressUnit) -
     })
 }
 
-/// The lines of a run under way. They are narrower than the canvas, and fewer
-/// than `rows`, so that a terminal neither breaks nor scrolls them.
+/// Renders the lines of a run in progress. They are narrower than the canvas, and
+/// fewer than `rows`, so that a terminal neither breaks nor scrolls them.
 pub(crate) fn render_frame(
-    board: &RunState,
+    run: &RunState,
     now: Duration,
     deadline: Option<Duration>,
     canvas: &Canvas,
@@ -108,24 +110,24 @@ pub(crate) fn render_frame(
 ) -> Vec<LiveLine> {
     // One line for the total, one for the cursor.
     let room = rows.saturating_sub(2).max(1);
-    let layout = RowLayout::new(board, canvas);
-    let mut lines = render_rows(board, now, &layout, room);
-    lines.push(LiveLine::Text(render_total(board, now, deadline, &layout)));
+    let layout = RowLayout::new(run, canvas);
+    let mut lines = render_rows(run, now, &layout, room);
+    lines.push(LiveLine::Text(render_total(run, now, deadline, &layout)));
     lines
 }
 
-/// The lines that stay when the run is over. What was kept is one line, and so
-/// is what never began.
-pub(crate) fn render_summary(board: &RunState, at: Duration, canvas: &Canvas) -> Vec<String> {
-    let layout = RowLayout::new(board, canvas);
-    let group = |role, glyph, what, of: &dyn Fn(&NodeRow) -> bool| {
-        let rows: Vec<&NodeRow> = board.rows.iter().filter(|row| of(row)).collect();
-        (!rows.is_empty()).then(|| layout.render_group(role, glyph, what, &rows))
+/// Renders the lines that stay after the run. All unchanged nodes share one line, and
+/// so do those that never started.
+pub(crate) fn render_summary(run: &RunState, elapsed: Duration, canvas: &Canvas) -> Vec<String> {
+    let layout = RowLayout::new(run, canvas);
+    let group = |role, glyph, label, is_member: &dyn Fn(&NodeRow) -> bool| {
+        let rows: Vec<&NodeRow> = run.rows.iter().filter(|row| is_member(row)).collect();
+        (!rows.is_empty()).then(|| layout.render_group(role, glyph, label, &rows))
     };
-    let kept = group(
+    let unchanged = group(
         StyleRole::Success,
         Glyph::Check,
-        "kept",
+        "unchanged",
         &NodeRow::is_unchanged,
     );
     let blocked = group(StyleRole::Muted, Glyph::Skipped, "blocked", &|row| {
@@ -134,64 +136,69 @@ pub(crate) fn render_summary(board: &RunState, at: Duration, canvas: &Canvas) ->
     let waiting = group(StyleRole::Muted, Glyph::Waiting, "not started", &|row| {
         row.phase() == NodePhase::Waiting
     });
-    let changed = board
+    let changed = run
         .rows
         .iter()
         .filter(|row| {
             !row.is_unchanged() && !matches!(row.phase(), NodePhase::Blocked | NodePhase::Waiting)
         })
-        .map(|row| layout.render_static_row(row, at));
-    kept.into_iter()
+        .map(|row| layout.render_static_row(row, elapsed));
+    unchanged
+        .into_iter()
         .chain(changed)
         .chain(blocked)
         .chain(waiting)
         .collect()
 }
 
-fn render_rows(board: &RunState, now: Duration, layout: &RowLayout, room: usize) -> Vec<LiveLine> {
-    if board.rows.len() <= room {
-        return board
+fn render_rows(run: &RunState, now: Duration, layout: &RowLayout, room: usize) -> Vec<LiveLine> {
+    if run.rows.len() <= room {
+        return run
             .rows
             .iter()
             .map(|row| layout.render_row(row, now))
             .collect();
     }
-    let stage = |stage| board.rows_in(stage).collect::<Vec<_>>();
+    let rows_in = |phase| run.rows_in(phase).collect::<Vec<_>>();
     let (done, waiting, blocked) = (
-        stage(NodePhase::Done),
-        stage(NodePhase::Waiting),
-        stage(NodePhase::Blocked),
+        rows_in(NodePhase::Done),
+        rows_in(NodePhase::Waiting),
+        rows_in(NodePhase::Blocked),
     );
-    let grouped = |rows: &[&NodeRow]| usize::from(!rows.is_empty());
-    let group = |role, glyph, what, rows: &[&NodeRow]| {
-        LiveLine::Text(layout.render_group(role, glyph, what, rows))
+    let group_height = |rows: &[&NodeRow]| usize::from(!rows.is_empty());
+    let group = |role, glyph, label, rows: &[&NodeRow]| {
+        LiveLine::Text(layout.render_group(role, glyph, label, rows))
     };
 
-    // What is finished gives way first, then what has not begun.
-    let collapse_waiting = board.rows.len() - done.len() + grouped(&done) > room;
+    // Finished nodes are collapsed first, then those that have not started.
+    let collapse_waiting = run.rows.len() - done.len() + group_height(&done) > room;
     let mut lines = Vec::new();
     if !done.is_empty() {
         lines.push(group(StyleRole::Success, Glyph::Check, "ready", &done));
     }
     if collapse_waiting {
-        let busy: Vec<&NodeRow> = board
+        let active: Vec<&NodeRow> = run
             .rows_in(NodePhase::Failed)
-            .chain(board.rows_in(NodePhase::Active))
+            .chain(run.rows_in(NodePhase::Active))
             .collect();
-        let groups = grouped(&done) + grouped(&waiting) + grouped(&blocked);
+        let groups = group_height(&done) + group_height(&waiting) + group_height(&blocked);
         let room = room.saturating_sub(groups).max(1);
-        let shown = if busy.len() > room {
+        let shown = if active.len() > room {
             room - 1
         } else {
-            busy.len()
+            active.len()
         };
-        lines.extend(busy[..shown].iter().map(|row| layout.render_row(row, now)));
-        if shown < busy.len() {
+        lines.extend(
+            active[..shown]
+                .iter()
+                .map(|row| layout.render_row(row, now)),
+        );
+        if shown < active.len() {
             lines.push(group(
                 StyleRole::Active,
                 Glyph::Separator,
                 "more",
-                &busy[shown..],
+                &active[shown..],
             ));
         }
         if !waiting.is_empty() {
@@ -202,42 +209,41 @@ fn render_rows(board: &RunState, now: Duration, layout: &RowLayout, room: usize)
         }
     } else {
         lines.extend(
-            board
-                .rows
+            run.rows
                 .iter()
                 .filter(|row| row.phase() != NodePhase::Done)
                 .map(|row| layout.render_row(row, now)),
         );
     }
-    // On two or three rows even the groups are too many.
+    // Two or three rows are too few even for the groups.
     lines.truncate(room);
     lines
 }
 
 fn render_total(
-    board: &RunState,
+    run: &RunState,
     now: Duration,
     deadline: Option<Duration>,
     layout: &RowLayout,
 ) -> String {
-    let done = board.rows_in(NodePhase::Done).count();
+    let done = run.rows_in(NodePhase::Done).count();
     let dot = layout.canvas.style.glyph(Glyph::Separator);
     let mut line = format!(
         "{} {} {dot} {done}/{} done",
-        board.command,
+        run.command,
         text::format_duration(now),
-        board.rows.len()
+        run.rows.len()
     );
-    if board.interrupted {
+    if run.interrupted {
         line.push_str(&format!(
             " {dot} interrupted, stopping; Ctrl-C again to stop immediately"
         ));
     } else if let Some(deadline) = deadline {
-        let left = text::format_duration(deadline.saturating_sub(now));
-        line.push_str(&format!(" {dot} times out in {left}"));
+        let remaining = text::format_duration(deadline.saturating_sub(now));
+        line.push_str(&format!(" {dot} times out in {remaining}"));
     }
     let line = text::truncate(&line, layout.width, layout.canvas.style);
-    let role = if board.interrupted {
+    let role = if run.interrupted {
         StyleRole::Warning
     } else {
         StyleRole::Muted
@@ -245,7 +251,7 @@ fn render_total(
     layout.canvas.paint(role, &line)
 }
 
-/// Where the parts of a line stand.
+/// The layout of the parts of a line.
 struct RowLayout<'a> {
     run: &'a RunState,
     canvas: &'a Canvas,
@@ -254,23 +260,23 @@ struct RowLayout<'a> {
 }
 
 impl<'a> RowLayout<'a> {
-    fn new(board: &'a RunState, canvas: &'a Canvas) -> Self {
+    fn new(run: &'a RunState, canvas: &'a Canvas) -> Self {
         let width = canvas.width.saturating_sub(1).min(MAX_WIDTH);
-        let longest = board
+        let longest = run
             .rows
             .iter()
             .map(|row| text::display_width(&row.node.name))
             .max()
             .unwrap_or(0);
         Self {
-            run: board,
+            run,
             canvas,
             width,
             name_width: longest.min(width / 3),
         }
     }
 
-    /// Glyph or spinner, name, state, time.
+    /// Renders a row: glyph or spinner, name, state, time.
     fn render_row(&self, row: &NodeRow, now: Duration) -> LiveLine {
         if row.phase() != NodePhase::Active {
             return LiveLine::Text(self.render_static_row(row, now));
@@ -279,7 +285,7 @@ impl<'a> RowLayout<'a> {
             .unwrap_or_else(|| LiveLine::Spinner(self.render_activity(row, StyleRole::Active, now)))
     }
 
-    /// The row where nothing turns (any more).
+    /// Renders a row without a spinner.
     fn render_static_row(&self, row: &NodeRow, now: Duration) -> String {
         let (role, glyph) = match row.phase() {
             NodePhase::Waiting => (StyleRole::Muted, Glyph::Waiting),
@@ -292,55 +298,55 @@ impl<'a> RowLayout<'a> {
         format!("{sign} {}", self.render_activity(row, role, now))
     }
 
-    /// Name, state in words, time.
+    /// Renders the name, the state in words and the time.
     fn render_activity(&self, row: &NodeRow, role: StyleRole, now: Duration) -> String {
         let state = match &row.state {
             Some(state) => describe_briefly(state),
             None => describe_activity(&NodeState::Waiting {
-                on: self.run.unready_dependencies(row),
+                waiting_for: self.run.unready_dependencies(row),
             }),
         };
         let room = self
             .width
             .saturating_sub(GLYPH_WIDTH + self.name_width + 2 + 1 + DURATION_WIDTH);
-        let words = text::sanitize(&state, false);
-        let words = text::truncate(&words, room, self.canvas.style);
-        // Verb in the state's colour, what belongs to it muted.
-        let words = match words.split_once(' ') {
+        let activity = text::sanitize(&state, false);
+        let activity = text::truncate(&activity, room, self.canvas.style);
+        // The verb has the state's colour, the rest is muted.
+        let activity = match activity.split_once(' ') {
             Some((verb, rest)) if row.phase() == NodePhase::Active => {
                 let rest = self.canvas.paint(StyleRole::Muted, &format!(" {rest}"));
                 self.canvas.paint(role, verb) + &rest
             }
-            _ => self.canvas.paint(role, &words),
+            _ => self.canvas.paint(role, &activity),
         };
-        let line = format!("{}  {words}", self.render_name(row));
+        let line = format!("{}  {activity}", self.render_name(row));
         self.with_elapsed_time(&line, row, now, self.width.saturating_sub(GLYPH_WIDTH))
     }
 
-    /// The row with a bar, where something can be counted and there is room.
+    /// Renders a row with a bar, if the amounts are known and there is enough room.
     fn render_bar_row(&self, row: &NodeRow, now: Duration) -> Option<LiveLine> {
         let Some(NodeState::Working {
-            doing,
+            activity,
             detail,
-            current: Some(done),
-            total: Some(of),
+            current: Some(current),
+            total: Some(total),
             unit,
         }) = &row.state
         else {
             return None;
         };
-        let amount = format_amount(Some(*done), Some(*of), *unit)?;
-        let before = format!(
+        let amount = format_amount(Some(*current), Some(*total), *unit)?;
+        let prefix = format!(
             "{}  {} ",
             self.render_name(row),
-            self.canvas.paint(StyleRole::Active, doing)
+            self.canvas.paint(StyleRole::Active, activity)
         );
         let room = self
             .width
             .checked_sub(
-                GLYPH_WIDTH + text::display_width(&before) + BAR_WIDTH + 1 + DURATION_WIDTH,
+                GLYPH_WIDTH + text::display_width(&prefix) + BAR_WIDTH + 1 + DURATION_WIDTH,
             )
-            .filter(|room| *of > 0 && *room > text::display_width(&amount))?;
+            .filter(|room| *total > 0 && *room > text::display_width(&amount))?;
         let detail = detail.as_ref().map_or(String::new(), |detail| {
             self.canvas.paint(
                 StyleRole::Muted,
@@ -348,12 +354,12 @@ impl<'a> RowLayout<'a> {
             )
         });
         let style = self.canvas.style;
-        let after = text::truncate(&format!(" {amount}{detail}"), room, style);
+        let suffix = text::truncate(&format!(" {amount}{detail}"), room, style);
         Some(LiveLine::Bar {
-            prefix: before,
-            current: *done,
-            total: *of,
-            suffix: self.with_elapsed_time(&after, row, now, room + 1 + DURATION_WIDTH),
+            prefix,
+            current: *current,
+            total: *total,
+            suffix: self.with_elapsed_time(&suffix, row, now, room + 1 + DURATION_WIDTH),
         })
     }
 
@@ -367,7 +373,7 @@ impl<'a> RowLayout<'a> {
         }
     }
 
-    /// The text with the time at the right edge of so many columns.
+    /// Adds the elapsed time to a text, at the right edge of `columns`.
     fn with_elapsed_time(
         &self,
         line: &str,
@@ -376,19 +382,25 @@ impl<'a> RowLayout<'a> {
         columns: usize,
     ) -> String {
         let style = self.canvas.style;
-        let Some(took) = row.elapsed(now).filter(|_| !row.is_unchanged()) else {
+        let Some(elapsed) = row.elapsed(now).filter(|_| !row.is_unchanged()) else {
             return text::truncate(line, columns, style);
         };
-        let time = text::pad_left(&text::format_duration(took), DURATION_WIDTH);
+        let time = text::pad_left(&text::format_duration(elapsed), DURATION_WIDTH);
         let time = self.canvas.paint(StyleRole::Muted, &time);
         let line = text::pad_right(line, columns.saturating_sub(DURATION_WIDTH + 1));
         text::truncate(&format!("{line} {time}"), columns, style)
     }
 
-    /// Several rows in one line: how many, and as many names as fit.
-    fn render_group(&self, role: StyleRole, glyph: Glyph, what: &str, rows: &[&NodeRow]) -> String {
+    /// Renders several rows as one line: their number, and as many names as fit.
+    fn render_group(
+        &self,
+        role: StyleRole,
+        glyph: Glyph,
+        label: &str,
+        rows: &[&NodeRow],
+    ) -> String {
         let names: Vec<&str> = rows.iter().map(|row| row.node.name.as_str()).collect();
-        let head = format!("{} {what}", rows.len());
+        let head = format!("{} {label}", rows.len());
         let room = self
             .width
             .saturating_sub(2 + text::display_width(&head) + 2);

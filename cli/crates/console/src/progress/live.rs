@@ -10,7 +10,7 @@ use super::run_state::RunState;
 use super::{ReportOptions, Reporter, layout};
 use crate::failure;
 
-/// Redraws the run at each beat; what should stay is written above.
+/// Redraws the run at each tick. Permanent text is written above.
 pub(crate) struct LiveReporter {
     printer: Printer,
     run: RunState,
@@ -18,7 +18,7 @@ pub(crate) struct LiveReporter {
 }
 
 impl LiveReporter {
-    /// A reporter to this printer.
+    /// Creates a reporter that uses this printer.
     pub(crate) fn new(printer: &Printer, options: ReportOptions) -> Self {
         Self {
             printer: printer.clone(),
@@ -37,20 +37,20 @@ impl LiveReporter {
         self.printer.show_live_lines(frame, turn);
     }
 
-    /// The list that stays, and how the run ended.
-    fn print_summary(&self, at: Duration) {
+    /// Prints the permanent list and the outcome of the run.
+    fn print_summary(&self, elapsed: Duration) {
         self.printer.show_live_lines(Vec::new(), false);
         let canvas = self.printer.stderr_canvas();
         let mut lines = if self.run.is_unchanged() {
             Vec::new()
         } else {
-            layout::render_summary(&self.run, at, &canvas)
+            layout::render_summary(&self.run, elapsed, &canvas)
         };
         if let Some(path) = &self.run.bundle_path {
             lines.push(failure::render_bundle_path(path, &canvas));
         }
-        if let Some((ok, at)) = self.run.finished
-            && let Some(outcome) = self.run.outcome_sentence(ok, at)
+        if let Some((ok, duration)) = self.run.finished
+            && let Some(outcome) = self.run.outcome_sentence(ok, duration)
         {
             let (role, glyph) = match (ok, self.run.interrupted) {
                 (true, _) => (StyleRole::Success, Glyph::Check),
@@ -69,7 +69,7 @@ impl Reporter for LiveReporter {
     fn on_event(&mut self, event: &RunEvent, elapsed: Duration) {
         self.run.apply(event);
         match event {
-            RunEvent::Failed(it) => failure::print(it, &self.printer),
+            RunEvent::Failed(failure) => failure::print(failure, &self.printer),
             RunEvent::Note { name, text, .. } => {
                 let about = name
                     .as_ref()
@@ -77,7 +77,7 @@ impl Reporter for LiveReporter {
                 self.printer
                     .note(&text::sanitize(&format!("{about}{text}"), false));
             }
-            // These a person should see at once; the rest can wait for the beat.
+            // These are shown at once; the others wait for the next tick.
             RunEvent::Node { state, .. } if state.is_final() => self.draw(elapsed, false),
             RunEvent::Node {
                 state: NodeState::Waiting { .. },
@@ -93,7 +93,7 @@ impl Reporter for LiveReporter {
     }
 
     fn finish(&mut self, elapsed: Duration) {
-        let at = self.run.finished.map_or(elapsed, |(_, at)| at);
-        self.print_summary(at);
+        let elapsed = self.run.finished.map_or(elapsed, |(_, elapsed)| elapsed);
+        self.print_summary(elapsed);
     }
 }

@@ -1,5 +1,5 @@
-//! How a run is reported while it lasts: from the events of the run to live
-//! lines, plain lines or JSON lines on stderr.
+//! Reports a run in progress: turns its events into live lines, plain lines or JSON
+//! lines on stderr.
 
 mod json;
 mod layout;
@@ -17,15 +17,15 @@ use dm_terminal::{Printer, ProgressChoice};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
-/// How often live lines are redrawn: often enough for a spinner, seldom enough
-/// to cost nothing.
+/// The interval at which live lines are redrawn: short enough for a spinner, long
+/// enough to cost nothing.
 const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
-/// How often the others look whether to say that they still wait.
+/// The interval at which the other reporters check whether to report active nodes.
 const TICK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Where events come from: either kind of tokio's channels.
+/// A source of events: either kind of tokio's channels.
 pub(crate) trait EventSource: Send {
-    /// The next event; none when all senders are gone.
+    /// Returns the next event, or `None` when all senders have been dropped.
     fn next_event(&mut self) -> impl Future<Output = Option<RunEvent>> + Send;
 }
 
@@ -41,35 +41,36 @@ impl EventSource for mpsc::UnboundedReceiver<RunEvent> {
     }
 }
 
-/// What the reporter needs to know of the run besides its events.
+/// The options of a reporter.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct ReportOptions {
-    /// When the run gives up, counted from its start.
+    /// When the run times out, counted from its start.
     pub deadline: Option<Duration>,
 }
 
-/// Shows a run. `elapsed` counts from when the reporter began, which is when
-/// the run began.
+/// Shows a run. `elapsed` counts from the start of the reporter, which is the start
+/// of the run.
 trait Reporter: Send {
-    /// Something happened.
+    /// Handles an event.
     fn on_event(&mut self, event: &RunEvent, elapsed: Duration);
-    /// A beat passed.
+    /// Handles a tick of the clock.
     fn on_tick(&mut self, elapsed: Duration);
-    /// Nothing more will come.
+    /// Handles the end of the events.
     fn finish(&mut self, elapsed: Duration);
 }
 
-/// Reports a run until it is finished or all senders of its events are gone.
-/// Never fails: a run is not to be lost because nobody watches it.
+/// Reports a run until it is finished or all senders of its events were dropped.
+/// Never fails: a run must not be lost because its output cannot be written.
 ///
-/// To be run beside the executor, e.g. by `tokio::join!` or in a task of its
-/// own. Events sent after [`Event::Finished`] are not read.
+/// Runs concurrently with the executor, e.g. by `tokio::join!` or in a task of its
+/// own. Events sent after [`RunEvent::Finished`] are not read.
 pub(crate) async fn report_run(
     printer: &Printer,
     mut source: impl EventSource,
     options: ReportOptions,
 ) -> RunRecording {
-    let (mut reporter, beat): (Box<dyn Reporter>, Duration) = match printer.settings().progress {
+    let (mut reporter, interval): (Box<dyn Reporter>, Duration) = match printer.settings().progress
+    {
         ProgressChoice::Live => (
             Box::new(live::LiveReporter::new(printer, options)),
             REDRAW_INTERVAL,
@@ -81,23 +82,23 @@ pub(crate) async fn report_run(
         }
     };
     let start = Instant::now();
-    // The first beat is late, so that a run that has nothing to do never
+    // The first tick comes after one interval, so that a run without changes never
     // flickers.
-    let mut beats = tokio::time::interval_at(start + beat, beat);
-    beats.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut ticks = tokio::time::interval_at(start + interval, interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut recording = RunRecording::default();
     loop {
         tokio::select! {
             event = source.next_event() => {
                 let Some(event) = event else { break };
                 reporter.on_event(&event, start.elapsed());
-                let last = matches!(event, RunEvent::Finished { .. });
+                let is_last = matches!(event, RunEvent::Finished { .. });
                 recording.add(event);
-                if last {
+                if is_last {
                     break;
                 }
             }
-            _ = beats.tick() => reporter.on_tick(start.elapsed()),
+            _ = ticks.tick() => reporter.on_tick(start.elapsed()),
         }
     }
     reporter.finish(start.elapsed());

@@ -1,5 +1,5 @@
-//! One line an event, for a pipe and for the log of a CI job: stable, to be
-//! searched, and without spam.
+//! One line per event, for pipes and the logs of CI jobs: stable, searchable, and
+//! without repetition.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,17 +13,16 @@ use super::layout::{describe_activity, percent};
 use super::run_state::{NodePhase, RunState};
 use crate::failure;
 
-/// Progress within one activity is told again after so long …
+/// The interval after which progress within one activity is reported again.
 const REPEAT_INTERVAL: Duration = Duration::from_secs(5);
-/// … or when so many hundredths were done.
+/// The percentage step after which progress is reported again.
 const PERCENT_STEP: u64 = 10;
-/// … or when a step of so few began.
+/// The number of steps up to which each step is reported.
 const MAX_LISTED_STEPS: u64 = 30;
-/// To see that there is nothing to do may take so long before it is worth a
-/// line by itself.
+/// How long lines are held back that are printed only if something has to be done.
 const HOLD_BACK_TIMEOUT: Duration = Duration::from_secs(3);
-/// After so long without a line it is said what is waited for, so that nobody
-/// takes a slow run for a dead one.
+/// The time without a line after which the active nodes are reported, so that a slow
+/// run does not look like a dead one.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Writes lines like `12.3s postgres ready (2.1s)`.
@@ -31,15 +30,15 @@ pub(crate) struct PlainReporter {
     printer: Printer,
     run: RunState,
     reported: HashMap<String, ReportedState>,
-    /// Lines that are of no interest unless something has to be done.
+    /// Lines that are printed only if something has to be done; `None` once it has.
     held_back: Option<Vec<String>>,
-    /// The last moment that an event told of.
+    /// The latest time of an event.
     last_event_at: Duration,
     /// When the last line was written.
     last_line_at: Duration,
 }
 
-/// What was last told of a node at work.
+/// The last reported state of an active node.
 struct ReportedState {
     activity: String,
     percent: Option<u64>,
@@ -48,7 +47,7 @@ struct ReportedState {
 }
 
 impl PlainReporter {
-    /// A reporter to this printer.
+    /// Creates a reporter that uses this printer.
     pub(crate) fn new(printer: &Printer) -> Self {
         Self {
             printer: printer.clone(),
@@ -60,27 +59,27 @@ impl PlainReporter {
         }
     }
 
-    fn write_line(&mut self, at: Duration, rest: &str) {
+    fn write_line(&mut self, elapsed: Duration, text: &str) {
         let time = self
             .printer
             .stderr_canvas()
-            .paint(StyleRole::Muted, &text::format_seconds(at));
-        let line = format!("{time} {}", text::sanitize(rest, true));
-        self.last_event_at = self.last_event_at.max(at);
+            .paint(StyleRole::Muted, &text::format_seconds(elapsed));
+        let line = format!("{time} {}", text::sanitize(text, true));
+        self.last_event_at = self.last_event_at.max(elapsed);
         match &mut self.held_back {
-            Some(held) => held.push(line),
+            Some(held_back) => held_back.push(line),
             None => self.printer.write_stderr(&line),
         }
     }
 
-    /// Something has to be done: tells what was held back.
+    /// Prints the held-back lines, because something has to be done.
     fn flush_held_back(&mut self) {
-        if let Some(held) = self.held_back.take() {
-            self.printer.write_stderr(&held.join("\n"));
+        if let Some(lines) = self.held_back.take() {
+            self.printer.write_stderr(&lines.join("\n"));
         }
     }
 
-    /// True for what happens where there is nothing to do, too.
+    /// Returns true for events that also occur if nothing has to be done.
     fn is_noop_event(&self, event: &RunEvent) -> bool {
         match event {
             RunEvent::Started { .. } => true,
@@ -88,87 +87,91 @@ impl PlainReporter {
                 state,
                 NodeState::Waiting { .. }
                     | NodeState::Working { current: None, .. }
-                    | NodeState::Ready { kept: true }
+                    | NodeState::Ready { unchanged: true }
             ),
             RunEvent::Finished { ok, .. } => *ok && self.run.is_unchanged(),
             _ => false,
         }
     }
 
-    fn report_node(&mut self, name: &str, state: &NodeState, at: Duration) {
+    fn report_node(&mut self, name: &str, state: &NodeState, elapsed: Duration) {
         let canvas = self.printer.stderr_canvas();
         let verbose = self.printer.settings().verbose;
-        let took = self
+        let duration = self
             .run
             .find_row(name)
-            .and_then(|row| row.elapsed(at))
-            .map_or(String::new(), |took| {
-                format!(" ({})", text::format_duration(took))
+            .and_then(|row| row.elapsed(elapsed))
+            .map_or(String::new(), |duration| {
+                format!(" ({})", text::format_duration(duration))
             });
-        let rest = match state {
+        let text = match state {
             NodeState::Waiting { .. } | NodeState::Creating if !verbose => return,
             NodeState::Waiting { .. } | NodeState::Creating | NodeState::Stopping => {
                 describe_activity(state)
             }
             NodeState::Working { .. } | NodeState::Starting { .. } => {
-                if !self.is_worth_reporting(name, state, at) {
+                if !self.is_worth_reporting(name, state, elapsed) {
                     return;
                 }
                 describe_activity(state)
             }
-            NodeState::Ready { kept: true } => {
-                canvas.paint(StyleRole::Success, "ready") + " (kept)"
+            NodeState::Ready { unchanged: true } => {
+                canvas.paint(StyleRole::Success, "ready") + " (unchanged)"
             }
-            NodeState::Ready { kept: false } => canvas.paint(StyleRole::Success, "ready") + &took,
-            NodeState::Gone => format!("gone{took}"),
-            NodeState::Failed => canvas.paint(StyleRole::Error, "failed") + &took,
+            NodeState::Ready { unchanged: false } => {
+                canvas.paint(StyleRole::Success, "ready") + &duration
+            }
+            NodeState::Removed => format!("removed{duration}"),
+            NodeState::Failed => canvas.paint(StyleRole::Error, "failed") + &duration,
             NodeState::Blocked { .. } => describe_activity(state),
         };
-        self.write_line(at, &format!("{name} {rest}"));
+        self.write_line(elapsed, &format!("{name} {text}"));
     }
 
-    /// True for a new activity, and for one that has got further.
-    fn is_worth_reporting(&mut self, name: &str, state: &NodeState, at: Duration) -> bool {
+    /// Returns true for a new activity, and for one with enough progress.
+    fn is_worth_reporting(&mut self, name: &str, state: &NodeState, elapsed: Duration) -> bool {
         let verbose = self.printer.settings().verbose;
-        let (doing, percent, step) = match state {
+        let (activity, percent, step) = match state {
             NodeState::Working {
-                doing,
+                activity,
                 current,
                 total,
                 unit,
                 ..
             } => {
-                let few =
-                    *unit == ProgressUnit::Steps && total.is_none_or(|of| of <= MAX_LISTED_STEPS);
-                let step = current.filter(|_| few);
-                (doing.clone(), percent(*current, *total), step)
+                let is_listed = *unit == ProgressUnit::Steps
+                    && total.is_none_or(|total| total <= MAX_LISTED_STEPS);
+                let step = current.filter(|_| is_listed);
+                (activity.clone(), percent(*current, *total), step)
             }
             _ => ("starting".to_owned(), None, None),
         };
-        let further = match self.reported.get(name) {
-            Some(told) if told.activity == doing => {
-                let step = match (told.percent, percent) {
-                    (Some(before), Some(now)) => now >= before + PERCENT_STEP || step > told.step,
-                    _ => step > told.step,
+        let is_due = match self.reported.get(name) {
+            Some(reported) if reported.activity == activity => {
+                let has_advanced = match (reported.percent, percent) {
+                    (Some(before), Some(now)) => {
+                        now >= before + PERCENT_STEP || step > reported.step
+                    }
+                    _ => step > reported.step,
                 };
-                // What a probe answers is for who asked for details.
-                let repeats = verbose || !matches!(state, NodeState::Starting { .. });
-                step || (repeats && at >= told.reported_at + REPEAT_INTERVAL)
+                // Changes of the probe's result are details.
+                let is_repeated = verbose || !matches!(state, NodeState::Starting { .. });
+                has_advanced || (is_repeated && elapsed >= reported.reported_at + REPEAT_INTERVAL)
             }
             _ => true,
         };
-        if further {
+        if is_due {
             self.reported.insert(
                 name.to_owned(),
                 ReportedState {
-                    activity: doing,
+                    activity,
                     percent,
                     step,
-                    reported_at: at,
+                    reported_at: elapsed,
                 },
             );
         }
-        further
+        is_due
     }
 }
 
@@ -194,13 +197,21 @@ impl Reporter for PlainReporter {
                 );
                 self.write_line(self.last_event_at, &line);
             }
-            RunEvent::Node { name, state, at } => self.report_node(name, state, *at),
-            RunEvent::Failed(it) => failure::print(it, &self.printer),
-            RunEvent::Note { name, text, at } => {
+            RunEvent::Node {
+                name,
+                state,
+                elapsed,
+            } => self.report_node(name, state, *elapsed),
+            RunEvent::Failed(failure) => failure::print(failure, &self.printer),
+            RunEvent::Note {
+                name,
+                text,
+                elapsed,
+            } => {
                 let about = name
                     .as_ref()
                     .map_or(String::new(), |name| format!("{name} "));
-                self.write_line(*at, &format!("{about}note: {text}"));
+                self.write_line(*elapsed, &format!("{about}note: {text}"));
             }
             RunEvent::Diagnostics { path } => {
                 let bundle = failure::render_bundle_path(path, &self.printer.stderr_canvas());
@@ -212,12 +223,12 @@ impl Reporter for PlainReporter {
                     "interrupted, stopping; interrupt again to stop immediately",
                 );
             }
-            RunEvent::Finished { ok, at } => {
-                let Some(outcome) = self.run.outcome_sentence(*ok, *at) else {
+            RunEvent::Finished { ok, elapsed } => {
+                let Some(outcome) = self.run.outcome_sentence(*ok, *elapsed) else {
                     return;
                 };
                 let canvas = self.printer.stderr_canvas();
-                // One line for all that was held back.
+                // One line replaces all held-back ones.
                 if *ok && self.run.is_unchanged() && self.held_back.take().is_some() {
                     self.printer
                         .write_stderr(&canvas.paint(StyleRole::Success, &outcome));
@@ -228,7 +239,7 @@ impl Reporter for PlainReporter {
                 } else {
                     StyleRole::Error
                 };
-                self.write_line(*at, &canvas.paint(role, &outcome));
+                self.write_line(*elapsed, &canvas.paint(role, &outcome));
             }
         }
     }
@@ -241,7 +252,7 @@ impl Reporter for PlainReporter {
             return;
         }
         self.last_line_at = elapsed;
-        let waits: Vec<String> = self
+        let active: Vec<String> = self
             .run
             .rows_in(NodePhase::Active)
             .map(|row| {
@@ -250,16 +261,16 @@ impl Reporter for PlainReporter {
                     .as_ref()
                     .map(describe_activity)
                     .unwrap_or_default();
-                let took = row.elapsed(elapsed).unwrap_or_default();
+                let duration = row.elapsed(elapsed).unwrap_or_default();
                 format!(
                     "{} {state} ({})",
                     row.node.name,
-                    text::format_duration(took)
+                    text::format_duration(duration)
                 )
             })
             .collect();
-        if !waits.is_empty() {
-            self.write_line(elapsed, &format!("still working: {}", waits.join("; ")));
+        if !active.is_empty() {
+            self.write_line(elapsed, &format!("still working: {}", active.join("; ")));
         }
     }
 

@@ -1,4 +1,4 @@
-//! With `--quiet`: failures alone.
+//! The reporter for `--quiet`: failures only.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use dm_terminal::Printer;
 use super::Reporter;
 use crate::failure;
 
-/// Says nothing of a run but why it failed.
+/// Reports only the failures of a run.
 pub(crate) struct QuietReporter(Printer);
 
 impl QuietReporter {
-    /// A reporter to this printer.
+    /// Creates a reporter that uses this printer.
     pub(crate) fn new(printer: &Printer) -> Self {
         Self(printer.clone())
     }
@@ -21,7 +21,7 @@ impl QuietReporter {
 impl Reporter for QuietReporter {
     fn on_event(&mut self, event: &RunEvent, _: Duration) {
         match event {
-            RunEvent::Failed(it) => failure::print(it, &self.0),
+            RunEvent::Failed(failure) => failure::print(failure, &self.0),
             RunEvent::Diagnostics { path } => self
                 .0
                 .write_stderr(&failure::render_bundle_path(path, &self.0.stderr_canvas())),

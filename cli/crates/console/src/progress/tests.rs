@@ -21,17 +21,17 @@ fn node_event(name: &str, state: NodeState, millis: u64) -> RunEvent {
     RunEvent::Node {
         name: name.into(),
         state,
-        at: Duration::from_millis(millis),
+        elapsed: Duration::from_millis(millis),
     }
 }
 
-fn working(doing: &str, detail: Option<&str>, current: u64, total: Option<u64>) -> NodeState {
+fn working(activity: &str, detail: Option<&str>, current: u64, total: Option<u64>) -> NodeState {
     NodeState::Working {
-        doing: doing.into(),
+        activity: activity.into(),
         detail: detail.map(Into::into),
         current: Some(current),
         total,
-        unit: if doing == "migrating" {
+        unit: if activity == "migrating" {
             ProgressUnit::Steps
         } else {
             ProgressUnit::Bytes
@@ -45,26 +45,26 @@ fn starting(probe: Option<&str>) -> NodeState {
     }
 }
 
-const READY: NodeState = NodeState::Ready { kept: false };
-const KEPT: NodeState = NodeState::Ready { kept: true };
+const READY: NodeState = NodeState::Ready { unchanged: false };
+const UNCHANGED: NodeState = NodeState::Ready { unchanged: true };
 
 fn failure() -> NodeFailure {
     NodeFailure {
         name: "keycloak".into(),
-        what: "the container exited before it was ready".into(),
+        message: "the container exited before it was ready".into(),
         state: Some("exited".into()),
         exit_code: Some(1),
         out_of_memory: false,
         probe: Some("connection refused".into()),
         log: vec!["ERROR: no database".into()],
         source_errors: Vec::new(),
-        blocks: vec!["gateway".into()],
+        blocked_nodes: vec!["gateway".into()],
         next: vec!["dm logs keycloak".into()],
-        at: Duration::from_millis(9_000),
+        elapsed: Duration::from_millis(9_000),
     }
 }
 
-/// The first half of a run: something of every kind is under way.
+/// Returns the first half of a run: nodes of every kind are in progress.
 fn first_half() -> Vec<RunEvent> {
     vec![
         RunEvent::Started {
@@ -85,7 +85,7 @@ fn first_half() -> Vec<RunEvent> {
                 node("gateway", NodeKind::Service, &["keycloak", "rabbitmq"]),
             ],
         },
-        node_event("image/postgres", KEPT, 20),
+        node_event("image/postgres", UNCHANGED, 20),
         node_event(
             "image/keycloak",
             working("pulling", None, 0, Some(72_800_000)),
@@ -97,7 +97,7 @@ fn first_half() -> Vec<RunEvent> {
         RunEvent::Note {
             name: Some("image/keycloak".into()),
             text: "not here yet: pulling".into(),
-            at: Duration::from_millis(70),
+            elapsed: Duration::from_millis(70),
         },
         node_event("postgres", starting(None), 300),
         node_event(
@@ -125,14 +125,14 @@ fn first_half() -> Vec<RunEvent> {
         node_event(
             "keycloak",
             NodeState::Waiting {
-                on: vec!["image/keycloak".into(), "migrations".into()],
+                waiting_for: vec!["image/keycloak".into(), "migrations".into()],
             },
             2_000,
         ),
         node_event(
             "gateway",
             NodeState::Waiting {
-                on: vec!["keycloak".into(), "rabbitmq".into()],
+                waiting_for: vec!["keycloak".into(), "rabbitmq".into()],
             },
             2_000,
         ),
@@ -151,7 +151,7 @@ fn good_end() -> Vec<RunEvent> {
         node_event("gateway", READY, 9_150),
         RunEvent::Finished {
             ok: true,
-            at: Duration::from_millis(9_160),
+            elapsed: Duration::from_millis(9_160),
         },
     ]
 }
@@ -167,7 +167,7 @@ fn bad_end() -> Vec<RunEvent> {
         node_event(
             "gateway",
             NodeState::Blocked {
-                by: "keycloak".into(),
+                blocked_by: "keycloak".into(),
             },
             9_010,
         ),
@@ -176,20 +176,20 @@ fn bad_end() -> Vec<RunEvent> {
         },
         RunEvent::Finished {
             ok: false,
-            at: Duration::from_millis(9_160),
+            elapsed: Duration::from_millis(9_160),
         },
     ]
 }
 
 fn run_state(events: &[RunEvent]) -> RunState {
-    let mut board = RunState::default();
+    let mut state = RunState::default();
     for event in events {
-        board.apply(event);
+        state.apply(event);
     }
-    board
+    state
 }
 
-/// The frame as it comes to a terminal.
+/// Renders the frame as a terminal receives it.
 fn frame(events: &[RunEvent], canvas: &Canvas, rows: usize) -> String {
     let now = Duration::from_millis(2_500);
     let deadline = Some(Duration::from_secs(300));
@@ -210,7 +210,7 @@ fn frame(events: &[RunEvent], canvas: &Canvas, rows: usize) -> String {
 }
 
 #[test]
-fn a_frame_at_each_width() {
+fn frame_fits_each_width() {
     let events = first_half();
     insta::assert_snapshot!("frame_40", frame(&events, &terminal_canvas(40), 24));
     insta::assert_snapshot!("frame_80", frame(&events, &terminal_canvas(80), 24));
@@ -226,7 +226,7 @@ fn a_frame_at_each_width() {
 }
 
 #[test]
-fn a_long_run_collapses() {
+fn frame_collapses_rows_to_fit_the_height() {
     let events = first_half();
     insta::assert_snapshot!("collapse_8_rows", frame(&events, &terminal_canvas(80), 8));
     insta::assert_snapshot!("collapse_6_rows", frame(&events, &terminal_canvas(80), 6));
@@ -237,7 +237,7 @@ fn a_long_run_collapses() {
 }
 
 #[test]
-fn a_great_many_nodes_still_show_the_failed_one() {
+fn frame_of_many_nodes_shows_the_failed_one() {
     let nodes = (0..200)
         .map(|n| node(&format!("n{n}"), NodeKind::Service, &[]))
         .collect();
@@ -252,7 +252,7 @@ fn a_great_many_nodes_still_show_the_failed_one() {
 }
 
 #[test]
-fn the_list_that_stays() {
+fn summary_lists_nodes_of_good_and_failed_runs() {
     let at = Duration::from_millis(9_160);
     let good = run_state(&[first_half(), good_end()].concat());
     insta::assert_snapshot!(
@@ -266,7 +266,7 @@ fn the_list_that_stays() {
     );
 }
 
-/// A printer to a terminal of the given size, for the whole of a run.
+/// Returns a printer to an emulated terminal of the given size.
 fn terminal_printer(columns: u16, rows: u16) -> (Printer, TerminalEmulator) {
     let env = TerminalEnv {
         stderr_is_terminal: true,
@@ -284,7 +284,7 @@ fn terminal_printer(columns: u16, rows: u16) -> (Printer, TerminalEmulator) {
     (printer, emulator)
 }
 
-/// Feeds events one by one, with time for the reporter to draw in between.
+/// Sends events one by one, with time for the reporter to draw in between.
 async fn run(printer: &Printer, events: Vec<RunEvent>) -> RunRecording {
     let (sender, receiver) = mpsc::channel(1);
     let feed = async move {
@@ -301,7 +301,7 @@ async fn run(printer: &Printer, events: Vec<RunEvent>) -> RunRecording {
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
-    // Time that stands still until all wait for it: no test waits.
+    // Paused time advances when all tasks wait for it: no test waits.
     tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -311,7 +311,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 #[test]
-fn a_terminal_ends_with_a_neat_list() {
+fn live_run_ends_with_the_summary() {
     let (printer, emulator) = terminal_printer(80, 24);
     let recording = block_on(run(&printer, [first_half(), good_end()].concat()));
     assert_eq!(recording.ok, Some(true));
@@ -319,7 +319,7 @@ fn a_terminal_ends_with_a_neat_list() {
 }
 
 #[test]
-fn a_terminal_ends_with_the_failure_and_the_list() {
+fn failed_live_run_ends_with_the_failure_and_the_summary() {
     let (printer, emulator) = terminal_printer(80, 40);
     let recording = block_on(run(&printer, [first_half(), bad_end()].concat()));
     assert_eq!(recording.failures.len(), 1);
@@ -327,7 +327,7 @@ fn a_terminal_ends_with_the_failure_and_the_list() {
 }
 
 #[test]
-fn an_interrupted_run_says_that_it_winds_down() {
+fn interrupted_live_run_reports_the_interrupt() {
     let (printer, emulator) = terminal_printer(80, 24);
     let (sender, receiver) = mpsc::unbounded_channel();
     for event in first_half() {
@@ -336,19 +336,19 @@ fn an_interrupted_run_says_that_it_winds_down() {
     sender.send(RunEvent::Interrupted).unwrap();
     let contents = || emulator.contents();
     block_on(async {
-        let look = async {
+        let check = async {
             tokio::time::sleep(REDRAW_INTERVAL * 3).await;
             assert!(contents().contains("Ctrl-C again"), "{}", contents());
             sender
                 .send(RunEvent::Finished {
                     ok: false,
-                    at: Duration::from_secs(3),
+                    elapsed: Duration::from_secs(3),
                 })
                 .unwrap();
         };
         tokio::join!(
             report_run(&printer, receiver, ReportOptions::default()),
-            look
+            check
         );
     });
     assert!(
@@ -359,11 +359,11 @@ fn an_interrupted_run_says_that_it_winds_down() {
 }
 
 #[test]
-fn a_pipe_gets_a_line_an_event() {
+fn plain_run_writes_a_line_per_event() {
     let (printer, out, err) = captured_printer(&OutputFlags::default(), &pipe_env());
     block_on(run(&printer, [first_half(), good_end()].concat()));
     insta::assert_snapshot!("plain_good", err.contents());
-    assert_eq!(out.contents(), "", "progress is no data");
+    assert_eq!(out.contents(), "", "progress is not data");
 
     let (printer, _, err) = captured_printer(&OutputFlags::default(), &pipe_env());
     block_on(run(&printer, [first_half(), bad_end()].concat()));
@@ -371,7 +371,7 @@ fn a_pipe_gets_a_line_an_event() {
 }
 
 #[test]
-fn a_pipe_is_not_flooded_with_progress() {
+fn plain_run_limits_progress_lines() {
     let (printer, _, err) = captured_printer(&OutputFlags::default(), &pipe_env());
     let events = (0..=1000)
         .map(|n| {
@@ -389,7 +389,7 @@ fn a_pipe_is_not_flooded_with_progress() {
 }
 
 #[test]
-fn a_pipe_hears_of_a_long_wait() {
+fn plain_run_reports_a_long_wait() {
     let (printer, _, err) = captured_printer(&OutputFlags::default(), &pipe_env());
     let (sender, receiver) = mpsc::channel(8);
     block_on(async {
@@ -414,7 +414,7 @@ fn a_pipe_hears_of_a_long_wait() {
 }
 
 #[test]
-fn json_lines_can_be_read() {
+fn json_run_writes_an_object_per_line() {
     let flags = OutputFlags {
         progress: ProgressChoice::Json,
         ..OutputFlags::default()
@@ -430,7 +430,7 @@ fn json_lines_can_be_read() {
 }
 
 #[test]
-fn quiet_tells_of_failures_alone() {
+fn quiet_run_prints_only_failures() {
     let flags = OutputFlags {
         quiet: true,
         ..OutputFlags::default()
@@ -443,7 +443,7 @@ fn quiet_tells_of_failures_alone() {
 }
 
 #[test]
-fn a_run_of_many_nodes_keeps_to_the_window() {
+fn live_run_of_many_nodes_stays_within_the_window() {
     let names: Vec<String> = (0..60).map(|n| format!("service-{n}")).collect();
     let nodes = names.iter().map(|name| node(name, NodeKind::Service, &[]));
     let mut events = vec![RunEvent::Started {
@@ -465,32 +465,32 @@ fn a_run_of_many_nodes_keeps_to_the_window() {
     let (printer, emulator) = terminal_printer(60, 8);
     block_on(async {
         let (sender, receiver) = mpsc::unbounded_channel();
-        let look = async {
+        let check = async {
             for event in events {
                 sender.send(event).unwrap();
                 tokio::time::sleep(REDRAW_INTERVAL).await;
-                // A frame that is too high scrolls, and the next one leaves
-                // what scrolled away where it is.
-                let seen = emulator.contents();
-                assert!(seen.lines().count() < 8, "{seen}");
-                assert!(seen.matches(" done").count() <= 1, "{seen}");
+                // A frame that is too high scrolls, and the next one does not
+                // overwrite the rows that scrolled away.
+                let contents = emulator.contents();
+                assert!(contents.lines().count() < 8, "{contents}");
+                assert!(contents.matches(" done").count() <= 1, "{contents}");
             }
             insta::assert_snapshot!("many_nodes", emulator.contents());
             drop(sender);
         };
         tokio::join!(
             report_run(&printer, receiver, ReportOptions::default()),
-            look
+            check
         );
     });
 }
 
-/// A run of which nothing has to be done.
-fn kept_run() -> Vec<RunEvent> {
+/// Returns a run for which nothing has to be done.
+fn unchanged_run() -> Vec<RunEvent> {
     let names = ["postgres", "database", "keycloak"];
     let nodes = names.map(|name| node(name, NodeKind::Service, &[]));
     let checking = NodeState::Working {
-        doing: "checking".into(),
+        activity: "checking".into(),
         detail: Some("roles, schemas, migrations".into()),
         current: None,
         total: None,
@@ -502,21 +502,21 @@ fn kept_run() -> Vec<RunEvent> {
             instance: "default".into(),
             nodes: nodes.into(),
         },
-        node_event("postgres", KEPT, 20),
+        node_event("postgres", UNCHANGED, 20),
         node_event("database", checking, 30),
-        node_event("keycloak", KEPT, 40),
-        node_event("database", KEPT, 210),
+        node_event("keycloak", UNCHANGED, 40),
+        node_event("database", UNCHANGED, 210),
         RunEvent::Finished {
             ok: true,
-            at: Duration::from_millis(220),
+            elapsed: Duration::from_millis(220),
         },
     ]
 }
 
 #[test]
-fn a_run_with_nothing_to_do_says_just_that() {
+fn unchanged_run_is_reported_in_one_line() {
     let (printer, _, err) = captured_printer(&OutputFlags::default(), &pipe_env());
-    let quickly = |events: Vec<RunEvent>| {
+    let send_at_once = |events: Vec<RunEvent>| {
         let (sender, receiver) = mpsc::unbounded_channel();
         for event in events {
             sender.send(event).unwrap();
@@ -525,13 +525,13 @@ fn a_run_with_nothing_to_do_says_just_that() {
     };
     block_on(report_run(
         &printer,
-        quickly(kept_run()),
+        send_at_once(unchanged_run()),
         ReportOptions::default(),
     ));
     assert_eq!(err.contents(), "everything is already ready (0.2s)\n");
 
     let (printer, emulator) = terminal_printer(80, 24);
-    block_on(run(&printer, kept_run()));
+    block_on(run(&printer, unchanged_run()));
     assert_eq!(emulator.contents(), "✓ everything is already ready (0.2s)");
 
     let flags = OutputFlags {
@@ -541,22 +541,22 @@ fn a_run_with_nothing_to_do_says_just_that() {
     let (printer, _, err) = captured_printer(&flags, &pipe_env());
     block_on(report_run(
         &printer,
-        quickly(kept_run()),
+        send_at_once(unchanged_run()),
         ReportOptions::default(),
     ));
-    assert_eq!(err.contents().matches("ready (kept)").count(), 3);
+    assert_eq!(err.contents().matches("ready (unchanged)").count(), 3);
 
-    // What fails after all is told with all that was held back.
+    // A later failure also prints the lines that were held back.
     let (printer, _, err) = captured_printer(&OutputFlags::default(), &pipe_env());
-    let mut events = kept_run();
+    let mut events = unchanged_run();
     events.insert(4, node_event("database", NodeState::Failed, 50));
     block_on(report_run(
         &printer,
-        quickly(events),
+        send_at_once(events),
         ReportOptions::default(),
     ));
     assert!(
-        err.contents().contains("postgres ready (kept)"),
+        err.contents().contains("postgres ready (unchanged)"),
         "{}",
         err.contents()
     );
@@ -568,7 +568,7 @@ fn a_run_with_nothing_to_do_says_just_that() {
 }
 
 #[test]
-fn a_run_without_a_node_says_nothing() {
+fn run_without_nodes_prints_nothing() {
     let events = vec![
         RunEvent::Started {
             command: "down".into(),
@@ -577,7 +577,7 @@ fn a_run_without_a_node_says_nothing() {
         },
         RunEvent::Finished {
             ok: true,
-            at: Duration::from_millis(20),
+            elapsed: Duration::from_millis(20),
         },
     ];
     let (printer, _, err) = captured_printer(&OutputFlags::default(), &pipe_env());
@@ -588,9 +588,9 @@ fn a_run_without_a_node_says_nothing() {
     assert_eq!(emulator.contents(), "");
 }
 
-/// A reset: the same nodes go, and come again.
+/// A reset removes the same nodes and creates them again.
 #[test]
-fn nodes_that_are_announced_again_count_once() {
+fn nodes_announced_again_are_counted_once() {
     let started = || RunEvent::Started {
         command: "reset".into(),
         instance: "default".into(),
@@ -599,24 +599,24 @@ fn nodes_that_are_announced_again_count_once() {
             node("keycloak", NodeKind::Service, &[]),
         ],
     };
-    let gone = run_state(&[
+    let removed = run_state(&[
         started(),
-        node_event("postgres", NodeState::Gone, 10),
-        node_event("keycloak", NodeState::Gone, 20),
+        node_event("postgres", NodeState::Removed, 10),
+        node_event("keycloak", NodeState::Removed, 20),
         started(),
     ]);
-    assert_eq!(gone.status_counts(), "2 not started");
+    assert_eq!(removed.status_counts(), "2 not started");
     let mut events = vec![
         started(),
-        node_event("postgres", NodeState::Gone, 10),
-        node_event("keycloak", NodeState::Gone, 20),
+        node_event("postgres", NodeState::Removed, 10),
+        node_event("keycloak", NodeState::Removed, 20),
         started(),
         node_event("postgres", READY, 900),
         node_event("keycloak", READY, 7_000),
     ];
-    let at = Duration::from_millis(7_100);
+    let elapsed = Duration::from_millis(7_100);
     assert_eq!(
-        run_state(&events).outcome_sentence(true, at).unwrap(),
+        run_state(&events).outcome_sentence(true, elapsed).unwrap(),
         "reset finished after 7.1s: 2 ready"
     );
     events.truncate(3);
@@ -626,15 +626,15 @@ fn nodes_that_are_announced_again_count_once() {
         nodes: vec![node("postgres-image", NodeKind::Image, &[])],
     });
     events.push(node_event("postgres-image", READY, 30));
-    assert_eq!(run_state(&events).status_counts(), "1 image, 2 gone");
+    assert_eq!(run_state(&events).status_counts(), "1 image, 2 removed");
 }
 
 #[test]
-fn each_step_of_a_build_is_a_line_and_its_output_now_and_then() {
+fn build_step_is_a_line_and_its_output_is_limited() {
     let (printer, _, err) = captured_printer(&OutputFlags::default(), &pipe_env());
     let step = |step, detail: &str, millis| {
         let state = NodeState::Working {
-            doing: "building".into(),
+            activity: "building".into(),
             detail: Some(detail.into()),
             current: Some(step),
             total: Some(17),

@@ -1,4 +1,4 @@
-//! The engine, its storage and its images.
+//! Checks of the engine, its storage and its images.
 
 use std::path::Path;
 
@@ -9,26 +9,26 @@ use dm_host::resources;
 use super::{GIGABYTE, NO_ENGINE, format_gigabytes};
 use crate::{DoctorFinding, RequiredImage};
 
-/// Below this, building images fails half way.
+/// Below this free space, image builds fail.
 const DISK_ERROR_BYTES: u64 = 3 * GIGABYTE;
 
-/// Below this, a few golden images and backups fill the disk.
+/// Below this free space, a few golden images and backups fill the disk.
 const DISK_WARNING_BYTES: u64 = 10 * GIGABYTE;
 
-/// The first version of Docker that keeps to the address of a published port.
+/// The first major version of Docker that enforces the address of a published port.
 const FIRST_LOOPBACK_SAFE_DOCKER: u32 = 28;
 
-/// Which engine there is, and why that one.
+/// Reports the engine and why it was chosen.
 pub(crate) fn check_connection(connected: &Result<Engine, EngineError>) -> Vec<DoctorFinding> {
     match connected {
         Ok(engine) => {
-            let (version, found) = (engine.version(), engine.discovery());
+            let (version, discovery) = (engine.version(), engine.discovery());
             let mut findings = vec![
                 DoctorFinding::ok(
                     "engine",
                     format!(
                         "{} {} at {} ({})",
-                        version.kind, version.engine, found.address, found.why
+                        version.kind, version.engine, discovery.address, discovery.reason
                     ),
                 ),
                 DoctorFinding::ok(
@@ -53,7 +53,7 @@ pub(crate) fn check_connection(connected: &Result<Engine, EngineError>) -> Vec<D
     }
 }
 
-/// Whether ports that are published on the loopback address are for this machine alone.
+/// Checks that ports published on the loopback address are not reachable from other machines.
 fn published_ports_finding(version: &EngineVersion) -> Option<DoctorFinding> {
     let major: u32 = version.engine.split('.').next()?.parse().ok()?;
     (version.kind == EngineKind::Docker && major < FIRST_LOOPBACK_SAFE_DOCKER).then(|| {
@@ -73,13 +73,13 @@ fn published_ports_finding(version: &EngineVersion) -> Option<DoctorFinding> {
     })
 }
 
-/// Disk, file system and control groups of the engine.
+/// Checks disk, file system and control groups of the engine.
 pub(crate) async fn check_storage(engine: Option<&Engine>) -> Vec<DoctorFinding> {
     let Some(engine) = engine else {
         return vec![DoctorFinding::skipped("disk space", NO_ENGINE)];
     };
-    let facts = match engine.info().await {
-        Ok(facts) => facts,
+    let info = match engine.info().await {
+        Ok(info) => info,
         Err(error) => {
             let error = Error::from(error);
             return vec![DoctorFinding::error(
@@ -90,12 +90,12 @@ pub(crate) async fn check_storage(engine: Option<&Engine>) -> Vec<DoctorFinding>
         }
     };
     let free = if engine.is_local() {
-        resources::free_disk_space(Path::new(&facts.root_dir))
+        resources::free_disk_space(Path::new(&info.root_dir))
     } else {
         None
     };
-    let mut findings = vec![disk_space_finding(&facts.root_dir, free)];
-    findings.extend(configuration_findings(facts));
+    let mut findings = vec![disk_space_finding(&info.root_dir, free)];
+    findings.extend(configuration_findings(info));
     findings
 }
 
@@ -105,32 +105,31 @@ fn disk_space_finding(root: &str, free: Option<u64>) -> DoctorFinding {
         return DoctorFinding::skipped(name, "the disk of the engine is not on this machine");
     };
     let detail = format!("{} free at {root}", format_gigabytes(free));
-    let next = [
+    let suggestions = [
         "show the disk usage of the engine: docker system df",
         "remove unused images of dm: dm images prune",
     ];
     if free < DISK_ERROR_BYTES {
-        DoctorFinding::error(name, detail, next)
+        DoctorFinding::error(name, detail, suggestions)
     } else if free < DISK_WARNING_BYTES {
-        DoctorFinding::warning(name, detail, next)
+        DoctorFinding::warning(name, detail, suggestions)
     } else {
         DoctorFinding::ok(name, detail)
     }
 }
 
-/// What makes an engine slow or unreliable for our purposes.
-fn configuration_findings(facts: &EngineInfo) -> Vec<DoctorFinding> {
+/// Checks the configuration of the engine for settings that are slow or unreliable.
+fn configuration_findings(info: &EngineInfo) -> Vec<DoctorFinding> {
     let mut findings = Vec::new();
     let storage = format!(
         "{}{}",
-        facts.storage_driver,
-        facts
-            .backing_filesystem
+        info.storage_driver,
+        info.backing_filesystem
             .as_ref()
-            .map(|below| format!(" on {below}"))
+            .map(|filesystem| format!(" on {filesystem}"))
             .unwrap_or_default()
     );
-    findings.push(match facts.storage_driver.as_str() {
+    findings.push(match info.storage_driver.as_str() {
         "vfs" => DoctorFinding::warning(
             "storage driver",
             format!("{storage} copies every layer in full: builds are slow and fill the disk"),
@@ -147,19 +146,19 @@ fn configuration_findings(facts: &EngineInfo) -> Vec<DoctorFinding> {
         "control groups",
         format!(
             "version {}, by {}{}",
-            facts.cgroup_version,
-            facts.cgroup_driver,
-            if facts.rootless { ", rootless" } else { "" }
+            info.cgroup_version,
+            info.cgroup_driver,
+            if info.rootless { ", rootless" } else { "" }
         ),
     ));
-    if facts.rootless && facts.cgroup_version == "1" {
+    if info.rootless && info.cgroup_version == "1" {
         findings.push(DoctorFinding::warning(
             "rootless limits",
             "a rootless engine cannot limit memory with control groups of version 1",
             ["boot with systemd.unified_cgroup_hierarchy=1"],
         ));
     }
-    let memory = facts
+    let memory = info
         .warnings
         .iter()
         .find(|line| line.contains("No memory limit"));
@@ -173,20 +172,20 @@ fn configuration_findings(facts: &EngineInfo) -> Vec<DoctorFinding> {
     findings
 }
 
-/// Whether the images are there.
+/// Checks whether the images are present.
 pub(crate) async fn check_images(
     engine: Option<&Engine>,
-    needed: &[RequiredImage],
+    required: &[RequiredImage],
 ) -> Vec<DoctorFinding> {
     let name = "images";
     let Some(engine) = engine else {
         return vec![DoctorFinding::skipped(name, NO_ENGINE)];
     };
-    if needed.is_empty() {
+    if required.is_empty() {
         return Vec::new();
     }
     let mut missing = Vec::new();
-    for image in needed {
+    for image in required {
         match is_image_present(engine, image).await {
             Ok(true) => {}
             Ok(false) => missing.push(image.name.as_str()),
@@ -200,7 +199,7 @@ pub(crate) async fn check_images(
             }
         }
     }
-    vec![images_finding(needed.len(), &missing)]
+    vec![images_finding(required.len(), &missing)]
 }
 
 async fn is_image_present(engine: &Engine, image: &RequiredImage) -> Result<bool, EngineError> {
@@ -212,18 +211,18 @@ async fn is_image_present(engine: &Engine, image: &RequiredImage) -> Result<bool
     Ok(false)
 }
 
-/// Images that are missing are no fault: `dm up` gets them. It only takes time.
-fn images_finding(needed: usize, missing: &[&str]) -> DoctorFinding {
+/// Missing images are not an error: `dm up` obtains them. It only takes time.
+fn images_finding(required: usize, missing: &[&str]) -> DoctorFinding {
     if missing.is_empty() {
-        return DoctorFinding::ok("images", format!("all {needed} present"));
+        return DoctorFinding::ok("images", format!("all {required} present"));
     }
     DoctorFinding {
         next: vec!["obtain the images beforehand: dm images build".into()],
         ..DoctorFinding::ok(
             "images",
             format!(
-                "{} of {needed} present; dm up obtains the others: {}",
-                needed - missing.len(),
+                "{} of {required} present; dm up obtains the others: {}",
+                required - missing.len(),
                 missing.join(", ")
             ),
         )
@@ -236,7 +235,7 @@ mod tests {
     use crate::CheckStatus;
 
     #[test]
-    fn little_disk_is_a_warning_and_less_an_error() {
+    fn low_disk_space_is_a_warning_then_an_error() {
         let status = |free| disk_space_finding("/var/lib/docker", free).status;
         assert_eq!(status(Some(20 * GIGABYTE)), CheckStatus::Ok);
         assert_eq!(status(Some(9_999_999_999)), CheckStatus::Warning);
@@ -245,8 +244,8 @@ mod tests {
     }
 
     #[test]
-    fn an_engine_whose_ports_neighbours_reach_is_warned_of() {
-        let of = |kind, engine: &str| {
+    fn docker_before_28_is_a_warning_about_published_ports() {
+        let status = |kind, engine: &str| {
             published_ports_finding(&EngineVersion {
                 kind,
                 engine: engine.into(),
@@ -257,21 +256,21 @@ mod tests {
             .map(|finding| finding.status)
         };
         assert_eq!(
-            of(EngineKind::Docker, "26.1.5+dfsg1"),
+            status(EngineKind::Docker, "26.1.5+dfsg1"),
             Some(CheckStatus::Warning)
         );
-        assert_eq!(of(EngineKind::Docker, "28.0.0"), None);
-        assert_eq!(of(EngineKind::Podman, "4.3.1"), None);
-        assert_eq!(of(EngineKind::Docker, "unknown"), None);
+        assert_eq!(status(EngineKind::Docker, "28.0.0"), None);
+        assert_eq!(status(EngineKind::Podman, "4.3.1"), None);
+        assert_eq!(status(EngineKind::Docker, "unknown"), None);
     }
 
     #[test]
-    fn missing_images_are_named() {
+    fn images_finding_names_missing_images() {
         assert_eq!(images_finding(4, &[]).detail, "all 4 present");
-        let some = images_finding(4, &["keycloak", "openldap"]);
-        assert_eq!(some.status, CheckStatus::Ok);
+        let finding = images_finding(4, &["keycloak", "openldap"]);
+        assert_eq!(finding.status, CheckStatus::Ok);
         assert_eq!(
-            some.detail,
+            finding.detail,
             "2 of 4 present; dm up obtains the others: keycloak, openldap"
         );
     }

@@ -1,4 +1,4 @@
-//! What instances left whose project is no longer there.
+//! Check for resources of projects that no longer exist.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,24 +11,26 @@ use dm_engine::labelled_objects::{EngineObjectKind, LabelledObject};
 use super::NO_ENGINE;
 use crate::DoctorFinding;
 
-/// Objects that no `dm down` finds any more, for want of a project to run it in.
+/// The name of the check.
+const NAME: &str = "orphaned resources";
+
+/// Finds objects that `dm down` can no longer remove, because their project is missing.
 pub(crate) async fn check_leftovers(engine: Option<&Engine>) -> Vec<DoctorFinding> {
-    let name = "leftovers";
     let Some(engine) = engine else {
-        return vec![DoctorFinding::skipped(name, NO_ENGINE)];
+        return vec![DoctorFinding::skipped(NAME, NO_ENGINE)];
     };
     if !engine.is_local() {
         return vec![DoctorFinding::skipped(
-            name,
+            NAME,
             "the engine may run stacks of other machines",
         )];
     }
     match engine.list_labelled_objects().await {
-        Ok(owned) => leftover_findings(&owned, |root| Path::new(root).exists()),
+        Ok(objects) => leftover_findings(&objects, |root| Path::new(root).exists()),
         Err(error) => {
             let error = Error::from(error);
             vec![DoctorFinding::warning(
-                name,
+                NAME,
                 error.error_chain().join(": "),
                 ["dm engine status"],
             )]
@@ -37,25 +39,27 @@ pub(crate) async fn check_leftovers(engine: Option<&Engine>) -> Vec<DoctorFindin
 }
 
 fn leftover_findings(
-    owned: &[LabelledObject],
+    objects: &[LabelledObject],
     exists: impl Fn(&str) -> bool,
 ) -> Vec<DoctorFinding> {
-    let mut gone: BTreeMap<(&str, &str), Vec<EngineObjectKind>> = BTreeMap::new();
-    for object in owned {
+    let mut orphaned: BTreeMap<(&str, &str), Vec<EngineObjectKind>> = BTreeMap::new();
+    for object in objects {
         if let Some(root) = &object.root
             && !exists(root)
         {
-            gone.entry((&object.project, root))
+            orphaned
+                .entry((&object.project, root))
                 .or_default()
                 .push(object.kind);
         }
     }
-    if gone.is_empty() {
-        return vec![DoctorFinding::ok("leftovers", "none")];
+    if orphaned.is_empty() {
+        return vec![DoctorFinding::ok(NAME, "none")];
     }
-    gone.into_iter()
+    orphaned
+        .into_iter()
         .map(|((project, root), kinds)| {
-            let count = |kind| kinds.iter().filter(|one| **one == kind).count();
+            let count = |kind| kinds.iter().filter(|other| **other == kind).count();
             let filter = format!("--filter label={PROJECT}={project}");
             let mut detail = Vec::new();
             let mut next = Vec::new();
@@ -84,7 +88,7 @@ fn leftover_findings(
                 }
             }
             DoctorFinding::warning(
-                "leftovers",
+                NAME,
                 format!(
                     "{} of a stack in {root}, which no longer exists",
                     detail.join(", ")
@@ -110,26 +114,26 @@ mod tests {
     }
 
     #[test]
-    fn only_what_lost_its_project_is_left_over() {
-        let owned = [
+    fn leftover_findings_contain_only_objects_of_missing_projects() {
+        let objects = [
             object(EngineObjectKind::Container, "dm-1", Some("/gone")),
             object(EngineObjectKind::Volume, "dm-1", Some("/gone")),
             object(EngineObjectKind::Volume, "dm-1", Some("/gone")),
             object(EngineObjectKind::Container, "dm-2", Some("/here")),
             object(EngineObjectKind::Volume, "dm-3", None),
         ];
-        let found = leftover_findings(&owned, |root| root == "/here");
-        assert_eq!(found.len(), 1);
+        let findings = leftover_findings(&objects, |root| root == "/here");
+        assert_eq!(findings.len(), 1);
         assert_eq!(
-            found[0].detail,
+            findings[0].detail,
             "1 container, 2 volumes of a stack in /gone, which no longer exists"
         );
-        insta::assert_snapshot!(found[0].next.join("\n"), @r"
+        insta::assert_snapshot!(findings[0].next.join("\n"), @r"
         docker ps -aq --filter label=com.dundermifflin.dm.project=dm-1 | xargs docker rm -f
         docker volume ls -q --filter label=com.dundermifflin.dm.project=dm-1 | xargs docker volume rm
         ");
         assert_eq!(
-            leftover_findings(&owned[3..], |root| root == "/here")[0].detail,
+            leftover_findings(&objects[3..], |root| root == "/here")[0].detail,
             "none"
         );
     }

@@ -1,4 +1,4 @@
-//! Memory, clock, names and state of the machine.
+//! Checks of memory, clock, name resolution and state directory of the machine.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -10,31 +10,32 @@ use dm_host::{network, state::StateDir};
 use super::{GIGABYTE, NO_ENGINE, format_gigabytes};
 use crate::DoctorFinding;
 
-/// The whole stack takes less; Keycloak's start and builds come on top.
+/// The recommended available memory: the whole stack needs less, but Keycloak's start and
+/// builds need more.
 const MIN_MEMORY: u64 = 4 * GIGABYTE;
 
-/// Clocks that differ by more make timestamps of services misleading.
+/// Above this clock skew, timestamps of services are misleading.
 const SKEW_WARNING_SECONDS: i64 = 2;
 
-/// Clocks that differ by more make tokens of Keycloak invalid at once.
+/// Above this clock skew, tokens of Keycloak are invalid immediately.
 const SKEW_ERROR_SECONDS: i64 = 60;
 
-/// Before this year nothing of this was written.
+/// The clock is wrong if it shows an earlier year: `dm` did not exist before.
 const EARLIEST_YEAR: i32 = 2025;
 
-/// Memory of whatever machine the containers run on.
+/// Checks the memory of the machine that runs the containers.
 pub(crate) async fn check_memory(engine: Option<&Engine>) -> Vec<DoctorFinding> {
     let is_local = engine.is_none_or(Engine::is_local);
     if is_local {
         return vec![local_memory_finding(resources::read_memory_info())];
     }
-    let facts = match engine {
+    let info = match engine {
         Some(engine) => engine.info().await.ok(),
         None => None,
     };
-    vec![facts.map_or_else(
+    vec![info.map_or_else(
         || DoctorFinding::skipped("memory", "the engine does not report it"),
-        |facts| engine_memory_finding(facts.memory),
+        |info| engine_memory_finding(info.memory),
     )]
 }
 
@@ -74,33 +75,29 @@ fn engine_memory_finding(total: u64) -> DoctorFinding {
     }
 }
 
-/// This machine's clock, and how far the engine's is from it.
+/// Checks this machine's clock and the skew of the engine's clock.
 pub(crate) async fn check_clock(engine: Option<&Engine>) -> Vec<DoctorFinding> {
     let before = Utc::now();
-    let theirs = match engine {
-        Some(engine) => engine
-            .info()
-            .await
-            .ok()
-            .and_then(|facts| facts.time.clone()),
+    let engine_time = match engine {
+        Some(engine) => engine.info().await.ok().and_then(|info| info.time.clone()),
         None => None,
     };
     let after = Utc::now();
-    let theirs = theirs
+    let engine_time = engine_time
         .and_then(|text| DateTime::parse_from_rfc3339(&text).ok())
         .map(|time| time.with_timezone(&Utc));
-    vec![clock_finding(before, theirs, after, engine.is_some())]
+    vec![clock_finding(before, engine_time, after, engine.is_some())]
 }
 
-/// `theirs` was read somewhere between `before` and `after`: what lies between
-/// them is no skew.
+/// Compares the clocks. `engine_time` was read between `before` and `after`: a difference
+/// within this interval is not skew.
 fn clock_finding(
     before: DateTime<Utc>,
-    theirs: Option<DateTime<Utc>>,
+    engine_time: Option<DateTime<Utc>>,
     after: DateTime<Utc>,
     has_engine: bool,
 ) -> DoctorFinding {
-    let set = "synchronize the clock: timedatectl set-ntp true";
+    let sync_hint = "synchronize the clock: timedatectl set-ntp true";
     if before.year() < EARLIEST_YEAR {
         return DoctorFinding::error(
             "clock",
@@ -108,10 +105,10 @@ fn clock_finding(
                 "the clock shows {}, which is in the past: certificates and tokens are not valid yet",
                 before.format("%Y-%m-%d")
             ),
-            [set],
+            [sync_hint],
         );
     }
-    let Some(theirs) = theirs else {
+    let Some(engine_time) = engine_time else {
         let detail = if has_engine {
             "the engine does not report its time"
         } else {
@@ -119,27 +116,27 @@ fn clock_finding(
         };
         return DoctorFinding::skipped("clock", detail);
     };
-    let early = (before - theirs).num_seconds();
-    let late = (theirs - after).num_seconds();
+    let early = (before - engine_time).num_seconds();
+    let late = (engine_time - after).num_seconds();
     let skew = early.max(late).max(0);
     let direction = if early > late { "behind" } else { "ahead of" };
     let detail = format!("the engine's clock is {skew} s {direction} this machine's");
-    let restart =
+    let restart_hint =
         "restart the engine's virtual machine: its clock stands still while a laptop sleeps";
     if skew > SKEW_ERROR_SECONDS {
-        DoctorFinding::error("clock", detail, [restart, set])
+        DoctorFinding::error("clock", detail, [restart_hint, sync_hint])
     } else if skew > SKEW_WARNING_SECONDS {
-        DoctorFinding::warning("clock", detail, [restart, set])
+        DoctorFinding::warning("clock", detail, [restart_hint, sync_hint])
     } else {
         DoctorFinding::ok("clock", "the same as the engine's")
     }
 }
 
-/// Names that must resolve.
+/// Checks that required names resolve.
 pub(crate) async fn check_name_resolution() -> Vec<DoctorFinding> {
     let resolved: Vec<IpAddr> = tokio::net::lookup_host(("localhost", 0))
         .await
-        .map(|found| found.map(|address| address.ip()).collect())
+        .map(|addresses| addresses.map(|address| address.ip()).collect())
         .unwrap_or_default();
     let mut findings = vec![localhost_finding(&resolved)];
     if let Err(loopback) = network::container_resolvers() {
@@ -160,25 +157,25 @@ pub(crate) async fn check_name_resolution() -> Vec<DoctorFinding> {
 
 fn localhost_finding(resolved: &[IpAddr]) -> DoctorFinding {
     let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let add = ["add this line to /etc/hosts: 127.0.0.1 localhost"];
+    let hint = ["add this line to /etc/hosts: 127.0.0.1 localhost"];
     if resolved.contains(&loopback) {
         DoctorFinding::ok("localhost", "resolves to 127.0.0.1")
     } else if let Some(first) = resolved.first() {
         DoctorFinding::error(
             "localhost",
             format!("resolves to {first} instead of 127.0.0.1, the address of the stack"),
-            add,
+            hint,
         )
     } else {
-        DoctorFinding::error("localhost", "does not resolve", add)
+        DoctorFinding::error("localhost", "does not resolve", hint)
     }
 }
 
-/// Where `dm` remembers things.
+/// Reports the state directory.
 pub(crate) fn check_state_dir(state: Option<&StateDir>) -> Vec<DoctorFinding> {
-    // Where it can't be opened, that is a finding of whoever tried.
+    // The caller reports a state directory that cannot be opened.
     state
-        .map(|state| DoctorFinding::ok("state", state.path().display().to_string()))
+        .map(|state| DoctorFinding::ok("state directory", state.path().display().to_string()))
         .into_iter()
         .collect()
 }
@@ -188,27 +185,29 @@ mod tests {
     use super::*;
     use crate::CheckStatus;
 
-    fn at(seconds: i64) -> DateTime<Utc> {
+    fn time_at(seconds: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
     }
 
     #[test]
-    fn clocks_are_compared_within_the_time_that_asking_took() {
-        let found = |theirs, after| clock_finding(at(0), Some(at(theirs)), at(after), true);
-        assert_eq!(found(0, 0).status, CheckStatus::Ok);
-        assert_eq!(found(9, 10).status, CheckStatus::Ok);
+    fn clock_finding_ignores_the_duration_of_the_request() {
+        let compare = |engine_time, after| {
+            clock_finding(time_at(0), Some(time_at(engine_time)), time_at(after), true)
+        };
+        assert_eq!(compare(0, 0).status, CheckStatus::Ok);
+        assert_eq!(compare(9, 10).status, CheckStatus::Ok);
         assert_eq!(
-            found(13, 10).detail,
+            compare(13, 10).detail,
             "the engine's clock is 3 s ahead of this machine's"
         );
-        assert_eq!(found(13, 10).status, CheckStatus::Warning);
+        assert_eq!(compare(13, 10).status, CheckStatus::Warning);
         assert_eq!(
-            found(-61, 0).detail,
+            compare(-61, 0).detail,
             "the engine's clock is 61 s behind this machine's"
         );
-        assert_eq!(found(-61, 0).status, CheckStatus::Error);
+        assert_eq!(compare(-61, 0).status, CheckStatus::Error);
         assert_eq!(
-            clock_finding(at(0), None, at(0), false).status,
+            clock_finding(time_at(0), None, time_at(0), false).status,
             CheckStatus::Skipped
         );
         let past = DateTime::from_timestamp(0, 0).unwrap();
@@ -219,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn little_memory_is_a_warning() {
+    fn low_memory_is_a_warning() {
         let memory = |available| {
             local_memory_finding(Some(MemoryInfo {
                 total: 8 * GIGABYTE,
@@ -236,13 +235,17 @@ mod tests {
     }
 
     #[test]
-    fn localhost_must_be_where_the_stack_listens() {
+    fn localhost_finding_requires_the_ipv4_loopback() {
         assert_eq!(
             localhost_finding(&["127.0.0.1".parse().unwrap()]).status,
             CheckStatus::Ok
         );
-        let only_six = localhost_finding(&["::1".parse().unwrap()]);
-        assert!(only_six.detail.starts_with("resolves to ::1, and not"));
+        let ipv6_only = localhost_finding(&["::1".parse().unwrap()]);
+        assert!(
+            ipv6_only
+                .detail
+                .starts_with("resolves to ::1 instead of 127.0.0.1")
+        );
         assert_eq!(localhost_finding(&[]).status, CheckStatus::Error);
     }
 }

@@ -1,4 +1,4 @@
-//! The ports that the stack wants.
+//! Check of the ports that the stack uses.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use dm_host::ports::{self, PortError, PortOwner};
 
 use crate::{DoctorFinding, DoctorInput};
 
-/// What is known of a port.
+/// The availability of a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum PortAvailability {
     Free,
@@ -22,10 +22,10 @@ enum PortAvailability {
     },
 }
 
-/// Each port: free, ours, or whose.
+/// Checks for each port whether it is free, used by this stack, or taken by another owner.
 pub(crate) async fn check_ports(
     engine: Option<&Engine>,
-    subject: &DoctorInput,
+    input: &DoctorInput,
 ) -> Vec<DoctorFinding> {
     let remote = engine.is_some_and(|engine| !engine.discovery().address.starts_with("unix://"));
     if remote {
@@ -39,26 +39,25 @@ pub(crate) async fn check_ports(
         None => BTreeMap::new(),
     };
     let mut findings = Vec::new();
-    for (component, port) in &subject.ports {
+    for (component, port) in &input.ports {
         let port = *port;
         let publisher = published.get(&port).cloned();
-        let found = match publisher {
-            Some(publisher) => classify_container(&publisher, subject),
-            // Reading who listens goes through every process: not on this
-            // thread.
+        let availability = match publisher {
+            Some(publisher) => classify_container(&publisher, input),
+            // Finding the listener reads every process: a blocking task.
             None => tokio::task::spawn_blocking(move || classify_process(port))
                 .await
                 .unwrap_or(PortAvailability::Free),
         };
-        findings.push(port_finding(component, port, found, &subject.instance));
+        findings.push(port_finding(component, port, availability, &input.instance));
     }
     findings
 }
 
-fn classify_container(publisher: &PortPublisher, subject: &DoctorInput) -> PortAvailability {
-    let is_ours = publisher.project.as_deref() == Some(&subject.project)
-        && publisher.instance.as_deref() == Some(&subject.instance);
-    if is_ours {
+fn classify_container(publisher: &PortPublisher, input: &DoctorInput) -> PortAvailability {
+    let is_own_stack = publisher.project.as_deref() == Some(&input.project)
+        && publisher.instance.as_deref() == Some(&input.instance);
+    if is_own_stack {
         PortAvailability::OwnStack
     } else {
         PortAvailability::Taken {
@@ -81,12 +80,12 @@ fn classify_process(port: u16) -> PortAvailability {
 fn port_finding(
     component: &str,
     port: u16,
-    found: PortAvailability,
+    availability: PortAvailability,
     instance: &str,
 ) -> DoctorFinding {
     let name = format!("port {port}");
     let key = port_key(component);
-    match found {
+    match availability {
         PortAvailability::Free => DoctorFinding::ok(name, format!("free for {component} ({key})")),
         PortAvailability::OwnStack => {
             let detail = format!("in use by {component} of this stack ({key})");
@@ -104,15 +103,15 @@ fn port_finding(
                 owner,
                 container,
             };
-            // The port stands in the finding's name already.
+            // The name of the finding already contains the port.
             let text = error.to_string();
             let detail = text
                 .split_once(" of ")
                 .map_or(text.as_str(), |(_, rest)| rest);
-            let next = if instance == DEFAULT_INSTANCE {
+            let suggestions = if instance == DEFAULT_INSTANCE {
                 error.suggestions()
             } else {
-                // It has ports of its own, which no key sets.
+                // A named instance has its own ports, which no key sets.
                 vec![format!("choose another port: dm up --instance {instance}")]
             };
             DoctorFinding::error(
@@ -121,13 +120,13 @@ fn port_finding(
                     "required by {}{command}",
                     detail.replacen(" is taken by", ", taken by", 1)
                 ),
-                next,
+                suggestions,
             )
         }
     }
 }
 
-/// A command line may be long, and hold anything.
+/// Masks and truncates a command line, which may be long and contain secrets.
 fn shorten_command(command: &str) -> String {
     const MAX_LENGTH: usize = 80;
     let masked = dm_core::mask::Masker::default().mask_text(command);
@@ -142,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_port_is_told_with_what_to_do() {
+    fn port_finding_suggests_an_action_per_owner() {
         let owner = PortOwner {
             pid: 4211,
             name: "postgres".into(),

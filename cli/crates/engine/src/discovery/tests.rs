@@ -4,17 +4,17 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 
-fn addresses(settings: &EngineSettings, around: &DiscoveryEnv) -> Vec<(String, DiscoverySource)> {
-    list_candidates(settings, around)
+fn addresses(settings: &EngineSettings, env: &DiscoveryEnv) -> Vec<(String, DiscoverySource)> {
+    list_candidates(settings, env)
         .unwrap()
         .into_iter()
         .map(|candidate| (candidate.endpoint.address, candidate.source))
         .collect()
 }
 
-/// An engine that answers every request with `version`.
-fn engine(at: &Path, api: &str) -> tokio::task::JoinHandle<()> {
-    let listener = tokio::net::UnixListener::bind(at).unwrap();
+/// Starts an engine that answers every request with its version.
+fn start_engine(path: &Path, api: &str) -> tokio::task::JoinHandle<()> {
+    let listener = tokio::net::UnixListener::bind(path).unwrap();
     let body = format!(r#"{{"Version":"1","ApiVersion":"{api}"}}"#);
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
@@ -40,14 +40,14 @@ fn socket(path: &Path, source: DiscoverySource) -> EngineCandidate {
 }
 
 #[test]
-fn a_named_engine_is_the_only_candidate() {
+fn explicitly_named_engine_is_the_only_candidate() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(
         dir.path().join("config.json"),
         r#"{"currentContext":"lab"}"#,
     )
     .unwrap();
-    let mut around = DiscoveryEnv {
+    let mut env = DiscoveryEnv {
         docker_host: Some("tcp://192.0.2.1:2376".into()),
         tls_verify: true,
         docker_config_dir: Some(dir.path().into()),
@@ -57,36 +57,36 @@ fn a_named_engine_is_the_only_candidate() {
         host: Some("unix:///x.sock".into()),
     };
     assert_eq!(
-        addresses(&settings, &around),
+        addresses(&settings, &env),
         [("unix:///x.sock".into(), DiscoverySource::Config)]
     );
-    let found = list_candidates(&EngineSettings::default(), &around).unwrap();
-    assert_eq!(found[0].source, DiscoverySource::DockerHost);
+    let candidates = list_candidates(&EngineSettings::default(), &env).unwrap();
+    assert_eq!(candidates[0].source, DiscoverySource::DockerHost);
     assert_eq!(
-        found[0].endpoint.tls.as_ref().unwrap().directory,
+        candidates[0].endpoint.tls.as_ref().unwrap().directory,
         dir.path()
     );
-    assert_eq!(found.len(), 1);
-    around.docker_host = None;
-    let error = list_candidates(&EngineSettings::default(), &around).unwrap_err();
+    assert_eq!(candidates.len(), 1);
+    env.docker_host = None;
+    let error = list_candidates(&EngineSettings::default(), &env).unwrap_err();
     let EngineError::NotFound { tried, .. } = error else {
         panic!("{error}")
     };
     assert_eq!(tried, ["Docker context lab: no such context"]);
     // The built-in context, named explicitly, overrides the file.
-    around.docker_context = Some("default".into());
-    let all = addresses(&EngineSettings::default(), &around);
-    assert_eq!(all[0].1, DiscoverySource::DefaultSocket);
+    env.docker_context = Some("default".into());
+    let found = addresses(&EngineSettings::default(), &env);
+    assert_eq!(found[0].1, DiscoverySource::DefaultSocket);
 }
 
 #[test]
-fn unnamed_engines_are_looked_for_in_the_usual_order() {
-    let around = DiscoveryEnv {
+fn candidates_without_settings_are_the_default_sockets_in_order() {
+    let env = DiscoveryEnv {
         runtime_dir: Some("/run/user/1000".into()),
         home: Some("/home/pam".into()),
         ..DiscoveryEnv::default()
     };
-    let all: Vec<String> = addresses(&EngineSettings::default(), &around)
+    let all: Vec<String> = addresses(&EngineSettings::default(), &env)
         .into_iter()
         .map(|(address, source)| format!("{address} ({source})"))
         .collect();
@@ -106,12 +106,12 @@ fn unnamed_engines_are_looked_for_in_the_usual_order() {
 }
 
 #[tokio::test]
-async fn a_stale_socket_is_passed_over_and_remembered() {
+async fn stale_sockets_are_skipped_and_reported_as_tried() {
     let dir = tempfile::tempdir().unwrap();
     let (stale, live) = (dir.path().join("stale.sock"), dir.path().join("live.sock"));
     drop(std::os::unix::net::UnixListener::bind(&stale).unwrap());
-    let engine = engine(&live, "1.41");
-    let (_, found, _) = try_candidates(vec![
+    let engine = start_engine(&live, "1.41");
+    let (_, discovery, _) = try_candidates(vec![
         socket(
             &dir.path().join("absent.sock"),
             DiscoverySource::DefaultSocket,
@@ -122,13 +122,13 @@ async fn a_stale_socket_is_passed_over_and_remembered() {
     .await
     .unwrap();
     assert_eq!(
-        found.why,
+        discovery.reason,
         "Podman socket, the first of 3 candidates that answers"
     );
-    let outcomes: Vec<&str> = found
+    let outcomes: Vec<&str> = discovery
         .tried
         .iter()
-        .map(|(_, outcome)| outcome.as_str())
+        .map(|candidate| candidate.outcome.as_str())
         .collect();
     assert_eq!(
         outcomes,
@@ -141,7 +141,7 @@ async fn a_stale_socket_is_passed_over_and_remembered() {
 }
 
 #[tokio::test]
-async fn an_old_engine_is_refused_by_its_version() {
+async fn engine_with_an_old_api_version_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     for (api, accepted) in [
         ("1.40", false),
@@ -149,9 +149,9 @@ async fn an_old_engine_is_refused_by_its_version() {
         ("1.100", true),
         ("", false),
     ] {
-        let at = dir.path().join(format!("{api}.sock"));
-        let engine = engine(&at, api);
-        let result = try_candidates(vec![socket(&at, DiscoverySource::DefaultSocket)]).await;
+        let path = dir.path().join(format!("{api}.sock"));
+        let engine = start_engine(&path, api);
+        let result = try_candidates(vec![socket(&path, DiscoverySource::DefaultSocket)]).await;
         assert_eq!(result.is_ok(), accepted, "{api}");
         if let Err(error) = result {
             assert_eq!(error.code(), ErrorCode::EngineTooOld);
@@ -161,7 +161,7 @@ async fn an_old_engine_is_refused_by_its_version() {
 }
 
 #[tokio::test]
-async fn nothing_that_answers_is_an_error_with_a_way_on() {
+async fn not_found_error_suggests_a_next_step_per_source() {
     let dir = tempfile::tempdir().unwrap();
     let absent = socket(&dir.path().join("a.sock"), DiscoverySource::DefaultSocket);
     let error = try_candidates(vec![absent.clone()]).await.unwrap_err();
@@ -186,9 +186,9 @@ async fn nothing_that_answers_is_an_error_with_a_way_on() {
         source: DiscoverySource::DockerHost,
     };
     let error = try_candidates(vec![ssh]).await.unwrap_err();
-    let EngineError::NotFound { tried, next } = error else {
+    let EngineError::NotFound { tried, suggestions } = error else {
         panic!("{error}")
     };
     assert_eq!(tried, ["ssh://pam@192.0.2.1: dm does not support ssh"]);
-    assert!(next[1].contains("pam@192.0.2.1 & export DOCKER_HOST"));
+    assert!(suggestions[1].contains("pam@192.0.2.1 & export DOCKER_HOST"));
 }

@@ -1,4 +1,4 @@
-//! COPY's text format: a line a row, a tab between columns.
+//! The text format of COPY: one line per row, a tab between columns.
 
 use std::fmt::Write as _;
 
@@ -26,7 +26,7 @@ impl<'a> CopyRow<'a> {
         }
     }
 
-    /// A column that holds a text.
+    /// Writes a text.
     pub(super) fn text(mut self, text: &str) -> Self {
         self.write_separator();
         for byte in text.bytes() {
@@ -41,34 +41,33 @@ impl<'a> CopyRow<'a> {
         self
     }
 
-    /// A column that holds what `shown` says, which has nothing in it that would have to
-    /// be escaped: a number, an id.
-    pub(super) fn unescaped(mut self, shown: impl std::fmt::Display) -> Self {
+    /// Writes a value whose text never needs escaping, such as a number or an id.
+    pub(super) fn unescaped(mut self, value: impl std::fmt::Display) -> Self {
         self.write_separator();
         // Writing to memory does not fail.
-        let _ = write!(ByteWriter(self.bytes), "{shown}");
+        let _ = write!(ByteWriter(self.bytes), "{value}");
         self
     }
 
-    /// A column that holds an instant.
+    /// Writes an instant.
     pub(super) fn instant(self, instant: DateTime<Utc>) -> Self {
         self.text(&time::format(instant))
     }
 
-    /// A column that holds JSON.
+    /// Writes a value as JSON.
     pub(super) fn json(self, value: &impl Serialize) -> Self {
-        // Plain structs: texts, numbers and lists.
+        // Does not fail for plain structs of texts, numbers and lists.
         self.text(&serde_json::to_string(value).unwrap_or_default())
     }
 
-    /// A column that holds nothing.
+    /// Writes NULL.
     pub(super) fn null(mut self) -> Self {
         self.write_separator();
         self.bytes.extend(b"\\N");
         self
     }
 
-    /// A column that may hold nothing.
+    /// Writes a value, or NULL if there is none.
     pub(super) fn optional<T>(self, value: Option<T>, write: impl FnOnce(Self, T) -> Self) -> Self {
         match value {
             Some(value) => write(self, value),
@@ -97,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_a_text_holds_a_row_is_a_line() {
+    fn copy_row_escapes_texts_to_one_line() {
         let mut bytes = Vec::new();
         CopyRow::new(&mut bytes)
             .text("a\tb\nc\\d\re")

@@ -1,4 +1,4 @@
-//! Events: written, published, handled.
+//! Rows of outboxes, inboxes and notifications.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use dm_contracts::events::NotificationCreated;
@@ -10,27 +10,27 @@ use super::table::{HistoryTable, ServiceName};
 use super::{RowWriter, TableRows};
 use crate::generator::splitmix64;
 
-/// How long it takes until a fact is committed.
+/// The delay from a request to the commit.
 const COMMIT_DELAY: TimeDelta = TimeDelta::milliseconds(9);
-/// How long it takes until what is committed is published.
+/// The delay from the commit to the publishing.
 const RELAY_DELAY: TimeDelta = TimeDelta::milliseconds(31);
-/// How long it takes until what was published is handled.
+/// The delay from the publishing to the processing.
 const PROCESSING_DELAY: TimeDelta = TimeDelta::milliseconds(14);
-/// How long a notification is young: most of those that are older were read.
+/// The age up to which a notification is recent. Most older notifications are read.
 const RECENT_NOTIFICATION_AGE: TimeDelta = TimeDelta::hours(40);
 
-/// What an event is about: its place says which id and which trace it has.
+/// The key of an event, from which its id and its trace are derived.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct EventKey {
-    /// The kind of fact.
+    /// The kind of record.
     pub(super) kind: u64,
-    /// Its place among those.
+    /// The index of the record among those of its kind.
     pub(super) index: u64,
-    /// Which of the events about it.
+    /// The number of the event among those of the record.
     pub(super) step: u64,
 }
 
-/// An event that was written and published.
+/// A published event.
 #[derive(Debug, Clone)]
 pub(super) struct PublishedEvent {
     pub(super) id: String,
@@ -38,7 +38,7 @@ pub(super) struct PublishedEvent {
     pub(super) published_at: DateTime<Utc>,
 }
 
-/// Who was told of what, in words.
+/// The content of a notification.
 pub(super) struct NotificationContent {
     pub(super) user: String,
     pub(super) kind: &'static str,
@@ -48,59 +48,58 @@ pub(super) struct NotificationContent {
     pub(super) created_at: DateTime<Utc>,
 }
 
-/// How an event came to be written.
+/// The cause of an event.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum EventCause<'a> {
-    /// By a request.
+    /// A request.
     Request,
-    /// By the handling of another one, by this queue's consumer.
+    /// The processing of another event: the queue of the consumer, and the event id.
     Processing(&'static str, &'a str),
 }
 
 impl RowWriter {
-    pub(super) fn key_hash(&self, place: EventKey) -> u64 {
+    pub(super) fn key_hash(&self, key: EventKey) -> u64 {
         splitmix64(
-            splitmix64(self.salt ^ place.kind.rotate_left(40) ^ place.step.rotate_left(48))
-                ^ place.index,
+            splitmix64(self.salt ^ key.kind.rotate_left(40) ^ key.step.rotate_left(48)) ^ key.index,
         )
     }
 
-    pub(super) fn event_id(&self, place: EventKey) -> String {
-        let noise = self.key_hash(place);
-        format!("evt_{:016x}{:016x}", noise, splitmix64(noise))
+    pub(super) fn event_id(&self, key: EventKey) -> String {
+        let hash = self.key_hash(key);
+        format!("evt_{:016x}{:016x}", hash, splitmix64(hash))
     }
 
-    /// A trace for each fact, and a span for what caused the event.
-    fn traceparent(&self, place: EventKey, cause: EventCause<'_>) -> String {
-        let noise = self.key_hash(EventKey {
+    /// Returns the traceparent of an event: one trace per record, and the span of the cause.
+    fn traceparent(&self, key: EventKey, cause: EventCause<'_>) -> String {
+        let hash = self.key_hash(EventKey {
             step: u64::MAX,
-            ..place
+            ..key
         });
-        let trace = format!("{:016x}{:016x}", noise, splitmix64(noise));
+        let trace = format!("{:016x}{:016x}", hash, splitmix64(hash));
         let span = match cause {
-            EventCause::Request => format!("{:016x}", splitmix64(noise ^ place.step)),
+            EventCause::Request => format!("{:016x}", splitmix64(hash ^ key.step)),
             EventCause::Processing(queue, event) => span::processing_span_id(queue, event),
         };
         format!("00-{trace}-{span}-01")
     }
 
-    fn is_retained(&self, at: DateTime<Utc>) -> bool {
-        self.retention.now - at < self.retention.duration
+    fn is_retained(&self, published_at: DateTime<Utc>) -> bool {
+        self.retention.now - published_at < self.retention.duration
     }
 
-    /// An event in an outbox, published. It was written for a fact of this instant, or at
-    /// the instant of the handling that it comes from, and held back for a while where its
-    /// service does so.
+    /// Writes a published event to the outbox of a service. `caused_at` is the time of the request
+    /// or of the processing that caused the event. `hold` delays the publishing, as inventory
+    /// does.
     pub(super) fn write_outbox_event<E: DomainEvent>(
         &self,
         rows: &mut TableRows,
-        (service, sequence, place): (ServiceName, u64, EventKey),
+        (service, sequence, key): (ServiceName, u64, EventKey),
         event: &E,
-        (cause, at): (EventCause<'_>, DateTime<Utc>),
+        (cause, caused_at): (EventCause<'_>, DateTime<Utc>),
         hold: Option<TimeDelta>,
     ) -> PublishedEvent {
-        let id = self.event_id(place);
-        let written_at = at + COMMIT_DELAY;
+        let id = self.event_id(key);
+        let written_at = caused_at + COMMIT_DELAY;
         let not_before = hold.map(|hold| written_at + hold);
         let published_at = not_before.unwrap_or(written_at) + RELAY_DELAY;
         if self.is_retained(published_at) {
@@ -111,7 +110,7 @@ impl RowWriter {
                 .unescaped(E::TYPE)
                 .unescaped(E::ROUTING_KEY)
                 .text(&envelope.subject)
-                .unescaped(self.traceparent(place, cause))
+                .unescaped(self.traceparent(key, cause))
                 .json(&envelope)
                 .instant(written_at)
                 .optional(not_before, CopyRow::instant)
@@ -125,7 +124,8 @@ impl RowWriter {
         }
     }
 
-    /// An event in the inbox of whoever handled it. Answers when that was.
+    /// Writes an event to the inbox of the service that processed it. Returns the time of the
+    /// processing.
     pub(super) fn write_inbox_event(
         &self,
         rows: &mut TableRows,
@@ -133,62 +133,62 @@ impl RowWriter {
         queue: &'static str,
         event: &PublishedEvent,
     ) -> DateTime<Utc> {
-        let at = event.published_at + PROCESSING_DELAY;
-        // The two tables forget by themselves: what one has, the other has.
+        let processed_at = event.published_at + PROCESSING_DELAY;
+        // By the time of the publishing, so that outbox and inbox retain the same events.
         if self.is_retained(event.published_at) {
             rows.begin_row(HistoryTable::Inbox(service))
                 .unescaped(queue)
                 .unescaped(&event.id)
                 .unescaped(event.event_type)
-                .instant(at);
+                .instant(processed_at);
         }
-        at
+        processed_at
     }
 
-    /// A notification, and the event that tells of it.
+    /// Writes a notification, and its event.
     pub(super) fn write_notification(
         &self,
         rows: &mut TableRows,
-        (offset, place): (u64, EventKey),
-        telling: NotificationContent,
+        (offset, key): (u64, EventKey),
+        content: NotificationContent,
         cause: &PublishedEvent,
     ) {
-        let handled_at = self.write_inbox_event(rows, ServiceName::Wuphf, WUPHF_QUEUE, cause);
+        let processed_at = self.write_inbox_event(rows, ServiceName::Wuphf, WUPHF_QUEUE, cause);
         let id = format!("ntf_{}", self.sequence_starts.notification + offset);
-        let noise = self.key_hash(place);
-        let young = self.retention.now - telling.created_at < RECENT_NOTIFICATION_AGE;
-        let until_read = TimeDelta::seconds(60 + i64::try_from(noise >> 48).unwrap_or_default());
-        let read_at = telling.created_at + until_read;
-        let read = noise % 100 < if young { 35 } else { 93 } && read_at < self.retention.now;
+        let hash = self.key_hash(key);
+        let is_recent = self.retention.now - content.created_at < RECENT_NOTIFICATION_AGE;
+        let until_read = TimeDelta::seconds(60 + i64::try_from(hash >> 48).unwrap_or_default());
+        let read_at = content.created_at + until_read;
+        let is_read = hash % 100 < if is_recent { 35 } else { 93 } && read_at < self.retention.now;
         rows.begin_row(HistoryTable::Notifications)
             .unescaped(&id)
-            .text(&telling.user)
-            .unescaped(telling.kind)
-            .text(&telling.title)
-            .text(&telling.body)
-            .text(&telling.deep_link)
-            .unescaped(read)
-            .instant(telling.created_at)
-            .optional(read.then_some(read_at), CopyRow::instant)
+            .text(&content.user)
+            .unescaped(content.kind)
+            .text(&content.title)
+            .text(&content.body)
+            .text(&content.deep_link)
+            .unescaped(is_read)
+            .instant(content.created_at)
+            .optional(is_read.then_some(read_at), CopyRow::instant)
             .unescaped(&cause.id);
         let created = NotificationCreated {
             notification_id: id,
-            user_id: telling.user,
-            kind: telling.kind.to_owned(),
-            title: telling.title,
-            body: telling.body,
-            deep_link: telling.deep_link,
-            created_at: telling.created_at,
+            user_id: content.user,
+            kind: content.kind.to_owned(),
+            title: content.title,
+            body: content.body,
+            deep_link: content.deep_link,
+            created_at: content.created_at,
         };
         self.write_outbox_event(
             rows,
             (
                 ServiceName::Wuphf,
                 self.sequence_starts.notification_event + offset,
-                place,
+                key,
             ),
             &created,
-            (EventCause::Processing(WUPHF_QUEUE, &cause.id), handled_at),
+            (EventCause::Processing(WUPHF_QUEUE, &cause.id), processed_at),
             None,
         );
     }

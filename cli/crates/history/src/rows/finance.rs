@@ -1,4 +1,4 @@
-//! Expenses.
+//! Rows of expenses.
 
 use dm_contracts::events::{ExpenseDecided, ExpenseSubmitted};
 use dm_contracts::topology::WUPHF_QUEUE;
@@ -9,7 +9,7 @@ use super::table::{HistoryTable, ServiceName};
 use super::{EVENTS_PER_EXPENSE, NOTIFICATIONS_PER_ORDER, RowWriter, TableRows};
 use crate::model::Expense;
 
-/// Among the kinds of facts.
+/// The kind in [`EventKey`].
 const EXPENSE_KIND: u64 = 2;
 
 impl RowWriter {
@@ -25,10 +25,19 @@ impl RowWriter {
             .text(&expense.description)
             .unescaped(expense.status())
             .instant(expense.created_at)
-            .optional(decision.map(|it| it.decided_by.as_str()), CopyRow::text)
-            .optional(decision.map(|it| it.decided_at), CopyRow::instant)
-            .optional(decision.map(|it| it.comment.as_str()), CopyRow::text);
-        let place = |step| EventKey {
+            .optional(
+                decision.map(|decision| decision.decided_by.as_str()),
+                CopyRow::text,
+            )
+            .optional(
+                decision.map(|decision| decision.decided_at),
+                CopyRow::instant,
+            )
+            .optional(
+                decision.map(|decision| decision.comment.as_str()),
+                CopyRow::text,
+            );
+        let key = |step| EventKey {
             kind: EXPENSE_KIND,
             index: expense.index,
             step,
@@ -43,12 +52,12 @@ impl RowWriter {
         };
         let submitted = self.write_outbox_event(
             rows,
-            (ServiceName::Finance, sequence, place(0)),
+            (ServiceName::Finance, sequence, key(0)),
             &submitted,
             (EventCause::Request, expense.created_at),
             None,
         );
-        // It tells nobody, and is handled all the same.
+        // wuphf processes the event without creating a notification.
         self.write_inbox_event(rows, ServiceName::Wuphf, WUPHF_QUEUE, &submitted);
         let Some(decision) = decision else {
             return;
@@ -63,25 +72,25 @@ impl RowWriter {
         };
         let event = self.write_outbox_event(
             rows,
-            (ServiceName::Finance, sequence + 1, place(1)),
+            (ServiceName::Finance, sequence + 1, key(1)),
             &decided,
             (EventCause::Request, decision.decided_at),
             None,
         );
         let ExpenseDecided {
-            decision: word,
-            decided_by: by,
+            decision: status,
+            decided_by,
             ..
         } = decided;
-        let telling = NotificationContent {
+        let notification = NotificationContent {
             user: expense.submitter.clone(),
             kind: "EXPENSE_DECIDED",
-            title: format!("Expense {id} {word}"),
-            body: format!("Expense {id} was marked {word} by {by}."),
+            title: format!("Expense {id} {status}"),
+            body: format!("Expense {id} was marked {status} by {decided_by}."),
             deep_link: format!("/accounting?expenseId={id}"),
             created_at: decision.decided_at,
         };
         let offset = self.counts.orders * NOTIFICATIONS_PER_ORDER + expense.index;
-        self.write_notification(rows, (offset, place(2)), telling, &event);
+        self.write_notification(rows, (offset, key(2)), notification, &event);
     }
 }

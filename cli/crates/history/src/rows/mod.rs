@@ -1,8 +1,8 @@
-//! Facts as the services' tables hold them.
+//! Converts a history to rows of the services' tables.
 //!
-//! What the services would have written is written: the row of the business, its outbox
-//! rows, published, and the inbox rows of whoever handled them. What outboxes and inboxes
-//! would have forgotten by now is not in them.
+//! The rows are those that the services would have written: business rows, published outbox
+//! rows, and the inbox rows of the consumers. Outbox and inbox rows beyond the retention are
+//! omitted.
 
 mod copy_format;
 mod events;
@@ -22,44 +22,44 @@ use crate::model::{BusinessHistory, Expense, LeadOutcome};
 
 pub use table::{HistoryTable, ServiceName};
 
-/// The first number of each kind that a run may give out.
+/// The first reserved number of each sequence.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SequenceStarts {
-    /// Of leads.
+    /// Leads.
     pub lead: u64,
-    /// Of clients.
+    /// Clients.
     pub client: u64,
-    /// Of orders, and so of shipments.
+    /// Orders, and their shipments.
     pub order: u64,
-    /// Of steps of orders.
+    /// Timeline steps of orders.
     pub timeline: u64,
-    /// Of reservations.
+    /// Reservations.
     pub reservation: u64,
-    /// Of scans.
+    /// Scans.
     pub scan: u64,
-    /// Of expenses.
+    /// Expenses.
     pub expense: u64,
-    /// Of notifications.
+    /// Notifications.
     pub notification: u64,
-    /// Of the events of sales.
+    /// Events of sales.
     pub sales_event: u64,
-    /// Of the events of orders.
+    /// Events of order.
     pub order_event: u64,
-    /// Of the events of inventory.
+    /// Events of inventory.
     pub inventory_event: u64,
-    /// Of the events of finance.
+    /// Events of finance.
     pub finance_event: u64,
-    /// Of the events of notifications.
+    /// Events of wuphf.
     pub notification_event: u64,
-    /// Of the events of people.
+    /// Events of profile.
     pub profile_event: u64,
 }
 
-/// How many numbers of each kind a run gives out.
+/// The number of reserved numbers of each sequence.
 pub type SequenceCounts = SequenceStarts;
 
-/// How many facts of each kind a run is about.
+/// The numbers of records of a run, by kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HistoryCounts {
     /// Leads.
@@ -68,32 +68,32 @@ pub struct HistoryCounts {
     pub orders: u64,
     /// Expenses.
     pub expenses: u64,
-    /// How many products an order has at most.
+    /// The maximum number of products of an order.
     pub max_items: u64,
-    /// People.
+    /// User profiles.
     pub profiles: u64,
 }
 
-/// How many steps an order has at most, and events by its service.
+/// The maximum number of timeline steps of an order, and of its events in the outbox of order.
 const STEPS_PER_ORDER: u64 = 3;
-/// How many events inventory tells of an order at most.
+/// The maximum number of events of inventory per order.
 const INVENTORY_EVENTS_PER_ORDER: u64 = 2;
-/// How many notifications an order causes at most.
+/// The maximum number of notifications per order.
 const NOTIFICATIONS_PER_ORDER: u64 = 2;
-/// How many events finance tells of an expense at most.
+/// The maximum number of events of finance per expense.
 const EVENTS_PER_EXPENSE: u64 = 2;
 
 impl HistoryCounts {
-    /// How many numbers that takes at most. Some of them stay unused, as they do where a
-    /// transaction is rolled back.
+    /// Returns the maximum of needed numbers per sequence. Some of them stay unused, as after a
+    /// rollback.
     #[must_use]
     pub const fn sequence_counts(&self) -> SequenceCounts {
         let Self {
             leads,
             orders,
             expenses,
-            max_items: most_items,
-            profiles: people,
+            max_items,
+            profiles,
         } = *self;
         let notifications = orders * NOTIFICATIONS_PER_ORDER + expenses;
         SequenceCounts {
@@ -102,7 +102,7 @@ impl HistoryCounts {
             order: orders,
             timeline: orders * STEPS_PER_ORDER,
             reservation: orders,
-            scan: orders * most_items,
+            scan: orders * max_items,
             expense: expenses,
             notification: notifications,
             sales_event: leads,
@@ -110,76 +110,76 @@ impl HistoryCounts {
             inventory_event: orders * INVENTORY_EVENTS_PER_ORDER,
             finance_event: expenses * EVENTS_PER_EXPENSE,
             notification_event: notifications,
-            profile_event: people,
+            profile_event: profiles,
         }
     }
 }
 
-/// Writes the facts of a run as rows.
+/// Converts the history of a run to rows.
 #[derive(Debug, Clone, Copy)]
 pub struct RowWriter {
-    /// Where its numbers begin.
+    /// The first reserved number of each sequence.
     pub sequence_starts: SequenceStarts,
-    /// How much it is about.
+    /// The numbers of records of the run.
     pub counts: HistoryCounts,
-    /// Tells its events from those of other runs.
+    /// Makes the event ids different from those of other runs.
     salt: u64,
     retention: RetentionWindow,
 }
 
-/// What outboxes and inboxes still know.
+/// The retention of outboxes and inboxes.
 #[derive(Debug, Clone, Copy)]
 pub struct RetentionWindow {
-    /// When that is asked.
+    /// The current time.
     pub now: DateTime<Utc>,
-    /// What was published longer ago is forgotten.
+    /// The age from which published events are omitted.
     pub duration: TimeDelta,
 }
 
 impl RowWriter {
-    /// The clerk of a run.
+    /// Creates the writer of a run.
     #[must_use]
     pub const fn new(
-        number: u64,
-        first: SequenceStarts,
+        seed: u64,
+        sequence_starts: SequenceStarts,
         counts: HistoryCounts,
-        memory: RetentionWindow,
+        retention: RetentionWindow,
     ) -> Self {
-        // Runs of one number never begin at the same numbers.
-        let place = splitmix64(first.lead)
-            ^ splitmix64(first.order ^ 1)
-            ^ splitmix64(first.expense ^ 2)
-            ^ splitmix64(first.profile_event ^ 3);
+        // Runs of one seed never begin at the same sequence numbers.
+        let starts_hash = splitmix64(sequence_starts.lead)
+            ^ splitmix64(sequence_starts.order ^ 1)
+            ^ splitmix64(sequence_starts.expense ^ 2)
+            ^ splitmix64(sequence_starts.profile_event ^ 3);
         Self {
-            salt: splitmix64(number) ^ place,
-            sequence_starts: first,
+            salt: splitmix64(seed) ^ starts_hash,
+            sequence_starts,
             counts,
-            retention: memory,
+            retention,
         }
     }
 
-    /// The rows of some facts.
+    /// Returns the rows of a history, or of a part of one.
     #[must_use]
-    pub fn write_rows(&self, facts: &BusinessHistory) -> TableRows {
+    pub fn write_rows(&self, history: &BusinessHistory) -> TableRows {
         let mut rows = TableRows::default();
-        for lead in &facts.leads {
+        for lead in &history.leads {
             self.write_lead(&mut rows, lead);
         }
-        for order in &facts.orders {
+        for order in &history.orders {
             self.write_order(&mut rows, order);
         }
-        for expense in &facts.expenses {
+        for expense in &history.expenses {
             self.write_expense(&mut rows, expense);
         }
-        for person in &facts.profiles {
-            self.write_profile(&mut rows, person);
+        for profile in &history.profiles {
+            self.write_profile(&mut rows, profile);
         }
-        rows.status_counts = StatusCounts::from_history(facts);
+        rows.status_counts = StatusCounts::from_history(history);
         rows
     }
 }
 
-/// What rows are about: how many of a kind there are, by status.
+/// Counts of records, by kind and status.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StatusCounts {
     /// Leads.
@@ -190,12 +190,12 @@ pub struct StatusCounts {
     pub orders: BTreeMap<&'static str, u64>,
     /// Expenses.
     pub expenses: BTreeMap<&'static str, u64>,
-    /// Profiles of people.
+    /// User profiles.
     pub profiles: u64,
 }
 
 impl StatusCounts {
-    fn from_history(facts: &BusinessHistory) -> Self {
+    fn from_history(history: &BusinessHistory) -> Self {
         fn count(statuses: impl Iterator<Item = &'static str>) -> BTreeMap<&'static str, u64> {
             let mut counts = BTreeMap::new();
             for status in statuses {
@@ -203,15 +203,15 @@ impl StatusCounts {
             }
             counts
         }
-        let leads = || facts.leads.iter();
+        let leads = || history.leads.iter();
         Self {
             leads: count(leads().map(|lead| lead.outcome.status())),
             clients: leads()
                 .filter(|lead| matches!(lead.outcome, LeadOutcome::Converted { .. }))
                 .count() as u64,
-            orders: count(facts.orders.iter().map(|order| order.outcome.status())),
-            expenses: count(facts.expenses.iter().map(Expense::status)),
-            profiles: facts.profiles.len() as u64,
+            orders: count(history.orders.iter().map(|order| order.outcome.status())),
+            expenses: count(history.expenses.iter().map(Expense::status)),
+            profiles: history.profiles.len() as u64,
         }
     }
 }
@@ -232,12 +232,12 @@ impl std::ops::AddAssign<&Self> for StatusCounts {
     }
 }
 
-/// What came in of a product, and what became of it.
+/// The stock of a product that orders have reserved or shipped.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StockChange {
-    /// Set aside, and still there.
+    /// The reserved quantity.
     pub reserved: i64,
-    /// Gone.
+    /// The shipped quantity.
     pub shipped: i64,
 }
 
@@ -246,9 +246,9 @@ pub struct StockChange {
 #[derive(Debug, Default)]
 pub struct TableRows {
     buffers: BTreeMap<HistoryTable, CopyBuffer>,
-    /// What the orders need of each product. So much has to come in besides.
+    /// The stock that the orders need, by SKU. It has to be added to the existing stock.
     pub stock_changes: BTreeMap<String, StockChange>,
-    /// What they are about.
+    /// Counts of the records.
     pub status_counts: StatusCounts,
 }
 
@@ -259,24 +259,23 @@ struct CopyBuffer {
 }
 
 impl TableRows {
-    /// The text of each table, with how many rows it has, in an order in which a row is
-    /// there before another one names it.
+    /// Returns the COPY text and the row count of each table. Referenced tables come first.
     pub fn tables(&self) -> impl Iterator<Item = (HistoryTable, &[u8], u64)> {
         self.buffers
             .iter()
-            .map(|(table, text)| (*table, text.bytes.as_slice(), text.row_count))
+            .map(|(table, buffer)| (*table, buffer.bytes.as_slice(), buffer.row_count))
     }
 
-    /// How many rows there are.
+    /// Returns the number of rows of all tables.
     #[must_use]
     pub fn row_count(&self) -> u64 {
-        self.buffers.values().map(|text| text.row_count).sum()
+        self.buffers.values().map(|buffer| buffer.row_count).sum()
     }
 
     fn begin_row(&mut self, table: HistoryTable) -> copy_format::CopyRow<'_> {
-        let text = self.buffers.entry(table).or_default();
-        text.row_count += 1;
-        copy_format::CopyRow::new(&mut text.bytes)
+        let buffer = self.buffers.entry(table).or_default();
+        buffer.row_count += 1;
+        copy_format::CopyRow::new(&mut buffer.bytes)
     }
 }
 
@@ -287,44 +286,44 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::generator::tests::invention;
+    use crate::generator::tests::test_generator;
     use crate::model::{ClientRef, Order, OrderLine, OrderOutcome};
 
-    fn counts(invention: &crate::HistoryGenerator) -> HistoryCounts {
+    fn counts(generator: &crate::HistoryGenerator) -> HistoryCounts {
         HistoryCounts {
-            leads: invention.lead_count(),
-            orders: invention.order_count,
-            expenses: invention.expense_count(),
-            max_items: invention.input.max_items as u64,
-            profiles: invention.input.members.len() as u64,
+            leads: generator.lead_count(),
+            orders: generator.order_count,
+            expenses: generator.expense_count(),
+            max_items: generator.input.max_items as u64,
+            profiles: generator.input.members.len() as u64,
         }
     }
 
-    /// All of a past.
-    fn whole(invention: &crate::HistoryGenerator) -> BusinessHistory {
+    /// Returns a whole history with its profiles.
+    fn full_history(generator: &crate::HistoryGenerator) -> BusinessHistory {
         BusinessHistory {
-            profiles: invention.generate_profiles(),
-            ..invention.generate_part(0, 1)
+            profiles: generator.generate_profiles(),
+            ..generator.generate_part(0, 1)
         }
     }
 
-    fn clerk(number: u64, first: u64, counts: HistoryCounts, days: i64) -> RowWriter {
-        let first = SequenceStarts {
+    fn row_writer(seed: u64, first: u64, counts: HistoryCounts, days: i64) -> RowWriter {
+        let sequence_starts = SequenceStarts {
             lead: first,
             order: first,
             expense: first,
             ..SequenceStarts::default()
         };
-        let memory = RetentionWindow {
+        let retention = RetentionWindow {
             now: "2026-11-26T00:00:00Z".parse().unwrap(),
             duration: TimeDelta::days(days),
         };
-        RowWriter::new(number, first, counts, memory)
+        RowWriter::new(seed, sequence_starts, counts, retention)
     }
 
-    /// The columns of every row of a table.
-    fn table(rows: &TableRows, wanted: HistoryTable) -> Vec<Vec<String>> {
-        let text = rows.tables().find(|(table, ..)| *table == wanted);
+    /// Returns the columns of every row of a table.
+    fn rows_of(rows: &TableRows, table: HistoryTable) -> Vec<Vec<String>> {
+        let text = rows.tables().find(|(name, ..)| *name == table);
         let text = text.map_or("", |(_, text, _)| std::str::from_utf8(text).unwrap());
         text.lines()
             .map(|line| line.split('\t').map(str::to_owned).collect())
@@ -338,50 +337,49 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(24))]
 
-        /// Every row has as many columns as its table, and a key of its own; what is in an
-        /// inbox was written to an outbox, if that remembers as far; stock is what orders
-        /// need.
+        /// Every row has the columns of its table and a unique key; every event of an inbox is in
+        /// an outbox; the stock changes are those of the orders.
         #[test]
-        fn rows_fit_together(number: u64, orders in 1_u64..120, days in 1_i64..120) {
-            let invention = invention(number, orders);
-            let facts = whole(&invention);
-            let rows = clerk(number, 100, counts(&invention), days).write_rows(&facts);
-            let (mut written, mut handled) = (HashSet::new(), HashSet::new());
-            for wanted in all_tables(&rows) {
-                let lines = table(&rows, wanted);
-                let width = wanted.columns().split(", ").count();
-                prop_assert!(lines.iter().all(|line| line.len() == width), "{:?}", wanted);
-                let keyed = match wanted {
+        fn rows_are_consistent_across_tables(seed: u64, orders in 1_u64..120, days in 1_i64..120) {
+            let generator = test_generator(seed, orders);
+            let history = full_history(&generator);
+            let rows = row_writer(seed, 100, counts(&generator), days).write_rows(&history);
+            let (mut written, mut processed) = (HashSet::new(), HashSet::new());
+            for table in all_tables(&rows) {
+                let lines = rows_of(&rows, table);
+                let width = table.columns().split(", ").count();
+                prop_assert!(lines.iter().all(|line| line.len() == width), "{:?}", table);
+                let key_columns = match table {
                     HistoryTable::Inbox(_) => 2,
                     HistoryTable::IdempotencyRecords => 2,
                     _ => 1,
                 };
-                let keys: BTreeSet<_> = lines.iter().map(|line| line[..keyed].to_vec()).collect();
-                prop_assert_eq!(keys.len(), lines.len(), "{:?}", wanted);
-                match wanted {
+                let keys: BTreeSet<_> = lines.iter().map(|line| line[..key_columns].to_vec()).collect();
+                prop_assert_eq!(keys.len(), lines.len(), "{:?}", table);
+                match table {
                     HistoryTable::Outbox(_) => written.extend(lines.into_iter().map(|line| line[1].clone())),
-                    HistoryTable::Inbox(_) => handled.extend(lines.into_iter().map(|line| line[1].clone())),
+                    HistoryTable::Inbox(_) => processed.extend(lines.into_iter().map(|line| line[1].clone())),
                     _ => {}
                 }
             }
-            prop_assert!(handled.is_subset(&written));
+            prop_assert!(processed.is_subset(&written));
             let mut needed: HashMap<&str, i64> = HashMap::new();
-            for order in &facts.orders {
+            for order in &history.orders {
                 if !matches!(order.outcome, OrderOutcome::Failed(_)) {
                     for item in &order.items {
                         *needed.entry(&item.sku).or_default() += item.quantity;
                     }
                 }
             }
-            for (sku, movement) in &rows.stock_changes {
+            for (sku, change) in &rows.stock_changes {
                 let needed = needed.get(sku.as_str()).copied().unwrap_or_default();
-                prop_assert_eq!(movement.reserved + movement.shipped, needed);
+                prop_assert_eq!(change.reserved + change.shipped, needed);
             }
         }
 
-        /// Nothing is scanned before it was ordered, nor after it left.
+        /// No scan is before the order or after the dispatch.
         #[test]
-        fn scans_come_after_the_order(seconds in 0_i64..60, lines in 1_usize..20) {
+        fn scans_are_between_order_and_dispatch(seconds in 0_i64..60, lines in 1_usize..20) {
             let created_at: DateTime<Utc> = "2026-11-25T00:00:00Z".parse().unwrap();
             let shipped_at = created_at + TimeDelta::seconds(seconds);
             let items = (0..lines).map(|line| OrderLine { sku: format!("S{line}"), quantity: 1 });
@@ -393,60 +391,58 @@ mod tests {
                 ship_date: created_at.date_naive(),
                 items: items.collect(),
                 notes: String::new(),
-                outcome: OrderOutcome::Shipped { shipped_by: "dphilbin".into(), truck_id: "t".into(), shipped_at: shipped_at },
+                outcome: OrderOutcome::Shipped { shipped_by: "dphilbin".into(), truck_id: "t".into(), shipped_at },
             };
             let counts = HistoryCounts { leads: 0, orders: 1, expenses: 0, max_items: lines as u64, profiles: 0 };
-            let facts = BusinessHistory { orders: vec![order], ..BusinessHistory::default() };
-            let rows = clerk(1, 100, counts, 120).write_rows(&facts);
-            let scans = table(&rows, HistoryTable::ScanLog);
+            let history = BusinessHistory { orders: vec![order], ..BusinessHistory::default() };
+            let rows = row_writer(1, 100, counts, 120).write_rows(&history);
+            let scans = rows_of(&rows, HistoryTable::ScanLog);
             prop_assert_eq!(scans.len(), lines);
             for scan in scans {
-                let at: DateTime<Utc> = scan[5].parse().unwrap();
-                prop_assert!((created_at..=shipped_at).contains(&at), "{}", at);
+                let scanned_at: DateTime<Utc> = scan[5].parse().unwrap();
+                prop_assert!((created_at..=shipped_at).contains(&scanned_at), "{}", scanned_at);
             }
         }
 
-        /// Two runs of one number, one after the other, have no event in common.
         #[test]
-        fn runs_of_one_number_differ(number: u64, orders in 1_u64..40) {
-            let invention = invention(number, orders);
-            let facts = whole(&invention);
+        fn consecutive_runs_of_one_seed_have_different_event_ids(seed: u64, orders in 1_u64..40) {
+            let generator = test_generator(seed, orders);
+            let history = full_history(&generator);
             let ids = |first| -> HashSet<String> {
-                let rows = clerk(number, first, counts(&invention), 120).write_rows(&facts);
+                let rows = row_writer(seed, first, counts(&generator), 120).write_rows(&history);
                 all_tables(&rows)
                     .into_iter()
-                    .filter(|wanted| matches!(wanted, HistoryTable::Outbox(_)))
-                    .flat_map(|wanted| table(&rows, wanted))
+                    .filter(|table| matches!(table, HistoryTable::Outbox(_)))
+                    .flat_map(|table| rows_of(&rows, table))
                     .map(|line| line[1].clone())
                     .collect()
             };
-            let (one, other) = (ids(100), ids(100 + orders));
-            prop_assert!(one.is_disjoint(&other));
-            prop_assert_eq!(&one, &ids(100));
+            let (first_run, second_run) = (ids(100), ids(100 + orders));
+            prop_assert!(first_run.is_disjoint(&second_run));
+            prop_assert_eq!(&first_run, &ids(100));
         }
 
-        /// No number is given out that was not set aside.
         #[test]
-        fn numbers_are_those_that_were_set_aside(number: u64, orders in 1_u64..120) {
-            let invention = invention(number, orders);
-            let counts = counts(&invention);
-            let needs = counts.sequence_counts();
-            let rows = clerk(number, 0, counts, 120).write_rows(&whole(&invention));
-            for (wanted, need) in [
-                (HistoryTable::OrderTimeline, needs.timeline),
-                (HistoryTable::ScanLog, needs.scan),
-                (HistoryTable::Notifications, needs.notification),
-                (HistoryTable::Reservations, needs.reservation),
-                (HistoryTable::Outbox(ServiceName::Order), needs.order_event),
-                (HistoryTable::Outbox(ServiceName::Inventory), needs.inventory_event),
-                (HistoryTable::Outbox(ServiceName::Finance), needs.finance_event),
-                (HistoryTable::Outbox(ServiceName::Wuphf), needs.notification_event),
-                (HistoryTable::Outbox(ServiceName::Sales), needs.sales_event),
-                (HistoryTable::Outbox(ServiceName::Profile), needs.profile_event),
+        fn rows_use_only_reserved_numbers(seed: u64, orders in 1_u64..120) {
+            let generator = test_generator(seed, orders);
+            let counts = counts(&generator);
+            let reserved = counts.sequence_counts();
+            let rows = row_writer(seed, 0, counts, 120).write_rows(&full_history(&generator));
+            for (table, count) in [
+                (HistoryTable::OrderTimeline, reserved.timeline),
+                (HistoryTable::ScanLog, reserved.scan),
+                (HistoryTable::Notifications, reserved.notification),
+                (HistoryTable::Reservations, reserved.reservation),
+                (HistoryTable::Outbox(ServiceName::Order), reserved.order_event),
+                (HistoryTable::Outbox(ServiceName::Inventory), reserved.inventory_event),
+                (HistoryTable::Outbox(ServiceName::Finance), reserved.finance_event),
+                (HistoryTable::Outbox(ServiceName::Wuphf), reserved.notification_event),
+                (HistoryTable::Outbox(ServiceName::Sales), reserved.sales_event),
+                (HistoryTable::Outbox(ServiceName::Profile), reserved.profile_event),
             ] {
-                for line in table(&rows, wanted) {
-                    let place: u64 = line[0].rsplit('_').next().unwrap().parse().unwrap();
-                    prop_assert!(place < need, "{:?}: {}", wanted, line[0]);
+                for row in rows_of(&rows, table) {
+                    let number: u64 = row[0].rsplit('_').next().unwrap().parse().unwrap();
+                    prop_assert!(number < count, "{:?}: {}", table, row[0]);
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! Orders, and what inventory does about them.
+//! Rows of orders, and those of inventory for them.
 
 use std::collections::BTreeMap;
 
@@ -19,20 +19,20 @@ use super::{
 };
 use crate::model::{ClientRef, Order, OrderLine, OrderOutcome};
 
-/// Among the kinds of facts.
+/// The kind in [`EventKey`].
 const ORDER_KIND: u64 = 3;
-/// Among the kinds of facts: a dispatch is a request of its own.
+/// The kind of dispatches in [`EventKey`]: a dispatch is a separate request.
 const DISPATCH_KIND: u64 = 4;
-/// How long inventory thinks, as it is set up unless somebody says otherwise.
+/// The delay of stock results with the default settings of inventory.
 const STOCK_RESULT_DELAY: TimeDelta = TimeDelta::seconds(1);
-/// How long it takes to scan a line.
+/// The interval between scans of two lines.
 const SCAN_INTERVAL: TimeDelta = TimeDelta::seconds(11);
-/// Who an order was told of by.
+/// The source of the first timeline step.
 const ORDER_SOURCE: &str = "order-service";
-/// Who tells of its progress.
+/// The source of the other timeline steps.
 const INVENTORY_SOURCE: &str = "inventory-service";
 
-/// What all the rows of an order have in common.
+/// The values that the rows of an order share.
 struct OrderContext<'a> {
     order: &'a Order,
     order_id: String,
@@ -54,12 +54,12 @@ impl OrderContext<'_> {
 impl RowWriter {
     pub(super) fn write_order(&self, rows: &mut TableRows, order: &Order) {
         let number = self.sequence_starts.order + order.index;
-        let case = OrderContext {
+        let context = OrderContext {
             order,
             order_id: format!("ord_{number}"),
             shipment_id: format!("ship_{number}"),
             client_id: match &order.client {
-                ClientRef::InRun(client) => self.client_id(*client),
+                ClientRef::InRun(index) => self.client_id(*index),
                 ClientRef::Existing(id) => id.clone(),
             },
             items: order
@@ -71,177 +71,193 @@ impl RowWriter {
                 })
                 .collect(),
         };
-        let shipped = matches!(order.outcome, OrderOutcome::Shipped { .. });
+        let is_shipped = matches!(order.outcome, OrderOutcome::Shipped { .. });
         rows.begin_row(HistoryTable::Orders)
-            .unescaped(&case.order_id)
-            .text(&case.client_id)
+            .unescaped(&context.order_id)
+            .text(&context.client_id)
             .unescaped(order.ship_date)
-            .json(&case.items)
+            .json(&context.items)
             .text(&order.notes)
             .text(&order.seller)
             .unescaped(order.outcome.status())
             .instant(order.created_at)
-            .optional(shipped.then_some(&case.shipment_id), CopyRow::unescaped);
+            .optional(
+                is_shipped.then_some(&context.shipment_id),
+                CopyRow::unescaped,
+            );
         self.write_timeline_step(
             rows,
-            &case,
+            &context,
             0,
             OrderStatus::Created,
             order.created_at,
             ORDER_SOURCE,
         );
-        let created = self.write_order_created(rows, &case);
-        let heard_at =
+        let created = self.write_order_created(rows, &context);
+        let processed_at =
             self.write_inbox_event(rows, ServiceName::Inventory, INVENTORY_QUEUE, &created);
-        self.write_shipment(rows, &case, heard_at);
-        self.write_reservation(rows, &case, heard_at);
-        self.write_stock_result(rows, &case, &created, heard_at);
+        self.write_shipment(rows, &context, processed_at);
+        self.write_reservation(rows, &context, processed_at);
+        self.write_stock_result(rows, &context, &created, processed_at);
         match &order.outcome {
             OrderOutcome::Reserved | OrderOutcome::Failed(_) => {}
             OrderOutcome::Loading {
-                scanned_by: by,
-                scanned_lines: lines,
-                first_scanned_at: at,
+                scanned_by,
+                scanned_lines,
+                first_scanned_at,
             } => {
-                self.write_scans(rows, &case, (by, *lines), (*at, SCAN_INTERVAL));
+                self.write_scans(
+                    rows,
+                    &context,
+                    (scanned_by, *scanned_lines),
+                    (*first_scanned_at, SCAN_INTERVAL),
+                );
             }
             OrderOutcome::Shipped {
-                shipped_by: by,
-                truck_id: truck,
-                shipped_at: at,
+                shipped_by,
+                truck_id,
+                shipped_at,
             } => {
-                // Nothing is scanned before it was ordered.
-                let lines = i32::try_from(case.items.len()).unwrap_or(i32::MAX).max(1);
-                let pace = SCAN_INTERVAL.min((*at - order.created_at) / lines);
-                let scanned = (by.as_str(), case.items.len());
-                self.write_scans(rows, &case, scanned, (*at - pace * lines, pace));
-                self.write_dispatch(rows, &case, by, truck, *at);
+                // No scan is before the order.
+                let lines = i32::try_from(context.items.len())
+                    .unwrap_or(i32::MAX)
+                    .max(1);
+                let interval = SCAN_INTERVAL.min((*shipped_at - order.created_at) / lines);
+                let scanned = (shipped_by.as_str(), context.items.len());
+                let first_scanned_at = *shipped_at - interval * lines;
+                self.write_scans(rows, &context, scanned, (first_scanned_at, interval));
+                self.write_dispatch(rows, &context, shipped_by, truck_id, *shipped_at);
             }
         }
-        let movement = |rows: &mut TableRows, item: &OrderItem| {
-            let stock = rows.stock_changes.entry(item.sku.clone()).or_default();
+        let add_stock_change = |rows: &mut TableRows, item: &OrderItem| {
+            let change = rows.stock_changes.entry(item.sku.clone()).or_default();
             match order.outcome {
                 OrderOutcome::Failed(_) => {}
-                OrderOutcome::Shipped { .. } => stock.shipped += item.quantity,
+                OrderOutcome::Shipped { .. } => change.shipped += item.quantity,
                 OrderOutcome::Reserved | OrderOutcome::Loading { .. } => {
-                    stock.reserved += item.quantity
+                    change.reserved += item.quantity
                 }
             }
         };
-        for item in &case.items {
-            movement(rows, item);
+        for item in &context.items {
+            add_stock_change(rows, item);
         }
     }
 
     fn write_timeline_step(
         &self,
         rows: &mut TableRows,
-        case: &OrderContext<'_>,
+        context: &OrderContext<'_>,
         step: u64,
         status: OrderStatus,
         at: DateTime<Utc>,
         source: &str,
     ) {
         rows.begin_row(HistoryTable::OrderTimeline)
-            .unescaped(self.sequence_starts.timeline + case.order.index * STEPS_PER_ORDER + step)
-            .unescaped(&case.order_id)
+            .unescaped(self.sequence_starts.timeline + context.order.index * STEPS_PER_ORDER + step)
+            .unescaped(&context.order_id)
             .unescaped(status.as_str())
             .instant(at)
             .unescaped(source);
     }
 
-    /// The order tells of itself, and its seller is told.
-    fn write_order_created(&self, rows: &mut TableRows, case: &OrderContext<'_>) -> PublishedEvent {
-        let order = case.order;
+    /// Writes the event of the new order, and the notification of its seller.
+    fn write_order_created(
+        &self,
+        rows: &mut TableRows,
+        context: &OrderContext<'_>,
+    ) -> PublishedEvent {
+        let order = context.order;
         let event = OrderCreated {
-            order_id: case.order_id.clone(),
-            client_id: case.client_id.clone(),
+            order_id: context.order_id.clone(),
+            client_id: context.client_id.clone(),
             requested_ship_date: order.ship_date,
-            items: case.items.clone(),
+            items: context.items.clone(),
             created_by: order.seller.clone(),
             created_at: order.created_at,
         };
         let sequence = self.sequence_starts.order_event + order.index * STEPS_PER_ORDER;
         let written = self.write_outbox_event(
             rows,
-            (ServiceName::Order, sequence, case.event_key(0)),
+            (ServiceName::Order, sequence, context.event_key(0)),
             &event,
             (EventCause::Request, order.created_at),
             None,
         );
-        let telling = NotificationContent {
+        let notification = NotificationContent {
             user: order.seller.clone(),
             kind: "ORDER_PLACED",
-            title: format!("Order {} created", case.order_id),
-            body: format!("Order for {} was placed successfully.", case.client_id),
-            deep_link: format!("/infinity?orderId={}", case.order_id),
+            title: format!("Order {} created", context.order_id),
+            body: format!("Order for {} was placed successfully.", context.client_id),
+            deep_link: format!("/infinity?orderId={}", context.order_id),
             created_at: order.created_at,
         };
         let offset = order.index * NOTIFICATIONS_PER_ORDER;
-        self.write_notification(rows, (offset, case.event_key(1)), telling, &written);
+        self.write_notification(rows, (offset, context.event_key(1)), notification, &written);
         written
     }
 
     fn write_shipment(
         &self,
         rows: &mut TableRows,
-        case: &OrderContext<'_>,
-        heard_at: DateTime<Utc>,
+        context: &OrderContext<'_>,
+        processed_at: DateTime<Utc>,
     ) {
-        let order = case.order;
-        let line = rows
+        let order = context.order;
+        let row = rows
             .begin_row(HistoryTable::Shipments)
-            .unescaped(&case.shipment_id)
-            .unescaped(&case.order_id)
-            .text(&case.client_id)
+            .unescaped(&context.shipment_id)
+            .unescaped(&context.order_id)
+            .text(&context.client_id)
             .unescaped(order.ship_date)
-            .json(&case.items);
+            .json(&context.items);
         let (status, updated_at) = match &order.outcome {
-            OrderOutcome::Reserved => (ShipmentStatus::Pending, heard_at),
+            OrderOutcome::Reserved => (ShipmentStatus::Pending, processed_at),
             OrderOutcome::Loading {
-                first_scanned_at: at,
-                ..
-            } => (ShipmentStatus::Loading, *at),
-            OrderOutcome::Failed(_) => (ShipmentStatus::Failed, heard_at),
-            OrderOutcome::Shipped { shipped_at: at, .. } => (ShipmentStatus::Dispatched, *at),
+                first_scanned_at, ..
+            } => (ShipmentStatus::Loading, *first_scanned_at),
+            OrderOutcome::Failed(_) => (ShipmentStatus::Failed, processed_at),
+            OrderOutcome::Shipped { shipped_at, .. } => (ShipmentStatus::Dispatched, *shipped_at),
         };
-        let line = line
+        let row = row
             .unescaped(status.as_str())
             .instant(order.created_at)
             .text(&order.seller)
             .instant(updated_at);
         match &order.outcome {
             OrderOutcome::Shipped {
-                shipped_by: by,
-                truck_id: truck,
-                shipped_at: at,
-            } => line
-                .instant(*at)
-                .text(by)
-                .text(truck)
-                .unescaped(self.dispatch_id(case)),
-            _ => line.null().null().null().null(),
+                shipped_by,
+                truck_id,
+                shipped_at,
+            } => row
+                .instant(*shipped_at)
+                .text(shipped_by)
+                .text(truck_id)
+                .unescaped(self.dispatch_id(context)),
+            _ => row.null().null().null().null(),
         };
     }
 
     fn write_reservation(
         &self,
         rows: &mut TableRows,
-        case: &OrderContext<'_>,
-        heard_at: DateTime<Utc>,
+        context: &OrderContext<'_>,
+        processed_at: DateTime<Utc>,
     ) {
-        let (status, updated_at) = match &case.order.outcome {
-            OrderOutcome::Reserved | OrderOutcome::Loading { .. } => (stock::RESERVED, heard_at),
-            OrderOutcome::Failed(_) => (stock::FAILED, heard_at),
-            OrderOutcome::Shipped { shipped_at: at, .. } => ("DISPATCHED", *at),
+        let (status, updated_at) = match &context.order.outcome {
+            OrderOutcome::Reserved | OrderOutcome::Loading { .. } => {
+                (stock::RESERVED, processed_at)
+            }
+            OrderOutcome::Failed(_) => (stock::FAILED, processed_at),
+            OrderOutcome::Shipped { shipped_at, .. } => ("DISPATCHED", *shipped_at),
         };
-        // By SKU, as inventory counts.
-        let needs: BTreeMap<&str, i64> = case
+        // Sorted by SKU, as in inventory.
+        let quantities: BTreeMap<&str, i64> = context
             .items
             .iter()
             .map(|item| (item.sku.as_str(), item.quantity))
             .collect();
-        let items: Vec<OrderItem> = needs
+        let items: Vec<OrderItem> = quantities
             .into_iter()
             .map(|(sku, quantity)| OrderItem {
                 sku: sku.to_owned(),
@@ -249,52 +265,52 @@ impl RowWriter {
             })
             .collect();
         rows.begin_row(HistoryTable::Reservations)
-            .unescaped(self.reservation_id(case))
-            .unescaped(&case.order_id)
+            .unescaped(self.reservation_id(context))
+            .unescaped(&context.order_id)
             .unescaped(status)
             .json(&items)
-            .instant(heard_at)
+            .instant(processed_at)
             .instant(updated_at);
     }
 
-    fn reservation_id(&self, case: &OrderContext<'_>) -> String {
+    fn reservation_id(&self, context: &OrderContext<'_>) -> String {
         format!(
             "res_{}",
-            self.sequence_starts.reservation + case.order.index
+            self.sequence_starts.reservation + context.order.index
         )
     }
 
-    fn dispatch_id(&self, case: &OrderContext<'_>) -> String {
+    fn dispatch_id(&self, context: &OrderContext<'_>) -> String {
         let event = self.event_id(EventKey {
             kind: DISPATCH_KIND,
-            ..case.event_key(u64::MAX - 1)
+            ..context.event_key(u64::MAX - 1)
         });
         event.replacen("evt", "dsp", 1)
     }
 
-    /// Inventory says what it could set aside, and the order moves on.
+    /// Writes the result of the reservation, and the status change of the order.
     fn write_stock_result(
         &self,
         rows: &mut TableRows,
-        case: &OrderContext<'_>,
+        context: &OrderContext<'_>,
         created: &PublishedEvent,
-        heard_at: DateTime<Utc>,
+        processed_at: DateTime<Utc>,
     ) {
         let sequence =
-            self.sequence_starts.inventory_event + case.order.index * INVENTORY_EVENTS_PER_ORDER;
+            self.sequence_starts.inventory_event + context.order.index * INVENTORY_EVENTS_PER_ORDER;
         let cause = (
             EventCause::Processing(INVENTORY_QUEUE, &created.id),
-            heard_at,
+            processed_at,
         );
-        let key = (ServiceName::Inventory, sequence, case.event_key(3));
-        let order_id = case.order_id.clone();
-        let (event, status, reason) = match &case.order.outcome {
+        let key = (ServiceName::Inventory, sequence, context.event_key(3));
+        let order_id = context.order_id.clone();
+        let (event, status, reason) = match &context.order.outcome {
             OrderOutcome::Failed(missing) => {
                 let failed = StockFailed {
                     order_id,
                     status: stock::FAILED.to_owned(),
                     missing_items: missing.iter().map(to_missing_item).collect(),
-                    at: heard_at,
+                    at: processed_at,
                 };
                 let event =
                     self.write_outbox_event(rows, key, &failed, cause, Some(STOCK_RESULT_DELAY));
@@ -304,84 +320,86 @@ impl RowWriter {
             _ => {
                 let reserved = StockReserved {
                     order_id,
-                    reservation_id: self.reservation_id(case),
+                    reservation_id: self.reservation_id(context),
                     status: stock::RESERVED.to_owned(),
-                    at: heard_at,
+                    at: processed_at,
                 };
                 let event =
                     self.write_outbox_event(rows, key, &reserved, cause, Some(STOCK_RESULT_DELAY));
                 (event, OrderStatus::Reserved, None)
             }
         };
-        self.write_status_change(rows, case, 1, (status, heard_at, reason), &event);
+        self.write_status_change(rows, context, 1, (status, processed_at, reason), &event);
     }
 
-    /// The order hears of it.
+    /// Writes the status change that an event of inventory causes.
     fn write_status_change(
         &self,
         rows: &mut TableRows,
-        case: &OrderContext<'_>,
+        context: &OrderContext<'_>,
         step: u64,
         (status, at, reason): (OrderStatus, DateTime<Utc>, Option<String>),
         event: &PublishedEvent,
     ) {
-        self.write_timeline_step(rows, case, step, status, at, INVENTORY_SOURCE);
-        let heard_at = self.write_inbox_event(rows, ServiceName::Order, ORDER_QUEUE, event);
+        self.write_timeline_step(rows, context, step, status, at, INVENTORY_SOURCE);
+        let processed_at = self.write_inbox_event(rows, ServiceName::Order, ORDER_QUEUE, event);
         let changed = OrderStatusChanged {
-            order_id: case.order_id.clone(),
+            order_id: context.order_id.clone(),
             status: status.as_str().to_owned(),
             reason,
             at,
         };
         let kind = if step == 1 { ORDER_KIND } else { DISPATCH_KIND };
-        let place = EventKey {
+        let key = EventKey {
             kind,
-            ..case.event_key(5)
+            ..context.event_key(5)
         };
-        let sequence = self.sequence_starts.order_event + case.order.index * STEPS_PER_ORDER + step;
+        let sequence =
+            self.sequence_starts.order_event + context.order.index * STEPS_PER_ORDER + step;
         self.write_outbox_event(
             rows,
-            (ServiceName::Order, sequence, place),
+            (ServiceName::Order, sequence, key),
             &changed,
-            (EventCause::Processing(ORDER_QUEUE, &event.id), heard_at),
+            (EventCause::Processing(ORDER_QUEUE, &event.id), processed_at),
             None,
         );
     }
 
-    /// Scans the first lines of a shipment, beginning at an instant, one per interval.
+    /// Writes the scans of the first lines of a shipment, one per interval.
     fn write_scans(
         &self,
         rows: &mut TableRows,
-        case: &OrderContext<'_>,
-        (by, lines): (&str, usize),
-        (began, pace): (DateTime<Utc>, TimeDelta),
+        context: &OrderContext<'_>,
+        (scanned_by, line_count): (&str, usize),
+        (first_scanned_at, interval): (DateTime<Utc>, TimeDelta),
     ) {
-        let first = self.sequence_starts.scan + case.order.index * self.counts.max_items;
-        let mut at = began;
-        for (place, item) in (0_u64..).zip(case.items.iter().take(lines)) {
-            let key = format!("seed_{:016x}_{}_{}", self.salt, case.order_id, item.sku);
+        let first_id = self.sequence_starts.scan + context.order.index * self.counts.max_items;
+        let mut scanned_at = first_scanned_at;
+        for (index, item) in (0_u64..).zip(context.items.iter().take(line_count)) {
+            let key = format!("seed_{:016x}_{}_{}", self.salt, context.order_id, item.sku);
             let scan = LastScan {
                 barcode: format!("SKU:{}", item.sku),
                 quantity: i32::try_from(item.quantity).unwrap_or(i32::MAX),
-                scanned_by: by.to_owned(),
-                scanned_at: at,
+                scanned_by: scanned_by.to_owned(),
+                scanned_at,
             };
             rows.begin_row(HistoryTable::ScanLog)
-                .unescaped(first + place)
-                .unescaped(&case.shipment_id)
+                .unescaped(first_id + index)
+                .unescaped(&context.shipment_id)
                 .text(&scan.barcode)
                 .unescaped(scan.quantity)
                 .text(&scan.scanned_by)
-                .instant(at)
+                .instant(scanned_at)
                 .text(&key);
-            let answer = Scanned {
-                shipment_id: case.shipment_id.clone(),
-                order_id: case.order_id.clone(),
+            let response = Scanned {
+                shipment_id: context.shipment_id.clone(),
+                order_id: context.order_id.clone(),
                 status: ShipmentStatus::Loading,
                 last_scan: scan,
             };
-            self.write_idempotency_record(rows, "SCAN", (&key, &case.shipment_id), &answer, at);
-            at += pace;
+            let record = (key.as_str(), context.shipment_id.as_str());
+            self.write_idempotency_record(rows, "SCAN", record, &response, scanned_at);
+            scanned_at += interval;
         }
     }
 
@@ -390,75 +408,78 @@ impl RowWriter {
         rows: &mut TableRows,
         operation: &str,
         (key, shipment_id): (&str, &str),
-        answer: &impl serde::Serialize,
-        at: DateTime<Utc>,
+        response: &impl serde::Serialize,
+        created_at: DateTime<Utc>,
     ) {
         rows.begin_row(HistoryTable::IdempotencyRecords)
             .unescaped(operation)
             .text(key)
             .unescaped(shipment_id)
-            .json(answer)
-            .instant(at);
+            .json(response)
+            .instant(created_at);
     }
 
-    /// The shipment leaves, the order hears of it, and its seller is told.
+    /// Writes the dispatch of a shipment, the status change of the order, and the notification of
+    /// its seller.
     fn write_dispatch(
         &self,
         rows: &mut TableRows,
-        case: &OrderContext<'_>,
-        by: &str,
-        truck: &str,
-        at: DateTime<Utc>,
+        context: &OrderContext<'_>,
+        dispatched_by: &str,
+        truck_id: &str,
+        dispatched_at: DateTime<Utc>,
     ) {
-        let key = format!("seed_{:016x}_{}", self.salt, case.order_id);
-        let answer = Dispatched {
-            shipment_id: case.shipment_id.clone(),
-            order_id: case.order_id.clone(),
+        let key = format!("seed_{:016x}_{}", self.salt, context.order_id);
+        let response = Dispatched {
+            shipment_id: context.shipment_id.clone(),
+            order_id: context.order_id.clone(),
             shipment_status: ShipmentStatus::Dispatched,
             order_status: OrderStatus::Shipped,
-            dispatched_at: at,
-            dispatched_by: by.to_owned(),
-            dispatch_id: self.dispatch_id(case),
-            truck_id: truck.to_owned(),
+            dispatched_at,
+            dispatched_by: dispatched_by.to_owned(),
+            dispatch_id: self.dispatch_id(context),
+            truck_id: truck_id.to_owned(),
             already_dispatched: false,
         };
-        self.write_idempotency_record(rows, "DISPATCH", (&key, &case.shipment_id), &answer, at);
+        let record = (key.as_str(), context.shipment_id.as_str());
+        self.write_idempotency_record(rows, "DISPATCH", record, &response, dispatched_at);
         let event = ShipmentDispatched {
-            shipment_id: case.shipment_id.clone(),
-            order_id: case.order_id.clone(),
-            order_created_by: case.order.seller.clone(),
-            dispatched_by: by.to_owned(),
-            truck_id: truck.to_owned(),
-            dispatched_at: at,
+            shipment_id: context.shipment_id.clone(),
+            order_id: context.order_id.clone(),
+            order_created_by: context.order.seller.clone(),
+            dispatched_by: dispatched_by.to_owned(),
+            truck_id: truck_id.to_owned(),
+            dispatched_at,
         };
-        let place = |step| EventKey {
+        let event_key = |step| EventKey {
             kind: DISPATCH_KIND,
-            ..case.event_key(step)
+            ..context.event_key(step)
         };
         let sequence = self.sequence_starts.inventory_event
-            + case.order.index * INVENTORY_EVENTS_PER_ORDER
+            + context.order.index * INVENTORY_EVENTS_PER_ORDER
             + 1;
         let written = self.write_outbox_event(
             rows,
-            (ServiceName::Inventory, sequence, place(0)),
+            (ServiceName::Inventory, sequence, event_key(0)),
             &event,
-            (EventCause::Request, at),
+            (EventCause::Request, dispatched_at),
             None,
         );
-        self.write_status_change(rows, case, 2, (OrderStatus::Shipped, at, None), &written);
-        let telling = NotificationContent {
-            user: case.order.seller.clone(),
+        let change = (OrderStatus::Shipped, dispatched_at, None);
+        self.write_status_change(rows, context, 2, change, &written);
+        let notification = NotificationContent {
+            user: context.order.seller.clone(),
             kind: "SHIPMENT_DISPATCHED",
-            title: format!("Order {} shipped", case.order_id),
+            title: format!("Order {} shipped", context.order_id),
             body: format!(
-                "Shipment {} left the warehouse on truck {truck}.",
-                case.shipment_id
+                "Shipment {} left the warehouse on truck {truck_id}.",
+                context.shipment_id
             ),
-            deep_link: format!("/infinity?orderId={}", case.order_id),
-            created_at: at,
+            deep_link: format!("/infinity?orderId={}", context.order_id),
+            created_at: dispatched_at,
         };
-        let offset = case.order.index * NOTIFICATIONS_PER_ORDER + 1;
-        self.write_notification(rows, (offset, place(1)), telling, &written);
+        let offset = context.order.index * NOTIFICATIONS_PER_ORDER + 1;
+        self.write_notification(rows, (offset, event_key(1)), notification, &written);
     }
 }
 
@@ -469,7 +490,7 @@ fn to_missing_item(item: &OrderLine) -> MissingItem {
     }
 }
 
-/// As order-service puts it.
+/// Returns the reason of a shortage, in the wording of order-service.
 fn shortage_reason(missing: &[OrderLine]) -> String {
     let parts: Vec<String> = missing
         .iter()

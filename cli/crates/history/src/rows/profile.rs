@@ -1,4 +1,4 @@
-//! People.
+//! Rows of user profiles.
 
 use dm_contracts::events::ProfileUpdated;
 
@@ -7,16 +7,16 @@ use super::table::{HistoryTable, ServiceName};
 use super::{RowWriter, TableRows};
 use crate::model::SavedProfile;
 
-/// Among the kinds of facts.
+/// The kind in [`EventKey`].
 const PROFILE_KIND: u64 = 5;
 
 impl RowWriter {
-    pub(super) fn write_profile(&self, rows: &mut TableRows, person: &SavedProfile) {
+    pub(super) fn write_profile(&self, rows: &mut TableRows, profile: &SavedProfile) {
         let SavedProfile {
             index,
             member,
             saved_at,
-        } = person;
+        } = profile;
         rows.begin_row(HistoryTable::UserProfiles)
             .text(&member.user)
             .text(&member.name)
@@ -36,7 +36,7 @@ impl RowWriter {
             updated_by: member.user.clone(),
             updated_at: *saved_at,
         };
-        let place = EventKey {
+        let key = EventKey {
             kind: PROFILE_KIND,
             index: *index,
             step: 0,
@@ -46,7 +46,7 @@ impl RowWriter {
             (
                 ServiceName::Profile,
                 self.sequence_starts.profile_event + index,
-                place,
+                key,
             ),
             &updated,
             (EventCause::Request, *saved_at),

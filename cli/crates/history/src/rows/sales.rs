@@ -1,4 +1,4 @@
-//! Leads and clients.
+//! Rows of leads and clients.
 
 use dm_contracts::events::LeadConverted;
 
@@ -8,16 +8,14 @@ use super::table::{HistoryTable, ServiceName};
 use super::{RowWriter, TableRows};
 use crate::model::{Lead, LeadOutcome};
 
-/// Among the kinds of facts.
+/// The kind in [`EventKey`].
 const LEAD_KIND: u64 = 1;
 
 impl RowWriter {
     pub(super) fn write_lead(&self, rows: &mut TableRows, lead: &Lead) {
         let lead_id = format!("lead_{}", self.sequence_starts.lead + lead.index);
         let client_id = match lead.outcome {
-            LeadOutcome::Converted {
-                client_index: client,
-            } => Some(self.client_id(client)),
+            LeadOutcome::Converted { client_index } => Some(self.client_id(client_index)),
             _ => None,
         };
         let converted_at = client_id.as_ref().map(|_| lead.updated_at);
@@ -55,7 +53,7 @@ impl RowWriter {
             converted_by: lead.seller.clone(),
             converted_at: lead.updated_at,
         };
-        let place = EventKey {
+        let key = EventKey {
             kind: LEAD_KIND,
             index: lead.index,
             step: 0,
@@ -65,7 +63,7 @@ impl RowWriter {
             (
                 ServiceName::Sales,
                 self.sequence_starts.sales_event + lead.index,
-                place,
+                key,
             ),
             &converted,
             (EventCause::Request, lead.updated_at),
@@ -73,7 +71,7 @@ impl RowWriter {
         );
     }
 
-    pub(super) fn client_id(&self, client: u64) -> String {
-        format!("client_{}", self.sequence_starts.client + client)
+    pub(super) fn client_id(&self, client_index: u64) -> String {
+        format!("client_{}", self.sequence_starts.client + client_index)
     }
 }

@@ -1,7 +1,6 @@
-//! The tables.
+//! The tables of the services.
 
-/// A table of a service. They are in an order in which a row is there before another one
-/// names it.
+/// A table of a service. Referenced tables come before the tables that reference them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HistoryTable {
     /// Leads of sales.
@@ -10,21 +9,21 @@ pub enum HistoryTable {
     Clients,
     /// Orders.
     Orders,
-    /// What became of them.
+    /// Timelines of orders.
     OrderTimeline,
     /// Shipments of inventory.
     Shipments,
-    /// What is set aside for orders.
+    /// Reservations of stock for orders.
     Reservations,
     /// Scans of shipments.
     ScanLog,
-    /// What requests with a key were answered.
+    /// Responses to requests with an idempotency key.
     IdempotencyRecords,
     /// Expenses of finance.
     Expenses,
     /// Notifications of wuphf.
     Notifications,
-    /// What people have told profile of themselves.
+    /// User profiles of profile.
     UserProfiles,
     /// The outbox of a service.
     Outbox(ServiceName),
@@ -32,7 +31,7 @@ pub enum HistoryTable {
     Inbox(ServiceName),
 }
 
-/// A service that has a schema and a part in this.
+/// A service with tables in the history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ServiceName {
     /// Leads and clients.
@@ -45,12 +44,12 @@ pub enum ServiceName {
     Finance,
     /// Notifications.
     Wuphf,
-    /// People.
+    /// User profiles.
     Profile,
 }
 
 impl ServiceName {
-    /// All of them.
+    /// All services.
     pub const ALL: [Self; 6] = [
         Self::Sales,
         Self::Order,
@@ -60,7 +59,7 @@ impl ServiceName {
         Self::Profile,
     ];
 
-    /// Its name in `dm.toml`.
+    /// Returns the name in `dm.toml`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -75,7 +74,7 @@ impl ServiceName {
 }
 
 impl HistoryTable {
-    /// Whose it is.
+    /// Returns the service that owns the table.
     #[must_use]
     pub const fn service(self) -> ServiceName {
         match self {
@@ -91,7 +90,7 @@ impl HistoryTable {
         }
     }
 
-    /// Its name.
+    /// Returns the name of the table.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -111,7 +110,7 @@ impl HistoryTable {
         }
     }
 
-    /// The columns that a row has, in their order.
+    /// Returns the columns of a row, in order.
     #[must_use]
     pub const fn columns(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! Installing by apt, without a question and without giving up early.
+//! Non-interactive installation with apt, with retries.
 
 use std::collections::VecDeque;
 use std::process::Stdio;
@@ -11,45 +11,44 @@ use tokio_util::sync::CancellationToken;
 use super::PackageError;
 use crate::privilege::Privilege;
 
-/// How many of the last lines are kept for a failure report.
+/// The number of output lines in an error report.
 const LOG_TAIL_LINES: usize = 12;
 
-/// How long another package manager is waited for: an unattended upgrade takes
-/// minutes.
+/// The maximum wait for another package manager: an unattended upgrade takes minutes.
 const LOCK_TIMEOUT: Duration = Duration::from_mins(10);
 
-/// How often a lock that apt itself doesn't wait for is tried again.
+/// The interval between attempts while another package manager holds the lock.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The same text everywhere, no question, no restart of services by
-/// `needrestart`.
+/// Untranslated output, no questions, and no restart of services by `needrestart`.
 const ENVIRONMENT: [(&str, &str); 3] = [
     ("LC_ALL", "C"),
     ("DEBIAN_FRONTEND", "noninteractive"),
     ("NEEDRESTART_SUSPEND", "1"),
 ];
 
-/// What a run of apt or dpkg came to.
+/// The result of a run of apt or dpkg.
 #[derive(Debug, Default)]
 struct AptRun {
     succeeded: bool,
     lines: VecDeque<String>,
 }
 
-/// What a failed run asks for.
+/// The action after which a failed run is repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Remedy {
-    /// The lists of packages are missing or old.
+    /// Update the package lists, which are missing or old.
     UpdateLists,
-    /// An earlier run was killed half way.
+    /// Configure the packages of an earlier run that was killed.
     ConfigurePending,
-    /// Another package manager is at work.
+    /// Wait for another package manager.
     WaitForLock,
-    /// None that we know.
+    /// No known action.
     None,
 }
 
 impl AptRun {
+    /// Returns whether a line of the output contains one of the texts.
     fn output_contains(&self, texts: &[&str]) -> bool {
         self.lines
             .iter()
@@ -97,7 +96,7 @@ impl AptRun {
     }
 }
 
-/// Installs `names`; returns warnings.
+/// Installs the packages `names` and returns warnings.
 pub(super) async fn install(
     names: &[String],
     privilege: Privilege,
@@ -146,18 +145,18 @@ struct AptRunner<'a> {
 }
 
 impl AptRunner<'_> {
-    /// Refreshes the lists. One broken source among several is no failure: the
-    /// packages may well come from the others.
+    /// Updates the package lists and returns warnings. A broken source is not an error: other
+    /// sources may provide the packages.
     async fn update(&mut self) -> Result<Vec<String>, PackageError> {
         let run = self.run_until_unlocked("apt-get", &["update"]).await?;
-        let complaints = run
+        let messages = run
             .lines
             .iter()
             .filter(|line| line.starts_with("E: ") || line.starts_with("W: "));
         Ok(if run.succeeded {
             Vec::new()
         } else {
-            complaints
+            messages
                 .map(|line| format!("apt-get update: {}", &line[3..]))
                 .collect()
         })
@@ -173,14 +172,14 @@ impl AptRunner<'_> {
         }
     }
 
-    /// Runs a command to its end, again and again while another package
-    /// manager holds a lock, up to the deadline.
+    /// Runs a command, and repeats it while another package manager holds a lock, up to the
+    /// deadline.
     async fn run_until_unlocked(
         &mut self,
         program: &str,
         arguments: &[&str],
     ) -> Result<AptRun, PackageError> {
-        let mut told = false;
+        let mut reported = false;
         loop {
             let run = self.run_once(program, arguments).await?;
             if run.succeeded
@@ -189,13 +188,13 @@ impl AptRunner<'_> {
             {
                 return Ok(run);
             }
-            if !std::mem::replace(&mut told, true) {
+            if !std::mem::replace(&mut reported, true) {
                 let holder = run.lines.iter().find(|line| line.contains("held by"));
                 (self.progress)(&format!(
                     "waiting for another package manager to finish{}",
                     holder
                         .and_then(|line| line.split_once("held by "))
-                        .map(|(_, who)| format!(": {who}"))
+                        .map(|(_, holder)| format!(": {holder}"))
                         .unwrap_or_default()
                 ));
             }
@@ -213,7 +212,7 @@ impl AptRunner<'_> {
     }
 
     async fn run_once(&self, program: &str, arguments: &[&str]) -> Result<AptRun, PackageError> {
-        let fail = |error: std::io::Error| PackageError::Failed {
+        let failed = |error: std::io::Error| PackageError::Failed {
             command: format!("{program} {}", arguments.join(" ")),
             reason: error.to_string(),
             log: Vec::new(),
@@ -225,15 +224,21 @@ impl AptRunner<'_> {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .map_err(fail)?;
+            .map_err(failed)?;
         let mut run = AptRun::default();
-        let mut out = read_lines(child.stdout.take());
-        let mut err = read_lines(child.stderr.take());
-        let (mut out_open, mut err_open) = (true, true);
-        while out_open || err_open {
+        let mut stdout = read_lines(child.stdout.take());
+        let mut stderr = read_lines(child.stderr.take());
+        let (mut stdout_open, mut stderr_open) = (true, true);
+        while stdout_open || stderr_open {
             let line = tokio::select! {
-                line = out.next_line(), if out_open => { update_open(&line, &mut out_open); line }
-                line = err.next_line(), if err_open => { update_open(&line, &mut err_open); line }
+                line = stdout.next_line(), if stdout_open => {
+                    update_open(&line, &mut stdout_open);
+                    line
+                }
+                line = stderr.next_line(), if stderr_open => {
+                    update_open(&line, &mut stderr_open);
+                    line
+                }
                 () = self.cancel.cancelled() => return Err(self.interrupted_error(program, arguments)),
             };
             if let Ok(Some(line)) = line
@@ -246,7 +251,7 @@ impl AptRunner<'_> {
                 run.lines.push_back(line);
             }
         }
-        run.succeeded = child.wait().await.map_err(fail)?.success();
+        run.succeeded = child.wait().await.map_err(failed)?.success();
         Ok(run)
     }
 }
@@ -269,7 +274,7 @@ fn update_open(line: &std::io::Result<Option<String>>, open: &mut bool) {
 mod tests {
     use super::*;
 
-    fn run(lines: &[&str]) -> AptRun {
+    fn failed_run(lines: &[&str]) -> AptRun {
         AptRun {
             succeeded: false,
             lines: lines.iter().map(|line| (*line).to_owned()).collect(),
@@ -277,8 +282,8 @@ mod tests {
     }
 
     #[test]
-    fn what_apt_says_tells_what_to_do() {
-        let remedy = |line: &str| run(&[line]).remedy();
+    fn remedy_is_derived_from_the_output() {
+        let remedy = |line: &str| failed_run(&[line]).remedy();
         assert_eq!(
             remedy("E: Unable to locate package maven"),
             Remedy::UpdateLists
@@ -299,20 +304,20 @@ mod tests {
     }
 
     #[test]
-    fn the_reason_is_one_sentence() {
+    fn failure_reason_is_one_sentence() {
         assert_eq!(
-            run(&["E: Broken packages"]).failure_reason(),
+            failed_run(&["E: Broken packages"]).failure_reason(),
             "Broken packages"
         );
         assert_eq!(
-            run(&["E: You don't have enough free space in /var/cache/apt/archives/."])
+            failed_run(&["E: You don't have enough free space in /var/cache/apt/archives/."])
                 .failure_reason(),
             "the disk is full"
         );
         assert_eq!(
-            run(&["dpkg: write: No space left on device"]).failure_reason(),
+            failed_run(&["dpkg: write: No space left on device"]).failure_reason(),
             "the disk is full"
         );
-        assert_eq!(run(&[]).failure_reason(), "no reason given");
+        assert_eq!(failed_run(&[]).failure_reason(), "no reason given");
     }
 }

@@ -1,16 +1,16 @@
-//! Which distribution this is, and whether `dm` installs there.
+//! The distribution of this machine.
 
-/// The system that we run on.
+/// The distribution on which `dm` runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Distribution {
-    /// What it calls itself, e.g. `Debian GNU/Linux 12 (bookworm)`.
+    /// Its name, e.g. `Debian GNU/Linux 12 (bookworm)`.
     pub name: String,
-    /// Whether its packages are Debian's: nothing else is installed from.
+    /// Whether it uses apt. `dm` installs packages with apt only.
     pub has_apt: bool,
 }
 
 impl Distribution {
-    /// Finds out.
+    /// Detects the distribution of this machine.
     #[must_use]
     pub fn current() -> Self {
         let text = ["/etc/os-release", "/usr/lib/os-release"]
@@ -32,7 +32,7 @@ impl Distribution {
                 .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
                 .map(|value| value.trim_matches(['"', '\'']).to_owned())
         };
-        let kin = format!(
+        let ids = format!(
             "{} {}",
             field("ID").unwrap_or_default(),
             field("ID_LIKE").unwrap_or_default()
@@ -41,7 +41,7 @@ impl Distribution {
             name: field("PRETTY_NAME")
                 .or_else(|| field("NAME"))
                 .unwrap_or_else(|| "this Linux".into()),
-            has_apt: kin
+            has_apt: ids
                 .split_whitespace()
                 .any(|id| matches!(id, "debian" | "ubuntu")),
         }
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn debian_and_its_kin_have_apt() {
+    fn distribution_based_on_debian_has_apt() {
         for (text, name, has_apt) in [
             (
                 "ID=debian\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"",
@@ -73,8 +73,11 @@ mod tests {
             ("ID=nixos\nNAME=NixOS", "NixOS", false),
             ("", "this Linux", false),
         ] {
-            let found = Distribution::parse(text);
-            assert_eq!((found.name.as_str(), found.has_apt), (name, has_apt));
+            let distribution = Distribution::parse(text);
+            assert_eq!(
+                (distribution.name.as_str(), distribution.has_apt),
+                (name, has_apt)
+            );
         }
     }
 }

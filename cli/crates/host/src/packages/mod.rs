@@ -1,4 +1,5 @@
-//! Programs that the distribution provides: installed by apt, and asked for elsewhere.
+//! Installation of the distribution's packages. `dm` installs with apt only, and reports missing
+//! programs on other systems.
 
 mod apt;
 mod distribution;
@@ -15,14 +16,14 @@ use super::consent::{Consent, ConsentError, ProposedChange};
 use super::privilege::Privilege;
 use super::process::find_program;
 
-/// Something to install: the program that shows it is there, and the package that has it.
+/// A package and the program by which `dm` detects it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Package {
-    /// The program that it provides; where that is found, nothing is done.
+    /// The program that the package provides. If it is found, the package is not installed.
     pub program: &'static str,
-    /// Its name at Debian and its kin.
+    /// The name of the package in Debian and distributions based on it.
     pub name: &'static str,
-    /// What to read where `dm` does not install it.
+    /// The URL of the installation guide for other systems.
     pub guide_url: Option<&'static str>,
 }
 
@@ -42,52 +43,52 @@ impl Package {
     };
     /// The packet filter that the engine drives.
     pub const IPTABLES: Self = Self::new("iptables", "iptables");
-    /// What `dm bench` compares with.
+    /// docker-compose, with which `dm bench` compares.
     pub const COMPOSE: Self = Self {
         guide_url: Some("https://docs.docker.com/compose/install/"),
         ..Self::new("docker-compose", "docker-compose")
     };
-    /// Makes a Debian root file system.
+    /// Creates a Debian root file system.
     pub const MMDEBSTRAP: Self = Self::new("mmdebstrap", "mmdebstrap");
-    /// Makes a Debian root file system, the older way.
+    /// Creates a Debian root file system. Older than mmdebstrap.
     pub const DEBOOTSTRAP: Self = Self::new("debootstrap", "debootstrap");
-    /// Fetches from Maven repositories.
+    /// Downloads from Maven repositories.
     pub const MAVEN: Self = Self::new("mvn", "maven");
 
-    /// Whether its program is there.
+    /// Returns whether the program is installed.
     #[must_use]
     pub(crate) fn is_installed(&self) -> bool {
         find_program(self.program).is_some()
     }
 }
 
-/// What [`ensure`] did.
+/// The result of [`ensure_installed`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InstallReport {
-    /// Packages that were installed now.
+    /// The packages that this call installed.
     pub installed: Vec<String>,
-    /// Things that did not keep it from succeeding, but that somebody should
-    /// look at, e.g. a package source that doesn't answer.
+    /// Problems that did not prevent the installation, e.g. a package source that does not
+    /// respond.
     pub warnings: Vec<String>,
 }
 
-/// Why packages could not be installed.
+/// An error of installing packages.
 #[derive(Debug, Error)]
 pub enum PackageError {
-    /// Nobody consented.
+    /// There was no consent.
     #[error(transparent)]
     Consent(#[from] ConsentError),
-    /// `dm` doesn't install on this system by itself.
+    /// `dm` does not install packages on this system.
     #[error("{} missing, and dm does not install packages on {system}", describe_missing(.programs))]
     Unsupported {
         /// The programs that are missing.
         programs: Vec<String>,
         /// The system's name.
         system: String,
-        /// What to read about installing them.
+        /// The URLs of installation guides.
         guides: Vec<&'static str>,
     },
-    /// Root's rights could not be had.
+    /// Root privileges are not available.
     #[error("could not install {}: root privileges are required", packages.join(" and "))]
     NotRoot {
         /// The packages.
@@ -98,25 +99,25 @@ pub enum PackageError {
     /// The package manager failed.
     #[error("{command} failed: {reason}")]
     Failed {
-        /// What was run.
+        /// The command.
         command: String,
-        /// Why it failed, in one sentence.
+        /// The reason, as one sentence.
         reason: String,
-        /// The last lines that it wrote, oldest first.
+        /// The last lines of output, oldest first.
         log: Vec<String>,
     },
-    /// It succeeded, and the program still isn't there.
+    /// The package manager succeeded, but the program is still missing.
     #[error("package {package} was installed, but does not provide {program}")]
     ProgramMissing {
         /// The package.
         package: String,
-        /// The program that it should have brought.
+        /// The program that the package should provide.
         program: String,
     },
-    /// The wait was cancelled. What the package manager had begun, it finishes.
+    /// The wait was cancelled. The package manager finishes in the background.
     #[error("interrupted while {command} was running; it finishes in the background")]
     Interrupted {
-        /// What was being run.
+        /// The command that was running.
         command: String,
     },
 }
@@ -149,16 +150,16 @@ impl UserError for PackageError {
         match self {
             Self::Consent(error) => error.suggestions(),
             Self::Unsupported { guides, .. } => {
-                let own = "use the package manager of this system".to_owned();
+                let advice = "use the package manager of this system".to_owned();
                 let guides = guides.iter().map(|guide| format!("see {guide}"));
-                std::iter::once(own).chain(guides).collect()
+                std::iter::once(advice).chain(guides).collect()
             }
             Self::NotRoot { command, .. } => vec![format!("run it yourself: {command}")],
             Self::Failed { command, log, .. } => {
-                let mut next: Vec<String> =
+                let mut suggestions: Vec<String> =
                     log.iter().map(|line| format!("output: {line}")).collect();
-                next.push(format!("run the command yourself: {command}"));
-                next
+                suggestions.push(format!("run the command yourself: {command}"));
+                suggestions
             }
             Self::ProgramMissing { .. } => vec!["dm doctor".into()],
             Self::Interrupted { .. } => Vec::new(),
@@ -166,11 +167,12 @@ impl UserError for PackageError {
     }
 }
 
-/// Makes sure that `packages` are there, installing what is missing with
-/// consent. `progress` is told one line at a time what goes on.
+/// Installs the missing ones of `packages`, with consent. Calls `progress` with each line of
+/// output.
 ///
 /// # Errors
-/// [`PackageError`]; it always says which command to run by hand.
+/// Returns [`PackageError`] if a package cannot be installed. Its suggestions contain the
+/// command to run by hand.
 pub async fn ensure_installed(
     packages: &[Package],
     consent: &Consent,
@@ -233,23 +235,23 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_is_there_needs_neither_consent_nor_root() {
+    async fn ensure_installed_needs_no_consent_if_the_program_exists() {
         let shell = Package::new("sh", "dash");
-        let done = ensure_installed(
+        let result = ensure_installed(
             &[shell],
             &Consent::NonInteractive,
             &CancellationToken::new(),
             &|_| {},
         )
         .await;
-        assert_eq!(done.unwrap(), InstallReport::default());
+        assert_eq!(result.unwrap(), InstallReport::default());
     }
 
     #[tokio::test]
-    async fn what_is_missing_is_not_installed_without_consent() {
-        let absent = Package::new("no-such-program-anywhere", "hello");
+    async fn ensure_installed_fails_without_consent() {
+        let missing = Package::new("no-such-program-anywhere", "hello");
         let error = ensure_installed(
-            &[absent],
+            &[missing],
             &Consent::NonInteractive,
             &CancellationToken::new(),
             &|_| {},
@@ -263,10 +265,10 @@ mod tests {
         );
     }
 
-    /// Changes the machine: by hand, as root on Debian.
+    /// Changes the machine. Run it by hand, as root on Debian.
     #[tokio::test]
     #[ignore = "installs a package"]
-    async fn a_package_is_installed_and_once_only() {
+    async fn ensure_installed_installs_a_package_once() {
         let hello = Package::new("hello", "hello");
         let consent = Consent::Granted { by: "the test" };
         let lines = std::sync::Mutex::new(Vec::new());
@@ -276,20 +278,20 @@ mod tests {
             }
         };
         let cancel = CancellationToken::new();
-        let done = ensure_installed(&[hello], &consent, &cancel, &progress)
+        let report = ensure_installed(&[hello], &consent, &cancel, &progress)
             .await
             .unwrap();
-        assert_eq!(done.installed, ["hello"]);
+        assert_eq!(report.installed, ["hello"]);
         assert!(!lines.lock().unwrap().is_empty());
-        println!("{done:?}\n{}", lines.lock().unwrap().join("\n"));
-        let again = ensure_installed(&[hello], &consent, &cancel, &progress)
+        println!("{report:?}\n{}", lines.lock().unwrap().join("\n"));
+        let second_report = ensure_installed(&[hello], &consent, &cancel, &progress)
             .await
             .unwrap();
-        assert_eq!(again, InstallReport::default());
+        assert_eq!(second_report, InstallReport::default());
     }
 
     #[test]
-    fn where_dm_does_not_install_it_says_what_to_read() {
+    fn unsupported_system_suggests_installation_guides() {
         let error = PackageError::Unsupported {
             programs: vec!["dockerd".into(), "iptables".into()],
             system: "Rocky Linux 9".into(),
@@ -303,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_shows_what_the_package_manager_said() {
+    fn failed_installation_suggests_output_and_command() {
         let error = PackageError::Failed {
             command: "apt-get install -y maven".into(),
             reason: "the disk is full".into(),

@@ -1,9 +1,9 @@
-//! Which instance was given which ports.
+//! Allocation of ports to instances.
 //!
 //! One file of the state directory records every allocation of this user on
-//! this machine, and one lock guards it, so that no port is given out twice,
-//! not even by two processes at the same moment. A record outlives its
-//! containers: a stopped instance finds its ports again.
+//! this machine, and one lock guards it, so that no port is allocated twice,
+//! even by parallel processes. An allocation outlives its containers: a stopped
+//! instance keeps its ports.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
@@ -22,107 +22,104 @@ use crate::state::{StateDir, StateError};
 
 const REGISTRY_FILE: &str = "ports.json";
 
-/// The first port that is given out by [`Mode::Auto`].
+/// The first port that [`PortMode::Auto`] allocates.
 const FIRST_AUTO_PORT: u16 = 20_000;
 
-/// The last one where the system's ephemeral range begins so low that nothing
-/// is left below it.
+/// The last port if the system's ephemeral range begins so low that no ports remain below it.
 const LAST_FALLBACK_PORT: u16 = 29_999;
 
-/// How ports are chosen.
+/// The way ports are chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PortMode {
-    /// Exactly the wanted ones, or an error that names who has them.
+    /// Exactly the requested ports, or an error that names their owner.
     Fixed,
-    /// The wanted ones where `customary` and they are free, else others.
+    /// The requested ports if `prefer_requested` is set and they are free, otherwise others.
     Auto {
-        /// Whether the instance may take the customary numbers at all: true
-        /// for the default one, so that a second instance never keeps the
-        /// first from starting.
+        /// Whether the instance may use the requested ports. It is true for the default
+        /// instance only, so that a second instance never prevents the first from starting.
         prefer_requested: bool,
     },
 }
 
-/// What ports are asked for.
+/// A request for ports.
 #[derive(Debug, Clone, Copy)]
 pub struct PortRequest<'a> {
-    /// The project's identity, see [`crate::state::project_id`].
+    /// The project's id, see [`crate::state::project_id`].
     pub project: &'a str,
-    /// Where the project lies; once that is gone, its ports are free again.
+    /// The project's directory. When it no longer exists, its ports are free again.
     pub root: &'a Path,
     /// The instance.
     pub instance: &'a str,
-    /// The wanted port of each component, by what it is called in messages,
-    /// e.g. `postgres`.
+    /// The requested port of each component, by the component's name, e.g. `postgres`.
     pub requested: &'a BTreeMap<String, u16>,
-    /// How to choose.
+    /// The way to choose.
     pub mode: PortMode,
-    /// Ports that this instance's own containers publish right now: in use,
-    /// and rightly so.
+    /// The ports that the instance's own containers currently publish. Their use is not a
+    /// conflict.
     pub published: &'a BTreeSet<u16>,
 }
 
-/// The ports of one instance, as recorded.
+/// The recorded ports of one instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortAllocation {
-    /// The project's identity.
+    /// The project's id.
     pub project: String,
-    /// Where the project lies.
+    /// The project's directory.
     pub root: PathBuf,
     /// The instance.
     pub instance: String,
-    /// Port by component.
+    /// The ports by component.
     pub ports: BTreeMap<String, u16>,
 }
 
-/// Why ports could not be given.
+/// An error of allocating ports.
 #[derive(Debug, Error)]
 pub enum PortError {
-    /// Somebody listens on a wanted port.
+    /// Another process listens on a requested port.
     #[error("port {port} of {component} is taken by {}", describe_owner(.owner.as_ref(), .container.as_deref()))]
     Taken {
         /// The port.
         port: u16,
-        /// The component that wants it.
+        /// The component that requests it.
         component: String,
-        /// Who has it; `None` where the system doesn't say.
+        /// The process that listens, or `None` if the system does not name it.
         owner: Option<PortOwner>,
-        /// The container behind it, where the owner is the engine and the
-        /// caller found out which ([`PortError::with_container`]).
+        /// The container that publishes the port, if the owner is the engine. Set by
+        /// [`PortError::with_container`].
         container: Option<String>,
     },
-    /// Another instance was given the wanted port, though nobody listens now.
+    /// The requested port is allocated to another instance, although no process listens.
     #[error("port {port} of {component} is reserved for instance {instance} of {}", root.display())]
     Reserved {
         /// The port.
         port: u16,
-        /// The component that wants it.
+        /// The component that requests it.
         component: String,
-        /// The instance that has it.
+        /// The instance to which it is allocated.
         instance: String,
         /// The project of that instance.
         root: PathBuf,
     },
-    /// Two components of the same instance want the same port.
+    /// Two components of the same instance request the same port.
     #[error("{first} and {second} both require port {port}")]
     DuplicateRequest {
         /// The port.
         port: u16,
-        /// One of them.
+        /// The first component.
         first: String,
-        /// The other.
+        /// The second component.
         second: String,
     },
-    /// There is no free port left in the range.
+    /// The range contains no free port.
     #[error("no free port is left between {} and {}", range.start(), range.end())]
     Exhausted {
-        /// Where it was looked for.
+        /// The range.
         range: RangeInclusive<u16>,
     },
-    /// The record can't be read or written.
+    /// The registry cannot be read or written.
     #[error(transparent)]
     State(#[from] StateError),
-    /// The record's lock can't be taken.
+    /// The registry cannot be locked.
     #[error(transparent)]
     Lock(#[from] LockError),
 }
@@ -136,7 +133,7 @@ fn describe_owner(owner: Option<&PortOwner>, container: Option<&str>) -> String 
 }
 
 impl PortError {
-    /// Fills in which container publishes the taken port.
+    /// Sets the container that publishes the taken port.
     #[must_use]
     pub fn with_container(mut self, find: impl FnOnce(u16) -> Option<String>) -> Self {
         if let Self::Taken {
@@ -170,8 +167,8 @@ impl UserError for PortError {
     }
 
     fn suggestions(&self) -> Vec<String> {
-        let auto = || "let dm choose free ports: dm up --ports auto".to_owned();
-        let set =
+        let use_auto = || "let dm choose free ports: dm up --ports auto".to_owned();
+        let set_port =
             |component: &str| format!("or set another port in dm.toml: {}", port_key(component));
         match self {
             Self::Taken {
@@ -185,7 +182,7 @@ impl UserError for PortError {
                     (None, Some(owner)) => format!("or stop it: kill {}", owner.pid),
                     (None, None) => "or identify the process as root: sudo dm doctor".into(),
                 };
-                vec![auto(), stop, set(component)]
+                vec![use_auto(), stop, set_port(component)]
             }
             Self::Reserved {
                 component,
@@ -193,12 +190,12 @@ impl UserError for PortError {
                 root,
                 ..
             } => vec![
-                auto(),
+                use_auto(),
                 format!(
                     "or remove that instance: cd {} && dm down --instance {instance}",
                     root.display()
                 ),
-                set(component),
+                set_port(component),
             ],
             Self::DuplicateRequest { second, .. } => {
                 vec![format!("set another port in dm.toml: {}", port_key(second))]
@@ -210,7 +207,7 @@ impl UserError for PortError {
     }
 }
 
-/// Gives ports to instances and remembers them.
+/// Allocates ports to instances and records them.
 #[derive(Debug, Clone)]
 pub struct PortAllocator {
     state: StateDir,
@@ -226,23 +223,26 @@ impl PortRegistry {
     fn find(&self, project: &str, instance: &str) -> Option<&PortAllocation> {
         self.allocations
             .iter()
-            .find(|one| one.project == project && one.instance == instance)
+            .find(|allocation| allocation.project == project && allocation.instance == instance)
     }
 
     fn remove(&mut self, project: &str, instance: &str) {
         self.allocations
-            .retain(|one| one.project != project || one.instance != instance);
+            .retain(|allocation| allocation.project != project || allocation.instance != instance);
     }
 
     fn find_by_port(&self, port: u16) -> Option<&PortAllocation> {
-        self.allocations
-            .iter()
-            .find(|one| one.ports.values().any(|held| *held == port))
+        self.allocations.iter().find(|allocation| {
+            allocation
+                .ports
+                .values()
+                .any(|allocated| *allocated == port)
+        })
     }
 }
 
 impl PortAllocator {
-    /// The allocator whose record lies in `state`.
+    /// Creates an allocator with its registry in `state`.
     #[must_use]
     pub fn new(state: StateDir) -> Self {
         Self {
@@ -251,49 +251,49 @@ impl PortAllocator {
         }
     }
 
-    /// Gives an instance its ports, and records them.
+    /// Allocates the ports of an instance and records them.
     ///
-    /// What it was given before it gets again where that still fits: the port
-    /// is free or its own, and in [`Mode::Fixed`] still the wanted one.
+    /// A component keeps its earlier port if that port is free or published by the instance, and
+    /// in [`PortMode::Fixed`] still the requested one.
     ///
     /// # Errors
-    /// [`PortError`]; nothing is recorded then.
+    /// Returns [`PortError`] if a port cannot be allocated. Nothing is recorded then.
     pub fn allocate(&self, request: &PortRequest<'_>) -> Result<BTreeMap<String, u16>, PortError> {
         ensure_distinct(request.requested)?;
         let _guard = self
             .state
-            .lock("the record of ports", "ports")
+            .lock("the port registry", "ports")
             .lock_blocking()?;
-        let mut record: PortRegistry = self.state.read(REGISTRY_FILE)?.unwrap_or_default();
-        record.allocations.retain(|one| one.root.exists());
-        let before = record
+        let mut registry: PortRegistry = self.state.read(REGISTRY_FILE)?.unwrap_or_default();
+        registry
+            .allocations
+            .retain(|allocation| allocation.root.exists());
+        let earlier_ports = registry
             .find(request.project, request.instance)
-            .map(|one| one.ports.clone())
+            .map(|allocation| allocation.ports.clone())
             .unwrap_or_default();
-        record.remove(request.project, request.instance);
+        registry.remove(request.project, request.instance);
 
-        // What isn't wanted this time keeps its port: an earlier run gave it.
-        let mut ports: BTreeMap<String, u16> = before
+        // A component that is not in this request keeps its port from an earlier run.
+        let mut ports: BTreeMap<String, u16> = earlier_ports
             .iter()
             .filter(|(component, _)| !request.requested.contains_key(*component))
             .map(|(component, port)| (component.clone(), *port))
             .collect();
-        for (component, wanted) in request.requested {
+        for (component, requested) in request.requested {
             let port = match request.mode {
-                PortMode::Fixed => check_fixed_port(request, &record, component, *wanted)?,
-                PortMode::Auto {
-                    prefer_requested: customary,
-                } => {
+                PortMode::Fixed => check_fixed_port(request, &registry, component, *requested)?,
+                PortMode::Auto { prefer_requested } => {
                     let fits = |port: u16| {
-                        record.find_by_port(port).is_none()
-                            && !ports.values().any(|given| *given == port)
+                        registry.find_by_port(port).is_none()
+                            && !ports.values().any(|allocated| *allocated == port)
                             && (request.published.contains(&port) || is_free(port))
                     };
-                    before
+                    earlier_ports
                         .get(component)
                         .copied()
                         .into_iter()
-                        .chain(customary.then_some(*wanted))
+                        .chain(prefer_requested.then_some(*requested))
                         .find(|port| fits(*port))
                         .or_else(|| self.find_free_port(request, component, fits))
                         .ok_or_else(|| PortError::Exhausted {
@@ -303,18 +303,18 @@ impl PortAllocator {
             };
             ports.insert(component.clone(), port);
         }
-        record.allocations.push(PortAllocation {
+        registry.allocations.push(PortAllocation {
             project: request.project.into(),
             root: request.root.into(),
             instance: request.instance.into(),
             ports: ports.clone(),
         });
-        self.state.write(REGISTRY_FILE, &record)?;
+        self.state.write(REGISTRY_FILE, &registry)?;
         Ok(ports)
     }
 
-    /// The first port that fits, beginning at one that depends on who asks:
-    /// so an instance that is made anew tends to get the same ports.
+    /// Returns the first port that fits. The search begins at a port that depends on the request,
+    /// so that a recreated instance tends to get the same ports.
     fn find_free_port(
         &self,
         request: &PortRequest<'_>,
@@ -342,10 +342,10 @@ impl PortAllocator {
             .find(|port| fits(*port))
     }
 
-    /// What an instance was given; `None` if nothing is recorded.
+    /// Returns the ports of an instance, or `None` if none are recorded.
     ///
     /// # Errors
-    /// [`PortError::State`] when the record can't be read.
+    /// Returns [`PortError::State`] if the registry cannot be read.
     pub fn allocated_ports(
         &self,
         project: &str,
@@ -354,33 +354,33 @@ impl PortAllocator {
         Ok(self
             .list()?
             .into_iter()
-            .find(|one| one.project == project && one.instance == instance)
-            .map(|one| one.ports))
+            .find(|allocation| allocation.project == project && allocation.instance == instance)
+            .map(|allocation| allocation.ports))
     }
 
-    /// All allocations, also those whose project is gone.
+    /// Returns all allocations, including those of projects that no longer exist.
     ///
     /// # Errors
-    /// [`PortError::State`] when the record can't be read.
+    /// Returns [`PortError::State`] if the registry cannot be read.
     pub(crate) fn list(&self) -> Result<Vec<PortAllocation>, PortError> {
-        // Reading needs no lock: the file is replaced whole.
-        let record: Option<PortRegistry> = self.state.read(REGISTRY_FILE)?;
-        Ok(record.unwrap_or_default().allocations)
+        // Reading needs no lock, because the file is replaced atomically.
+        let registry: Option<PortRegistry> = self.state.read(REGISTRY_FILE)?;
+        Ok(registry.unwrap_or_default().allocations)
     }
 
-    /// Takes an instance's ports back; fine if it has none.
+    /// Releases an instance's ports. Does nothing if it has none.
     ///
     /// # Errors
-    /// [`PortError`] when the record can't be read or written.
+    /// Returns [`PortError`] if the registry cannot be locked, read or written.
     pub fn release(&self, project: &str, instance: &str) -> Result<(), PortError> {
         let _guard = self
             .state
-            .lock("the record of ports", "ports")
+            .lock("the port registry", "ports")
             .lock_blocking()?;
-        let mut record: PortRegistry = self.state.read(REGISTRY_FILE)?.unwrap_or_default();
-        if record.find(project, instance).is_some() {
-            record.remove(project, instance);
-            self.state.write(REGISTRY_FILE, &record)?;
+        let mut registry: PortRegistry = self.state.read(REGISTRY_FILE)?.unwrap_or_default();
+        if registry.find(project, instance).is_some() {
+            registry.remove(project, instance);
+            self.state.write(REGISTRY_FILE, &registry)?;
         }
         Ok(())
     }
@@ -388,7 +388,7 @@ impl PortAllocator {
 
 fn check_fixed_port(
     request: &PortRequest<'_>,
-    record: &PortRegistry,
+    registry: &PortRegistry,
     component: &str,
     port: u16,
 ) -> Result<u16, PortError> {
@@ -403,7 +403,7 @@ fn check_fixed_port(
             container: None,
         });
     }
-    match record.find_by_port(port) {
+    match registry.find_by_port(port) {
         None => Ok(port),
         Some(other) => Err(PortError::Reserved {
             port,
@@ -414,10 +414,10 @@ fn check_fixed_port(
     }
 }
 
-fn ensure_distinct(wanted: &BTreeMap<String, u16>) -> Result<(), PortError> {
-    let mut seen = BTreeMap::new();
-    for (component, port) in wanted {
-        if let Some(first) = seen.insert(*port, component) {
+fn ensure_distinct(requested: &BTreeMap<String, u16>) -> Result<(), PortError> {
+    let mut components = BTreeMap::new();
+    for (component, port) in requested {
+        if let Some(first) = components.insert(*port, component) {
             return Err(PortError::DuplicateRequest {
                 port: *port,
                 first: first.clone(),
@@ -428,19 +428,19 @@ fn ensure_distinct(wanted: &BTreeMap<String, u16>) -> Result<(), PortError> {
     Ok(())
 }
 
-/// Where the system begins to hand out ports for outgoing connections. A port
-/// from that range can be gone between the test and the use.
+/// Returns the first port that the system assigns to outgoing connections. A port from that
+/// range can be taken between the check and its use.
 fn ephemeral_start() -> u16 {
     std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")
         .ok()
         .and_then(|text| text.split_whitespace().next()?.parse().ok())
-        // The range that IANA suggests, which macOS uses.
+        // The range of IANA, which macOS uses.
         .unwrap_or(49_152)
 }
 
 fn below_ephemeral(start: u16) -> RangeInclusive<u16> {
-    const ENOUGH: u16 = 1_000;
-    if start >= FIRST_AUTO_PORT + ENOUGH {
+    const MIN_PORTS: u16 = 1_000;
+    if start >= FIRST_AUTO_PORT + MIN_PORTS {
         FIRST_AUTO_PORT..=start - 1
     } else {
         FIRST_AUTO_PORT..=LAST_FALLBACK_PORT

@@ -1,5 +1,5 @@
-//! TCP ports of this machine: which are free, who has the others, and which
-//! instance was given which.
+//! TCP ports of this machine: whether they are free, the processes that use them, and their
+//! allocation to instances.
 
 mod allocator;
 mod owner;

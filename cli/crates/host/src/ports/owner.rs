@@ -1,4 +1,4 @@
-//! Who listens on a port.
+//! The process that listens on a port.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 
@@ -13,13 +13,13 @@ pub struct PortOwner {
     pub pid: u32,
     /// Its short name, e.g. `postgres`.
     pub name: String,
-    /// Its command line, or its path where this system doesn't tell more.
+    /// Its command line, or its path if the system does not provide the command line.
     pub command: String,
 }
 
 impl PortOwner {
-    /// Whether it is the engine's forwarder for a container's published port,
-    /// so that the engine must be asked which container it is.
+    /// Returns whether the process is the engine's proxy for a container's published port, so
+    /// that only the engine knows the container.
     #[must_use]
     #[cfg(test)]
     pub(crate) fn is_engine_proxy(&self) -> bool {
@@ -36,26 +36,26 @@ impl std::fmt::Display for PortOwner {
     }
 }
 
-/// Whether a container's port can be published on 127.0.0.1:`port` now.
+/// Returns whether a container's port can be published on 127.0.0.1:`port`.
 ///
-/// A port that only root may bind counts as free if nobody listens there: the
-/// engine binds it, not we.
+/// A port that only root may bind counts as free if no process listens there, because the
+/// engine binds it.
 #[must_use]
 pub fn is_free(port: u16) -> bool {
-    let taken = |address: Ipv4Addr| {
+    let is_taken = |address: Ipv4Addr| {
         TcpListener::bind((address, port))
             .is_err_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
     };
-    if taken(Ipv4Addr::LOCALHOST) {
+    if is_taken(Ipv4Addr::LOCALHOST) {
         return false;
     }
-    // Linux refuses the loopback address where somebody listens on all of
-    // them; the BSDs and macOS don't, so they are asked for both.
-    cfg!(target_os = "linux") || !taken(Ipv4Addr::UNSPECIFIED)
+    // Linux refuses the loopback address if a process listens on all addresses. The BSDs
+    // and macOS do not, so both addresses are tried there.
+    cfg!(target_os = "linux") || !is_taken(Ipv4Addr::UNSPECIFIED)
 }
 
-/// The process that keeps 127.0.0.1:`port` from being bound; `None` if nobody
-/// does, or it belongs to another user and we are not root.
+/// Returns the process that prevents 127.0.0.1:`port` from being bound. Returns `None` if there
+/// is no such process, or if it belongs to another user and `dm` does not run as root.
 #[must_use]
 pub fn find_port_owner(port: u16) -> Option<PortOwner> {
     let listeners = listeners::get_all().ok()?;
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_listener_is_found_and_named() {
+    fn find_port_owner_finds_the_listening_process() {
         for address in ["127.0.0.1:0", "0.0.0.0:0", "[::]:0"] {
             let Ok(listener) = TcpListener::bind(address) else {
                 continue;
@@ -105,8 +105,8 @@ mod tests {
         }
     }
 
-    /// Whether the port is free soon. A test beside this one that starts a
-    /// process holds a copy of the socket from its fork until its exec.
+    /// Waits until the port is free. A parallel test that starts a process holds a copy of the
+    /// socket from its fork until its exec.
     fn becomes_free(port: u16) -> bool {
         (0..500).any(|_| {
             let free = is_free(port);
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_elsewhere_does_not_block() {
+    fn blocks_loopback_ignores_other_addresses_and_ports() {
         assert!(blocks_loopback(
             "[::ffff:127.0.0.1]:80".parse().unwrap(),
             80

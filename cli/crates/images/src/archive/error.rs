@@ -1,8 +1,8 @@
-//! What is wrong with a file.
+//! Errors of reading an image archive.
 
 use std::io;
 
-/// Why a file can't be taken.
+/// The reason why a file is not a usable image archive.
 #[derive(Debug)]
 pub(super) enum ImageArchiveError {
     NotAnArchive,
@@ -17,7 +17,7 @@ impl From<io::Error> for ImageArchiveError {
         let text = error.to_string();
         match error.kind() {
             io::ErrorKind::UnexpectedEof => Self::Truncated,
-            // What tar and zstd say of a stream that just ends.
+            // The texts of tar and zstd for a truncated stream.
             _ if text.contains("incomplete frame") || text.contains("unexpected EOF") => {
                 Self::Truncated
             }

@@ -1,36 +1,36 @@
-//! What a file of images says of itself.
+//! The manifest of an image archive.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-/// What is in a file of images.
+/// The contents of an image archive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ArchiveManifest {
     /// Name and version of the format.
     pub format: String,
-    /// When the file was made.
+    /// The time at which the archive was written.
     pub created: DateTime<Utc>,
     /// The images.
     pub images: Vec<ArchivedImage>,
     /// The digest of the sources that the services' images were compiled from,
-    /// where all of those are in the file.
+    /// if the archive contains all of them.
     #[serde(default)]
     pub sources: Option<String>,
 }
 
-/// One image of a file.
+/// One image of an archive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ArchivedImage {
     /// The component.
     pub component: String,
-    /// The reference that it has after loading.
+    /// Its reference after loading.
     pub reference: String,
-    /// The image's id on the machine that it was saved on.
+    /// Its id on the machine that saved it.
     pub id: String,
-    /// The digest of its recipe, where it was made from one.
+    /// The digest of its recipe, if it was built from one.
     pub digest: Option<String>,
-    /// True for one that holds the state after a first start.
+    /// True for an image that contains the state after a first start.
     pub golden: bool,
 }

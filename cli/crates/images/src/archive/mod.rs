@@ -1,9 +1,9 @@
 //! All current images in one file, for a machine without network.
 //!
-//! The file is a zstd-compressed tar: first `dm-images.json`, which says what is
-//! in it, then what the engine's own save gives, at last `dm-images.sha256`, a
-//! checksum over all entries before. An engine's own `load` takes it, too, once
-//! it is decompressed. Nothing of it is ever in memory as a whole.
+//! The file is a zstd-compressed tar: first `dm-images.json`, the manifest, then the
+//! output of the engine's own save, last `dm-images.sha256`, a checksum over all
+//! preceding entries. An engine's own `load` also accepts it once it is decompressed.
+//! The file is streamed and never held in memory as a whole.
 
 mod error;
 mod format;
@@ -34,7 +34,7 @@ use super::store::ImageStore;
 
 pub(crate) use self::manifest::{ArchiveManifest, ArchivedImage};
 
-/// What was saved or loaded.
+/// The result of saving or loading an archive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ArchiveSummary {
     /// The images.
@@ -44,13 +44,14 @@ pub struct ArchiveSummary {
 }
 
 impl ImageStore {
-    /// Saves all current images to one file, which its owner alone may read; those
-    /// that hold the state after a first start, with its keys and hashes of passwords,
-    /// only where `golden` is set. The file appears when it is complete.
+    /// Saves all current images to one file that only its owner may read. Images that
+    /// contain the state after a first start, with its keys and password hashes, are
+    /// included only if `golden` is set. The file appears when it is complete.
     ///
     /// # Errors
-    /// Where there are none, the engine fails or the file can't be written, or on
-    /// cancellation.
+    /// Returns [`ImageError::NothingToSave`] if there are no current images,
+    /// [`ImageError::Archive`] if the file cannot be written, [`ImageError::Engine`] if the
+    /// engine fails, and [`ImageError::Cancelled`] on cancellation.
     pub async fn save_archive(
         &self,
         path: &Path,
@@ -61,7 +62,7 @@ impl ImageStore {
             .list_images()
             .await?
             .into_iter()
-            .filter(|row| row.standing == ImageStatus::Current && (golden || !row.golden))
+            .filter(|row| row.status == ImageStatus::Current && (golden || !row.golden))
             .filter_map(|row| {
                 Some(ArchivedImage {
                     component: row.component,
@@ -91,7 +92,7 @@ impl ImageStore {
             images,
             sources: services.map(|sources| sources.to_string()),
         };
-        let (target, meter) = (path.to_owned(), self.transfer_progress("saving", None));
+        let (target, progress) = (path.to_owned(), self.transfer_progress("saving", None));
         let contents = manifest.clone();
         let size = tokio::task::spawn_blocking(move || {
             let parent = match target.parent() {
@@ -101,9 +102,9 @@ impl ImageStore {
             let file = tempfile::Builder::new()
                 .prefix(".dm-images-")
                 .suffix(".partial")
-                // Its owner's alone, as temporary files are: golden images hold keys.
+                // Temporary files are private to their owner: golden images contain keys.
                 .tempfile_in(parent)?;
-            write_archive(&contents, tar, BufWriter::new(file.as_file()), meter)?;
+            write_archive(&contents, tar, BufWriter::new(file.as_file()), progress)?;
             file.as_file().sync_all()?;
             let size = file.as_file().metadata()?.len();
             file.persist(&target)?;
@@ -113,7 +114,7 @@ impl ImageStore {
         .map_err(io::Error::other)
         .flatten()
         .map_err(|error| match error.kind() {
-            // A folder that is not there, or is not the user's.
+            // A missing directory, or one of another user.
             io::ErrorKind::NotFound
             | io::ErrorKind::PermissionDenied
             | io::ErrorKind::NotADirectory
@@ -126,30 +127,31 @@ impl ImageStore {
         })
     }
 
-    /// Loads the images of a file that [`Images::save`] made. The file is read
-    /// through and verified before anything of it reaches the engine.
+    /// Loads the images of an archive that [`ImageStore::save_archive`] wrote. The whole
+    /// file is verified before any of it is sent to the engine.
     ///
     /// # Errors
-    /// Where the file is none of ours, cut short or damaged, or the engine fails,
-    /// or on cancellation.
+    /// Returns [`ImageError::Archive`] if the file is foreign, truncated or corrupt,
+    /// [`ImageError::Engine`] if the engine fails, and [`ImageError::Cancelled`] on
+    /// cancellation.
     pub async fn load_archive(&self, path: &Path) -> Result<ArchiveSummary, ImageError> {
         let file = File::open(path).map_err(ImageError::archive_io(path))?;
         let size = file
             .metadata()
             .map_err(ImageError::io(format!("read {}", path.display())))?
             .len();
-        let meter = self.transfer_progress("verifying", Some(size));
-        // The very file is read twice, whatever becomes of its name.
-        let again = file
+        let progress = self.transfer_progress("verifying", Some(size));
+        // The same open file is read twice, even if its path is replaced meanwhile.
+        let second_reader = file
             .try_clone()
             .map_err(ImageError::io(format!("read {}", path.display())))?;
         let verified =
-            tokio::task::spawn_blocking(move || verify_archive(BufReader::new(file), meter))
+            tokio::task::spawn_blocking(move || verify_archive(BufReader::new(file), progress))
                 .await
                 .map_err(|error| ImageError::io("verify the archive")(io::Error::other(error)))?
-                .map_err(|fault| self.to_image_error(path, fault))?;
+                .map_err(|error| self.to_image_error(path, error))?;
         let manifest = verified.manifest;
-        if let Some(other) = manifest
+        if let Some(foreign) = manifest
             .images
             .iter()
             .find(|image| !self.is_stack_image(image))
@@ -158,7 +160,7 @@ impl ImageStore {
                 path: path.to_owned(),
                 reason: format!(
                     "it names {}, which is not an image of this project",
-                    other.reference
+                    foreign.reference
                 ),
                 hints: vec![
                     "load the archive in the project that saved it, with the same images.mirror"
@@ -166,13 +168,14 @@ impl ImageStore {
                 ],
             });
         }
-        let mut meter = self.transfer_progress("loading", Some(size));
+        let mut progress = self.transfer_progress("loading", Some(size));
         let digest = verified.unpacked_digest;
         let body = stream_from_writer(move |engine| {
-            let mut file = again;
+            let mut file = second_reader;
             file.rewind()?;
-            let counted = CountingReader::new(BufReader::new(file), move |done| meter.report(done));
-            unpack_archive(counted, &digest, engine)
+            let reader =
+                CountingReader::new(BufReader::new(file), move |done| progress.report(done));
+            unpack_archive(reader, &digest, engine)
         });
         tokio::select! {
             () = self.cancel.cancelled() => return Err(ImageError::Cancelled),
@@ -208,8 +211,8 @@ impl ImageStore {
         })
     }
 
-    /// Whether a reference is one that `save` writes: one of ours, or the official one of a
-    /// component.
+    /// Returns whether `save_archive` writes this reference: a local one of the stack, or the
+    /// official one of a component.
     fn is_stack_image(&self, image: &ArchivedImage) -> bool {
         let local = image.reference.strip_prefix("dm/");
         let local = local.and_then(|local| local.split_once(':'));
@@ -223,28 +226,28 @@ impl ImageStore {
         official.is_some_and(|official| official.to_string() == image.reference)
     }
 
-    fn transfer_progress(&self, doing: &'static str, total: Option<u64>) -> TransferProgress {
+    fn transfer_progress(&self, activity: &'static str, total: Option<u64>) -> TransferProgress {
         TransferProgress {
             progress: Arc::clone(&self.progress),
             cancel: self.cancel.clone(),
-            activity: doing,
+            activity,
             total,
         }
     }
 
-    fn transfer_error(&self, doing: String, error: io::Error) -> ImageError {
+    fn transfer_error(&self, action: String, error: io::Error) -> ImageError {
         if self.cancel.is_cancelled() {
             ImageError::Cancelled
         } else {
             ImageError::Io {
-                doing,
+                action,
                 source: error,
             }
         }
     }
 
-    fn to_image_error(&self, path: &Path, fault: ImageArchiveError) -> ImageError {
-        let (reason, hint) = match fault {
+    fn to_image_error(&self, path: &Path, error: ImageArchiveError) -> ImageError {
+        let (reason, hint) = match error {
             _ if self.cancel.is_cancelled() => return ImageError::Cancelled,
             ImageArchiveError::Io(error) => {
                 return ImageError::io(format!("read {}", path.display()))(error);
@@ -261,8 +264,8 @@ impl ImageStore {
                 "it is truncated".to_owned(),
                 "copy the archive again, and compare the sizes",
             ),
-            ImageArchiveError::Corrupt(what) => (
-                format!("it is damaged: {what}"),
+            ImageArchiveError::Corrupt(detail) => (
+                format!("it is damaged: {detail}"),
                 "copy or save the archive again",
             ),
         };

@@ -1,4 +1,4 @@
-//! Readers that count and hash what goes through them.
+//! Readers that count and hash the bytes that pass through them.
 
 use std::io::{self, Read};
 
@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::recipe::Sha256Digest;
 
-/// A reader that tells how much has gone through it, each megabyte.
+/// A reader that reports the number of bytes read, once per megabyte.
 pub(super) struct CountingReader<R, F> {
     inner: R,
     bytes_read: u64,
@@ -15,12 +15,12 @@ pub(super) struct CountingReader<R, F> {
 }
 
 impl<R: Read, F: FnMut(u64) -> io::Result<()>> CountingReader<R, F> {
-    pub(super) const fn new(inner: R, tell: F) -> Self {
+    pub(super) const fn new(inner: R, on_progress: F) -> Self {
         Self {
             inner,
             bytes_read: 0,
             reported: 0,
-            on_progress: tell,
+            on_progress,
         }
     }
 }
@@ -53,7 +53,7 @@ impl EntryHasher {
     }
 }
 
-/// A reader whose bytes enter a hash.
+/// A reader that hashes its bytes.
 pub(super) struct HashingReader<'a, R> {
     pub(super) inner: R,
     pub(super) hasher: &'a mut EntryHasher,

@@ -1,4 +1,4 @@
-//! How far a transfer is.
+//! The progress of saving or loading an archive.
 
 use std::io;
 use std::sync::Arc;
@@ -7,10 +7,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::progress::{ImageProgress, ProgressUpdate};
 
-/// Under which name the progress is told.
+/// The name under which the progress is reported.
 pub(super) const PROGRESS_NAME: &str = "images";
 
-/// Tells how far a transfer is, and ends it when it is interrupted.
+/// Reports the progress of a transfer, and ends it when it is interrupted.
 pub(super) struct TransferProgress {
     pub(super) progress: Arc<dyn ImageProgress>,
     pub(super) cancel: CancellationToken,

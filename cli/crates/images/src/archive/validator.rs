@@ -1,9 +1,9 @@
-//! What a file of images may hold beside `dm`'s own two entries: what an engine's save gives,
-//! under exactly its names, each once.
+//! Validation of the entries of an image archive beside `dm`'s own two: exactly the entries
+//! that an engine's save writes, under exactly its names, each once.
 //!
-//! The engine reads the file again by its own rules: it cleans paths, takes the last of two
-//! entries of one name, and compares the names of fields without their case. So nothing is
-//! let through that could be read in two ways.
+//! The engine reads the archive again by its own rules: it normalises paths, takes the last
+//! of two entries of one name, and compares field names case-insensitively. Therefore every
+//! entry that could be read in two ways is refused.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -16,33 +16,33 @@ use super::error::ImageArchiveError;
 use super::manifest::ArchiveManifest;
 use crate::recipe::Sha256Digest;
 
-/// An engine's list of images is never larger.
+/// The maximum size of an engine's list of images.
 const MAX_LIST_BYTES: u64 = 4 << 20;
-/// The small files beside a layer, and the mark of an OCI layout.
+/// The maximum size of the small files beside a layer, and of the OCI layout marker.
 const MAX_METADATA_BYTES: u64 = 64 << 10;
-/// What all entries together may unpack to.
+/// The maximum unpacked size of all entries together.
 const MAX_UNPACKED_BYTES: u64 = 64 << 30;
-/// How many entries there may be.
+/// The maximum number of entries.
 const MAX_ENTRIES: usize = 100_000;
 
-/// The engine's own list of images, with their tags. Docker's load reads it.
+/// The engine's own list of images with their tags, which Docker's load reads.
 const DOCKER_MANIFEST: &str = "manifest.json";
-/// The list of old versions of Docker.
+/// The list that old versions of Docker read.
 const DOCKER_REPOSITORIES: &str = "repositories";
 /// The list of an OCI layout.
 const OCI_INDEX: &str = "index.json";
 
-/// What an entry is by its name.
+/// The kind of an entry, derived from its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum EntryKind<'a> {
     Directory,
-    /// A list, to be read.
+    /// A list of images, which is parsed.
     ImageList,
-    /// A small file that says nothing of names.
+    /// A small file without image names.
     Metadata,
-    /// A file that is called by its digest.
+    /// A file that is named by its digest.
     Blob(&'a str),
-    /// A layer in a folder.
+    /// A layer in a directory.
     Layer,
 }
 
@@ -60,10 +60,10 @@ impl<'a> EntryKind<'a> {
         if let Some(hash) = name.strip_prefix("blobs/sha256/") {
             return is_sha256_hex(hash).then_some(Self::Blob(hash));
         }
-        if let Some((folder, file)) = name.split_once('/') {
+        if let Some((directory, file)) = name.split_once('/') {
             return match file {
-                "layer.tar" if is_sha256_hex(folder) => Some(Self::Layer),
-                "VERSION" | "json" if is_sha256_hex(folder) => Some(Self::Metadata),
+                "layer.tar" if is_sha256_hex(directory) => Some(Self::Layer),
+                "VERSION" | "json" if is_sha256_hex(directory) => Some(Self::Metadata),
                 _ => None,
             };
         }
@@ -76,7 +76,7 @@ fn is_sha256_hex(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Engines link layers that are alike.
+/// Returns whether a link leads to a layer: engines link identical layers.
 fn is_link_to_layer(target: &str) -> bool {
     target.strip_prefix("../").is_some_and(|target| {
         matches!(EntryKind::from_path(target), Some(EntryKind::Layer))
@@ -84,7 +84,7 @@ fn is_link_to_layer(target: &str) -> bool {
     })
 }
 
-/// What was found so far.
+/// Checks the entries of an archive one by one, then all of them against the manifest.
 #[derive(Debug, Default)]
 pub(super) struct ArchiveValidator {
     entry_names: BTreeSet<String>,
@@ -93,27 +93,27 @@ pub(super) struct ArchiveValidator {
 }
 
 impl ArchiveValidator {
-    /// Takes an entry; `contents` is read to its end.
+    /// Checks an entry and reads `contents` to its end.
     pub(super) fn add_entry(
         &mut self,
-        kind: EntryType,
+        entry_type: EntryType,
         path: &[u8],
         link: Option<&[u8]>,
         size: u64,
         contents: &mut impl Read,
     ) -> Result<(), ImageArchiveError> {
-        let unknown = || {
+        let unexpected_entry = || {
             let path = String::from_utf8_lossy(path).into_owned();
             ImageArchiveError::Corrupt(format!("unexpected entry `{path}`"))
         };
-        let path = std::str::from_utf8(path).map_err(|_| unknown())?;
-        let name = match kind {
+        let path = std::str::from_utf8(path).map_err(|_| unexpected_entry())?;
+        let name = match entry_type {
             EntryType::Directory => path.strip_suffix('/').unwrap_or(path),
             _ => path,
         };
-        let place = EntryKind::from_path(name).ok_or_else(unknown)?;
+        let kind = EntryKind::from_path(name).ok_or_else(unexpected_entry)?;
         let link = link.map(|link| std::str::from_utf8(link).unwrap_or_default());
-        let fits = match (kind, place) {
+        let fits = match (entry_type, kind) {
             (EntryType::Directory, EntryKind::Directory) => size == 0,
             (EntryType::Symlink, EntryKind::Layer) => {
                 link.is_some_and(is_link_to_layer) && size == 0
@@ -124,7 +124,7 @@ impl ArchiveValidator {
             _ => false,
         };
         if !fits {
-            return Err(unknown());
+            return Err(unexpected_entry());
         }
         if !self.entry_names.insert(name.to_owned()) {
             return Err(ImageArchiveError::Corrupt(format!(
@@ -137,7 +137,7 @@ impl ArchiveValidator {
                 "its unpacked size exceeds the limit".into(),
             ));
         }
-        match place {
+        match kind {
             EntryKind::ImageList => {
                 let mut list = Vec::new();
                 contents.read_to_end(&mut list)?;
@@ -159,23 +159,23 @@ impl ArchiveValidator {
         Ok(())
     }
 
-    /// Compares what the engine would tag with what the manifest names.
+    /// Compares the tags that the engine would create with the images of the manifest.
     pub(super) fn check_manifest(
         &self,
         manifest: &ArchiveManifest,
     ) -> Result<(), ImageArchiveError> {
-        let ours: BTreeMap<&str, &str> = manifest
+        let expected: BTreeMap<&str, &str> = manifest
             .images
             .iter()
             .map(|image| (image.reference.as_str(), image.id.as_str()))
             .collect();
-        if ours.len() != manifest.images.len() {
+        if expected.len() != manifest.images.len() {
             return Err(ImageArchiveError::Corrupt(
                 "the manifest names an image twice".into(),
             ));
         }
-        let others = || ImageArchiveError::Corrupt("the images differ from the manifest".into());
-        let list: Vec<ListedImage> = self.parse_list(DOCKER_MANIFEST)?.ok_or_else(others)?;
+        let mismatch = || ImageArchiveError::Corrupt("the images differ from the manifest".into());
+        let list: Vec<ListedImage> = self.parse_list(DOCKER_MANIFEST)?.ok_or_else(mismatch)?;
         let mut tagged = BTreeSet::new();
         for image in &list {
             if !self.entry_names.contains(&image.config)
@@ -189,29 +189,29 @@ impl ArchiveValidator {
                 ));
             }
             for reference in image.references.iter().flatten() {
-                let id = ours.get(reference.as_str()).ok_or_else(others)?;
-                // An engine that names images by their manifests has that among the parts.
+                let id = expected.get(reference.as_str()).ok_or_else(mismatch)?;
+                // An engine that identifies images by their manifests includes the manifest.
                 let id = id.strip_prefix("sha256:").unwrap_or(id);
                 let hash = image.config.strip_prefix("blobs/sha256/");
                 let hash = hash.unwrap_or(image.config.trim_end_matches(".json"));
                 let is_manifest = self.entry_names.contains(&format!("blobs/sha256/{id}"));
                 if (hash != id && !is_manifest) || !tagged.insert(reference.as_str()) {
-                    return Err(others());
+                    return Err(mismatch());
                 }
             }
         }
-        if tagged.len() != ours.len() {
-            return Err(others());
+        if tagged.len() != expected.len() {
+            return Err(mismatch());
         }
-        if let Some(old) =
+        if let Some(repositories) =
             self.parse_list::<BTreeMap<String, BTreeMap<String, String>>>(DOCKER_REPOSITORIES)?
         {
-            let old = old
+            let repositories = repositories
                 .iter()
                 .flat_map(|(name, tags)| tags.keys().map(move |tag| format!("{name}:{tag}")));
-            for reference in old {
+            for reference in repositories {
                 if !tagged.contains(reference.as_str()) {
-                    return Err(others());
+                    return Err(mismatch());
                 }
             }
         }
@@ -225,20 +225,20 @@ impl ArchiveValidator {
                     ));
                 }
                 for (name, value) in &descriptor.annotations {
-                    let known = match name.as_str() {
+                    let matches = match name.as_str() {
                         "io.containerd.image.name" => tagged.contains(short_reference(value)),
-                        // A tag alone; the name is in the one above.
+                        // Only a tag; the annotation above contains the name.
                         "org.opencontainers.image.ref.name" => {
-                            let is_of = |reference: &&str| {
+                            let matches_tag = |reference: &&str| {
                                 let tag = reference.rsplit_once(':').map(|(_, tag)| tag);
                                 tag == Some(value) || *reference == short_reference(value)
                             };
-                            tagged.iter().any(is_of)
+                            tagged.iter().any(matches_tag)
                         }
                         _ => true,
                     };
-                    if !known {
-                        return Err(others());
+                    if !matches {
+                        return Err(mismatch());
                     }
                 }
             }
@@ -259,7 +259,7 @@ impl ArchiveValidator {
     }
 }
 
-/// A reference as Docker shows it.
+/// Returns a reference in the short form that Docker shows.
 fn short_reference(reference: &str) -> &str {
     let reference = reference.strip_prefix("docker.io/").unwrap_or(reference);
     reference.strip_prefix("library/").unwrap_or(reference)
@@ -315,8 +315,8 @@ mod tests {
     const HASH: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
     #[test]
-    fn a_name_is_one_that_engines_write_or_none() {
-        for (name, place) in [
+    fn entry_kind_from_path_accepts_only_names_that_engines_write() {
+        for (name, kind) in [
             ("manifest.json", Some(EntryKind::ImageList)),
             ("oci-layout", Some(EntryKind::Metadata)),
             (HASH, Some(EntryKind::Directory)),
@@ -334,7 +334,7 @@ mod tests {
             (&format!("{HASH}/../manifest.json"), None),
             ("", None),
         ] {
-            assert_eq!(EntryKind::from_path(name), place, "{name}");
+            assert_eq!(EntryKind::from_path(name), kind, "{name}");
         }
         assert!(is_link_to_layer(&format!("../{HASH}/layer.tar")));
         assert!(is_link_to_layer(&format!("../{HASH}.tar")));
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_engines_read_in_another_way_is_refused() {
+    fn listed_image_refuses_ambiguous_fields() {
         for list in [
             r#"[{"Config":"c","Layers":[],"RepoTags":["a:1"],"repotags":["debian:13"]}]"#,
             r#"[{"Config":"c","Layers":[],"RepoTags":["a:1"],"RepoTags":["debian:13"]}]"#,

@@ -1,5 +1,5 @@
-//! What cargo tells of a build, line by line: messages on its standard output, and its
-//! progress bar on the other one.
+//! Parser of cargo's output: JSON messages on standard output, and the progress bar on
+//! standard error.
 //! <https://doc.rust-lang.org/cargo/reference/external-tools.html#json-messages>
 
 use std::path::PathBuf;
@@ -7,14 +7,14 @@ use std::path::PathBuf;
 use dm_core::error::{CompilerError, SourceLocation};
 use serde::Deserialize;
 
-/// A line of it, as far as it matters here.
+/// A line of cargo's output.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum CargoOutputLine {
-    /// Something is made, or was made before.
+    /// A finished artifact, new or from an earlier build.
     Artifact {
         /// The crate's target.
         target: String,
-        /// The program, where it is one.
+        /// The path of the program, if the artifact is one.
         executable: Option<PathBuf>,
     },
     /// The compiler found an error.
@@ -26,19 +26,19 @@ pub(super) enum CargoOutputLine {
     },
     /// The progress bar.
     Progress {
-        /// How many crates, build scripts and runs of them are done.
+        /// The number of finished crates, build scripts and runs of them.
         done: u64,
-        /// Of how many in all.
+        /// The number of all of them.
         total: u64,
     },
-    /// Something else for programs, or a word about a single crate.
+    /// Another message for programs, or a status line about a single crate.
     Other,
-    /// A line for a person.
+    /// Text for humans.
     Text,
 }
 
 impl CargoOutputLine {
-    /// Reads a line.
+    /// Parses a line.
     pub(super) fn parse(line: &str) -> Self {
         if !line.starts_with('{') {
             return Self::parse_status(line.trim_start());
@@ -60,7 +60,7 @@ impl CargoOutputLine {
         }
     }
 
-    /// A line of standard error, e.g. `Building [==>   ] 37/120: serde, syn`.
+    /// Parses a line of standard error, e.g. `Building [==>   ] 37/120: serde, syn`.
     fn parse_status(line: &str) -> Self {
         if line.starts_with("Compiling ") {
             return Self::Other;
@@ -121,15 +121,15 @@ impl CompilerDiagnostic {
         if !self.level.starts_with("error") {
             return None;
         }
-        // "aborting due to 2 previous errors" counts what was told before.
+        // "aborting due to 2 previous errors" only counts the errors reported before.
         if self.spans.is_empty() && self.code.is_none() && self.message.starts_with("aborting") {
             return None;
         }
-        let place = self.spans.into_iter().find(|span| span.is_primary);
+        let location = self.spans.into_iter().find(|span| span.is_primary);
         Some(CompilerError {
             rendered: self.rendered.unwrap_or_else(|| self.message.clone()),
             message: self.message,
-            place: place.map(|span| SourceLocation {
+            location: location.map(|span| SourceLocation {
                 file: span.file_name,
                 line: span.line_start,
                 column: span.column_start,
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn artifacts_are_told_from_what_is_for_a_person() {
+    fn parse_separates_artifacts_from_text() {
         let line = r#"{"reason":"compiler-artifact","package_id":"x","target":{"kind":["bin"],"name":"order-service"},"fresh":true,"executable":"/t/order-service"}"#;
         assert_eq!(
             CargoOutputLine::parse(line),
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn the_progress_bar_is_a_count() {
+    fn parse_reads_counts_from_the_progress_bar() {
         let bar = "    Building [=======>              ] 37/120: serde(build), syn\u{2026} ";
         let (done, total) = (37, 120);
         assert_eq!(
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_has_its_place_and_warnings_are_left_out() {
+    fn parse_returns_errors_with_location_and_ignores_warnings() {
         let line = |level: &str| {
             format!(
                 r#"{{"reason":"compiler-message","target":{{"name":"order-service"}},"message":{{"level":"{level}","message":"mismatched types","rendered":"{level}[E0308]: mismatched types\n","code":{{"code":"E0308"}},"spans":[{{"file_name":"a.rs","line_start":1,"column_start":1,"is_primary":false}},{{"file_name":"services/order/src/main.rs","line_start":7,"column_start":3,"is_primary":true}}]}}}}"#
@@ -199,7 +199,7 @@ mod tests {
                 target: "order-service".into(),
                 error: CompilerError {
                     message: "mismatched types".into(),
-                    place: Some(SourceLocation {
+                    location: Some(SourceLocation {
                         file: "services/order/src/main.rs".into(),
                         line: 7,
                         column: 3,
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_count_of_errors_is_none() {
+    fn parse_ignores_the_count_of_previous_errors() {
         let line = r#"{"reason":"compiler-message","target":{"name":"x"},"message":{"level":"error","message":"aborting due to 1 previous error","rendered":"error: aborting","code":null,"spans":[]}}"#;
         assert_eq!(CargoOutputLine::parse(line), CargoOutputLine::Other);
     }

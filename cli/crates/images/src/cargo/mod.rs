@@ -1,4 +1,4 @@
-//! Cargo, as `dm` runs it: what it compiles shares each dependency with `dm` itself.
+//! Runs cargo with flags that let the compiled services share each dependency with `dm` itself.
 
 mod message;
 
@@ -13,26 +13,25 @@ use super::process;
 use super::recipe::Sha256Digest;
 use message::CargoOutputLine;
 
-/// What makes a binary need nothing beside itself. This variable wins over all other
-/// places of flags, which could take it back: RUSTFLAGS, and cargo's own files of
-/// configuration. They are the flags of `.cargo/config.toml`, which `dm` is built with:
-/// with others every dependency would be compiled again.
+/// The flags that link a binary statically. This variable overrides all other sources of
+/// flags, which could undo it: RUSTFLAGS, and cargo's own configuration files. The flags
+/// equal those of `.cargo/config.toml`, with which `dm` is built: others would compile
+/// every dependency again.
 const STATIC_LINK_RUSTFLAGS: (&str, &str) =
     ("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");
 
-/// This machine's own target, as cargo calls it. Named, so that the flags concern neither
-/// build scripts nor macros.
+/// Cargo's name for the target of this machine. It is passed explicitly, so that the flags
+/// apply neither to build scripts nor to macros.
 const HOST_TARGET: &str = "host-tuple";
 
 /// Cargo in the workspace of a project.
 #[derive(Debug)]
 pub struct Cargo<'a> {
-    /// The program.
+    /// The path of cargo.
     pub program: PathBuf,
-    /// The folder of the workspace.
+    /// The directory of the workspace.
     pub workspace_root: &'a Path,
-    /// The folder of `dm` for what can be made again. It gets what cargo makes where the
-    /// workspace can't have it.
+    /// The cache directory of `dm`. It contains the target directory if the workspace cannot.
     pub cache_dir: &'a Path,
     /// Features of packages, e.g. `dm-kit/fail-points`.
     pub features: &'a [&'a str],
@@ -41,12 +40,13 @@ pub struct Cargo<'a> {
 }
 
 impl Cargo<'_> {
-    /// Compiles binaries of the workspace, where they are stale. Answers the path of each.
-    /// `progress` gets how many crates, build scripts and runs of them are done, and of how
-    /// many; it is not called where there is nothing to do.
+    /// Compiles stale binaries of the workspace and returns the path of each. `on_progress`
+    /// receives the number of finished crates, build scripts and runs of them, and the total;
+    /// it is not called if everything is fresh.
     ///
     /// # Errors
-    /// [`ImageError::Compile`] with what the compiler found; cargo failed; cancellation.
+    /// Returns [`ImageError::Compile`] with the errors of the compiler,
+    /// [`ImageError::Program`] if cargo fails, and [`ImageError::Cancelled`] on cancellation.
     pub async fn build(
         &self,
         binaries: &[String],
@@ -55,24 +55,24 @@ impl Cargo<'_> {
         let mut command = Command::new(&self.program);
         command
             .current_dir(self.workspace_root)
-            // All of the workspace at once, whichever changed, as for `dm` itself: cargo
-            // unifies the features of what it is asked to build, and would compile most
-            // dependencies again for another choice of packages.
+            // The whole workspace at once, as for `dm` itself: cargo unifies the features of
+            // the packages that it builds, and would compile most dependencies again for
+            // another selection.
             .args(["build", "--locked", "--workspace", "--target", HOST_TARGET])
             .args(["--message-format", "json"])
             .args(binaries.iter().flat_map(|name| ["--bin", name.as_str()]))
             .env(STATIC_LINK_RUSTFLAGS.0, STATIC_LINK_RUSTFLAGS.1)
-            // How much there is to do is in cargo's progress bar alone.
+            // Only cargo's progress bar contains the total.
             .env("CARGO_TERM_COLOR", "never")
             .env("CARGO_TERM_PROGRESS_WHEN", "always")
             .env("CARGO_TERM_PROGRESS_WIDTH", "80");
-        if let Some(folder) = fallback_target_dir(self.workspace_root, self.cache_dir) {
-            command.arg("--target-dir").arg(folder);
+        if let Some(directory) = fallback_target_dir(self.workspace_root, self.cache_dir) {
+            command.arg("--target-dir").arg(directory);
         }
         for feature in self.features {
             command.args(["--features", feature]);
         }
-        let mut found = BTreeMap::new();
+        let mut executables = BTreeMap::new();
         let (mut targets, mut errors) = (BTreeSet::new(), Vec::new());
         let built = process::run_program_filtered("cargo", command, self.cancel, |line| {
             match CargoOutputLine::parse(line) {
@@ -85,7 +85,7 @@ impl Cargo<'_> {
                 }
                 CargoOutputLine::Artifact { target, executable } => {
                     if let Some(executable) = executable {
-                        found.insert(target, executable);
+                        executables.insert(target, executable);
                     }
                 }
             }
@@ -101,10 +101,13 @@ impl Cargo<'_> {
             }
             built => built?,
         }
-        // Build scripts may be told as executables, too.
-        found.retain(|name, _| binaries.contains(name));
-        match binaries.iter().find(|name| !found.contains_key(*name)) {
-            None => Ok(found),
+        // Cargo may also report build scripts as executables.
+        executables.retain(|name, _| binaries.contains(name));
+        match binaries
+            .iter()
+            .find(|name| !executables.contains_key(*name))
+        {
+            None => Ok(executables),
             Some(name) => Err(ImageError::Program {
                 program: "cargo".into(),
                 reason: format!("no binary `{name}` was produced"),
@@ -115,8 +118,8 @@ impl Cargo<'_> {
     }
 }
 
-/// The folder of what cargo makes, where the usual one can't be: cargo refuses to build
-/// below a colon, which separates paths in its variables.
+/// Returns the target directory for a workspace that cannot contain its own: cargo refuses
+/// to build below a path with a colon, which separates paths in its variables.
 fn fallback_target_dir(root: &Path, cache: &Path) -> Option<PathBuf> {
     let is_set = std::env::var_os("CARGO_TARGET_DIR").is_some();
     let name = root.as_os_str().as_encoded_bytes();
@@ -130,10 +133,10 @@ fn fallback_target_dir(root: &Path, cache: &Path) -> Option<PathBuf> {
     )
 }
 
-/// A workspace of one program, whose configuration of cargo takes static linking back.
+/// Creates a workspace of one program, whose cargo configuration disables static linking.
 #[cfg(test)]
 pub(crate) fn temp_workspace(program: &str) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let flags = r#"rustflags = ["-Ctarget-feature=-crt-static"]"#;
     let package = format!("name = \"{program}\"\nversion = \"0.1.0\"\n");
     let files = [
@@ -149,11 +152,11 @@ pub(crate) fn temp_workspace(program: &str) -> tempfile::TempDir {
         ),
     ];
     for (name, text) in files {
-        let path = folder.path().join(name);
+        let path = directory.path().join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
     }
-    folder
+    directory
 }
 
 #[cfg(test)]
@@ -163,7 +166,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_is_fresh_is_found_without_a_word() {
+    async fn build_of_fresh_binaries_reports_no_progress() {
         let (project, cancel) = (temp_workspace("tool"), CancellationToken::new());
         let cargo = Cargo {
             program: env!("CARGO").into(),
@@ -173,11 +176,11 @@ mod tests {
             cancel: &cancel,
         };
         let tool = ["tool".to_owned()];
-        let made = cargo.build(&tool, &|_, _| {}).await.unwrap();
-        assert!(made["tool"].is_file());
+        let built = cargo.build(&tool, &|_, _| {}).await.unwrap();
+        assert!(built["tool"].is_file());
         let has_work = AtomicBool::new(false);
         let progress = |_, _| has_work.store(true, Ordering::Relaxed);
-        assert_eq!(cargo.build(&tool, &progress).await.unwrap(), made);
+        assert_eq!(cargo.build(&tool, &progress).await.unwrap(), built);
         assert!(!has_work.into_inner());
         let error = cargo.build(&["other".to_owned()], &|_, _| {}).await;
         assert!(
@@ -187,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn the_flags_are_those_that_dm_is_built_with() {
+    fn static_link_flags_match_the_build_of_dm() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
         let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
         let config = read(".cargo/config.toml");
@@ -207,13 +210,17 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_cargo_refuses_gets_another_target_folder() {
+    fn workspace_path_with_a_colon_gets_a_fallback_target_dir() {
         let cache = Path::new("/cache");
-        let of = |root: &str| fallback_target_dir(Path::new(root), cache);
+        let target_dir = |root: &str| fallback_target_dir(Path::new(root), cache);
         if std::env::var_os("CARGO_TARGET_DIR").is_none() {
-            assert_eq!(of("/home/jim/dm"), None);
-            assert!(of("/home/jim/a:b").unwrap().starts_with("/cache/target"));
-            assert_ne!(of("/home/jim/a:b"), of("/home/jim/a:c"));
+            assert_eq!(target_dir("/home/jim/dm"), None);
+            assert!(
+                target_dir("/home/jim/a:b")
+                    .unwrap()
+                    .starts_with("/cache/target")
+            );
+            assert_ne!(target_dir("/home/jim/a:b"), target_dir("/home/jim/a:c"));
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Which images some sources became.
+//! Records of the images that were built from a state of the sources.
 //!
-//! A cache: without it, cargo finds out again that nothing is to be done. A record
-//! belongs to the sources and not to a folder, so that a second clone of the same
-//! sources uses the images of the first one.
+//! The records are a cache: without one, cargo has to check again that everything is fresh.
+//! A record belongs to the sources and not to a directory, so that a second clone of the
+//! same sources uses the images of the first one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -14,14 +14,14 @@ use serde::{Deserialize, Serialize};
 use super::super::error::ImageError;
 use super::super::recipe::Sha256Digest;
 
-/// The folder of the records.
+/// The directory of the records.
 const RECORDS_DIR: &str = "services";
 
-/// How many records are kept: those that were used last. Most sources share most of
-/// their images, since a change seldom reaches more than one service.
+/// The number of records that are kept: the most recently used ones. Most records share
+/// most of their images, since a change seldom affects more than one service.
 const MAX_RECORDS: usize = 16;
 
-/// The record.
+/// The images that were built from one state of the sources.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ServiceBuildRecord {
     /// The digest of the sources.
@@ -38,30 +38,30 @@ impl ServiceBuildRecord {
         }
     }
 
-    /// The record of these sources, if there is one that can be read. It counts as
-    /// used now.
+    /// Loads the record of these sources and marks it as used. Returns `None` if it is
+    /// missing or unreadable.
     pub(super) fn load(state: &Path, sources: &Sha256Digest) -> Option<Self> {
         let path = record_path(state, sources);
         let record = read_record(&path)?;
         if record.sources != sources.as_str() {
             return None;
         }
-        // Only the order of removal depends on it.
+        // A failure only affects the order of removal.
         let _ = File::open(&path).and_then(|file| file.set_modified(SystemTime::now()));
         Some(record)
     }
 
-    /// Keeps the record, all of it or nothing, and removes those that have not been
-    /// used for longest.
+    /// Saves the record atomically, and removes the least recently used records.
     pub(super) fn save(&self, state: &Path, sources: &Sha256Digest) -> Result<(), ImageError> {
         let path = record_path(state, sources);
-        let doing = || ImageError::io(format!("write {}", path.display()));
-        let folder = path.parent().unwrap_or(state);
-        fs::create_dir_all(folder).map_err(doing())?;
-        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(doing())?;
+        let write_error = || ImageError::io(format!("write {}", path.display()));
+        let directory = path.parent().unwrap_or(state);
+        fs::create_dir_all(directory).map_err(write_error())?;
+        let mut file = tempfile::NamedTempFile::new_in(directory).map_err(write_error())?;
         serde_json::to_writer(&mut file, self)
-            .map_err(|error| doing()(std::io::Error::other(error)))?;
-        file.persist(&path).map_err(|error| doing()(error.error))?;
+            .map_err(|error| write_error()(std::io::Error::other(error)))?;
+        file.persist(&path)
+            .map_err(|error| write_error()(error.error))?;
         for stale in paths_by_last_use(state).into_iter().skip(MAX_RECORDS) {
             match fs::remove_file(&stale) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -73,13 +73,13 @@ impl ServiceBuildRecord {
         Ok(())
     }
 
-    /// The image of a service.
+    /// Returns the image of a service.
     pub(super) fn image_reference(&self, name: &str) -> Option<&str> {
         self.images.get(name).map(String::as_str)
     }
 }
 
-/// The images that any of the recorded sources became.
+/// Returns the images of all records.
 pub(super) fn all_references(state: &Path) -> BTreeSet<String> {
     paths_by_last_use(state)
         .iter()
@@ -93,7 +93,7 @@ fn read_record(path: &Path) -> Option<ServiceBuildRecord> {
     serde_json::from_slice(&text).ok()
 }
 
-/// The files of the records, the one that was used last first.
+/// Returns the files of the records, most recently used first.
 fn paths_by_last_use(state: &Path) -> Vec<PathBuf> {
     let mut files: Vec<_> = fs::read_dir(state.join(RECORDS_DIR))
         .into_iter()
@@ -101,7 +101,10 @@ fn paths_by_last_use(state: &Path) -> Vec<PathBuf> {
         .flatten()
         .map(|entry| entry.path())
         // Another process may be writing a temporary file.
-        .filter(|path| path.extension().is_some_and(|it| it == "json"))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "json")
+        })
         .filter_map(|path| Some((fs::metadata(&path).ok()?.modified().ok()?, path)))
         .collect();
     files.sort_by(|one, other| other.cmp(one));
@@ -124,8 +127,8 @@ mod tests {
         BTreeMap::from([("order".to_owned(), reference.to_owned())])
     }
 
-    /// Sets when a record was used last, in seconds before now.
-    fn age(state: &Path, sources: &Sha256Digest, seconds: u64) {
+    /// Sets the last use of a record, in seconds before now.
+    fn set_last_use(state: &Path, sources: &Sha256Digest, seconds: u64) {
         File::open(record_path(state, sources))
             .unwrap()
             .set_modified(SystemTime::now() - Duration::from_secs(seconds))
@@ -133,15 +136,15 @@ mod tests {
     }
 
     #[test]
-    fn a_record_belongs_to_its_sources_wherever_they_are() {
+    fn build_record_is_found_by_the_digest_of_its_sources() {
         let state = tempfile::tempdir().unwrap();
         let sources = Sha256Digest::compute(b"sources");
         ServiceBuildRecord::new(&sources, images("dm/order:1"))
             .save(state.path(), &sources)
             .unwrap();
-        let found = ServiceBuildRecord::load(state.path(), &sources).unwrap();
-        assert_eq!(found.image_reference("order"), Some("dm/order:1"));
-        assert_eq!(found.image_reference("sales"), None);
+        let record = ServiceBuildRecord::load(state.path(), &sources).unwrap();
+        assert_eq!(record.image_reference("order"), Some("dm/order:1"));
+        assert_eq!(record.image_reference("sales"), None);
         assert_eq!(
             ServiceBuildRecord::load(state.path(), &Sha256Digest::compute(b"changed")),
             None
@@ -149,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn the_images_of_all_records_are_known() {
+    fn all_references_contains_the_images_of_every_record() {
         let state = tempfile::tempdir().unwrap();
         assert!(all_references(state.path()).is_empty());
         for (text, reference) in [("one", "dm/order:1"), ("other", "dm/order:2")] {
@@ -163,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn the_records_that_were_used_last_are_kept() {
+    fn save_removes_the_least_recently_used_records() {
         let state = tempfile::tempdir().unwrap();
         let sources = |number: usize| Sha256Digest::compute(number.to_string().as_bytes());
         let write = |number: usize| {
@@ -173,9 +176,9 @@ mod tests {
         };
         for number in 0..MAX_RECORDS {
             write(number);
-            age(state.path(), &sources(number), 1_000 - number as u64);
+            set_last_use(state.path(), &sources(number), 1_000 - number as u64);
         }
-        // The oldest is used again, so that the one after it is the first to go.
+        // The oldest record is used again, so that the next one is removed first.
         assert!(ServiceBuildRecord::load(state.path(), &sources(0)).is_some());
         write(MAX_RECORDS);
         assert!(ServiceBuildRecord::load(state.path(), &sources(0)).is_some());
@@ -185,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_record_is_none() {
+    fn unreadable_build_record_counts_as_missing() {
         let state = tempfile::tempdir().unwrap();
         let sources = Sha256Digest::compute(b"sources");
         let file = record_path(state.path(), &sources);

@@ -1,4 +1,4 @@
-//! Cargo, once for all services.
+//! Compiles all services with one run of cargo.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,10 +8,10 @@ use super::super::error::ImageError;
 use super::super::progress::{ImageProgress, ProgressUpdate};
 use super::SERVICES_PROGRESS_NAME;
 
-/// The feature that gives services their fail points.
+/// The feature that compiles fail points into the services.
 pub(super) const FAIL_POINTS_FEATURE: &str = "dm-kit/fail-points";
 
-/// Compiles the services. Answers the binary of each.
+/// Compiles the services and returns the binary of each.
 pub(super) async fn compile_services<'n>(
     cargo: &Cargo<'_>,
     names: &[&'n str],
@@ -19,7 +19,7 @@ pub(super) async fn compile_services<'n>(
 ) -> Result<BTreeMap<&'n str, PathBuf>, ImageError> {
     progress.on_progress(SERVICES_PROGRESS_NAME, ProgressUpdate::new("compiling"));
     let binaries: Vec<String> = names.iter().map(|name| binary_name(name)).collect();
-    let mut found = cargo
+    let mut executables = cargo
         .build(&binaries, &|done, total| {
             progress.on_progress(
                 SERVICES_PROGRESS_NAME,
@@ -29,11 +29,11 @@ pub(super) async fn compile_services<'n>(
         .await?;
     let paths = names.iter().zip(&binaries);
     Ok(paths
-        .filter_map(|(&name, binary)| Some((name, found.remove(binary)?)))
+        .filter_map(|(&name, binary)| Some((name, executables.remove(binary)?)))
         .collect())
 }
 
-/// The package of a service and its binary: only the gateway goes by its bare name.
+/// Returns the name of a service's package and binary: only the gateway has no suffix.
 fn binary_name(name: &str) -> String {
     match name {
         "gateway" => name.to_owned(),
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn binaries_are_static_whatever_is_configured() {
+    async fn compile_services_links_statically_despite_the_project_configuration() {
         let (project, cancel) = (temp_workspace("gateway"), CancellationToken::new());
         let cargo = Cargo {
             program: env!("CARGO").into(),

@@ -1,17 +1,17 @@
-//! What a binary needs beside itself, read from its header.
+//! Reads from an ELF header whether a binary is dynamically linked.
 //! <https://refspecs.linuxfoundation.org/elf/gabi4+/ch5.pheader.html>
 
 /// The type of the program header that names an interpreter, which loads libraries.
 const PT_INTERP: u32 = 3;
 
-/// Where the program headers are, by the class of the file.
+/// The layout of the program headers, by the class of the file.
 struct ElfLayout {
     e_phoff: usize,
     e_phentsize: usize,
     e_phnum: usize,
     /// Offset and size of the contents, in a program header.
     segment_offset_and_size: (usize, usize),
-    /// How wide addresses are, in bytes.
+    /// The width of addresses, in bytes.
     address_width: usize,
 }
 
@@ -31,8 +31,8 @@ const LAYOUT_64: ElfLayout = ElfLayout {
     address_width: 8,
 };
 
-/// The interpreter that a program needs, `None` where it is static. The error says why
-/// the bytes are no program for Linux.
+/// Returns the interpreter that a program requires, `None` if it is static. The error is
+/// the reason why the bytes are not a Linux program.
 pub(super) fn interpreter(program: &[u8]) -> Result<Option<String>, &'static str> {
     if !program.starts_with(b"\x7fELF") {
         return Err("it is not an ELF file");
@@ -64,7 +64,7 @@ impl ElfFile<'_> {
             if self.read_uint(header, 4)? != PT_INTERP as usize {
                 continue;
             }
-            let at = self.read_uint(
+            let offset = self.read_uint(
                 header.checked_add(layout.segment_offset_and_size.0)?,
                 layout.address_width,
             )?;
@@ -72,15 +72,15 @@ impl ElfFile<'_> {
                 header.checked_add(layout.segment_offset_and_size.1)?,
                 layout.address_width,
             )?;
-            let name = self.bytes.get(at..at.checked_add(length)?)?;
+            let name = self.bytes.get(offset..offset.checked_add(length)?)?;
             let name = String::from_utf8_lossy(name);
             return Some(Some(name.trim_end_matches('\0').to_owned()));
         }
         Some(None)
     }
 
-    fn read_uint(&self, at: usize, width: usize) -> Option<usize> {
-        let bytes = self.bytes.get(at..at.checked_add(width)?)?;
+    fn read_uint(&self, offset: usize, width: usize) -> Option<usize> {
+        let bytes = self.bytes.get(offset..offset.checked_add(width)?)?;
         let join = |number: u64, byte: &u8| number << 8 | u64::from(*byte);
         let number = if self.is_little_endian {
             bytes.iter().rev().fold(0, join)
@@ -97,7 +97,7 @@ mod tests {
 
     use super::*;
 
-    /// A file of 64 bits, little end first, with one program header of this type.
+    /// Returns a little-endian 64-bit file with one program header of this type.
     fn file(kind: u32) -> Vec<u8> {
         let mut file = vec![0; 0x40 + 0x38];
         file[..6].copy_from_slice(b"\x7fELF\x02\x01");
@@ -112,27 +112,27 @@ mod tests {
     }
 
     #[test]
-    fn a_program_with_an_interpreter_is_dynamic() {
+    fn interpreter_is_found_in_a_dynamic_program() {
         assert_eq!(interpreter(&file(PT_INTERP)), Ok(Some("/lib/ld".into())));
         assert_eq!(interpreter(&file(1)), Ok(None));
     }
 
     #[test]
-    fn this_test_is_static() {
-        // It is built as the services are: .cargo/config.toml.
+    fn this_test_binary_is_static() {
+        // It is built with the same flags as the services: .cargo/config.toml.
         let this = std::fs::read(std::env::current_exe().unwrap()).unwrap();
         assert_eq!(interpreter(&this), Ok(None));
     }
 
     #[test]
-    fn a_shell_is_dynamic() {
+    fn system_shell_is_dynamic() {
         let shell = std::fs::read("/bin/sh").unwrap();
-        let found = interpreter(&shell).unwrap();
-        assert!(found.is_some_and(|path| path.contains("ld")));
+        let path = interpreter(&shell).unwrap();
+        assert!(path.is_some_and(|path| path.contains("ld")));
     }
 
     #[test]
-    fn what_is_no_program_is_refused() {
+    fn interpreter_refuses_files_that_are_not_elf() {
         assert!(interpreter(b"").is_err());
         assert!(interpreter(b"#!/bin/sh\n").is_err());
         assert!(interpreter(&file(PT_INTERP)[..0x50]).is_err());
@@ -140,10 +140,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_it_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            for (at, byte) in b"\x7fELF\x02\x01".iter().enumerate() {
-                if let Some(place) = bytes.get_mut(at) {
-                    *place = *byte;
+        fn interpreter_never_panics(mut bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            for (index, byte) in b"\x7fELF\x02\x01".iter().enumerate() {
+                if let Some(target) = bytes.get_mut(index) {
+                    *target = *byte;
                 }
             }
             let _ = interpreter(&bytes);

@@ -1,14 +1,14 @@
 //! The services' images: one static binary each, compiled on this machine.
 //!
 //! ```text
-//! sources      a digest of all that goes into the binaries
-//! compile      cargo, once for all of them
-//! elf          whether a binary needs anything beside itself
-//! record       which images these sources became before
+//! sources       the digest of all inputs of the binaries
+//! compile       one run of cargo for all services
+//! elf           whether a binary is statically linked
+//! build_record  the images that these sources were built into before
 //! ```
 //!
-//! An image is named by its binary and not by the sources, so that a change
-//! which leaves a binary as it was makes no new image and restarts nothing.
+//! An image is identified by its binary and not by the sources, so that a change that
+//! does not affect a binary creates no new image and causes no restart.
 
 mod build_record;
 mod compile;
@@ -28,10 +28,10 @@ use super::recipe::Sha256Digest;
 use build_record::ServiceBuildRecord;
 pub use sources::{SERVICE_SOURCES, is_editor_temp_file};
 
-/// The name under which progress of the whole is told.
+/// The name under which the progress of all services is reported.
 pub const SERVICES_PROGRESS_NAME: &str = "services";
 
-/// The services of a project, as something to make images of.
+/// The services of a project that images are built from.
 #[derive(Debug)]
 pub struct ServiceImages {
     root: PathBuf,
@@ -41,7 +41,7 @@ pub struct ServiceImages {
 }
 
 impl ServiceImages {
-    /// The services of these names, whose sources are below `root`.
+    /// Creates the set of these services, whose sources are below `root`.
     #[must_use]
     pub fn new(root: &Path, names: impl IntoIterator<Item = &'static str>) -> Self {
         Self {
@@ -52,44 +52,44 @@ impl ServiceImages {
         }
     }
 
-    /// The same, compiled with the steps at which tests can end a service.
+    /// Sets whether the services are compiled with fail points for tests.
     #[must_use]
     pub fn with_fail_points(mut self, fail_points: bool) -> Self {
         self.fail_points = fail_points;
         self
     }
 
-    /// The names.
+    /// Returns the names of the services.
     #[must_use]
     pub(crate) fn names(&self) -> &[&'static str] {
         &self.names
     }
 
-    /// The digest of the sources, as they were when it was last read.
+    /// Returns the last digest of the sources; computes it at the first call.
     pub(crate) fn sources_digest(&self) -> Result<Sha256Digest, ImageError> {
-        let known = self
+        let last = self
             .last_digest
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        known.map_or_else(|| self.refresh_digest(), Ok)
+        last.map_or_else(|| self.refresh_digest(), Ok)
     }
 
-    /// The digest of the sources as they are now.
+    /// Computes and stores the current digest of the sources.
     pub(crate) fn refresh_digest(&self) -> Result<Sha256Digest, ImageError> {
         let mut digest = sources_digest(&self.root)?;
         if self.fail_points {
             digest = Sha256Digest::compute(format!("{digest} with fail points").as_bytes());
         }
-        let mut known = self
+        let mut last = self
             .last_digest
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        *known = Some(digest.clone());
+        *last = Some(digest.clone());
         Ok(digest)
     }
 
-    /// The reference of the image that a service of these sources became, if they were
+    /// Returns the image of a service that was built from these sources, if they were
     /// compiled before.
     pub(crate) fn recorded_reference(
         &self,
@@ -100,7 +100,7 @@ impl ServiceImages {
         Ok(record.and_then(|record| record.image_reference(name).map(str::to_owned)))
     }
 
-    /// Compiles the services. Answers with the digest of the sources that the binaries are of.
+    /// Compiles the services. Returns the binaries and the digest of their sources.
     pub(crate) async fn compile(
         &self,
         cargo: PathBuf,
@@ -123,7 +123,7 @@ impl ServiceImages {
         let mut sources = self.refresh_digest()?;
         loop {
             let binaries = compile::compile_services(&cargo, &self.names, progress).await?;
-            // Of sources that changed meanwhile nobody knows what was compiled.
+            // If the sources changed meanwhile, it is unknown which state was compiled.
             let now = self.refresh_digest()?;
             if now == sources {
                 return Ok((sources, binaries));
@@ -133,7 +133,7 @@ impl ServiceImages {
     }
 }
 
-/// Keeps which images these sources became.
+/// Records the images that were built from these sources.
 pub(crate) fn record_images(
     state: &Path,
     sources: &Sha256Digest,
@@ -142,15 +142,15 @@ pub(crate) fn record_images(
     ServiceBuildRecord::new(sources, references).save(state, sources)
 }
 
-/// The images that any of the recorded sources became.
+/// Returns the images of all recorded sources.
 pub(crate) fn all_recorded_references(state: &Path) -> BTreeSet<String> {
     build_record::all_references(state)
 }
 
-/// A binary, which needs nothing beside itself.
+/// Reads a binary and checks that it is statically linked.
 pub(crate) async fn read_static_binary(name: &str, binary: &Path) -> Result<Vec<u8>, ImageError> {
-    let doing = || ImageError::io(format!("read {}", binary.display()));
-    let program = tokio::fs::read(binary).await.map_err(doing())?;
+    let read_error = || ImageError::io(format!("read {}", binary.display()));
+    let program = tokio::fs::read(binary).await.map_err(read_error())?;
     let reason = match elf::interpreter(&program) {
         Ok(None) => return Ok(program),
         Ok(Some(interpreter)) => {
@@ -164,10 +164,10 @@ pub(crate) async fn read_static_binary(name: &str, binary: &Path) -> Result<Vec<
     })
 }
 
-/// A digest of all that the services below `root` are made of.
+/// Computes the digest of the sources of the services below `root`.
 ///
 /// # Errors
-/// Where something can't be read.
+/// Returns [`ImageError::Io`] if a source file cannot be read.
 pub fn sources_digest(root: &Path) -> Result<Sha256Digest, ImageError> {
     sources::hash_sources(root).map_err(ImageError::io("read the services' sources"))
 }

@@ -1,4 +1,4 @@
-//! A digest of all that goes into the services' binaries.
+//! The digest of all inputs of the services' binaries.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,8 +7,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::super::recipe::Sha256Digest;
 
-/// The files and folders of a project that the services are compiled from.
-/// Migrations are compiled in, and so is the product catalogue.
+/// The files and directories of a project that the services are compiled from.
+/// Migrations and the product catalogue are compiled in.
 pub const SERVICE_SOURCES: [&str; 5] = [
     "Cargo.toml",
     "Cargo.lock",
@@ -17,10 +17,10 @@ pub const SERVICE_SOURCES: [&str; 5] = [
     "fixtures",
 ];
 
-/// The digest. The order of folders on disk makes no difference.
+/// Computes the digest. It does not depend on the order of directory entries.
 ///
 /// # Errors
-/// Where something can't be read.
+/// If a file cannot be read.
 pub(super) fn hash_sources(root: &Path) -> io::Result<Sha256Digest> {
     let mut files = Vec::new();
     for input in SERVICE_SOURCES {
@@ -30,7 +30,7 @@ pub(super) fn hash_sources(root: &Path) -> io::Result<Sha256Digest> {
     let mut hash = Sha256::new_with_prefix("dm services 1");
     for path in files {
         let contents = match std::fs::read(&path) {
-            // An editor put it aside in between.
+            // An editor moved the file in between.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             contents => contents?,
         };
@@ -43,15 +43,15 @@ pub(super) fn hash_sources(root: &Path) -> io::Result<Sha256Digest> {
     Ok(Sha256Digest::from_hasher(hash))
 }
 
-/// Adds the file, or every file below the folder, without what editors leave behind.
-/// A file that is gone meanwhile is none.
+/// Adds the file, or every file below the directory, without temporary files of editors.
+/// A file that was removed meanwhile is ignored.
 fn collect_files(path: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
-    let found = match std::fs::metadata(path) {
-        Ok(found) => found,
+    let metadata = match std::fs::metadata(path) {
+        Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
     };
-    if !found.is_dir() {
+    if !metadata.is_dir() {
         files.push(path.to_owned());
         return Ok(());
     }
@@ -64,7 +64,8 @@ fn collect_files(path: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     Ok(())
 }
 
-/// True for what editors leave behind: names that begin with a dot or end in `~`.
+/// Returns whether a file is a temporary file of an editor: its name begins with a dot or
+/// ends in `~`.
 #[must_use]
 pub fn is_editor_temp_file(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -76,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_anywhere_is_seen_and_an_editors_rest_is_not() {
+    fn hash_sources_detects_changes_and_ignores_editor_temp_files() {
         let project = tempfile::tempdir().unwrap();
         let write = |path: &str, text: &str| {
             let path = project.path().join(path);

@@ -1,14 +1,14 @@
-//! An image that can be used, and how it came here.
+//! An image that can be used, and its origin.
 
 use std::fmt;
 
 use dm_engine::images::Image;
 
-/// The way in which an image was obtained.
+/// How an image was obtained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ImageOrigin {
-    /// It was here already.
+    /// It was on the engine already.
     Local,
     /// It was pulled.
     Pulled,
@@ -21,24 +21,24 @@ pub enum ImageOrigin {
 pub struct AcquiredImage {
     /// The component.
     pub name: String,
-    /// What a container is made from.
+    /// The reference that containers are created from.
     pub reference: String,
     /// The image's id.
     pub id: String,
-    /// The way it took.
-    pub how: ImageOrigin,
-    /// Why it took that way, as a sentence's end.
-    pub why: String,
+    /// How it was obtained.
+    pub origin: ImageOrigin,
+    /// The reason for this origin, as the end of a sentence.
+    pub reason: String,
 }
 
 impl fmt::Display for AcquiredImage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let how = match self.how {
+        let origin = match self.origin {
             ImageOrigin::Local => "is present",
             ImageOrigin::Pulled => "was pulled",
             ImageOrigin::Built => "was built",
         };
-        write!(f, "{} {how}: {}", self.reference, self.why)
+        write!(f, "{} {origin}: {}", self.reference, self.reason)
     }
 }
 
@@ -46,14 +46,14 @@ pub(crate) fn acquired_image(
     name: &str,
     reference: &str,
     image: Image,
-    how: ImageOrigin,
-    why: impl Into<String>,
+    origin: ImageOrigin,
+    reason: impl Into<String>,
 ) -> AcquiredImage {
     AcquiredImage {
         name: name.to_owned(),
         reference: reference.to_owned(),
         id: image.id,
-        how,
-        why: why.into(),
+        origin,
+        reason: reason.into(),
     }
 }

@@ -1,4 +1,4 @@
-//! Images that are built, with what they stand on.
+//! Builds images and their base images.
 
 use std::collections::HashMap;
 
@@ -18,23 +18,23 @@ use crate::settings::SourcePolicy;
 use crate::{ORIGIN_BUILT, ORIGIN_PULLED};
 
 impl ImageStore {
-    /// Builds an image and what it stands on.
+    /// Builds an image and its base.
     pub(super) async fn build_with_base(
         &self,
         name: &str,
-        why: String,
-        again: ReusePolicy,
+        reason: String,
+        reuse: ReusePolicy,
         cancel: &CancellationToken,
     ) -> Result<AcquiredImage, ImageError> {
         let spec = self.catalog.get(name)?;
         let digest = self.catalog.recipe_digest(name)?;
         let reference = local_reference(name, &digest);
         match &spec.recipe.base {
-            None => self.build_base(spec, &digest, again, cancel).await?,
+            None => self.build_base(spec, &digest, reuse, cancel).await?,
             Some(base) => {
                 // Boxed, because a base may have a base.
                 let base = Box::pin(self.acquire_base(base, cancel)).await?;
-                self.build_recipe(&spec.recipe, &digest, Some(&base), again, cancel)
+                self.build_recipe(&spec.recipe, &digest, Some(&base), reuse, cancel)
                     .await?;
             }
         }
@@ -44,42 +44,41 @@ impl ImageStore {
             &reference,
             image,
             ImageOrigin::Built,
-            why,
+            reason,
         ))
     }
 
-    /// The reference of a base, made if it isn't here. Nothing is said of it where
-    /// it is.
+    /// Returns the reference of a base image, which is obtained if it is missing.
     async fn acquire_base(
         &self,
         base: &str,
         cancel: &CancellationToken,
     ) -> Result<String, ImageError> {
-        if let Some(found) = self.find_local_build(base).await? {
-            return Ok(found.reference);
+        if let Some(local) = self.find_local_build(base).await? {
+            return Ok(local.reference);
         }
-        let found = if self.settings.source == SourcePolicy::Auto {
+        let acquired = if self.settings.source == SourcePolicy::Auto {
             self.acquire_cancellable(base, cancel).await?
         } else {
-            let why = "another image is based on it".into();
-            self.build_with_base(base, why, ReusePolicy::Reuse, cancel)
+            let reason = "another image is based on it".into();
+            self.build_with_base(base, reason, ReusePolicy::Reuse, cancel)
                 .await?
         };
-        Ok(found.reference)
+        Ok(acquired.reference)
     }
 
-    /// Runs a Dockerfile, at most once for a digest whoever asks for it.
+    /// Builds a recipe, at most once per digest across all processes.
     pub(super) async fn build_recipe(
         &self,
         recipe: &Recipe,
         digest: &Sha256Digest,
         base: Option<&str>,
-        again: ReusePolicy,
+        reuse: ReusePolicy,
         cancel: &CancellationToken,
     ) -> Result<(), ImageError> {
         let reference = local_reference(&recipe.name, digest);
-        let Some((_turn, lock)) = self
-            .acquire_build_lock(&recipe.name, &reference, digest, again, cancel)
+        let Some((_guard, lock)) = self
+            .acquire_build_lock(&recipe.name, &reference, digest, reuse, cancel)
             .await?
         else {
             return Ok(());
@@ -115,7 +114,7 @@ impl ImageStore {
         let options = BuildOptions {
             dockerfile: build_context::DOCKERFILE.into(),
             args,
-            no_cache: again == ReusePolicy::Rebuild,
+            no_cache: reuse == ReusePolicy::Rebuild,
         };
         let builder = ImageBuilder {
             engine: &self.engine,
@@ -129,35 +128,35 @@ impl ImageStore {
         self.tag_finished(&id, &reference, &lock).await
     }
 
-    /// Makes the base: bootstrapped where that is possible, else from a pull.
+    /// Builds the base: bootstraps it if possible, otherwise pulls it.
     async fn build_base(
         &self,
         spec: &ImageSpec,
         digest: &Sha256Digest,
-        again: ReusePolicy,
+        reuse: ReusePolicy,
         cancel: &CancellationToken,
     ) -> Result<(), ImageError> {
         let recipe = &spec.recipe;
         if recipe.file_text(base::MMDEBSTRAP_ARGUMENTS).is_none() {
-            // A base of its own making, e.g. from scratch.
-            return self.build_recipe(recipe, digest, None, again, cancel).await;
+            // A base with its own Dockerfile, e.g. from scratch.
+            return self.build_recipe(recipe, digest, None, reuse, cancel).await;
         }
         let reference = local_reference(&recipe.name, digest);
-        let mut closed = {
-            let Some((_turn, lock)) = self
-                .acquire_build_lock(&recipe.name, &reference, digest, again, cancel)
+        let mut unavailable = {
+            let Some((_guard, lock)) = self
+                .acquire_build_lock(&recipe.name, &reference, digest, reuse, cancel)
                 .await?
             else {
                 return Ok(());
             };
             let _slot = self.acquire_build_slot(&recipe.name, cancel).await?;
-            let maker = self.base_image_builder(recipe, digest, cancel);
-            match maker.bootstrap(&lock).await? {
+            let builder = self.base_image_builder(recipe, digest, cancel);
+            match builder.bootstrap(&lock).await? {
                 Ok((id, tool)) => {
-                    let id = maker.customize(&id, tool).await?;
+                    let id = builder.customize(&id, tool).await?;
                     return self.tag_finished(&id, &reference, &lock).await;
                 }
-                Err(closed) => closed,
+                Err(unavailable) => unavailable,
             }
         };
         match self
@@ -171,14 +170,14 @@ impl ImageStore {
         {
             Ok(_) => Ok(()),
             Err(error @ (ImageError::Pull { .. } | ImageError::NotPublished { .. })) => {
-                closed.push(error.to_string());
-                Err(ImageError::NoBaseImage { tried: closed })
+                unavailable.push(error.to_string());
+                Err(ImageError::NoBaseImage { tried: unavailable })
             }
             Err(error) => Err(error),
         }
     }
 
-    /// Makes the base on top of an image that was pulled.
+    /// Builds the base on top of a pulled image.
     pub(super) async fn build_base_from(
         &self,
         spec: &ImageSpec,
@@ -188,7 +187,7 @@ impl ImageStore {
         let recipe = &spec.recipe;
         let digest = self.catalog.recipe_digest(&recipe.name)?;
         let reference = local_reference(&recipe.name, &digest);
-        let Some((_turn, lock)) = self
+        let Some((_guard, lock)) = self
             .acquire_build_lock(
                 &recipe.name,
                 &reference,

@@ -1,4 +1,4 @@
-//! One maker of an image at a time, and few of all images.
+//! Limits on concurrent builds: one build per image, and few builds in total.
 
 use std::sync::Arc;
 
@@ -12,23 +12,23 @@ use crate::progress::ProgressUpdate;
 use crate::recipe::Sha256Digest;
 
 impl ImageStore {
-    /// The right to make the image of a digest, in this process and among all
-    /// others of the machine. `None` where somebody else has made it meanwhile.
+    /// Acquires the lock for building the image of a digest, in this process and among all
+    /// processes of the machine. Returns `None` if another process has built it meanwhile.
     pub(crate) async fn acquire_build_lock(
         &self,
         name: &str,
         reference: &str,
         digest: &Sha256Digest,
-        again: ReusePolicy,
+        reuse: ReusePolicy,
         cancel: &CancellationToken,
     ) -> Result<Option<(tokio::sync::OwnedMutexGuard<()>, BuildLock)>, ImageError> {
-        let turn = {
-            let mut under_way = self.builds_in_progress.lock().await;
-            Arc::clone(under_way.entry(reference.to_owned()).or_default())
+        let mutex = {
+            let mut builds = self.builds_in_progress.lock().await;
+            Arc::clone(builds.entry(reference.to_owned()).or_default())
         };
-        let turn = tokio::select! {
+        let guard = tokio::select! {
             () = cancel.cancelled() => return Err(ImageError::Cancelled),
-            turn = turn.lock_owned() => turn,
+            guard = mutex.lock_owned() => guard,
         };
         let lock = BuildLock::acquire(&self.dirs.state_dir, digest.short_hex(), cancel, || {
             self.progress.on_progress(
@@ -37,10 +37,10 @@ impl ImageStore {
             );
         })
         .await?;
-        if again == ReusePolicy::Reuse && self.engine.inspect_image(reference).await?.is_some() {
+        if reuse == ReusePolicy::Reuse && self.engine.inspect_image(reference).await?.is_some() {
             return Ok(None);
         }
-        Ok(Some((turn, lock)))
+        Ok(Some((guard, lock)))
     }
 
     pub(crate) async fn acquire_build_slot(
@@ -60,7 +60,7 @@ impl ImageStore {
         }
     }
 
-    /// Makes an image that is complete findable: the last thing that is done to it.
+    /// Tags a complete image, as the last step of its build.
     pub(crate) async fn tag_finished(
         &self,
         id: &str,
@@ -70,7 +70,7 @@ impl ImageStore {
         Ok(self.engine.tag_image(id, reference).await?)
     }
 
-    /// An image that was here a moment ago.
+    /// Returns an image that was just obtained.
     pub(crate) async fn require_image(&self, reference: &str) -> Result<Image, ImageError> {
         self.engine
             .inspect_image(reference)

@@ -1,4 +1,4 @@
-//! Makes derived images.
+//! Builds derived images.
 
 use std::io;
 
@@ -16,21 +16,22 @@ use crate::progress::ProgressUpdate;
 use crate::recipe::{LABEL_COMPONENT, Sha256Digest};
 
 impl ImageStore {
-    /// Makes an image of another and a tar of files, at most once for its
-    /// reference, and returns that. Owners and modes are taken from the tar. The
-    /// files go through a temporary file, not through memory.
+    /// Builds an image from another image and a tar of files, at most once per reference, and
+    /// returns the reference. Owners and modes are taken from the tar. The files are spooled
+    /// to a temporary file instead of memory.
     ///
     /// # Errors
-    /// Where the files can't be read, or the build fails, or on cancellation.
+    /// Returns [`ImageError::Io`] if the files cannot be read, [`ImageError::Build`] if the
+    /// build fails, and [`ImageError::Cancelled`] on cancellation.
     pub async fn build_derived(
         &self,
-        derivation: &DerivedImageSpec,
+        spec: &DerivedImageSpec,
         files: impl Stream<Item = io::Result<Bytes>> + Send + Unpin,
     ) -> Result<String, ImageError> {
-        let reference = derivation.reference();
-        let name = derivation.progress_name.as_str();
+        let reference = spec.reference();
+        let name = spec.progress_name.as_str();
         let digest = Sha256Digest::compute(reference.as_bytes());
-        let Some((_turn, lock)) = self
+        let Some((_guard, lock)) = self
             .acquire_build_lock(name, &reference, &digest, ReusePolicy::Reuse, &self.cancel)
             .await?
         else {
@@ -38,18 +39,20 @@ impl ImageStore {
         };
         let spooled = lock.work_dir()?.join("files.tar");
         let spool = async {
-            let doing = || ImageError::io(format!("write {}", spooled.display()));
-            let mut file = tokio::fs::File::create(&spooled).await.map_err(doing())?;
+            let write_error = || ImageError::io(format!("write {}", spooled.display()));
+            let mut file = tokio::fs::File::create(&spooled)
+                .await
+                .map_err(write_error())?;
             let mut files = files;
             let mut done = 0;
             while let Some(chunk) = files.next().await {
                 let chunk = chunk.map_err(ImageError::io(format!("read the files of {name}")))?;
-                file.write_all(&chunk).await.map_err(doing())?;
+                file.write_all(&chunk).await.map_err(write_error())?;
                 done += chunk.len() as u64;
                 self.progress
                     .on_progress(name, ProgressUpdate::new("packing").with_bytes(done, None));
             }
-            file.flush().await.map_err(doing())
+            file.flush().await.map_err(write_error())
         };
         tokio::select! {
             () = self.cancel.cancelled() => return Err(ImageError::Cancelled),
@@ -57,10 +60,10 @@ impl ImageStore {
         }
         let mut instructions = format!(
             "FROM {}\nADD files.tar {}\n",
-            derivation.base_image, derivation.target_dir
+            spec.base_image, spec.target_dir
         );
-        for change in &derivation.instructions {
-            instructions.push_str(change);
+        for instruction in &spec.instructions {
+            instructions.push_str(instruction);
             instructions.push('\n');
         }
         let mut entries = vec![
@@ -71,10 +74,10 @@ impl ImageStore {
                 source: EntrySource::File(spooled),
             },
         ];
-        let mut labels = derivation.labels.clone();
-        labels.insert(LABEL_COMPONENT.to_owned(), derivation.component.clone());
-        labels.insert(LABEL_DERIVED_FROM.to_owned(), derivation.base_image.clone());
-        if derivation.golden {
+        let mut labels = spec.labels.clone();
+        labels.insert(LABEL_COMPONENT.to_owned(), spec.component.clone());
+        labels.insert(LABEL_DERIVED_FROM.to_owned(), spec.base_image.clone());
+        if spec.golden {
             labels.insert(LABEL_GOLDEN.to_owned(), "true".to_owned());
         }
         build_context::append_labels(&mut entries, &labels);

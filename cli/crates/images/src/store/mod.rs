@@ -1,14 +1,13 @@
-//! Gets an image by the shortest way that the settings allow: what is local, a
-//! pull, a build.
+//! Obtains an image by the fastest way that the settings allow: local, pulled or built.
 //!
 //! ```text
-//! acquired   what was got, and the way it took
-//! official   from a registry
-//! make       built here, with what it stands on
-//! derive     of another image and some files
-//! services   of the services' binaries
-//! superseded those of services that nothing needs any more, and go
-//! turn       one maker of an image at a time, and few of all images
+//! acquired        an available image and its origin
+//! official        pulls images from a registry
+//! build           builds images and their base images
+//! derive          builds images from another image and some files
+//! services        builds images from the services' binaries
+//! stale_services  removes unused images of services
+//! concurrency     one build per image, and few builds in total
 //! ```
 
 mod acquired;
@@ -40,16 +39,16 @@ use super::settings::{ImageDirs, ImageSettings, SourcePolicy};
 pub(super) use acquired::acquired_image;
 pub use acquired::{AcquiredImage, ImageOrigin};
 
-/// How many builds run at once. More gain nothing: they wait for the same disk and
-/// network.
+/// The number of concurrent builds. More builds are not faster: they share the same disk
+/// and network.
 const MAX_PARALLEL_BUILDS: usize = 3;
 
-/// What is done about an image that is here already.
+/// Whether an existing image is reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ReusePolicy {
-    /// It is used.
+    /// An existing image is used.
     Reuse,
-    /// It is built anew, every step.
+    /// The image is built again, without the cache.
     Rebuild,
 }
 
@@ -71,7 +70,7 @@ pub struct ImageStore {
 
 impl fmt::Debug for ImageStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Images")
+        f.debug_struct("ImageStore")
             .field("catalog", &self.catalog)
             .field("settings", &self.settings)
             .finish_non_exhaustive()
@@ -79,8 +78,8 @@ impl fmt::Debug for ImageStore {
 }
 
 impl ImageStore {
-    /// The images of a catalogue. They are obtained silently, with the programs
-    /// that are installed, until told otherwise.
+    /// Creates a store for the images of a catalogue. By default it reports no progress and
+    /// uses the installed programs.
     #[must_use]
     pub fn new(engine: Engine, catalog: Catalog, settings: ImageSettings, dirs: ImageDirs) -> Self {
         Self {
@@ -99,36 +98,36 @@ impl ImageStore {
         }
     }
 
-    /// The same, getting programs by these means.
+    /// Sets the provider of host programs.
     #[must_use]
     pub fn with_tools(mut self, tools: Arc<dyn ToolProvider>) -> Self {
         self.tools = tools;
         self
     }
 
-    /// The same, telling what happens.
+    /// Sets the receiver of progress events.
     #[must_use]
     pub fn with_progress(mut self, progress: Arc<dyn ImageProgress>) -> Self {
         self.progress = progress;
         self
     }
 
-    /// The same, ending promptly and cleanly when the token is cancelled.
+    /// Sets the token that cancels all operations.
     #[must_use]
     pub fn with_cancel(mut self, cancel: CancellationToken) -> Self {
         self.cancel = cancel;
         self
     }
 
-    /// The same, listing, saving and pruning the images of these components, too.
-    /// Those of other components are never touched, whatever their labels.
+    /// Adds components whose images are listed, saved and pruned. Images of other components
+    /// are never modified, regardless of their labels.
     #[must_use]
     pub fn with_components(mut self, components: impl IntoIterator<Item = String>) -> Self {
         self.components.extend(components);
         self
     }
 
-    /// The same with those of the services.
+    /// Adds the images of the services.
     #[must_use]
     pub fn with_services(mut self, services: ServiceImages) -> Self {
         self.components
@@ -137,17 +136,17 @@ impl ImageStore {
         self
     }
 
-    /// The catalogue.
+    /// Returns the catalogue.
     #[must_use]
     pub const fn catalog(&self) -> &Catalog {
         &self.catalog
     }
 
-    /// What an image should be, however it is come by: it changes when another
+    /// Returns the identity of an image, independent of its origin. It changes if another
     /// image would be used.
     ///
     /// # Errors
-    /// Where there is no such image.
+    /// Returns [`ImageError::UnknownImage`] if the name is unknown.
     pub fn identity(&self, name: &str) -> Result<String, ImageError> {
         if let Some(services) = self.services_containing(name) {
             return self.service_identity(services, name);
@@ -166,33 +165,34 @@ impl ImageStore {
         })
     }
 
-    /// Whether the name is a service's: those images are built together.
+    /// Returns whether the image is one of a service. These images are built together.
     #[must_use]
     pub fn is_service(&self, name: &str) -> bool {
         self.services_containing(name).is_some()
     }
 
-    /// The services, if the name is one of theirs.
+    /// Returns the services, if they include the name.
     fn services_containing(&self, name: &str) -> Option<&ServiceImages> {
         self.services
             .as_ref()
             .filter(|services| services.names().contains(&name))
     }
 
-    /// Where an image would come from if it were acquired now, if it is here.
-    /// Asks the engine alone, so it is quick.
+    /// Returns the local image that would be used now, if it is present. This is fast, since
+    /// it only queries the engine.
     ///
     /// # Errors
-    /// Where there is no such image, or the engine fails.
+    /// Returns [`ImageError::UnknownImage`] if the name is unknown, and
+    /// [`ImageError::Engine`] if the engine fails.
     pub async fn find_local(&self, name: &str) -> Result<Option<AcquiredImage>, ImageError> {
         if let Some(services) = self.services_containing(name) {
             return self.find_local_service(services, name).await;
         }
         let spec = self.catalog.get(name)?;
         if self.settings.source != SourcePolicy::Pull
-            && let Some(found) = self.find_local_build(name).await?
+            && let Some(local) = self.find_local_build(name).await?
         {
-            return Ok(Some(found));
+            return Ok(Some(local));
         }
         if self.settings.source != SourcePolicy::Build {
             return self.find_local_official(spec).await;
@@ -200,19 +200,20 @@ impl ImageStore {
         Ok(None)
     }
 
-    /// Gets an image ready for use.
+    /// Obtains an image.
     ///
     /// # Errors
-    /// Where none of the allowed ways leads to it, or on cancellation.
+    /// Returns the error of the last allowed way, or [`ImageError::Cancelled`] on
+    /// cancellation.
     pub async fn acquire(&self, name: &str) -> Result<AcquiredImage, ImageError> {
         self.acquire_cancellable(name, &self.cancel).await
     }
 
-    /// Builds images whatever the source, those that are here already only where
-    /// `no_cache` asks for it. Services are compiled together, whichever is named.
+    /// Builds images regardless of the configured source. Existing images are rebuilt only
+    /// with `no_cache`. Services are always compiled together.
     ///
     /// # Errors
-    /// The first failure; what else was under way is stopped.
+    /// Returns the first failure; all other builds are cancelled.
     pub async fn build(
         &self,
         names: &[&str],
@@ -230,7 +231,7 @@ impl ImageStore {
             }),
         );
         let (mut built, compiled) = match (built, compiled) {
-            // What was stopped says less than what stopped it.
+            // A cancellation is less informative than its cause.
             (Err(ImageError::Cancelled), compiled) => {
                 (Vec::new(), compiled.and(Err(ImageError::Cancelled))?)
             }
@@ -249,22 +250,22 @@ impl ImageStore {
         names: &[&str],
         no_cache: bool,
     ) -> Result<Vec<AcquiredImage>, ImageError> {
-        let again = if no_cache {
+        let reuse = if no_cache {
             ReusePolicy::Rebuild
         } else {
             ReusePolicy::Reuse
         };
         self.run_concurrently(names, async |name, cancel| {
-            if let (ReusePolicy::Reuse, Some(found)) = (again, self.find_local_build(name).await?) {
-                return Ok(found);
+            if let (ReusePolicy::Reuse, Some(local)) = (reuse, self.find_local_build(name).await?) {
+                return Ok(local);
             }
-            self.build_with_base(name, "it was requested".into(), again, cancel)
+            self.build_with_base(name, "it was requested".into(), reuse, cancel)
                 .await
         })
         .await
     }
 
-    /// Ends everything that is under way for images where this fails.
+    /// Cancels all operations of the store if this one fails.
     async fn cancel_all_on_error<T>(
         &self,
         work: impl Future<Output = Result<T, ImageError>>,
@@ -276,10 +277,10 @@ impl ImageStore {
         result
     }
 
-    /// Checks that there is an image of that name.
+    /// Checks that an image name is known.
     ///
     /// # Errors
-    /// [`ImageError::Unknown`] with the names that there are.
+    /// Returns [`ImageError::UnknownImage`] with the known names otherwise.
     pub fn check_name(&self, name: &str) -> Result<(), ImageError> {
         if self.is_service(name) {
             return Ok(());
@@ -289,11 +290,11 @@ impl ImageStore {
                 known.extend(self.service_names().iter().map(|&name| name.to_owned()));
                 Err(ImageError::UnknownImage { name, known })
             }
-            found => found.map(drop),
+            result => result.map(drop),
         }
     }
 
-    /// The names of the services.
+    /// Returns the names of the services.
     #[must_use]
     pub fn service_names(&self) -> &[&'static str] {
         self.services
@@ -301,11 +302,11 @@ impl ImageStore {
             .map_or(&[], |services| services.names())
     }
 
-    /// Pulls images whatever the source and whatever is here. What no registry has
-    /// is left out.
+    /// Pulls images regardless of the configured source and of local images.
     ///
     /// # Errors
-    /// The first failure.
+    /// Returns the first failure, [`ImageError::NotPublished`] for an image that no registry
+    /// has.
     pub async fn pull(&self, names: &[&str]) -> Result<Vec<AcquiredImage>, ImageError> {
         if let Some(service) = names.iter().find(|name| self.is_service(name)) {
             return Err(ImageError::NotPublished {
@@ -320,7 +321,7 @@ impl ImageStore {
         .await
     }
 
-    /// The names of the images that a registry has.
+    /// Returns the names of the images that have an official image.
     #[must_use]
     pub fn official_image_names(&self) -> Vec<&str> {
         self.catalog
@@ -333,19 +334,19 @@ impl ImageStore {
     async fn run_concurrently(
         &self,
         names: &[&str],
-        one: impl AsyncFn(&str, &CancellationToken) -> Result<AcquiredImage, ImageError>,
+        acquire: impl AsyncFn(&str, &CancellationToken) -> Result<AcquiredImage, ImageError>,
     ) -> Result<Vec<AcquiredImage>, ImageError> {
-        // A wrong name must not cost a build first.
+        // All names are checked before the first build.
         for name in names {
             self.catalog.get(name)?;
         }
         let cancel = self.cancel.child_token();
         let all = join_all(names.iter().map(async |name| {
-            let result = one(name, &cancel).await;
+            let result = acquire(name, &cancel).await;
             match &result {
                 Ok(image) => self
                     .progress
-                    .on_acquired(name, image.how == ImageOrigin::Local),
+                    .on_acquired(name, image.origin == ImageOrigin::Local),
                 Err(_) => cancel.cancel(),
             }
             result
@@ -356,7 +357,7 @@ impl ImageStore {
         for result in all {
             match result {
                 Ok(image) => acquired.push(image),
-                // Those that were stopped say less than the one that stopped them.
+                // Cancellations are less informative than their cause.
                 Err(ImageError::Cancelled) if failure.is_some() => {}
                 Err(error) => match failure {
                     None | Some(ImageError::Cancelled) => failure = Some(error),
@@ -373,22 +374,22 @@ impl ImageStore {
         cancel: &CancellationToken,
     ) -> Result<AcquiredImage, ImageError> {
         let spec = self.catalog.get(name)?;
-        if let Some(found) = self.find_local(name).await? {
-            return Ok(found);
+        if let Some(local) = self.find_local(name).await? {
+            return Ok(local);
         }
         match self.settings.source {
             SourcePolicy::Pull => {
-                let why = "images.source is \"pull\"".into();
-                self.pull_official(spec, why, PullVersion::Pinned, cancel)
+                let reason = "images.source is \"pull\"".into();
+                self.pull_official(spec, reason, PullVersion::Pinned, cancel)
                     .await
             }
             SourcePolicy::Build => {
-                let why = "images.source is \"build\"".into();
-                self.build_with_base(name, why, ReusePolicy::Reuse, cancel)
+                let reason = "images.source is \"build\"".into();
+                self.build_with_base(name, reason, ReusePolicy::Reuse, cancel)
                     .await
             }
             SourcePolicy::Auto => {
-                let why = match self
+                let reason = match self
                     .pull_official(
                         spec,
                         "it was not on the engine".into(),
@@ -400,11 +401,11 @@ impl ImageStore {
                     Ok(pulled) => return Ok(pulled),
                     Err(ImageError::Pull {
                         reference,
-                        refusal,
+                        failure,
                         source,
                         ..
                     }) => {
-                        self.report_pull_failure(name, &reference, &refusal, &source.0);
+                        self.report_pull_failure(name, &reference, &failure, &source.0);
                         format!("could not pull {reference}")
                     }
                     Err(ImageError::NotPublished { .. }) => {
@@ -412,7 +413,7 @@ impl ImageStore {
                     }
                     Err(error) => return Err(error),
                 };
-                self.build_with_base(name, why, ReusePolicy::Reuse, cancel)
+                self.build_with_base(name, reason, ReusePolicy::Reuse, cancel)
                     .await
             }
         }

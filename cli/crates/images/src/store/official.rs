@@ -1,4 +1,4 @@
-//! Images that a registry has.
+//! Official images, which are pulled from a registry.
 
 use dm_engine::images::Image;
 use tokio_util::sync::CancellationToken;
@@ -11,12 +11,12 @@ use crate::pull::ImagePuller;
 use crate::recipe::local_reference;
 use crate::reference::RegistryReference;
 
-/// Which version of a reference is pulled.
+/// The version of a reference that is pulled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PullVersion {
-    /// The one that it stood for when it was used first.
+    /// The version at the first use of the reference.
     Pinned,
-    /// The one that it stands for now.
+    /// The current version.
     Latest,
 }
 
@@ -25,23 +25,23 @@ impl ImageStore {
         &self,
         name: &str,
         reference: &str,
-        refusal: &PullFailure,
-        said: &str,
+        failure: &PullFailure,
+        message: &str,
     ) {
-        let text = match refusal {
+        let text = match failure {
             PullFailure::Unreachable | PullFailure::TimedOut { .. } => {
                 format!(
                     "could not reach the registry {}: building {name} here",
                     RegistryReference::parse(reference).registry()
                 )
             }
-            // It answered, so somebody may want to know what.
-            _ => format!("could not pull {reference} ({said}): building {name} here"),
+            // The registry answered, and its message may help the user.
+            _ => format!("could not pull {reference} ({message}): building {name} here"),
         };
         self.progress.on_note(name, text);
     }
 
-    /// The official reference of an image, behind the mirror if there is one.
+    /// Returns the official reference of an image, in the mirror if one is configured.
     pub(crate) fn official_reference(&self, spec: &ImageSpec) -> Option<RegistryReference> {
         let official = RegistryReference::parse(spec.official.as_ref()?);
         Some(official.with_mirror(self.settings.mirror.as_deref()))
@@ -73,28 +73,27 @@ impl ImageStore {
         }))
     }
 
-    /// What a container is made from once an official image is here: that image,
-    /// or what stands on top of it.
+    /// Returns the reference that containers are created from if an official image is present:
+    /// that image, or the image built on top of it.
     pub(crate) fn container_reference(
         &self,
         spec: &ImageSpec,
         official: &RegistryReference,
         image: &Image,
     ) -> String {
-        let own = match (&spec.overlay, spec.recipe.base.is_none()) {
-            (Some(on_top), _) => Some(on_top.digest(Some(&image.id))),
-            // A base is known by its recipe however it was obtained.
+        let derived_digest = match (&spec.overlay, spec.recipe.base.is_none()) {
+            (Some(overlay), _) => Some(overlay.digest(Some(&image.id))),
+            // A base is identified by its recipe, regardless of its origin.
             (None, true) => self.catalog.recipe_digest(&spec.recipe.name).ok(),
             (None, false) => None,
         };
-        own.map_or_else(
+        derived_digest.map_or_else(
             || official.to_string(),
             |digest| local_reference(&spec.recipe.name, &digest),
         )
     }
 
-    /// Compares an image with the one that its reference stood for first; the first one is
-    /// recorded.
+    /// Compares an image with the pin of its reference. The first image is pinned.
     fn check_pin(
         &self,
         name: &str,
@@ -102,23 +101,23 @@ impl ImageStore {
         image: &Image,
     ) -> Result<(), ImageError> {
         if official.has_digest() {
-            // The engine has compared it.
+            // The engine has verified it.
             return Ok(());
         }
-        let found = ImagePin::from_image(official, image);
+        let current = ImagePin::from_image(official, image);
         match ImagePin::load(&self.dirs.state_dir, official)? {
             Some(pin) if pin.matches_image(image) => Ok(()),
             Some(pin) => Err(ImageError::PinMismatch {
                 name: name.to_owned(),
                 reference: official.to_string(),
                 pinned: pin.display_id().to_owned(),
-                found: found.display_id().to_owned(),
+                found: current.display_id().to_owned(),
             }),
-            None => found.save(&self.dirs.state_dir, official),
+            None => current.save(&self.dirs.state_dir, official),
         }
     }
 
-    /// Takes an image that came by a file as what its official reference stands for.
+    /// Pins an official reference to an image that was loaded from an archive.
     pub(crate) fn pin_loaded_image(
         &self,
         name: &str,
@@ -134,7 +133,7 @@ impl ImageStore {
         }
     }
 
-    /// Records an image that was asked for, whatever the reference stood for before.
+    /// Pins the reference to an image that was requested, replacing the previous pin.
     fn update_pin(
         &self,
         name: &str,
@@ -144,25 +143,25 @@ impl ImageStore {
         if official.has_digest() {
             return Ok(());
         }
-        let found = ImagePin::from_image(official, image);
-        // One that can't be read is in the way of nothing here.
+        let current = ImagePin::from_image(official, image);
+        // An unreadable pin is replaced.
         if let Ok(Some(pin)) = ImagePin::load(&self.dirs.state_dir, official)
             && !pin.matches_image(image)
         {
             let text = format!(
                 "{official} now points to {} instead of {}",
-                found.display_id(),
+                current.display_id(),
                 pin.display_id()
             );
             self.progress.on_note(name, text);
         }
-        found.save(&self.dirs.state_dir, official)
+        current.save(&self.dirs.state_dir, official)
     }
 
     pub(super) async fn pull_official(
         &self,
         spec: &ImageSpec,
-        why: String,
+        reason: String,
         version: PullVersion,
         cancel: &CancellationToken,
     ) -> Result<AcquiredImage, ImageError> {
@@ -200,10 +199,10 @@ impl ImageStore {
         let reference = self.container_reference(spec, &official, &image);
         if reference != official_name && self.engine.inspect_image(&reference).await?.is_none() {
             match &spec.overlay {
-                Some(on_top) => {
-                    let digest = on_top.digest(Some(&image.id));
+                Some(overlay) => {
+                    let digest = overlay.digest(Some(&image.id));
                     self.build_recipe(
-                        on_top,
+                        overlay,
                         &digest,
                         Some(&official_name),
                         ReusePolicy::Reuse,
@@ -220,7 +219,7 @@ impl ImageStore {
             &reference,
             image,
             ImageOrigin::Pulled,
-            why,
+            reason,
         ))
     }
 }

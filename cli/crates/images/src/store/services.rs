@@ -1,4 +1,4 @@
-//! The images of the services: found by what their sources became, made of their binaries.
+//! The images of the services: found by the record of their sources, built from their binaries.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -10,15 +10,15 @@ use crate::error::ImageError;
 use crate::recipe::Sha256Digest;
 use crate::services::{self, SERVICES_PROGRESS_NAME, ServiceImages};
 
-/// Where the binary is in an image.
+/// The path of the binary in an image.
 const BINARY_PATH: &str = "/service";
 
-/// Nobody in particular: a service needs no right to anything in its container.
+/// An unprivileged user: a service needs no permissions in its container.
 const SERVICE_UID: u32 = dm_core::service_user::SERVICE_UID;
 
 impl ImageStore {
-    /// What the image of a service should be: its reference where these sources
-    /// were compiled before, and otherwise something that no image is called.
+    /// Returns the identity of a service's image: its reference if these sources were compiled
+    /// before, otherwise a text that is never the reference of an image.
     pub(crate) fn service_identity(
         &self,
         services: &ServiceImages,
@@ -30,7 +30,7 @@ impl ImageStore {
         }
     }
 
-    /// The image of a service, if its sources were compiled before and it is here.
+    /// Returns the image of a service, if its sources were compiled before and it is present.
     pub(crate) async fn find_local_service(
         &self,
         services: &ServiceImages,
@@ -51,8 +51,7 @@ impl ImageStore {
         }))
     }
 
-    /// The digest of the services' sources, where the images that they become are
-    /// all here.
+    /// Returns the digest of the services' sources, if all images built from them are present.
     pub(crate) async fn complete_services_digest(
         &self,
     ) -> Result<Option<Sha256Digest>, ImageError> {
@@ -67,8 +66,8 @@ impl ImageStore {
         services.sources_digest().map(Some)
     }
 
-    /// Takes images, which came from elsewhere, for what the services' sources
-    /// become. Answers false where they are of other sources.
+    /// Records loaded images as built from the current sources. Returns false if they were
+    /// built from other sources.
     pub(crate) fn record_loaded_services(
         &self,
         sources: &str,
@@ -77,19 +76,21 @@ impl ImageStore {
         let Some(services) = &self.services else {
             return Ok(false);
         };
-        let own = services.refresh_digest()?;
-        if own.as_str() != sources {
+        let current = services.refresh_digest()?;
+        if current.as_str() != sources {
             return Ok(false);
         }
-        services::record_images(&self.dirs.state_dir, &own, references)?;
+        services::record_images(&self.dirs.state_dir, &current, references)?;
         Ok(true)
     }
 
-    /// Compiles the services and makes an image of each whose binary is new. Images
-    /// that nothing needs any more go.
+    /// Compiles the services and builds an image for each new binary. Unused stale images
+    /// are removed.
     ///
     /// # Errors
-    /// What the compiler said; no compiler; a failing engine; cancellation.
+    /// Returns [`ImageError::Compile`] with the errors of the compiler,
+    /// [`ImageError::ToolMissing`] if cargo is not installed, [`ImageError::Engine`] if the
+    /// engine fails, and [`ImageError::Cancelled`] on cancellation.
     pub async fn build_services(&self) -> Result<Vec<AcquiredImage>, ImageError> {
         let Some(services) = &self.services else {
             return Ok(Vec::new());
@@ -118,14 +119,14 @@ impl ImageStore {
         Ok(images)
     }
 
-    /// The image of a binary, made where it is not there.
+    /// Returns the image of a binary, which is built if it is missing.
     async fn build_service_image(
         &self,
         name: &str,
         binary: &Path,
     ) -> Result<AcquiredImage, ImageError> {
         let program = services::read_static_binary(name, binary).await?;
-        let derivation = DerivedImageSpec {
+        let spec = DerivedImageSpec {
             component: name.to_owned(),
             progress_name: SERVICES_PROGRESS_NAME.to_owned(),
             content_digest: Sha256Digest::compute(&program),
@@ -138,15 +139,15 @@ impl ImageStore {
                 format!("ENTRYPOINT [\"{BINARY_PATH}\"]"),
             ],
         };
-        let reference = derivation.reference();
+        let reference = spec.reference();
         if let Some(image) = self.engine.inspect_image(&reference).await? {
-            let why = "its binary has not changed";
+            let reason = "its binary has not changed";
             return Ok(acquired_image(
                 name,
                 &reference,
                 image,
                 ImageOrigin::Local,
-                why,
+                reason,
             ));
         }
         let files = build_context::stream_from_writer(move |writer| {
@@ -159,15 +160,15 @@ impl ImageStore {
             tar.append_data(&mut header, path, program.as_slice())?;
             tar.into_inner()?.flush()
         });
-        self.build_derived(&derivation, files).await?;
+        self.build_derived(&spec, files).await?;
         let image = self.require_image(&reference).await?;
-        let why = "its sources were compiled";
+        let reason = "its sources were compiled";
         Ok(acquired_image(
             name,
             &reference,
             image,
             ImageOrigin::Built,
-            why,
+            reason,
         ))
     }
 }

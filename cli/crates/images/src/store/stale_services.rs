@@ -1,5 +1,5 @@
-//! Images of services that a newer binary has taken the place of. While somebody
-//! works on a service, every change makes one.
+//! Images of services that a newer binary has replaced. During development, every change of
+//! a service leaves one.
 
 use chrono::{TimeDelta, Utc};
 
@@ -9,7 +9,7 @@ use crate::error::ImageError;
 use crate::recipe::LABEL_COMPONENT;
 use crate::services::{self, ServiceImages};
 
-/// So young an image may be another run's, which has not recorded it yet.
+/// A younger image may belong to another run, which has not recorded it yet.
 const MIN_AGE: TimeDelta = TimeDelta::minutes(10);
 
 impl ImageStore {
@@ -19,20 +19,20 @@ impl ImageStore {
         services: &ServiceImages,
     ) -> Result<(), ImageError> {
         let recorded = services::all_recorded_references(&self.dirs.state_dir);
-        let young = Utc::now() - MIN_AGE;
+        let newest_removable = Utc::now() - MIN_AGE;
         for image in self.engine.list_images_with_label(LABEL_COMPONENT).await? {
             let component = image.labels.get(LABEL_COMPONENT).map(String::as_str);
             let is_service = component.is_some_and(|name| services.names().contains(&name))
                 && image
                     .labels
                     .get(LABEL_DERIVED_FROM)
-                    .is_some_and(|from| from == SCRATCH);
-            if !is_service || image.created > young {
+                    .is_some_and(|base| base == SCRATCH);
+            if !is_service || image.created > newest_removable {
                 continue;
             }
             for reference in &image.references {
                 if !recorded.contains(reference) {
-                    // The engine keeps one that a container uses.
+                    // The engine keeps an image that a container uses.
                     self.engine.remove_image(reference).await?;
                 }
             }

@@ -1,4 +1,4 @@
-//! What there is, without a trace of having looked.
+//! Lists dead letters without side effects.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -16,32 +16,33 @@ use super::letter_reader::{UnackedLetter, visit_unacked};
 use super::{DeadLetter, DeadLetterFilter, FailureRecords, header_json, json_text};
 use crate::{MessagingError, queues};
 
-/// A dead letter with everything that is in it.
+/// A dead letter with its complete content.
 #[derive(Debug, Clone, Serialize)]
 pub struct DeadLetterDetail {
-    /// What is known of it.
+    /// The parsed letter.
     #[serde(flatten)]
     pub letter: DeadLetter,
-    /// The exchange that it came by into the dead-letter queue.
+    /// The exchange that routed it to the dead-letter queue.
     pub exchange: String,
-    /// Its properties as text.
+    /// The properties as text.
     pub properties: BTreeMap<&'static str, String>,
-    /// Its headers as text.
+    /// The headers as text.
     pub headers: BTreeMap<String, String>,
-    /// Its body, digit for digit where that is JSON; otherwise a text of it.
+    /// The body: unchanged if it is JSON, otherwise as a JSON string.
     pub body: Box<RawValue>,
-    /// Its body in base64, where it is no text.
+    /// The body in base64, if it is not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body_base64: Option<String>,
-    /// Its body, for a person: in lines where it is JSON.
+    /// The body for display: pretty-printed if it is JSON.
     #[serde(skip)]
     pub body_text: String,
 }
 
-/// Goes over the dead letters of these queues. Nothing changes by that.
+/// Calls `on_letter` for each dead letter of these queues that matches the filter. Has no side
+/// effects.
 ///
 /// # Errors
-/// The broker is away, or stops in the middle.
+/// If the broker cannot be reached or stops delivering.
 pub async fn for_each_letter(
     connection: &Connection,
     queues: &[&'static str],
@@ -57,26 +58,27 @@ pub async fn for_each_letter(
     .await
 }
 
-/// As [`each`], where every id that the filter names has to be that of a letter.
+/// Like [`for_each_letter`], but requires a letter for every id in the filter.
 ///
 /// # Errors
-/// [`MessagingError::NotFound`] with an id that no letter has, or as [`each`].
+/// Returns [`MessagingError::DeadLetterNotFound`] if an id has no letter; otherwise like
+/// [`for_each_letter`].
 pub async fn for_each_requested(
     connection: &Connection,
     queues: &[&'static str],
     filter: &DeadLetterFilter,
     mut on_letter: impl FnMut(DeadLetter),
 ) -> Result<(), MessagingError> {
-    let mut named = RequestedIds::from_filter(filter);
+    let mut requested = RequestedIds::from_filter(filter);
     for_each_letter(connection, queues, filter, |letter| {
-        named.mark_found(&letter);
+        requested.mark_found(&letter);
         on_letter(letter);
     })
     .await?;
-    named.ensure_all_found()
+    requested.ensure_all_found()
 }
 
-/// The ids that were asked for, and that no letter had so far.
+/// The requested ids for which no letter was found yet.
 pub(super) struct RequestedIds<'f>(HashSet<&'f str>);
 
 impl<'f> RequestedIds<'f> {
@@ -99,10 +101,10 @@ impl<'f> RequestedIds<'f> {
     }
 }
 
-/// How many there are of each kind: by queue, and the largest group first.
+/// Groups the dead letters, ordered by queue and with the largest group first.
 ///
 /// # Errors
-/// As [`each`].
+/// Like [`for_each_letter`].
 pub async fn group_letters(
     connection: &Connection,
     queues: &[&'static str],
@@ -113,32 +115,32 @@ pub async fn group_letters(
     Ok(sort_groups(groups.0.into_values().collect()))
 }
 
-/// What there is of each kind, and which queues were read for it.
+/// The groups of dead letters, and the queues that were read for them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct DeadLetterListing {
     /// The groups.
     pub groups: Vec<DeadLetterGroup>,
-    /// The queues whose records did not say what is in them.
-    pub read: Vec<ScannedQueue>,
+    /// The queues that were read because their records were incomplete.
+    pub scanned_queues: Vec<ScannedQueue>,
 }
 
-/// A queue that had to be read.
+/// A queue that was read because its records were incomplete.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ScannedQueue {
     /// The work queue.
     pub queue: String,
-    /// How many letters its dead-letter queue holds.
-    pub letters: u64,
-    /// How many its consumer has records of; nothing where it has no consumer, or the
-    /// records are away.
+    /// The number of messages in its dead-letter queue.
+    pub message_count: u64,
+    /// The number of records of its consumer. `None` if it has no consumer, or the records cannot
+    /// be read.
     pub recorded: Option<i64>,
 }
 
-/// How many there are of each kind, from the records where there are as many of these as
-/// the queue holds; otherwise the queue is read, and its records say then what is in it.
+/// Groups the dead letters from the records of a queue if their number equals the depth of the
+/// queue. Otherwise reads the queue, and corrects its records.
 ///
 /// # Errors
-/// As [`each`].
+/// Like [`for_each_letter`].
 pub async fn list_groups(
     connection: &Connection,
     records: Option<&FailureRecords<'_>>,
@@ -156,14 +158,14 @@ pub async fn list_groups(
             Some(records) => records.count_open(queue).await?,
             None => None,
         };
-        let agree = depth == recorded.unwrap_or_default().unsigned_abs();
-        if let (Some(records), true) = (records, agree) {
+        let is_consistent = depth == recorded.unwrap_or_default().unsigned_abs();
+        if let (Some(records), true) = (records, is_consistent) {
             listing
                 .groups
                 .extend(records.group_open(queue, filter).await?);
             continue;
         }
-        let mut books = match records {
+        let mut snapshot = match records {
             Some(records) => Some(records.take_snapshot(queue).await?),
             None => None,
         };
@@ -176,19 +178,19 @@ pub async fn list_groups(
                 if filter.matches(&letter) {
                     groups.add(&letter);
                 }
-                if let Some(books) = &mut books {
-                    books.observe(letter);
+                if let Some(snapshot) = &mut snapshot {
+                    snapshot.observe(letter);
                 }
             },
         )
         .await?;
-        if let (Some(records), Some(books)) = (records, books) {
-            records.correct_records(queue, books).await?;
+        if let (Some(records), Some(snapshot)) = (records, snapshot) {
+            records.correct_records(queue, snapshot).await?;
         }
         listing.groups.extend(groups.0.into_values());
-        listing.read.push(ScannedQueue {
+        listing.scanned_queues.push(ScannedQueue {
             queue: queue.to_owned(),
-            letters: depth,
+            message_count: depth,
             recorded,
         });
     }
@@ -196,7 +198,7 @@ pub async fn list_groups(
     Ok(listing)
 }
 
-/// Letters by queue, reason and type.
+/// Groups of letters by queue, reason and type.
 #[derive(Default)]
 struct GroupBuilder(BTreeMap<(String, String, Option<String>), DeadLetterGroup>);
 
@@ -235,43 +237,44 @@ fn sort_groups(mut groups: Vec<DeadLetterGroup>) -> Vec<DeadLetterGroup> {
     groups
 }
 
-/// The dead letters of an event, whole: there may be one in each queue, or several.
+/// Returns the dead letters of an event with their content. Each queue may have several.
 ///
 /// # Errors
-/// [`MessagingError::NotFound`], or as [`each`].
+/// Returns [`MessagingError::DeadLetterNotFound`] if there is none; otherwise like
+/// [`for_each_letter`].
 pub async fn find_details(
     connection: &Connection,
     queues: &[&'static str],
     id: &str,
 ) -> Result<Vec<DeadLetterDetail>, MessagingError> {
-    let mut found = Vec::new();
-    visit_unacked(connection, queues, |seen| {
-        let letter = &seen.letter;
+    let mut details = Vec::new();
+    visit_unacked(connection, queues, |unacked| {
+        let letter = &unacked.letter;
         if letter.id.as_deref() == Some(id) || letter.fingerprint == id {
-            found.push(to_detail(seen)?);
+            details.push(to_detail(unacked)?);
         }
         Ok(None)
     })
     .await?;
-    if found.is_empty() {
+    if details.is_empty() {
         return Err(MessagingError::DeadLetterNotFound(id.to_owned()));
     }
-    Ok(found)
+    Ok(details)
 }
 
-fn to_detail(found: UnackedLetter) -> Result<DeadLetterDetail, MessagingError> {
-    let original = found.original();
+fn to_detail(unacked: UnackedLetter) -> Result<DeadLetterDetail, MessagingError> {
+    let original = unacked.original();
     let PublishTarget { exchange, .. } = original.target;
-    let bytes = &found.delivery.data;
-    let (body, shown) = match serde_json::from_slice::<Box<RawValue>>(bytes) {
+    let bytes = &unacked.delivery.data;
+    let (body, body_text) = match serde_json::from_slice::<Box<RawValue>>(bytes) {
         Ok(body) => {
-            let shown = json_text::pretty_print(&body);
-            (body, shown)
+            let body_text = json_text::pretty_print(&body);
+            (body, body_text)
         }
         Err(_) => {
-            let shown = String::from_utf8_lossy(bytes).into_owned();
-            let body = serde_json::value::to_raw_value(&shown).map_err(std::io::Error::from)?;
-            (body, shown)
+            let body_text = String::from_utf8_lossy(bytes).into_owned();
+            let body = serde_json::value::to_raw_value(&body_text).map_err(std::io::Error::from)?;
+            (body, body_text)
         }
     };
     Ok(DeadLetterDetail {
@@ -282,8 +285,8 @@ fn to_detail(found: UnackedLetter) -> Result<DeadLetterDetail, MessagingError> {
         body_base64: std::str::from_utf8(bytes)
             .is_err()
             .then(|| STANDARD.encode(bytes)),
-        body_text: shown,
-        letter: found.letter,
+        body_text,
+        letter: unacked.letter,
     })
 }
 

@@ -1,4 +1,4 @@
-//! A dead letter that a person changes before it goes back.
+//! Validates a dead letter that was edited before its replay.
 
 use dm_contracts::topology::{WORK_QUEUES, binding_matches};
 use dm_contracts::{Envelope, envelope, events};
@@ -6,37 +6,39 @@ use dm_contracts::{Envelope, envelope, events};
 use super::json_text::RawObject;
 use super::replay_audit::EditedEvent;
 
-/// Takes what a person made of it. It gets an id of its own: it is another event, and the
-/// inboxes that know the old one are not to take it for that.
+/// Validates an edited event and assigns a new id. It is another event, and inboxes that contain
+/// the old id must not treat it as a duplicate.
 ///
 /// # Errors
-/// In a sentence, what of it is no event that the queue takes.
+/// Returns the reason if the text is not an event that the queue receives.
 pub fn validate_edit(queue: &str, before: &str, after: &str) -> Result<EditedEvent, String> {
     if before.trim() == after.trim() {
         return Err("the event was not changed; replay it without --edit".into());
     }
     let event = Envelope::parse(after.as_bytes()).map_err(|error| error.to_string())?;
-    let Some(kind) = events::find_definition(&event.event_type) else {
+    let Some(definition) = events::find_definition(&event.event_type) else {
         return Err(format!("unknown event type {}", event.event_type));
     };
-    kind.validate(&event).map_err(|error| error.to_string())?;
-    let taken = WORK_QUEUES
+    definition
+        .validate(&event)
+        .map_err(|error| error.to_string())?;
+    let is_received = WORK_QUEUES
         .iter()
         .filter(|known| known.name == queue)
         .any(|known| {
             known
                 .bindings
                 .iter()
-                .any(|it| binding_matches(it, kind.routing_key))
+                .any(|binding| binding_matches(binding, definition.routing_key))
         });
-    if !taken {
+    if !is_received {
         return Err(format!(
             "{queue} does not receive events of type {}",
             event.event_type
         ));
     }
     let id = envelope::new_id();
-    // As text: what was not changed keeps every digit.
+    // As text, so that unchanged numbers keep every digit.
     let mut body: RawObject = serde_json::from_str(after).map_err(|error| error.to_string())?;
     body.set_string("id", &id)
         .map_err(|error| error.to_string())?;
@@ -59,19 +61,19 @@ mod tests {
                  "createdAt": "2026-02-03T10:00:00Z"}}"#;
 
     #[test]
-    fn a_changed_event_is_another_one() {
+    fn edited_event_gets_a_new_id_and_keeps_its_digits() {
         let edited = validate_edit(INVENTORY_QUEUE, "{}", GOOD).unwrap();
         let body: Value = serde_json::from_str(&edited.body).unwrap();
         assert_eq!(body["id"], Value::String(edited.id.clone()));
         assert_ne!(edited.id, "evt_1");
-        assert_eq!(body["more"], 1, "what nobody knows stays");
+        assert_eq!(body["more"], 1, "unknown fields stay");
         for digits in ["0.1000", "12345678901234567890123"] {
             assert!(edited.body.contains(digits), "{}", edited.body);
         }
     }
 
     #[test]
-    fn what_is_no_event_of_the_queue_is_refused() {
+    fn invalid_or_unroutable_event_is_refused() {
         for (queue, after, part) in [
             (INVENTORY_QUEUE, "{}", "the event was not changed"),
             (INVENTORY_QUEUE, "{", "not a CloudEvents envelope"),

@@ -1,8 +1,8 @@
-//! What consumers recorded of their dead letters, and what became of these since.
+//! The consumers' records of their dead letters, and the resolutions of the letters.
 //!
-//! A record is written by the consumer before its letter is published. `dm` notes in it
-//! what takes the letter away, or brings it back, so that the records of a queue tell what
-//! is in it without reading it.
+//! A consumer writes a record before it publishes the letter. `dm` records when a letter is
+//! removed from the queue or returned to it, so that the records describe the contents of a
+//! queue without reading it.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -14,16 +14,16 @@ use super::{DeadLetter, DeadLetterFilter, to_postgres_text};
 use crate::MessagingError;
 use crate::service_tables::ServiceTables;
 
-/// What took a letter away.
+/// The way in which a letter left its queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resolution {
-    /// It went back to its queue.
+    /// It was replayed.
     Replayed,
-    /// It is parked.
+    /// It was parked.
     Parked,
-    /// It was removed, with a copy in a file.
+    /// It was removed after an export to a file.
     Purged,
-    /// It was no longer in its queue.
+    /// It was not found in its queue.
     Gone,
 }
 
@@ -48,20 +48,19 @@ pub struct FailureRecords<'a> {
 }
 
 impl FailureRecords<'_> {
-    /// The table with the records of a queue; nothing for a queue without a consumer.
+    /// Returns the table with the records of a queue. `None` for a queue without a consumer.
     fn table(&self, queue: &str) -> Option<String> {
-        let store = self
+        let tables = self
             .service_tables
             .iter()
-            .find(|store| store.work_queue == Some(queue));
-        store.map(|store| store.qualified_table("failed_events"))
+            .find(|tables| tables.work_queue == Some(queue));
+        tables.map(|tables| tables.qualified_table("failed_events"))
     }
 
-    /// How many letters of a queue there are; nothing is known of a queue without a
-    /// consumer.
+    /// Returns the number of open records of a queue. `None` for a queue without a consumer.
     ///
     /// # Errors
-    /// The database is away.
+    /// If the database cannot be reached.
     pub(crate) async fn count_open(&self, queue: &str) -> Result<Option<i64>, MessagingError> {
         let Some(table) = self.table(queue) else {
             return Ok(None);
@@ -77,10 +76,10 @@ impl FailureRecords<'_> {
         Ok(Some(count))
     }
 
-    /// How many letters of a queue there are of each kind.
+    /// Groups the open records of a queue by reason and type.
     ///
     /// # Errors
-    /// The database is away.
+    /// If the database cannot be reached.
     pub(super) async fn group_open(
         &self,
         queue: &str,
@@ -134,10 +133,10 @@ impl FailureRecords<'_> {
             .collect())
     }
 
-    /// Notes what took these letters away.
+    /// Records the resolution of these letters.
     ///
     /// # Errors
-    /// The database is away.
+    /// If the database cannot be reached.
     pub async fn resolve<'l>(
         &self,
         letters: impl IntoIterator<Item = &'l DeadLetter>,
@@ -151,10 +150,13 @@ impl FailureRecords<'_> {
                 "UPDATE {table} SET resolved_at = clock_timestamp(), resolution = $3
                   WHERE queue = $1 AND letter_id = ANY($2) AND dead"
             );
-            let prints: Vec<&str> = letters.iter().map(|it| it.fingerprint.as_str()).collect();
+            let fingerprints: Vec<&str> = letters
+                .iter()
+                .map(|letter| letter.fingerprint.as_str())
+                .collect();
             sqlx::query(AssertSqlSafe(statement))
                 .bind(queue)
-                .bind(prints)
+                .bind(fingerprints)
                 .bind(resolution.as_str())
                 .execute(self.database)
                 .await?;
@@ -162,10 +164,10 @@ impl FailureRecords<'_> {
         Ok(())
     }
 
-    /// Notes that these letters are among the dead, whatever was known of them.
+    /// Records that these letters are in their dead-letter queues, and creates missing records.
     ///
     /// # Errors
-    /// The database is away.
+    /// If the database cannot be reached.
     pub async fn reopen<'l>(
         &self,
         letters: impl IntoIterator<Item = &'l DeadLetter>,
@@ -193,62 +195,71 @@ impl FailureRecords<'_> {
                 let texts = letters.iter().map(|letter| text(letter));
                 texts.map(|text| text.map(to_postgres_text)).collect()
             };
-            let filled = |text: fn(&DeadLetter) -> Option<&str>| -> Vec<String> {
+            let non_null = |text: fn(&DeadLetter) -> Option<&str>| -> Vec<String> {
                 let texts = texts(text).into_iter();
                 texts.map(Option::unwrap_or_default).collect()
             };
-            let rounds = letters.iter().map(|it| i64::try_from(it.replays));
-            let attempts = letters.iter().map(|it| i32::try_from(it.attempts));
+            let rounds = letters.iter().map(|letter| i64::try_from(letter.replays));
+            let attempts = letters.iter().map(|letter| i32::try_from(letter.attempts));
             sqlx::query(AssertSqlSafe(statement))
                 .bind(queue)
-                .bind(filled(|it| Some(&it.fingerprint)))
-                .bind(texts(|it| it.id.as_deref()))
-                .bind(rounds.map(|it| it.unwrap_or(i64::MAX)).collect::<Vec<_>>())
+                .bind(non_null(|letter| Some(&letter.fingerprint)))
+                .bind(texts(|letter| letter.id.as_deref()))
                 .bind(
-                    attempts
-                        .map(|it| it.unwrap_or(i32::MAX))
+                    rounds
+                        .map(|round| round.unwrap_or(i64::MAX))
                         .collect::<Vec<_>>(),
                 )
-                .bind(texts(|it| it.event_type.as_deref()))
-                .bind(filled(|it| Some(&it.reason)))
-                .bind(filled(|it| it.error.as_deref()))
-                .bind(filled(|it| it.trace_id.as_deref()))
-                .bind(letters.iter().map(|it| it.failed_at).collect::<Vec<_>>())
+                .bind(
+                    attempts
+                        .map(|attempts| attempts.unwrap_or(i32::MAX))
+                        .collect::<Vec<_>>(),
+                )
+                .bind(texts(|letter| letter.event_type.as_deref()))
+                .bind(non_null(|letter| Some(&letter.reason)))
+                .bind(non_null(|letter| letter.error.as_deref()))
+                .bind(non_null(|letter| letter.trace_id.as_deref()))
+                .bind(
+                    letters
+                        .iter()
+                        .map(|letter| letter.failed_at)
+                        .collect::<Vec<_>>(),
+                )
                 .execute(self.database)
                 .await?;
         }
         Ok(())
     }
 
-    /// What the records say before a queue is read.
+    /// Loads the open records of a queue before the queue is read.
     pub(super) async fn take_snapshot(
         &self,
         queue: &str,
     ) -> Result<RecordSnapshot, MessagingError> {
-        // By the database's clock, as records are written.
-        let since = sqlx::query_scalar("SELECT clock_timestamp()")
+        // By the clock of the database, like the records.
+        let taken_at = sqlx::query_scalar("SELECT clock_timestamp()")
             .fetch_one(self.database)
             .await?;
-        let mut open = HashSet::new();
+        let mut expected = HashSet::new();
         if let Some(table) = self.table(queue) {
             let statement = format!(
                 "SELECT letter_id FROM {table}
                   WHERE queue = $1 AND dead AND resolved_at IS NULL AND published_at IS NOT NULL"
             );
-            let found: Vec<String> = sqlx::query_scalar(AssertSqlSafe(statement))
+            let letter_ids: Vec<String> = sqlx::query_scalar(AssertSqlSafe(statement))
                 .bind(queue)
                 .fetch_all(self.database)
                 .await?;
-            open.extend(found);
+            expected.extend(letter_ids);
         }
         Ok(RecordSnapshot {
-            taken_at: since,
-            expected: open,
+            taken_at,
+            expected,
             unexpected: Vec::new(),
         })
     }
 
-    /// Has the records say what was read of a queue, from its beginning to its end.
+    /// Corrects the records of a queue after the whole queue was read.
     pub(super) async fn correct_records(
         &self,
         queue: &str,
@@ -273,11 +284,11 @@ impl FailureRecords<'_> {
         Ok(())
     }
 
-    /// The round in which an event is new to the consumer of a queue; nothing where the
-    /// consumer has no record of it. In a round that it knows it would not handle it.
+    /// Returns the next round of an event for the consumer of a queue. `None` if the consumer has
+    /// no record of it. The consumer ignores an event in a recorded round.
     ///
     /// # Errors
-    /// The database is away.
+    /// If the database cannot be reached.
     pub(crate) async fn next_round(
         &self,
         queue: &str,
@@ -296,12 +307,12 @@ impl FailureRecords<'_> {
     }
 }
 
-/// What the records say of a queue, while it is read.
+/// The records of a queue while the queue is read.
 pub(super) struct RecordSnapshot {
     taken_at: DateTime<Utc>,
-    /// The letters that should be there, and were not met so far.
+    /// The recorded letters that were not found yet.
     expected: HashSet<String>,
-    /// Those that were met, and should not be there.
+    /// The letters that were found without an open record.
     unexpected: Vec<DeadLetter>,
 }
 
@@ -313,7 +324,7 @@ impl RecordSnapshot {
     }
 }
 
-/// Those of which a consumer has a record, by queue.
+/// Groups the letters that have a record by queue.
 fn group_by_queue<'l>(
     letters: impl IntoIterator<Item = &'l DeadLetter>,
 ) -> BTreeMap<&'l str, Vec<&'l DeadLetter>> {

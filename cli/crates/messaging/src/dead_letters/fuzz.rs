@@ -1,5 +1,5 @@
-//! Whatever a file of dead letters holds, it is read or refused with its line; and whatever a
-//! message says of itself, it is a letter.
+//! Property tests: any file of dead letters is parsed or refused with a line number, and any
+//! message is parsed as a letter.
 
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldArray, FieldTable};
@@ -22,36 +22,36 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1024))]
 
     #[test]
-    fn any_file_is_read_or_refused_with_its_line(bytes in dm_text_mutations::mutated_bytes(corpus())) {
+    fn any_file_is_parsed_or_refused_with_its_line(bytes in dm_text_mutations::mutated_bytes(corpus())) {
         let lines = 1 + bytes.iter().filter(|byte| **byte == b'\n').count();
         match read_strict(bytes.as_slice()) {
-            Ok(read) => {
-                prop_assert!(read.len() <= lines);
-                // What was read is written as something that is read as the same.
-                let written: Vec<String> = read
+            Ok(letters) => {
+                prop_assert!(letters.len() <= lines);
+                // Serialized letters are parsed as equal letters.
+                let serialized: Vec<String> = letters
                     .iter()
                     .map(|line| serde_json::to_string(line).unwrap())
                     .collect();
-                let again = read_strict(written.join("\n").as_bytes()).unwrap();
-                prop_assert_eq!(again, read);
+                let parsed = read_strict(serialized.join("\n").as_bytes()).unwrap();
+                prop_assert_eq!(parsed, letters);
             }
             Err(error) => {
-                let told = error.to_string();
-                let number = told.split("line ").nth(1).and_then(|rest| {
+                let message = error.to_string();
+                let number = message.split("line ").nth(1).and_then(|rest| {
                     let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
                     digits.parse::<usize>().ok()
                 });
                 let is_text = std::str::from_utf8(&bytes).is_ok();
                 prop_assert!(
-                    number.is_some_and(|it| (1..=lines).contains(&it)) || !is_text,
-                    "{}", told
+                    number.is_some_and(|number| (1..=lines).contains(&number)) || !is_text,
+                    "{}", message
                 );
             }
         }
     }
 }
 
-/// A header of any type, also of those that nobody here writes.
+/// Generates headers of any type, including types that neither the services nor `dm` write.
 fn header() -> impl Strategy<Value = AMQPValue> {
     let leaf = prop_oneof![
         any::<bool>().prop_map(AMQPValue::Boolean),
@@ -108,14 +108,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1024))]
 
     #[test]
-    fn any_message_is_a_letter(
+    fn any_message_is_parsed_as_a_letter(
         headers in proptest::collection::vec((names(), header()), 0..6),
         body in proptest::collection::vec(any::<u8>(), 0..40),
     ) {
         let properties = BasicProperties::default().with_headers(table(headers));
         let letter = DeadLetter::from_message("inventory.order-events.q", 1, &properties, &body);
         prop_assert!(!letter.fingerprint.is_empty());
-        let again = DeadLetter::from_message("inventory.order-events.q", 2, &properties, &body);
-        prop_assert_eq!(again.fingerprint, letter.fingerprint);
+        let moved = DeadLetter::from_message("inventory.order-events.q", 2, &properties, &body);
+        prop_assert_eq!(moved.fingerprint, letter.fingerprint);
     }
 }

@@ -1,21 +1,21 @@
-//! Dead letters by what they have in common.
+//! Groups of dead letters.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-/// Dead letters that are alike.
+/// Dead letters with equal queue, reason and type.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DeadLetterGroup {
     /// The work queue that they failed in.
     pub queue: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
-    /// Their type.
+    /// The event type.
     pub event_type: Option<String>,
-    /// How many.
+    /// The number of letters.
     pub count: u64,
-    /// When the oldest of them failed.
+    /// The instant at which the oldest letter failed.
     pub oldest: Option<DateTime<Utc>>,
-    /// When the latest of them failed.
+    /// The instant at which the latest letter failed.
     pub latest: Option<DateTime<Utc>>,
 }

@@ -7,16 +7,16 @@ use base64::engine::general_purpose::STANDARD;
 use lapin::types::{AMQPValue, DecimalValue, FieldTable, ShortString};
 use serde::{Deserialize, Serialize};
 
-/// The value of a header. Texts and truths stand for themselves; everything else names its
-/// type, because AMQP has seven kinds of whole numbers.
+/// The value of a header. Strings and booleans are written directly. Other values contain their
+/// type, because AMQP has seven integer types.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged, expecting = "the value of a header")]
 pub enum JsonHeaderValue {
-    /// A truth.
+    /// A boolean.
     Bool(bool),
-    /// A text.
+    /// A string.
     Text(String),
-    /// Anything else.
+    /// A value of another type.
     Typed(TypedHeaderValue),
 }
 
@@ -24,46 +24,46 @@ pub enum JsonHeaderValue {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TypedHeaderValue {
-    /// A whole number of 8 bits.
+    /// A signed integer of 8 bits.
     Int8(i8),
-    /// Without a sign.
+    /// An unsigned integer of 8 bits.
     Uint8(u8),
-    /// Of 16 bits.
+    /// A signed integer of 16 bits.
     Int16(i16),
-    /// Without a sign.
+    /// An unsigned integer of 16 bits.
     Uint16(u16),
-    /// Of 32 bits.
+    /// A signed integer of 32 bits.
     Int32(i32),
-    /// Without a sign.
+    /// An unsigned integer of 32 bits.
     Uint32(u32),
-    /// Of 64 bits.
+    /// A signed integer of 64 bits.
     Int64(i64),
-    /// A float, in digits that read as the same one; what is no number by its bits.
+    /// A 32-bit float in round-trip digits; NaN and infinity as hexadecimal bits.
     Float(String),
-    /// The same of twice the width.
+    /// A 64-bit float, in the same format.
     Double(String),
     /// A decimal number.
     Decimal {
-        /// How many of its digits are behind the point.
+        /// The number of decimal places.
         scale: u8,
-        /// Its digits.
+        /// The digits.
         value: u32,
     },
     /// Seconds since 1970.
     Timestamp(u64),
-    /// A text that isn't UTF-8, in base64.
+    /// A string that is not UTF-8, in base64.
     Text(String),
     /// Bytes, in base64.
     Bytes(String),
-    /// Several values.
+    /// A list of values.
     List(Vec<JsonHeaderValue>),
-    /// Values with names.
+    /// A table of named values.
     Table(BTreeMap<String, JsonHeaderValue>),
     /// No value.
     Void(()),
 }
 
-/// The headers of a message.
+/// Converts the headers of a message.
 pub(super) fn from_field_table(table: &FieldTable) -> BTreeMap<String, JsonHeaderValue> {
     let entries = table.inner().iter();
     entries
@@ -71,7 +71,7 @@ pub(super) fn from_field_table(table: &FieldTable) -> BTreeMap<String, JsonHeade
         .collect()
 }
 
-/// The table of these headers.
+/// Converts headers to a field table.
 pub(super) fn to_field_table(
     headers: &BTreeMap<String, JsonHeaderValue>,
 ) -> Result<FieldTable, String> {
@@ -79,13 +79,13 @@ pub(super) fn to_field_table(
     for (name, header) in headers {
         let value = header
             .to_amqp()
-            .map_err(|what| format!("header {name}: {what}"))?;
+            .map_err(|reason| format!("header {name}: {reason}"))?;
         table.insert(to_short_string(name)?, value);
     }
     Ok(table)
 }
 
-/// A text as short as names and properties have to be.
+/// Converts a name or property to a short string, which has at most 255 bytes.
 pub(super) fn to_short_string(text: &str) -> Result<ShortString, String> {
     ShortString::try_new(text)
         .map_err(|_| format!("a text of {} bytes is longer than 255 bytes", text.len()))
@@ -94,7 +94,7 @@ pub(super) fn to_short_string(text: &str) -> Result<ShortString, String> {
 impl JsonHeaderValue {
     fn from_amqp(value: &AMQPValue) -> Self {
         Self::Typed(match value {
-            AMQPValue::Boolean(truth) => return Self::Bool(*truth),
+            AMQPValue::Boolean(value) => return Self::Bool(*value),
             AMQPValue::ShortString(text) => return Self::Text(text.to_string()),
             AMQPValue::LongString(text) => match std::str::from_utf8(text.as_bytes()) {
                 Ok(text) => return Self::Text(text.to_owned()),
@@ -141,9 +141,9 @@ impl JsonHeaderValue {
                 .decode(text)
                 .map_err(|error| format!("not base64: {error}"))
         };
-        let no_number = |text: &str| format!("`{text}` is not a number");
+        let not_a_number = |text: &str| format!("`{text}` is not a number");
         Ok(match self {
-            Self::Bool(truth) => AMQPValue::Boolean(*truth),
+            Self::Bool(value) => AMQPValue::Boolean(*value),
             Self::Text(text) => AMQPValue::LongString(text.as_str().into()),
             Self::Typed(typed) => match typed {
                 TypedHeaderValue::Int8(number) => AMQPValue::ShortShortInt(*number),
@@ -154,17 +154,17 @@ impl JsonHeaderValue {
                 TypedHeaderValue::Uint32(number) => AMQPValue::LongUInt(*number),
                 TypedHeaderValue::Int64(number) => AMQPValue::LongLongInt(*number),
                 TypedHeaderValue::Float(text) => AMQPValue::Float(match text.strip_prefix("0x") {
-                    Some(bits) => {
-                        f32::from_bits(u32::from_str_radix(bits, 16).map_err(|_| no_number(text))?)
-                    }
-                    None => text.parse().map_err(|_| no_number(text))?,
+                    Some(bits) => f32::from_bits(
+                        u32::from_str_radix(bits, 16).map_err(|_| not_a_number(text))?,
+                    ),
+                    None => text.parse().map_err(|_| not_a_number(text))?,
                 }),
                 TypedHeaderValue::Double(text) => {
                     AMQPValue::Double(match text.strip_prefix("0x") {
                         Some(bits) => f64::from_bits(
-                            u64::from_str_radix(bits, 16).map_err(|_| no_number(text))?,
+                            u64::from_str_radix(bits, 16).map_err(|_| not_a_number(text))?,
                         ),
-                        None => text.parse().map_err(|_| no_number(text))?,
+                        None => text.parse().map_err(|_| not_a_number(text))?,
                     })
                 }
                 TypedHeaderValue::Decimal { scale, value } => {
@@ -187,11 +187,11 @@ impl JsonHeaderValue {
     }
 }
 
-/// A header as a person reads it.
+/// Returns the value of a header for display.
 pub(super) fn display_value(value: &AMQPValue) -> String {
     match JsonHeaderValue::from_amqp(value) {
         JsonHeaderValue::Text(text) => text,
-        JsonHeaderValue::Bool(truth) => truth.to_string(),
+        JsonHeaderValue::Bool(value) => value.to_string(),
         JsonHeaderValue::Typed(
             TypedHeaderValue::Float(number) | TypedHeaderValue::Double(number),
         ) => number,

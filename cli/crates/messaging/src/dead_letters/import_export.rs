@@ -1,4 +1,4 @@
-//! Dead letters as a file, JSON lines, and back.
+//! Export of dead letters to a file of JSON lines, and import.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::{BufRead, Write};
@@ -11,11 +11,11 @@ use super::{DeadLetter, DeadLetterFilter};
 use crate::MessagingError;
 use crate::broker::{OutgoingMessage, publish_and_confirm};
 
-/// How many letters are put back at a time, and how many bytes of theirs.
+/// The maximum number of letters per batch, and the maximum number of bytes.
 const MAX_BATCH: (usize, usize) = (500, 16 * 1024 * 1024);
 
-/// Letters by queue and fingerprint, and how many there are of each: without a record,
-/// several can be alike.
+/// The numbers of letters by queue and fingerprint. Letters without a record can have equal
+/// fingerprints.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LetterCounts {
     by_queue: HashMap<String, HashMap<String, u64>>,
@@ -25,15 +25,15 @@ pub struct LetterCounts {
 impl LetterCounts {
     /// Adds a letter.
     pub(super) fn add(&mut self, letter: &DeadLetter) {
-        let alike = self.by_queue.entry(letter.queue.clone()).or_default();
-        *alike.entry(letter.fingerprint.clone()).or_default() += 1;
+        let counts = self.by_queue.entry(letter.queue.clone()).or_default();
+        *counts.entry(letter.fingerprint.clone()).or_default() += 1;
         self.total += 1;
     }
 
-    /// Takes one of these letters out; false where none is left.
+    /// Removes one letter. Returns `false` if there is none with this fingerprint.
     fn take(&mut self, letter: &DeadLetter) -> bool {
-        let alike = self.by_queue.get_mut(&letter.queue);
-        match alike.and_then(|of| of.get_mut(&letter.fingerprint)) {
+        let counts = self.by_queue.get_mut(&letter.queue);
+        match counts.and_then(|counts| counts.get_mut(&letter.fingerprint)) {
             Some(count) if *count > 0 => {
                 *count -= 1;
                 self.total -= 1;
@@ -43,18 +43,18 @@ impl LetterCounts {
         }
     }
 
-    /// How many they are.
+    /// Returns the total number of letters.
     #[must_use]
     pub const fn total(&self) -> u64 {
         self.total
     }
 }
 
-/// Writes the dead letters of these queues. Nothing changes by that. Answers which
-/// letters these are.
+/// Writes the dead letters of these queues to `writer`. The queues stay unchanged. Returns the
+/// counts of the written letters.
 ///
 /// # Errors
-/// The broker is away, or the file can't be written.
+/// If the broker cannot be reached, or the file cannot be written.
 pub async fn export(
     connection: &Connection,
     queues: &[&'static str],
@@ -62,14 +62,14 @@ pub async fn export(
     mut writer: impl Write,
 ) -> Result<LetterCounts, MessagingError> {
     let mut written = LetterCounts::default();
-    visit_unacked(connection, queues, |found| {
-        if filter.matches(&found.letter) {
-            let queue = &found.letter.queue;
+    visit_unacked(connection, queues, |unacked| {
+        if filter.matches(&unacked.letter) {
+            let queue = &unacked.letter.queue;
             let line =
-                DeadLetterLine::from_original(queue, &found.original(), &found.delivery.data);
+                DeadLetterLine::from_original(queue, &unacked.original(), &unacked.delivery.data);
             serde_json::to_writer(&mut writer, &line).map_err(std::io::Error::from)?;
             writer.write_all(b"\n")?;
-            written.add(&found.letter);
+            written.add(&unacked.letter);
         }
         Ok(None)
     })
@@ -78,41 +78,41 @@ pub async fn export(
     Ok(written)
 }
 
-/// Removes letters of which there is a copy elsewhere: of those that are alike, as many as
-/// were copied. Answers which letters these are.
+/// Removes letters that were copied: of letters with equal fingerprints, as many as were copied.
+/// Returns the removed letters.
 ///
 /// # Errors
-/// The broker is away: some of them may be gone.
+/// If the broker cannot be reached. Some letters may be removed.
 pub async fn remove(
     connection: &Connection,
     queues: &[&'static str],
     mut letters: LetterCounts,
 ) -> Result<Vec<DeadLetter>, MessagingError> {
     let mut removed = Vec::new();
-    visit_unacked(connection, queues, |found| {
-        let is_one = letters.take(&found.letter);
-        if is_one {
-            removed.push(found.letter.clone());
+    visit_unacked(connection, queues, |unacked| {
+        let is_copied = letters.take(&unacked.letter);
+        if is_copied {
+            removed.push(unacked.letter.clone());
         }
-        Ok(is_one.then_some(found))
+        Ok(is_copied.then_some(unacked))
     })
     .await?;
     Ok(removed)
 }
 
-/// What a file of letters holds.
+/// The parsed lines of a file.
 #[derive(Debug, Default)]
 pub struct ParsedLines {
     /// The letters.
     pub lines: Vec<DeadLetterLine>,
-    /// The lines that hold none, and why.
+    /// The errors of the malformed lines.
     pub malformed: Vec<MessagingError>,
 }
 
-/// Reads a file whole. A line that holds no letter keeps no other one out.
+/// Reads all lines of a file. Malformed lines are collected and do not affect other lines.
 ///
 /// # Errors
-/// The file can't be read.
+/// If the file cannot be read.
 pub fn read_lenient(mut reader: impl BufRead) -> Result<ParsedLines, std::io::Error> {
     let (mut parsed, mut text) = (ParsedLines::default(), Vec::new());
     for line in 1.. {
@@ -125,9 +125,9 @@ pub fn read_lenient(mut reader: impl BufRead) -> Result<ParsedLines, std::io::Er
         }
         match parse_line(&text) {
             Ok(letter) => parsed.lines.push(letter),
-            Err(what) => parsed
+            Err(reason) => parsed
                 .malformed
-                .push(MessagingError::InvalidLine { line, what }),
+                .push(MessagingError::InvalidLine { line, reason }),
         }
     }
     Ok(parsed)
@@ -141,10 +141,10 @@ fn parse_line(text: &[u8]) -> Result<DeadLetterLine, String> {
     Ok(line)
 }
 
-/// Reads a file of which every line has to be a letter.
+/// Reads a file in which every line must be a letter.
 ///
 /// # Errors
-/// [`MessagingError::Line`] with the first line that is none.
+/// Returns [`MessagingError::InvalidLine`] for the first malformed line.
 pub fn read_strict(reader: impl BufRead) -> Result<Vec<DeadLetterLine>, MessagingError> {
     let parsed = read_lenient(reader)?;
     match parsed.malformed.into_iter().next() {
@@ -153,32 +153,32 @@ pub fn read_strict(reader: impl BufRead) -> Result<Vec<DeadLetterLine>, Messagin
     }
 }
 
-/// What became of letters that were to be put back.
+/// The result of an import.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ImportSummary {
-    /// How many are there now.
+    /// The number of letters that were published.
     pub imported: u64,
-    /// How many were there before, and came no second time.
+    /// The number of letters that were in the queue already and were not published.
     pub already_present: u64,
-    /// How many the broker had no queue for.
+    /// The number of letters that the broker could not route to a queue.
     pub refused: u64,
-    /// Those that are among the dead now.
+    /// The letters that are dead letters now.
     pub letters: Vec<DeadLetter>,
 }
 
 impl ImportSummary {
-    /// How many were to be put back.
+    /// Returns the number of letters to import.
     #[must_use]
     pub const fn total(&self) -> u64 {
         self.imported + self.already_present + self.refused
     }
 }
 
-/// Puts letters back among the dead, without those that are there: of letters that are
-/// alike, the n-th one of the file is there where the queue has n.
+/// Publishes letters to their dead-letter queues unless they are there already: of letters with
+/// equal fingerprints, the n-th one of the file is there if the queue has n.
 ///
 /// # Errors
-/// The broker is away: some of them may be there.
+/// If the broker cannot be reached. Some letters may have been published.
 pub async fn import(
     connection: &Connection,
     lines: &[DeadLetterLine],
@@ -187,77 +187,79 @@ pub async fn import(
     publish_letters(connection, &lines).await
 }
 
-/// Puts letters back. Each one says whether it may be there already: of a letter that
-/// can't be, the like of it that is there is another one, unless it has a record.
+/// Publishes letters to their dead-letter queues. The flag states whether a letter may be in the
+/// queue already. Without it, an equal letter in the queue is a different one, unless it has a
+/// record.
 pub(super) async fn publish_letters(
     connection: &Connection,
     lines: &[(&DeadLetterLine, bool)],
 ) -> Result<ImportSummary, MessagingError> {
     let queues: BTreeSet<String> = lines.iter().map(|(line, _)| line.queue.clone()).collect();
     let queues = super::resolve_queue_names(&queues.into_iter().collect::<Vec<_>>())?;
-    let mut there = LetterCounts::default();
+    let mut present = LetterCounts::default();
     let mut records = std::collections::HashSet::new();
-    visit_unacked(connection, &queues, |found| {
-        if found.letter.has_record {
-            records.insert(found.letter.fingerprint);
+    visit_unacked(connection, &queues, |unacked| {
+        if unacked.letter.has_record {
+            records.insert(unacked.letter.fingerprint);
         } else {
-            there.add(&found.letter);
+            present.add(&unacked.letter);
         }
         Ok(None)
     })
     .await?;
-    let (mut imported, mut new, mut letters) = (ImportSummary::default(), Vec::new(), Vec::new());
-    for (line, may_be_there) in lines {
+    let (mut summary, mut new_messages, mut letters) =
+        (ImportSummary::default(), Vec::new(), Vec::new());
+    for (line, may_be_present) in lines {
         let Ok((letter, message)) = line.to_message() else {
-            imported.refused += 1;
+            summary.refused += 1;
             continue;
         };
-        let known = if letter.has_record {
+        let is_present = if letter.has_record {
             !records.insert(letter.fingerprint.clone())
         } else {
-            *may_be_there && there.take(&letter)
+            *may_be_present && present.take(&letter)
         };
-        if known {
-            imported.already_present += 1;
-            imported.letters.push(letter);
+        if is_present {
+            summary.already_present += 1;
+            summary.letters.push(letter);
         } else {
-            new.push(message);
+            new_messages.push(message);
             letters.push(letter);
         }
     }
     let channel = connection.create_channel().await?;
     let mut letters = letters.into_iter();
-    for portion in split_batches(&new) {
-        let taken = publish_and_confirm(&channel, portion).await?;
-        for (taken, letter) in taken.into_iter().zip(&mut letters) {
-            if taken {
-                imported.imported += 1;
-                imported.letters.push(letter);
+    for batch in split_batches(&new_messages) {
+        let confirmed = publish_and_confirm(&channel, batch).await?;
+        for (confirmed, letter) in confirmed.into_iter().zip(&mut letters) {
+            if confirmed {
+                summary.imported += 1;
+                summary.letters.push(letter);
             } else {
-                imported.refused += 1;
+                summary.refused += 1;
             }
         }
     }
     channel.close(200, "done".into()).await?;
-    Ok(imported)
+    Ok(summary)
 }
 
-/// Few enough messages at a time, in number and in size.
+/// Splits messages into batches of limited number and size.
 fn split_batches(mut messages: &[OutgoingMessage]) -> impl Iterator<Item = &[OutgoingMessage]> {
     std::iter::from_fn(move || {
-        let (most, mut room) = MAX_BATCH;
+        let (max_count, mut free_bytes) = MAX_BATCH;
         let mut count = 0;
-        for message in messages.iter().take(most) {
-            let Some(left) = room.checked_sub(message.body.len()) else {
+        for message in messages.iter().take(max_count) {
+            let Some(remaining) = free_bytes.checked_sub(message.body.len()) else {
                 break;
             };
-            room = left;
+            free_bytes = remaining;
             count += 1;
         }
-        // One that is too large goes by itself.
-        let (portion, rest) = messages.split_at(count.max(1).min(messages.len()));
+        // A message that exceeds the limit is a batch of its own.
+        let (batch, rest) = messages.split_at(count.max(1).min(messages.len()));
         messages = rest;
-        (!portion.is_empty()).then_some(portion)
+        (!batch.is_empty()).then_some(batch)
     })
 }
 
@@ -272,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn letters_that_are_alike_are_counted() {
+    fn letter_counts_count_equal_letters() {
         let mut letters = LetterCounts::default();
         for _ in 0..2 {
             letters.add(&letter(b"ping"));
@@ -286,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_none_is_named_and_keeps_no_other_one_out() {
+    fn malformed_line_is_reported_with_its_number_and_others_are_parsed() {
         let good = r#"{"queue":"inventory.order-events.q","headers":{},"body":"e30="}"#;
         for bad in [
             &b"{"[..],
@@ -307,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn portions_are_small_in_number_and_in_size() {
+    fn split_batches_limits_number_and_size() {
         let message = |size| OutgoingMessage {
             exchange: String::new(),
             routing_key: "q".into(),

@@ -14,25 +14,25 @@ use super::DeadLetter;
 use super::header_json::{self, JsonHeaderValue};
 use crate::broker::OutgoingMessage;
 
-/// A letter as it stands in a file, or in the database while it is parked.
+/// A dead letter in a file, or in the database while it is parked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeadLetterLine {
     /// The work queue that it failed in.
     pub queue: String,
-    /// The exchange that it came by into the dead-letter queue.
+    /// The exchange that routed it to the dead-letter queue.
     #[serde(default)]
     pub exchange: String,
-    /// The routing key that it came with.
+    /// The routing key with which it was dead-lettered.
     #[serde(default)]
     pub routing_key: String,
-    /// Its properties.
+    /// The properties.
     #[serde(default)]
     pub properties: JsonProperties,
-    /// Its headers; missing where it has none, not even an empty table.
+    /// The headers. `None` if the message has no header table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub headers: Option<BTreeMap<String, JsonHeaderValue>>,
-    /// Its body, in base64.
+    /// The body, in base64.
     pub body: String,
 }
 
@@ -69,7 +69,7 @@ pub struct JsonProperties {
 }
 
 impl DeadLetterLine {
-    /// A letter of a queue, as it was before anything was copied.
+    /// Creates the line of a letter from its original message.
     #[must_use]
     pub(crate) fn from_original(queue: &str, original: &OriginalMessage, body: &[u8]) -> Self {
         let headers = original.properties.headers().as_ref();
@@ -83,16 +83,16 @@ impl DeadLetterLine {
         }
     }
 
-    /// Its message id.
+    /// Returns the message id.
     #[must_use]
     pub fn message_id(&self) -> Option<&str> {
         self.properties.message_id.as_deref()
     }
 
-    /// The letter again: place, properties and body.
+    /// Returns the original message and the body.
     ///
     /// # Errors
-    /// In words, what can't be part of a message.
+    /// Returns the reason if a value cannot be part of a message.
     pub(crate) fn to_original(&self) -> Result<(OriginalMessage, Vec<u8>), String> {
         let body = STANDARD
             .decode(&self.body)
@@ -101,28 +101,22 @@ impl DeadLetterLine {
         if let Some(headers) = &self.headers {
             properties = properties.with_headers(header_json::to_field_table(headers)?);
         }
-        let place = PublishTarget {
+        let target = PublishTarget {
             exchange: self.exchange.clone(),
             routing_key: self.routing_key.clone(),
         };
-        Ok((
-            OriginalMessage {
-                target: place,
-                properties,
-            },
-            body,
-        ))
+        Ok((OriginalMessage { target, properties }, body))
     }
 
-    /// The message that makes it a dead letter again, and which letter that is.
+    /// Returns the letter, and the message that publishes it to its dead-letter queue.
     ///
     /// # Errors
-    /// As [`Line::original`].
+    /// Like [`DeadLetterLine::to_original`].
     pub(crate) fn to_message(&self) -> Result<(DeadLetter, OutgoingMessage), String> {
         let (original, body) = self.to_original()?;
         let letter = DeadLetter::from_message(&self.queue, 0, &original.properties, &body);
         let message = OutgoingMessage {
-            // The default exchange: to this one queue, whatever is bound where.
+            // The default exchange routes to this queue only, whatever the bindings.
             exchange: String::new(),
             routing_key: dead_letter_queue(&self.queue),
             mandatory: true,
@@ -156,7 +150,7 @@ impl JsonProperties {
     fn to_amqp(&self) -> Result<BasicProperties, String> {
         type P = BasicProperties;
         type With = fn(P, ShortString) -> P;
-        let mut made = P::default();
+        let mut properties = P::default();
         let texts: [(&Option<String>, With); 10] = [
             (&self.content_type, P::with_content_type),
             (&self.content_encoding, P::with_content_encoding),
@@ -171,42 +165,45 @@ impl JsonProperties {
         ];
         for (text, with) in texts {
             if let Some(text) = text {
-                made = with(made, header_json::to_short_string(text)?);
+                properties = with(properties, header_json::to_short_string(text)?);
             }
         }
         if let Some(mode) = self.delivery_mode {
-            made = made.with_delivery_mode(mode);
+            properties = properties.with_delivery_mode(mode);
         }
         if let Some(priority) = self.priority {
-            made = made.with_priority(priority);
+            properties = properties.with_priority(priority);
         }
         if let Some(timestamp) = self.timestamp {
-            made = made.with_timestamp(timestamp);
+            properties = properties.with_timestamp(timestamp);
         }
-        Ok(made)
+        Ok(properties)
     }
 
-    /// Each one that there is, as text.
+    /// Returns the properties that are set, as text.
     #[must_use]
     pub(crate) fn display_map(properties: &BasicProperties) -> BTreeMap<&'static str, String> {
-        let own = Self::from_amqp(properties);
+        let json = Self::from_amqp(properties);
         let texts = [
-            ("content_type", own.content_type),
-            ("content_encoding", own.content_encoding),
-            ("delivery_mode", own.delivery_mode.map(|it| it.to_string())),
-            ("priority", own.priority.map(|it| it.to_string())),
-            ("correlation_id", own.correlation_id),
-            ("reply_to", own.reply_to),
-            ("expiration", own.expiration),
-            ("message_id", own.message_id),
-            ("timestamp", own.timestamp.map(|it| it.to_string())),
-            ("type", own.kind),
-            ("user_id", own.user_id),
-            ("app_id", own.app_id),
-            ("cluster_id", own.cluster_id),
+            ("content_type", json.content_type),
+            ("content_encoding", json.content_encoding),
+            (
+                "delivery_mode",
+                json.delivery_mode.map(|value| value.to_string()),
+            ),
+            ("priority", json.priority.map(|value| value.to_string())),
+            ("correlation_id", json.correlation_id),
+            ("reply_to", json.reply_to),
+            ("expiration", json.expiration),
+            ("message_id", json.message_id),
+            ("timestamp", json.timestamp.map(|value| value.to_string())),
+            ("type", json.kind),
+            ("user_id", json.user_id),
+            ("app_id", json.app_id),
+            ("cluster_id", json.cluster_id),
         ];
-        let there = texts.into_iter();
-        there
+        texts
+            .into_iter()
             .filter_map(|(name, text)| Some((name, text?)))
             .collect()
     }
@@ -274,7 +271,7 @@ mod tests {
             texts in prop::collection::vec(texts(), 10),
             headers in prop::option::of(tables(values())),
             numbers in any::<(Option<u8>, Option<u8>, Option<u64>)>(),
-            place in ("[a-z.]{0,10}", "[a-z.]{0,10}"),
+            target in ("[a-z.]{0,10}", "[a-z.]{0,10}"),
         ) -> OriginalMessage {
             type P = BasicProperties;
             type With = fn(P, ShortString) -> P;
@@ -283,55 +280,61 @@ mod tests {
                 P::with_reply_to, P::with_expiration, P::with_message_id, P::with_type,
                 P::with_user_id, P::with_app_id, P::with_cluster_id,
             ];
-            let mut made = P::default();
+            let mut properties = P::default();
             for (text, with) in texts.into_iter().zip(with) {
-                if let Some(text) = text { made = with(made, text); }
+                if let Some(text) = text { properties = with(properties, text); }
             }
-            if let Some(headers) = headers { made = made.with_headers(headers); }
-            if let Some(mode) = numbers.0 { made = made.with_delivery_mode(mode); }
-            if let Some(priority) = numbers.1 { made = made.with_priority(priority); }
-            if let Some(at) = numbers.2 { made = made.with_timestamp(at); }
+            if let Some(headers) = headers { properties = properties.with_headers(headers); }
+            if let Some(mode) = numbers.0 { properties = properties.with_delivery_mode(mode); }
+            if let Some(priority) = numbers.1 { properties = properties.with_priority(priority); }
+            if let Some(seconds) = numbers.2 { properties = properties.with_timestamp(seconds); }
             OriginalMessage {
-                target: PublishTarget { exchange: place.0, routing_key: place.1 },
-                properties: made,
+                target: PublishTarget { exchange: target.0, routing_key: target.1 },
+                properties,
             }
         }
     }
 
-    /// Floats are the same by their bits, which no comparison of floats says.
-    fn same(one: &OriginalMessage, other: &OriginalMessage) -> bool {
-        let print = |it: &OriginalMessage| {
+    /// Compares floats by their bits, so that NaN equals itself.
+    fn is_same(one: &OriginalMessage, other: &OriginalMessage) -> bool {
+        let identity = |original: &OriginalMessage| {
             let message = dm_amqp::letter_id::LetterMessage {
                 queue: "q",
-                properties: &it.properties,
+                properties: &original.properties,
                 body: b"",
             };
-            (message.fingerprint(), it.properties.headers().is_some())
+            (
+                message.fingerprint(),
+                original.properties.headers().is_some(),
+            )
         };
-        one.target == other.target && print(one) == print(other)
+        one.target == other.target && identity(one) == identity(other)
     }
 
     proptest! {
-        /// Copied to a line, parsed, published and read again it is the same letter.
+        /// A letter stays the same when it is written to a line, parsed, published and read.
         #[test]
-        fn a_letter_survives_the_file(letter in letters(), body in any::<Vec<u8>>()) {
+        fn letter_round_trips_through_a_line(letter in letters(), body in any::<Vec<u8>>()) {
             let line = DeadLetterLine::from_original(INVENTORY_QUEUE, &letter, &body);
             let text = serde_json::to_string(&line).unwrap();
-            let read: DeadLetterLine = serde_json::from_str(&text).unwrap();
-            let (original, bytes) = read.to_original().unwrap();
-            prop_assert!(same(&original, &letter), "{text}");
+            let parsed: DeadLetterLine = serde_json::from_str(&text).unwrap();
+            let (original, bytes) = parsed.to_original().unwrap();
+            prop_assert!(is_same(&original, &letter), "{text}");
             prop_assert_eq!(&bytes, &body);
-            let (known, message) = read.to_message().unwrap();
-            let again = OriginalMessage::from_message("", &message.routing_key, &message.properties);
-            prop_assert!(same(&again, &letter));
-            prop_assert_eq!(DeadLetterLine::from_original(INVENTORY_QUEUE, &again, &message.body), line);
-            let there = DeadLetter::from_message(INVENTORY_QUEUE, 0, &message.properties, &body);
-            prop_assert_eq!(there.fingerprint, known.fingerprint);
+            let (parsed_letter, message) = parsed.to_message().unwrap();
+            let republished =
+                OriginalMessage::from_message("", &message.routing_key, &message.properties);
+            prop_assert!(is_same(&republished, &letter));
+            let copied = DeadLetterLine::from_original(INVENTORY_QUEUE, &republished, &message.body);
+            prop_assert_eq!(copied, line);
+            let published_letter =
+                DeadLetter::from_message(INVENTORY_QUEUE, 0, &message.properties, &body);
+            prop_assert_eq!(published_letter.fingerprint, parsed_letter.fingerprint);
         }
     }
 
     #[test]
-    fn what_can_be_no_message_is_said() {
+    fn invalid_line_is_refused_with_its_reason() {
         let line = |more: &str| {
             let text = format!(r#"{{"queue":"q"{more}}}"#);
             serde_json::from_str::<DeadLetterLine>(&text)

@@ -1,4 +1,4 @@
-//! JSON as text: numbers keep every digit, and what a field holds stays as it was written.
+//! JSON as text: numbers keep every digit, and field values stay unchanged.
 
 use std::fmt;
 
@@ -7,17 +7,17 @@ use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-/// An object whose fields are texts of JSON, in their order.
+/// An object whose field values are JSON texts, in their order.
 #[derive(Debug)]
 pub(super) struct RawObject(Vec<(String, Box<RawValue>)>);
 
 impl RawObject {
-    /// Gives a field another value, where it is or else at the end.
+    /// Sets a field to a string, in place or at the end.
     pub(super) fn set_string(&mut self, name: &str, value: &str) -> Result<(), serde_json::Error> {
         let value = serde_json::value::to_raw_value(value)?;
         self.0.retain({
-            let mut met = false;
-            move |(field, _)| field != name || !std::mem::replace(&mut met, true)
+            let mut seen = false;
+            move |(field, _)| field != name || !std::mem::replace(&mut seen, true)
         });
         match self.0.iter_mut().find(|(field, _)| field == name) {
             Some((_, old)) => *old = value,
@@ -59,20 +59,20 @@ impl Serialize for RawObject {
     }
 }
 
-/// A text of JSON in lines, with nothing changed but the space between its parts.
+/// Pretty-prints a JSON text. Only the white space between tokens changes.
 pub(super) fn pretty_print(json: &RawValue) -> String {
     let (mut lines, mut depth) = (String::with_capacity(json.get().len() * 2), 0_usize);
-    let mut whole = json.get().chars().peekable();
+    let mut characters = json.get().chars().peekable();
     let indent = |lines: &mut String, depth: usize| {
         lines.push('\n');
         lines.extend(std::iter::repeat_n("  ", depth));
     };
-    while let Some(character) = whole.next() {
+    while let Some(character) = characters.next() {
         match character {
             '"' => {
                 lines.push('"');
                 let mut escaped = false;
-                for character in whole.by_ref() {
+                for character in characters.by_ref() {
                     lines.push(character);
                     match character {
                         '"' if !escaped => break,
@@ -82,8 +82,8 @@ pub(super) fn pretty_print(json: &RawValue) -> String {
             }
             '{' | '[' => {
                 lines.push(character);
-                while whole.next_if(char::is_ascii_whitespace).is_some() {}
-                match whole.next_if(|next| ['}', ']'].contains(next)) {
+                while characters.next_if(char::is_ascii_whitespace).is_some() {}
+                match characters.next_if(|next| ['}', ']'].contains(next)) {
                     Some(end) => lines.push(end),
                     None => {
                         depth += 1;
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_keep_their_digits() {
+    fn numbers_keep_every_digit() {
         let text =
             r#"{"id":"a","n":12345678901234567890123,"amount":0.1000,"e":1E400,"t":"a\"{ b"}"#;
         let lines = pretty_print(&raw(text));
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_is_there_twice_is_there_once_after_it_was_set() {
+    fn set_string_removes_duplicates_of_the_field() {
         let mut object: RawObject = serde_json::from_str(r#"{"id":1,"id":2}"#).unwrap();
         object.set_string("id", "x").unwrap();
         assert_eq!(serde_json::to_string(&object).unwrap(), r#"{"id":"x"}"#);
@@ -144,7 +144,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn lines_say_the_same(texts in prop::collection::vec("[\\PC\n\"\\\\{}\\[\\]]{0,8}", 0..4)) {
+        fn pretty_print_keeps_the_value(texts in prop::collection::vec("[\\PC\n\"\\\\{}\\[\\]]{0,8}", 0..4)) {
             let value = serde_json::json!({"a": texts, "b": {}, "c": [[], {"d": null}]});
             let lines = pretty_print(&raw(&value.to_string()));
             prop_assert_eq!(serde_json::from_str::<Value>(&lines).unwrap(), value.clone());

@@ -1,4 +1,4 @@
-//! One dead letter, understood.
+//! A parsed dead letter.
 
 use chrono::{DateTime, TimeZone as _, Utc};
 use dm_amqp::OriginalMessage;
@@ -10,16 +10,16 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 use serde::Serialize;
 
-/// The reason of a letter that nobody gave one.
+/// The reason of a letter without a recorded reason.
 const UNKNOWN_REASON: &str = "unknown";
 
-/// What is known of a dead letter. Everything but its place may be missing: anybody can
-/// put anything into a queue.
+/// A parsed dead letter. Every field except queue and position may be missing, since any client
+/// can publish any message to the queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DeadLetter {
     /// The work queue that it failed in.
     pub queue: String,
-    /// Its place in the dead-letter queue, from 1.
+    /// The position in the dead-letter queue, from 1.
     pub position: u64,
     /// The event's id.
     pub id: Option<String>,
@@ -29,32 +29,32 @@ pub struct DeadLetter {
     pub subject: Option<String>,
     /// The routing key that it was first published with.
     pub routing_key: Option<String>,
-    /// A stable word for why it is here.
+    /// The stable name of the reason.
     pub reason: String,
-    /// The last error, in words.
+    /// The text of the last error.
     pub error: Option<String>,
-    /// The service that gave up.
+    /// The service that failed to process it.
     pub service: Option<String>,
     /// The trace that it belongs to.
     pub trace_id: Option<String>,
-    /// How often it was tried.
+    /// The number of attempts.
     pub attempts: u64,
-    /// How often it was replayed before.
+    /// The number of replays.
     pub replays: u64,
-    /// When it failed last.
+    /// The instant of the last failure.
     pub failed_at: Option<DateTime<Utc>>,
-    /// Tells this letter from every other one, the same event's that failed before or
-    /// after among them. Where a consumer has a record of it, the record's key; otherwise
-    /// over everything that it is made of, so that letters that are alike have the same.
+    /// Identifies this letter, also among the letters of the same event that failed before or
+    /// after. The key of the consumer's record if there is one; otherwise the digest of the
+    /// complete message, so that equal messages have equal fingerprints.
     pub fingerprint: String,
-    /// Whether a consumer has a record of it: then a second one is a copy of it, and no
-    /// letter of its own.
+    /// Whether a consumer has a record of it. Then a second message with this fingerprint is a
+    /// copy and not another letter.
     #[serde(skip)]
     pub has_record: bool,
 }
 
 impl DeadLetter {
-    /// Reads what a message says.
+    /// Parses a message.
     #[must_use]
     pub fn from_message(
         queue: &str,
@@ -65,7 +65,7 @@ impl DeadLetter {
         let event = EventAttributes::from_body(body);
         let properties = &*OriginalMessage::restore_properties(properties);
         let table = properties.headers().as_ref();
-        let own = |name| table.and_then(|table| get_text(table, name));
+        let text = |name| table.and_then(|table| get_text(table, name));
         let count = |name| {
             table
                 .and_then(|table| get_number(table, name))
@@ -79,7 +79,7 @@ impl DeadLetter {
             properties,
             body,
         };
-        let record = own(headers::LETTER).filter(|letter| message.matches_letter_id(letter));
+        let record = text(headers::LETTER).filter(|letter| message.matches_letter_id(letter));
         Self {
             queue: queue.to_owned(),
             position,
@@ -88,25 +88,25 @@ impl DeadLetter {
             id: message_id.or(event.id),
             event_type: event.event_type.or(kind),
             subject: event.subject.filter(|subject| !subject.is_empty()),
-            routing_key: own(headers::ROUTING_KEY)
+            routing_key: text(headers::ROUTING_KEY)
                 .or_else(|| death.as_ref().and_then(|death| death.routing_key.clone())),
-            reason: own(headers::REASON)
+            reason: text(headers::REASON)
                 .or_else(|| death.as_ref().and_then(|death| death.reason.clone()))
                 .unwrap_or_else(|| UNKNOWN_REASON.to_owned()),
-            error: own(headers::ERROR),
-            service: own(headers::SERVICE),
-            trace_id: own(headers::TRACE_ID)
-                .or_else(|| own(headers::TRACEPARENT).and_then(|parent| parse_trace_id(&parent))),
+            error: text(headers::ERROR),
+            service: text(headers::SERVICE),
+            trace_id: text(headers::TRACE_ID)
+                .or_else(|| text(headers::TRACEPARENT).and_then(|parent| parse_trace_id(&parent))),
             attempts: count(headers::ATTEMPTS),
             replays: count(headers::REPLAYS),
-            failed_at: own(headers::FAILED_AT)
+            failed_at: text(headers::FAILED_AT)
                 .and_then(|at| time::parse(&at))
                 .or_else(|| death.and_then(|death| death.died_at)),
         }
     }
 }
 
-/// Why the broker itself set a message aside: the first entry of `x-death`
+/// The reason for which the broker dead-lettered a message: the first entry of `x-death`
 /// (<https://www.rabbitmq.com/docs/dlx#effects>).
 struct XDeathEntry {
     reason: Option<String>,
@@ -122,7 +122,7 @@ impl XDeathEntry {
         let AMQPValue::FieldTable(death) = deaths.as_slice().first()? else {
             return None;
         };
-        let at = match death.inner().get("time") {
+        let died_at = match death.inner().get("time") {
             Some(AMQPValue::Timestamp(seconds)) => i64::try_from(*seconds)
                 .ok()
                 .and_then(|seconds| Utc.timestamp_opt(seconds, 0).single()),
@@ -133,15 +133,15 @@ impl XDeathEntry {
             _ => None,
         };
         Some(Self {
-            // As our own reasons are written.
+            // In the spelling of the other reasons.
             reason: get_text(death, "reason").map(|reason| reason.replace('_', "-")),
             routing_key,
-            died_at: at,
+            died_at,
         })
     }
 }
 
-/// The trace id of a W3C trace context.
+/// Returns the trace id of a W3C trace context.
 fn parse_trace_id(parent: &str) -> Option<String> {
     parent.split('-').nth(1).map(str::to_owned)
 }
@@ -154,9 +154,9 @@ pub(crate) mod tests {
         AMQPValue::LongString(text.into())
     }
 
-    fn properties(own: &[(&str, AMQPValue)]) -> BasicProperties {
+    fn properties(headers: &[(&str, AMQPValue)]) -> BasicProperties {
         let mut table = FieldTable::default();
-        for (name, value) in own {
+        for (name, value) in headers {
             table.insert((*name).into(), value.clone());
         }
         BasicProperties::default()
@@ -167,7 +167,7 @@ pub(crate) mod tests {
     const BODY: &[u8] = br#"{"id":"evt_1","type":"t.v1","subject":"order/ord_1","data":{}}"#;
 
     #[test]
-    fn what_a_service_said_is_understood() {
+    fn headers_of_a_service_are_parsed() {
         let properties = properties(&[
             (headers::REASON, long("invalid-data")),
             (headers::ERROR, long("items is empty")),
@@ -199,7 +199,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_the_broker_said_is_understood() {
+    fn x_death_entry_of_the_broker_is_parsed() {
         let mut death = FieldTable::default();
         death.insert("reason".into(), long("delivery_limit"));
         death.insert("time".into(), AMQPValue::Timestamp(1_770_000_000));
@@ -216,7 +216,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn anything_can_be_a_dead_letter() {
+    fn message_without_headers_has_an_unknown_reason() {
         for body in [&b""[..], b"{", b"[]", b"{\"id\":7}", b"\xff"] {
             let letter = DeadLetter::from_message("q", 1, &BasicProperties::default(), body);
             assert_eq!((letter.reason.as_str(), letter.id), ("unknown", None));
@@ -224,26 +224,30 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_same_event_that_failed_again_is_another_letter() {
-        let at = |time: &str, replays| {
+    fn fingerprint_differs_for_each_failure_of_an_event() {
+        let fingerprint = |time: &str, replays| {
             let properties = properties(&[
                 (headers::FAILED_AT, long(time)),
                 (headers::REPLAYS, AMQPValue::LongInt(replays)),
             ]);
             DeadLetter::from_message("q", 1, &properties, BODY).fingerprint
         };
-        let first = at("2026-02-03T10:00:00Z", 0);
-        assert_eq!(first, at("2026-02-03T10:00:00Z", 0));
-        assert_ne!(first, at("2026-02-03T10:00:01Z", 0));
-        assert_ne!(first, at("2026-02-03T10:00:00Z", 1));
-        let of = |queue| {
+        let first = fingerprint("2026-02-03T10:00:00Z", 0);
+        assert_eq!(first, fingerprint("2026-02-03T10:00:00Z", 0));
+        assert_ne!(first, fingerprint("2026-02-03T10:00:01Z", 0));
+        assert_ne!(first, fingerprint("2026-02-03T10:00:00Z", 1));
+        let in_queue = |queue| {
             DeadLetter::from_message(queue, 1, &BasicProperties::default(), BODY).fingerprint
         };
-        assert_ne!(of("inventory.q"), of("wuphf.q"), "dead in another queue");
+        assert_ne!(
+            in_queue("inventory.q"),
+            in_queue("wuphf.q"),
+            "dead-lettered in another queue"
+        );
     }
 
     #[test]
-    fn a_letter_that_was_recorded_is_known_by_its_record_unless_it_was_changed() {
+    fn recorded_letter_is_identified_by_its_record_unless_changed() {
         let event = BasicProperties::default().with_message_id("evt_1".into());
         let record = LetterMessage {
             queue: "q",
@@ -251,18 +255,19 @@ pub(crate) mod tests {
             body: BODY,
         };
         let record = record.letter_id().unwrap();
-        let at = |time: &str| {
+        let recorded = |time: &str| {
             properties(&[
                 (headers::LETTER, long(&record)),
                 (headers::FAILED_AT, long(time)),
             ])
         };
         for time in ["2026-02-03T10:00:00Z", "2026-02-03T10:00:16Z"] {
-            let letter = DeadLetter::from_message("q", 1, &at(time), BODY);
-            assert!(letter.has_record, "published twice, it is one letter");
+            let letter = DeadLetter::from_message("q", 1, &recorded(time), BODY);
+            assert!(letter.has_record, "two copies are one letter");
             assert_eq!(letter.fingerprint, record);
         }
-        let changed = DeadLetter::from_message("q", 1, &at(""), br#"{"id":"evt_1","data":1}"#);
+        let changed =
+            DeadLetter::from_message("q", 1, &recorded(""), br#"{"id":"evt_1","data":1}"#);
         assert!(!changed.has_record && changed.fingerprint != record);
     }
 }

@@ -1,51 +1,51 @@
-//! Which dead letters.
+//! A filter for dead letters.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::DeadLetter;
 
-/// What a dead letter has to be like. What is empty asks for nothing.
+/// The conditions that a dead letter must meet. An empty field is no condition.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct DeadLetterFilter {
-    /// One of these reasons.
+    /// The accepted reasons.
     pub reasons: Vec<String>,
-    /// One of these types, whole or their end, e.g. `order.created.v1`.
+    /// The accepted types or their suffixes, for example `order.created.v1`.
     pub types: Vec<String>,
-    /// One of these: an event's id, or a letter's fingerprint.
+    /// The accepted event ids or fingerprints.
     pub ids: Vec<String>,
-    /// Failed then or later.
+    /// The earliest instant of the failure.
     pub since: Option<DateTime<Utc>>,
-    /// Failed before then.
+    /// The instant before which the letter failed.
     pub until: Option<DateTime<Utc>>,
 }
 
 impl DeadLetterFilter {
-    /// Whether letters of this type can be meant.
+    /// Returns whether the type meets the condition.
     pub(super) fn matches_type(&self, event_type: Option<&str>) -> bool {
-        let ends = |wanted: &String| {
-            let rest = event_type.and_then(|found| found.strip_suffix(wanted.as_str()));
+        let has_suffix = |suffix: &String| {
+            let rest = event_type.and_then(|name| name.strip_suffix(suffix.as_str()));
             rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
         };
-        self.types.is_empty() || self.types.iter().any(ends)
+        self.types.is_empty() || self.types.iter().any(has_suffix)
     }
 
-    /// Whether a letter is meant. One that doesn't say when it failed is not, where
-    /// that is asked for.
+    /// Returns whether a letter meets the conditions. A letter without the instant of its failure
+    /// does not meet a condition on that instant.
     #[must_use]
     pub(crate) fn matches(&self, letter: &DeadLetter) -> bool {
-        let any = |wanted: &[String], found: Option<&str>, fits: fn(&str, &str) -> bool| {
-            wanted.is_empty()
-                || found.is_some_and(|found| wanted.iter().any(|wanted| fits(wanted, found)))
+        let accepts = |accepted: &[String], value: Option<&str>| {
+            accepted.is_empty()
+                || value.is_some_and(|value| accepted.iter().any(|accepted| accepted == value))
         };
-        let same = |wanted: &str, found: &str| wanted == found;
-        let failed = |fits: &dyn Fn(DateTime<Utc>) -> bool| letter.failed_at.is_some_and(fits);
-        any(&self.reasons, Some(&letter.reason), same)
+        let failed_at =
+            |condition: &dyn Fn(DateTime<Utc>) -> bool| letter.failed_at.is_some_and(condition);
+        accepts(&self.reasons, Some(&letter.reason))
             && self.matches_type(letter.event_type.as_deref())
-            && (any(&self.ids, letter.id.as_deref(), same)
-                || any(&self.ids, Some(&letter.fingerprint), same))
-            && self.since.is_none_or(|since| failed(&|at| at >= since))
-            && self.until.is_none_or(|until| failed(&|at| at < until))
+            && (accepts(&self.ids, letter.id.as_deref())
+                || accepts(&self.ids, Some(&letter.fingerprint)))
+            && self.since.is_none_or(|since| failed_at(&|at| at >= since))
+            && self.until.is_none_or(|until| failed_at(&|at| at < until))
     }
 }
 
@@ -66,14 +66,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_empty_asks_for_nothing() {
+    fn empty_filter_matches_every_letter() {
         assert!(DeadLetterFilter::default().matches(&letter()));
     }
 
     #[test]
-    fn each_condition_counts() {
+    fn filter_requires_every_condition() {
         let texts = |text: &str| vec!["x".to_owned(), text.to_owned()];
-        for (reason, kind, id, takes) in [
+        for (reason, event_type, id, expected) in [
             ("invalid-data", "order.created.v1", "evt_1", true),
             (
                 "invalid-data",
@@ -88,20 +88,20 @@ mod tests {
         ] {
             let filter = DeadLetterFilter {
                 reasons: texts(reason),
-                types: texts(kind),
+                types: texts(event_type),
                 ids: texts(id),
                 ..DeadLetterFilter::default()
             };
-            assert_eq!(filter.matches(&letter()), takes, "{filter:?}");
+            assert_eq!(filter.matches(&letter()), expected, "{filter:?}");
         }
     }
 
     #[test]
-    fn the_beginning_is_in_and_the_end_is_not() {
-        let at = |text| time::parse(text);
+    fn since_is_inclusive_and_until_is_exclusive() {
+        let instant = |text| time::parse(text);
         let between = |since, until| DeadLetterFilter {
-            since: at(since),
-            until: at(until),
+            since: instant(since),
+            until: instant(until),
             ..DeadLetterFilter::default()
         };
         let (before, then, after) = (
@@ -111,10 +111,10 @@ mod tests {
         );
         assert!(between(then, after).matches(&letter()));
         assert!(!between(before, then).matches(&letter()));
-        let timeless = DeadLetter {
+        let without_instant = DeadLetter {
             failed_at: None,
             ..letter()
         };
-        assert!(!between(before, after).matches(&timeless));
+        assert!(!between(before, after).matches(&without_instant));
     }
 }

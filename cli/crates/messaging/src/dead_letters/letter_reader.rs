@@ -1,9 +1,8 @@
-//! A pass over the dead letters of a queue, each of them once.
+//! Reads the dead letters of a queue, each of them once.
 //!
-//! A consumer that could not know whether its letter had arrived publishes it again. Such a
-//! copy has the identity of the letter and its body: it is taken out of the queue where it
-//! is met, while the letter stays. Letters that nobody has a record of stay apart however
-//! alike they are.
+//! A consumer that does not know whether its letter arrived publishes it again. The copy has the
+//! fingerprint and the body of the letter; it is removed from the queue when it is read, and the
+//! first letter stays. Letters without a record are never treated as copies.
 
 use std::collections::HashSet;
 
@@ -16,39 +15,39 @@ use super::DeadLetter;
 use crate::MessagingError;
 use crate::queue_browser::QueueBrowser;
 
-/// Goes over the dead letters of these queues, one queue after the other. What `seen` returns
-/// is taken out of the queue for good; every other letter stays.
+/// Calls `visit` for the dead letters of these queues, one queue after the other. The letters that
+/// `visit` returns are removed from their queue; the other letters stay.
 ///
 /// # Errors
-/// The broker is away, or `seen` fails: some of what was to be taken may still be there.
+/// If the broker cannot be reached or `visit` fails. Some letters to remove may still be there.
 pub(super) async fn visit_unacked(
     connection: &Connection,
     queues: &[&'static str],
     mut visit: impl FnMut(UnackedLetter) -> Result<Option<UnackedLetter>, MessagingError>,
 ) -> Result<(), MessagingError> {
     for &queue in queues {
-        let mut pass = LetterReader::open(connection, queue).await?;
-        while let Some(found) = pass.next().await? {
-            if let Some(taken) = visit(found)? {
-                pass.ack(&taken).await?;
+        let mut reader = LetterReader::open(connection, queue).await?;
+        while let Some(letter) = reader.next().await? {
+            if let Some(removed) = visit(letter)? {
+                reader.ack(&removed).await?;
             }
         }
-        // The broker has the acknowledgements once it has closed the channel.
-        pass.requeue_and_close().await?;
+        // The broker has received the acknowledgements when the channel is closed.
+        reader.requeue_and_close().await?;
     }
     Ok(())
 }
 
-/// A letter in hand: read, and not acknowledged.
+/// A letter that was read and not acknowledged.
 pub(super) struct UnackedLetter {
     pub(super) letter: DeadLetter,
     pub(super) delivery: Delivery,
-    /// Its place among all that was read, copies included.
+    /// The position among all messages that were read, including copies.
     read_position: u64,
 }
 
 impl UnackedLetter {
-    /// The letter as it was before anything was copied.
+    /// Returns the original message of the letter.
     pub(super) fn original(&self) -> OriginalMessage {
         let Delivery {
             exchange,
@@ -60,17 +59,17 @@ impl UnackedLetter {
     }
 }
 
-/// A pass over the dead letters of a work queue.
+/// Reads the dead letters of a work queue.
 pub(super) struct LetterReader {
     queue: String,
     browser: QueueBrowser,
-    /// The letters with a record that were met.
+    /// The records whose letters were read.
     seen_records: HashSet<u128>,
     removed_copies: u64,
 }
 
 impl LetterReader {
-    /// Begins a pass.
+    /// Opens the dead-letter queue of a work queue.
     pub(super) async fn open(connection: &Connection, queue: &str) -> Result<Self, MessagingError> {
         Ok(Self {
             queue: queue.to_owned(),
@@ -80,10 +79,10 @@ impl LetterReader {
         })
     }
 
-    /// The next letter; `None` after the last one.
+    /// Returns the next letter. `None` after the last letter.
     pub(super) async fn next(&mut self) -> Result<Option<UnackedLetter>, MessagingError> {
-        while let Some((read, delivery)) = self.browser.next().await? {
-            let position = read - self.removed_copies;
+        while let Some((read_position, delivery)) = self.browser.next().await? {
+            let position = read_position - self.removed_copies;
             let Delivery {
                 properties, data, ..
             } = &delivery;
@@ -93,25 +92,27 @@ impl LetterReader {
                 && let Ok(record) = record
                 && !self.seen_records.insert(record)
             {
-                self.browser.ack(read, &delivery).await?;
+                self.browser.ack(read_position, &delivery).await?;
                 self.removed_copies += 1;
                 continue;
             }
             return Ok(Some(UnackedLetter {
                 letter,
                 delivery,
-                read_position: read,
+                read_position,
             }));
         }
         Ok(None)
     }
 
-    /// Takes a letter out of the queue for good.
-    pub(super) async fn ack(&mut self, found: &UnackedLetter) -> Result<(), MessagingError> {
-        self.browser.ack(found.read_position, &found.delivery).await
+    /// Removes a letter from the queue.
+    pub(super) async fn ack(&mut self, unacked: &UnackedLetter) -> Result<(), MessagingError> {
+        self.browser
+            .ack(unacked.read_position, &unacked.delivery)
+            .await
     }
 
-    /// Gives everything back that was not taken.
+    /// Requeues all letters that were not acknowledged, and closes the channel.
     pub(super) async fn requeue_and_close(self) -> Result<(), MessagingError> {
         self.browser.requeue_and_close().await
     }

@@ -1,20 +1,20 @@
-//! Dead letters.
+//! Dead letters: listing, replaying, editing, exporting and parking.
 //!
 //! ```text
-//! letter    one of them, understood
-//! filter    which of them
-//! pass      a pass over those of a queue, each of them once
-//! group     some that are alike
-//! look      what there is: grouped, each, or one
-//! records   what consumers recorded of them, and what became of these
-//! replay    the way back: a set that is frozen, published, noted, acknowledged
-//! audit     what was replayed, in `dm_ops`
-//! edit      one that a person changes first
-//! line      one of them as JSON: every property, header and byte
-//! header    a header as JSON, with its type
-//! text      JSON as text, with every digit
-//! copy      as a file, and back
-//! parked    put away, and back
+//! letter            a parsed dead letter
+//! letter_filter     the conditions for dead letters
+//! letter_reader     reads the dead letters of a queue, each of them once
+//! group             dead letters with equal queue, reason and type
+//! browse            lists dead letters: grouped, each, or one in detail
+//! failure_records   the consumers' records of dead letters, and their resolutions
+//! replay            replay runs: a fixed set that is published, recorded, acknowledged
+//! replay_audit      the audit of replays, in `dm_ops`
+//! edit              validates an edited dead letter
+//! json_line         a dead letter as a line of JSON: every property, header and byte
+//! header_json       a header as JSON, with its type
+//! json_text         JSON as text, with every digit
+//! import_export     export to a file, and import
+//! parking           moves dead letters to `dm_ops.parked_letters`, and back
 //! ```
 
 pub mod browse;
@@ -42,10 +42,10 @@ use dm_contracts::topology::WORK_QUEUES;
 
 use super::MessagingError;
 
-/// The work queues of these names, or all of them where there are none.
+/// Returns the names of the work queues, or all if no name is given.
 ///
 /// # Errors
-/// [`MessagingError::UnknownQueue`].
+/// Returns [`MessagingError::UnknownQueue`] if a name is unknown.
 pub fn resolve_queue_names(names: &[String]) -> Result<Vec<&'static str>, MessagingError> {
     let all = || WORK_QUEUES.iter().map(|queue| queue.name);
     if names.is_empty() {
@@ -54,7 +54,7 @@ pub fn resolve_queue_names(names: &[String]) -> Result<Vec<&'static str>, Messag
     names
         .iter()
         .map(|name| {
-            // As people see it in a list of queues.
+            // Lists of queues show the name with this suffix.
             let bare = name.strip_suffix(".dlq").unwrap_or(name);
             all()
                 .find(|known| *known == bare)
@@ -63,8 +63,7 @@ pub fn resolve_queue_names(names: &[String]) -> Result<Vec<&'static str>, Messag
         .collect()
 }
 
-/// A text as PostgreSQL takes it: anything can stand in a letter, and no text there takes
-/// U+0000.
+/// Returns a text without U+0000, which letters can contain and PostgreSQL rejects.
 fn to_postgres_text(text: &str) -> String {
     text.replace('\0', "\u{2400}")
 }

@@ -1,8 +1,8 @@
-//! Dead letters that are put away whole, in `dm_ops`, and put back.
+//! Parking: moves complete dead letters to `dm_ops`, and back.
 //!
-//! A letter is written down first and removed then; on the way back it is published first
-//! and deleted then. Each row says how far it is, so that a call that was cut short is
-//! carried on with, and letters that are alike are told from those that were met before.
+//! A letter is inserted before it is removed from the queue; on the way back it is published
+//! before its row is deleted. Each row records its progress, so that an aborted call can be
+//! continued, and letters with equal fingerprints are not confused with those of that call.
 
 use std::collections::{HashMap, HashSet};
 
@@ -18,10 +18,10 @@ use super::letter_reader::{LetterReader, UnackedLetter};
 use super::{DeadLetter, DeadLetterFilter, to_postgres_text};
 use crate::MessagingError;
 
-/// A letter that is parked.
+/// A parked letter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, FromRow)]
 pub struct ParkedLetter {
-    /// Which letter it is. Letters that are alike have the same.
+    /// The fingerprint of the letter. Equal messages have equal fingerprints.
     pub fingerprint: String,
     /// The work queue that it failed in.
     pub queue: String,
@@ -29,30 +29,30 @@ pub struct ParkedLetter {
     pub event_id: Option<String>,
     /// The event's type.
     pub event_type: Option<String>,
-    /// Why it was set aside.
+    /// The reason for which it was dead-lettered.
     pub reason: String,
-    /// Why it was parked.
+    /// The note of the operator.
     pub note: String,
-    /// When.
+    /// The instant of parking.
     pub parked_at: DateTime<Utc>,
 }
 
-/// What became of letters that were to be parked.
+/// The result of parking.
 #[derive(Debug, Default)]
 pub struct ParkSummary {
-    /// Those that are parked.
+    /// The parked letters.
     pub parked: Vec<DeadLetter>,
-    /// Those that stayed, and why.
+    /// The letters that stayed, with the reason.
     pub skipped: Vec<(DeadLetter, String)>,
 }
 
-/// Parks dead letters: they are written down first, and only then removed. One that can't
-/// be written down stays where it is.
+/// Parks dead letters: inserts them into the database, and then removes them from the queue. A
+/// letter that cannot be inserted stays in the queue.
 ///
 /// # Errors
-/// The broker or the database fails: what is parked may still be a dead letter, and
-/// parking it again makes no second one. [`MessagingError::NotFound`] where an id is no
-/// letter's.
+/// If the broker or the database returns an error. A parked letter may still be in the queue;
+/// parking it again creates no second row. Returns [`MessagingError::DeadLetterNotFound`] if an
+/// id has no letter.
 pub async fn park(
     connection: &Connection,
     database: &PgPool,
@@ -60,47 +60,47 @@ pub async fn park(
     filter: &DeadLetterFilter,
     note: &str,
 ) -> Result<ParkSummary, MessagingError> {
-    let mut parking = ParkSummary::default();
-    let mut named = RequestedIds::from_filter(filter);
+    let mut summary = ParkSummary::default();
+    let mut requested = RequestedIds::from_filter(filter);
     for &queue in queues {
-        let mut begun = load_unremoved(database, queue).await?;
-        let mut written: Vec<i64> = begun.values().flatten().copied().collect();
-        let mut pass = LetterReader::open(connection, queue).await?;
-        while let Some(found) = pass.next().await? {
-            let alike = begun.get_mut(&found.letter.fingerprint);
-            if alike.and_then(Vec::pop).is_none() {
-                if !filter.matches(&found.letter) {
+        let mut unremoved = load_unremoved(database, queue).await?;
+        let mut row_ids: Vec<i64> = unremoved.values().flatten().copied().collect();
+        let mut reader = LetterReader::open(connection, queue).await?;
+        while let Some(unacked) = reader.next().await? {
+            let rows = unremoved.get_mut(&unacked.letter.fingerprint);
+            if rows.and_then(Vec::pop).is_none() {
+                if !filter.matches(&unacked.letter) {
                     continue;
                 }
-                named.mark_found(&found.letter);
-                match insert_letter(database, queue, &found, note).await {
-                    Ok(row) => written.push(row),
+                requested.mark_found(&unacked.letter);
+                match insert_letter(database, queue, &unacked, note).await {
+                    Ok(row_id) => row_ids.push(row_id),
                     Err(sqlx::Error::Database(error)) => {
-                        parking.skipped.push((found.letter, error.to_string()));
+                        summary.skipped.push((unacked.letter, error.to_string()));
                         continue;
                     }
                     Err(error) => return Err(error.into()),
                 }
             }
-            named.mark_found(&found.letter);
-            pass.ack(&found).await?;
-            parking.parked.push(found.letter);
+            requested.mark_found(&unacked.letter);
+            reader.ack(&unacked).await?;
+            summary.parked.push(unacked.letter);
         }
-        // The broker has the acknowledgements once it has closed the channel.
-        pass.requeue_and_close().await?;
+        // The broker has received the acknowledgements when the channel is closed.
+        reader.requeue_and_close().await?;
         sqlx::query(
             "UPDATE dm_ops.parked_letters SET removed_at = clock_timestamp()
               WHERE parked_id = ANY($1)",
         )
-        .bind(&written)
+        .bind(&row_ids)
         .execute(database)
         .await?;
     }
-    named.ensure_all_found()?;
-    Ok(parking)
+    requested.ensure_all_found()?;
+    Ok(summary)
 }
 
-/// What an earlier call wrote down, and perhaps did not remove: rows by fingerprint.
+/// Loads the rows, by fingerprint, whose letters an aborted call may not have removed.
 async fn load_unremoved(
     database: &PgPool,
     queue: &str,
@@ -112,22 +112,22 @@ async fn load_unremoved(
     .bind(queue)
     .fetch_all(database)
     .await?;
-    let mut begun: HashMap<String, Vec<i64>> = HashMap::new();
-    for (fingerprint, row) in rows {
-        begun.entry(fingerprint).or_default().push(row);
+    let mut unremoved: HashMap<String, Vec<i64>> = HashMap::new();
+    for (fingerprint, row_id) in rows {
+        unremoved.entry(fingerprint).or_default().push(row_id);
     }
-    Ok(begun)
+    Ok(unremoved)
 }
 
 async fn insert_letter(
     database: &PgPool,
     queue: &str,
-    found: &UnackedLetter,
+    unacked: &UnackedLetter,
     note: &str,
 ) -> Result<i64, sqlx::Error> {
-    let line = DeadLetterLine::from_original(queue, &found.original(), &found.delivery.data);
+    let line = DeadLetterLine::from_original(queue, &unacked.original(), &unacked.delivery.data);
     let text = serde_json::to_string(&line).map_err(|error| sqlx::Error::Encode(error.into()))?;
-    let letter = &found.letter;
+    let letter = &unacked.letter;
     sqlx::query_scalar(
         "INSERT INTO dm_ops.parked_letters
              (fingerprint, queue, event_id, event_type, reason, note, letter)
@@ -145,10 +145,10 @@ async fn insert_letter(
     .await
 }
 
-/// Those that are parked, the latest first.
+/// Returns the parked letters, latest first.
 ///
 /// # Errors
-/// The database is away.
+/// If the database cannot be reached.
 pub async fn list(database: &PgPool) -> Result<Vec<ParkedLetter>, MessagingError> {
     Ok(sqlx::query_as(
         "SELECT fingerprint, queue, event_id, event_type, reason, note, parked_at
@@ -158,13 +158,13 @@ pub async fn list(database: &PgPool) -> Result<Vec<ParkedLetter>, MessagingError
     .await?)
 }
 
-/// Makes parked letters dead letters again: all of them, or those of these events or
-/// fingerprints. Each is removed here once it is there.
+/// Returns parked letters to their dead-letter queues: all of them, or those with these event ids
+/// or fingerprints. A row is deleted after its letter was published.
 ///
 /// # Errors
-/// The broker or the database fails: what is there may still be parked, and putting it
-/// back again makes no second one. [`MessagingError::NotParked`] where an id is that of no
-/// parked letter: then nothing is done.
+/// If the broker or the database returns an error. A published letter may still be parked;
+/// unparking it again publishes no second one. Returns
+/// [`MessagingError::ParkedLetterNotFound`], without any change, if an id has no parked letter.
 pub async fn unpark(
     connection: &Connection,
     database: &PgPool,
@@ -176,11 +176,11 @@ pub async fn unpark(
         fingerprint: String,
         event_id: Option<String>,
         letter: String,
-        may_be_there: bool,
+        may_be_present: bool,
     }
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT parked_id, fingerprint, event_id, letter,
-                removed_at IS NULL OR leaving_at IS NOT NULL AS may_be_there
+                removed_at IS NULL OR leaving_at IS NOT NULL AS may_be_present
            FROM dm_ops.parked_letters
           WHERE $1 = '{}' OR event_id = ANY($1) OR fingerprint = ANY($1)
           ORDER BY parked_id",
@@ -189,8 +189,8 @@ pub async fn unpark(
     .fetch_all(database)
     .await?;
     let events = rows.iter().filter_map(|row| row.event_id.as_deref());
-    let prints = rows.iter().map(|row| row.fingerprint.as_str());
-    let known: HashSet<&str> = events.chain(prints).collect();
+    let fingerprints = rows.iter().map(|row| row.fingerprint.as_str());
+    let known: HashSet<&str> = events.chain(fingerprints).collect();
     if let Some(id) = ids.iter().find(|id| !known.contains(id.as_str())) {
         return Err(MessagingError::ParkedLetterNotFound(id.clone()));
     }
@@ -198,23 +198,26 @@ pub async fn unpark(
     for row in &rows {
         let line: DeadLetterLine =
             serde_json::from_str(&row.letter).map_err(std::io::Error::from)?;
-        lines.push((line, row.may_be_there));
+        lines.push((line, row.may_be_present));
     }
-    let numbers: Vec<i64> = rows.iter().map(|row| row.parked_id).collect();
+    let row_ids: Vec<i64> = rows.iter().map(|row| row.parked_id).collect();
     sqlx::query(
         "UPDATE dm_ops.parked_letters SET leaving_at = clock_timestamp()
           WHERE parked_id = ANY($1) AND leaving_at IS NULL",
     )
-    .bind(&numbers)
+    .bind(&row_ids)
     .execute(database)
     .await?;
-    let lines: Vec<_> = lines.iter().map(|(line, there)| (line, *there)).collect();
-    let imported = import_export::publish_letters(connection, &lines).await?;
-    if imported.refused == 0 {
+    let lines: Vec<_> = lines
+        .iter()
+        .map(|(line, may_be_present)| (line, *may_be_present))
+        .collect();
+    let summary = import_export::publish_letters(connection, &lines).await?;
+    if summary.refused == 0 {
         sqlx::query("DELETE FROM dm_ops.parked_letters WHERE parked_id = ANY($1)")
-            .bind(&numbers)
+            .bind(&row_ids)
             .execute(database)
             .await?;
     }
-    Ok(imported)
+    Ok(summary)
 }

@@ -1,4 +1,4 @@
-//! What was replayed: the tables of `dm_ops`.
+//! The audit of replays, in the tables of `dm_ops`.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -9,22 +9,22 @@ use sqlx::types::Json;
 use super::{DeadLetter, to_postgres_text};
 use crate::MessagingError;
 
-/// What became of a message of a run.
+/// The outcome of a message of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ReplayOutcome {
-    /// It is back in its queue.
+    /// It was published to its queue or exchange.
     Replayed,
-    /// The broker had no queue for it: it stays a dead letter.
+    /// The broker could not route it to a queue. It stays a dead letter.
     Returned,
-    /// It is no longer among the dead letters: somebody else took it.
+    /// It is no longer a dead letter, because another client removed it.
     Missing,
 }
 
 impl ReplayOutcome {
     const ALL: [Self; 3] = [Self::Replayed, Self::Returned, Self::Missing];
 
-    /// Its word.
+    /// Returns the name of the outcome.
     #[must_use]
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
@@ -35,57 +35,57 @@ impl ReplayOutcome {
     }
 }
 
-/// A message of a run's set.
+/// A message of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ReplayEntry {
-    /// Its place in the set.
+    /// The number within the run.
     pub number: i64,
     /// The work queue.
     pub queue: String,
-    /// Which letter it is.
+    /// The fingerprint of the letter.
     pub fingerprint: String,
     /// The event's id.
     pub event_id: Option<String>,
-    /// What became of it so far.
+    /// The outcome, if there is one yet.
     pub outcome: Option<ReplayOutcome>,
-    /// What it goes back as, where somebody changed it.
+    /// The edited event that replaces it, if it was edited.
     pub replacement: Option<EditedEvent>,
 }
 
-/// An event that somebody changed.
+/// An edited event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EditedEvent {
-    /// Its new id.
+    /// The new id.
     pub id: String,
-    /// Its body, with that id in it.
+    /// The body, which contains the new id.
     pub body: String,
 }
 
-/// A run, in the list of them.
+/// A replay run with its counts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
 pub struct ReplayRun {
-    /// Its id.
+    /// The id of the run.
     pub run_id: String,
-    /// When it began.
+    /// The instant of the start.
     pub began_at: DateTime<Utc>,
-    /// When it ended; missing where it was cut short.
+    /// The instant of the end. `None` if the run is unfinished.
     pub ended_at: Option<DateTime<Utc>>,
-    /// The digest of its set.
+    /// The digest of its letters.
     pub digest: String,
-    /// Whether it went to the exchange.
+    /// Whether the letters were published to the exchange.
     pub to_exchange: bool,
-    /// How many it is about.
+    /// The number of messages.
     pub messages: i64,
-    /// How many are back in their queues.
+    /// The number of replayed messages.
     pub replayed: i64,
-    /// How many stayed dead letters or were gone.
-    pub others: i64,
+    /// The number of messages that were returned or missing.
+    pub not_replayed: i64,
 }
 
-/// Writes a run with its set, before anything of it is done.
+/// Inserts a run with its letters before the first letter is published.
 pub(super) async fn record_run(
     database: &PgPool,
-    run: &str,
+    run_id: &str,
     digest: &str,
     to_exchange: bool,
     selection: &Value,
@@ -97,7 +97,7 @@ pub(super) async fn record_run(
         "INSERT INTO dm_ops.replay_runs (run_id, digest, to_exchange, selection)
          VALUES ($1, $2, $3, $4)",
     )
-    .bind(run)
+    .bind(run_id)
     .bind(digest)
     .bind(to_exchange)
     .bind(Json(selection))
@@ -117,13 +117,13 @@ pub(super) async fn record_run(
                 WITH ORDINALITY
                 AS letter (queue, fingerprint, event_id, event_type, reason, number)",
     )
-    .bind(run)
+    .bind(run_id)
     .bind(column(|letter| Some(&letter.queue)))
     .bind(column(|letter| Some(&letter.fingerprint)))
     .bind(column(|letter| letter.id.as_deref()))
     .bind(column(|letter| letter.event_type.as_deref()))
     .bind(column(|letter| Some(&letter.reason)))
-    // Only ever with a single letter.
+    // Set only for a single letter.
     .bind(edited.map(|edited| &edited.id))
     .bind(edited.map(|edited| &edited.body))
     .execute(&mut *transaction)
@@ -132,18 +132,18 @@ pub(super) async fn record_run(
     Ok(())
 }
 
-/// A run's set, and where it goes.
+/// Loads the messages of a run, and whether it publishes to the exchange.
 pub(super) async fn load_entries(
     database: &PgPool,
-    run: &str,
+    run_id: &str,
 ) -> Result<(bool, Vec<ReplayEntry>), MessagingError> {
     let to_exchange: Option<bool> =
         sqlx::query_scalar("SELECT to_exchange FROM dm_ops.replay_runs WHERE run_id = $1")
-            .bind(run)
+            .bind(run_id)
             .fetch_optional(database)
             .await?;
     let Some(to_exchange) = to_exchange else {
-        return Err(MessagingError::ReplayRunNotFound(run.to_owned()));
+        return Err(MessagingError::ReplayRunNotFound(run_id.to_owned()));
     };
     #[derive(sqlx::FromRow)]
     struct Row {
@@ -159,7 +159,7 @@ pub(super) async fn load_entries(
         "SELECT number, queue, fingerprint, event_id, outcome, edited_as, edited_body
            FROM dm_ops.replay_messages WHERE run_id = $1 ORDER BY number",
     )
-    .bind(run)
+    .bind(run_id)
     .fetch_all(database)
     .await?;
     let entries = rows
@@ -169,10 +169,10 @@ pub(super) async fn load_entries(
             queue: row.queue,
             fingerprint: row.fingerprint,
             event_id: row.event_id,
-            outcome: row.outcome.and_then(|word| {
+            outcome: row.outcome.and_then(|name| {
                 ReplayOutcome::ALL
                     .into_iter()
-                    .find(|outcome| outcome.as_str() == word)
+                    .find(|outcome| outcome.as_str() == name)
             }),
             replacement: row
                 .edited_as
@@ -183,10 +183,10 @@ pub(super) async fn load_entries(
     Ok((to_exchange, entries))
 }
 
-/// Notes what became of some messages of a run.
+/// Records the outcome of some messages of a run.
 pub(super) async fn record_outcome(
     database: &PgPool,
-    run: &str,
+    run_id: &str,
     numbers: &[i64],
     outcome: ReplayOutcome,
 ) -> Result<(), MessagingError> {
@@ -197,7 +197,7 @@ pub(super) async fn record_outcome(
         "UPDATE dm_ops.replay_messages SET outcome = $3, decided_at = clock_timestamp()
           WHERE run_id = $1 AND number = ANY($2)",
     )
-    .bind(run)
+    .bind(run_id)
     .bind(numbers)
     .bind(outcome.as_str())
     .execute(database)
@@ -205,34 +205,34 @@ pub(super) async fn record_outcome(
     Ok(())
 }
 
-/// Notes that a run came to its end.
-pub(super) async fn record_end(database: &PgPool, run: &str) -> Result<(), MessagingError> {
+/// Records the end of a run.
+pub(super) async fn record_end(database: &PgPool, run_id: &str) -> Result<(), MessagingError> {
     sqlx::query("UPDATE dm_ops.replay_runs SET ended_at = clock_timestamp() WHERE run_id = $1")
-        .bind(run)
+        .bind(run_id)
         .execute(database)
         .await?;
     Ok(())
 }
 
-/// The ids of the runs that have not ended, oldest first.
+/// Returns the ids of the unfinished runs, oldest first.
 ///
 /// # Errors
-/// The database is away.
+/// If the database cannot be reached.
 pub async fn unfinished_runs(database: &PgPool) -> Result<Vec<String>, MessagingError> {
     let statement =
         "SELECT run_id FROM dm_ops.replay_runs WHERE ended_at IS NULL ORDER BY began_at";
     Ok(sqlx::query_scalar(statement).fetch_all(database).await?)
 }
 
-/// The latest runs, latest first.
+/// Returns the latest runs, latest first.
 ///
 /// # Errors
-/// The database is away.
+/// If the database cannot be reached.
 pub async fn latest_runs(database: &PgPool, limit: i64) -> Result<Vec<ReplayRun>, MessagingError> {
     Ok(sqlx::query_as(
         "SELECT run_id, began_at, ended_at, digest, to_exchange, count(number) AS messages,
                 count(*) FILTER (WHERE outcome = 'replayed') AS replayed,
-                count(*) FILTER (WHERE outcome <> 'replayed') AS others
+                count(*) FILTER (WHERE outcome <> 'replayed') AS not_replayed
            FROM dm_ops.replay_runs LEFT JOIN dm_ops.replay_messages USING (run_id)
           GROUP BY run_id
           ORDER BY began_at DESC

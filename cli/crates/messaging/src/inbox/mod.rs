@@ -1,9 +1,9 @@
-//! What the services have handled.
+//! The events that the services have processed.
 //!
 //! ```text
-//! page    which events there are, latest first, a page at a time
-//! stats   how each work queue stands, with the pace of its consumer
-//! retry   what waits to be tried again goes now
+//! page    a page of the inboxes, latest first
+//! stats   the depth and the processing rate of each work queue
+//! retry   requeues messages that wait for a retry
 //! ```
 
 pub mod page;

@@ -10,39 +10,39 @@ use crate::MessagingError;
 use crate::event_filter::EventFilter;
 use crate::service_tables::ServiceTables;
 
-/// An event that a service has handled.
+/// An event that a service has processed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, FromRow)]
 pub struct InboxRow {
     /// The service.
     pub service: String,
-    /// The work queue that it came by.
+    /// The work queue that delivered it.
     pub queue: String,
     /// The event's id.
     pub event_id: String,
     /// The event's type.
     pub event_type: String,
-    /// When it was handled.
+    /// The instant of processing.
     pub processed_at: DateTime<Utc>,
-    /// The event's aggregate, as long as its outbox remembers it.
+    /// The event's aggregate, during the retention of its outbox.
     pub subject: Option<String>,
-    /// The trace context of what caused it, likewise.
+    /// The trace context of its cause, during the retention of its outbox.
     pub traceparent: Option<String>,
 }
 
-/// What is asked for.
+/// A request for a page.
 #[derive(Debug, Clone, Default)]
 pub struct InboxPageRequest {
-    /// By one of these queues; by any where there is none.
+    /// The work queues. Empty for all.
     pub queues: Vec<String>,
-    /// What the events have to be like.
+    /// The conditions that the events must meet.
     pub filter: EventFilter,
-    /// Where the page begins; at the latest event where that is missing.
+    /// The position after which the page starts. `None` for the latest event.
     pub cursor: Option<InboxCursor>,
-    /// How many rows it has at most.
+    /// The maximum number of rows.
     pub limit: u32,
 }
 
-/// Where a page begins: with what comes behind this event.
+/// The position of a page: the page starts after this event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InboxCursor {
     processed_at: DateTime<Utc>,
@@ -64,9 +64,9 @@ impl FromStr for InboxCursor {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let parts = text.split_once(':').and_then(|(at, event_id)| {
+        let parts = text.split_once(':').and_then(|(micros, event_id)| {
             Some(Self {
-                processed_at: DateTime::from_timestamp_micros(at.parse().ok()?)?,
+                processed_at: DateTime::from_timestamp_micros(micros.parse().ok()?)?,
                 event_id: event_id.to_owned(),
             })
         });
@@ -80,20 +80,20 @@ impl Serialize for InboxCursor {
     }
 }
 
-/// Some rows, and where the next ones begin.
+/// A page of rows, and the cursor of the next page.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct InboxPage {
     /// The rows, latest first.
     pub rows: Vec<InboxRow>,
-    /// Where the next page begins, where there is one.
-    pub next: Option<InboxCursor>,
+    /// The cursor of the next page, if there is one.
+    pub next_cursor: Option<InboxCursor>,
 }
 
-/// Reads a page of these services' inboxes. What an event is about, the outboxes of all
-/// of `stores` are asked for.
+/// Loads a page of the inboxes of `services`. Subject and trace context come from the outboxes
+/// of all `service_tables`.
 ///
 /// # Errors
-/// The database is away.
+/// If the database cannot be reached.
 pub async fn load_page(
     database: &PgPool,
     service_tables: &[ServiceTables],
@@ -101,24 +101,24 @@ pub async fn load_page(
     request: &InboxPageRequest,
 ) -> Result<InboxPage, MessagingError> {
     let limit = request.limit as usize;
-    let mut query = QueryBuilder::new("WITH handled AS (");
-    for (at, store) in services.iter().enumerate() {
-        if at > 0 {
+    let mut query = QueryBuilder::new("WITH processed AS (");
+    for (index, tables) in services.iter().enumerate() {
+        if index > 0 {
             query.push(" UNION ALL ");
         }
         query.push(format!(
             "(SELECT '{}' AS service, queue, event_id, event_type, processed_at
                 FROM {} WHERE true",
-            store.service,
-            store.qualified_table("inbox_events")
+            tables.service,
+            tables.qualified_table("inbox_events")
         ));
         request.push_conditions(&mut query, service_tables);
-        if let Some(place) = &request.cursor {
+        if let Some(cursor) = &request.cursor {
             query
                 .push(" AND (processed_at, event_id) < (")
-                .push_bind(place.processed_at)
+                .push_bind(cursor.processed_at)
                 .push(", ")
-                .push_bind(place.event_id.clone())
+                .push_bind(cursor.event_id.clone())
                 .push(")");
         }
         query
@@ -127,29 +127,29 @@ pub async fn load_page(
             .push(")");
     }
     query
-        .push(") SELECT handled.*, event.subject, event.traceparent FROM (SELECT * FROM handled ORDER BY processed_at DESC, event_id DESC LIMIT ")
+        .push(") SELECT processed.*, event.subject, event.traceparent FROM (SELECT * FROM processed ORDER BY processed_at DESC, event_id DESC LIMIT ")
         .push_bind(limit as i64 + 1)
-        .push(") AS handled LEFT JOIN LATERAL (");
-    for (at, store) in service_tables.iter().enumerate() {
-        if at > 0 {
+        .push(") AS processed LEFT JOIN LATERAL (");
+    for (index, tables) in service_tables.iter().enumerate() {
+        if index > 0 {
             query.push(" UNION ALL ");
         }
         query.push(format!(
-            "SELECT subject, traceparent FROM {} WHERE event_id = handled.event_id",
-            store.qualified_table("outbox_events")
+            "SELECT subject, traceparent FROM {} WHERE event_id = processed.event_id",
+            tables.qualified_table("outbox_events")
         ));
     }
     query.push(
-        " LIMIT 1) AS event ON true ORDER BY handled.processed_at DESC, handled.event_id DESC",
+        " LIMIT 1) AS event ON true ORDER BY processed.processed_at DESC, processed.event_id DESC",
     );
     let mut rows: Vec<InboxRow> = query.build_query_as().fetch_all(database).await?;
-    let more = rows.len() > limit;
+    let has_more = rows.len() > limit;
     rows.truncate(limit);
-    let next = rows.last().filter(|_| more).map(|row| InboxCursor {
+    let next_cursor = rows.last().filter(|_| has_more).map(|row| InboxCursor {
         processed_at: row.processed_at,
         event_id: row.event_id.clone(),
     });
-    Ok(InboxPage { rows, next })
+    Ok(InboxPage { rows, next_cursor })
 }
 
 impl InboxPageRequest {
@@ -167,14 +167,14 @@ impl InboxPageRequest {
         self.filter.push_type_and_time("processed_at", query);
         for (column, operator, value) in self.filter.outbox_conditions() {
             query.push(" AND event_id IN (");
-            for (at, store) in service_tables.iter().enumerate() {
-                if at > 0 {
+            for (index, tables) in service_tables.iter().enumerate() {
+                if index > 0 {
                     query.push(" UNION ALL ");
                 }
                 query
                     .push(format!(
                         "SELECT event_id FROM {} WHERE {column} {operator} ",
-                        store.qualified_table("outbox_events")
+                        tables.qualified_table("outbox_events")
                     ))
                     .push_bind(value.clone());
             }
@@ -190,13 +190,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_is_told_and_understood() {
-        let place = InboxCursor {
+    fn cursor_round_trips_as_text() {
+        let cursor = InboxCursor {
             processed_at: time::parse("2026-02-03T10:00:00.000123Z").unwrap(),
             event_id: "evt_1".into(),
         };
-        assert_eq!(place.to_string(), "1770112800000123:evt_1");
-        assert_eq!(place.to_string().parse(), Ok(place));
+        assert_eq!(cursor.to_string(), "1770112800000123:evt_1");
+        assert_eq!(cursor.to_string().parse(), Ok(cursor));
         for text in ["", "evt_1", "x:evt_1"] {
             assert!(text.parse::<InboxCursor>().is_err(), "{text}");
         }

@@ -1,4 +1,4 @@
-//! What waits to be tried again goes now.
+//! Requeues messages that wait for a retry.
 
 use dm_contracts::topology::WorkQueue;
 use lapin::Connection;
@@ -8,13 +8,12 @@ use lapin::options::{BasicAckOptions, BasicGetOptions};
 use crate::broker::{OutgoingMessage, publish_and_confirm};
 use crate::{MessagingError, queues};
 
-/// Puts what waits in the retry queues of these work queues back into them, as the
-/// broker would when its time is up. What was tried so often before counts on. Answers
-/// how many these are.
+/// Moves the messages in the retry queues of these work queues back to the work queues, like
+/// the broker after the delay. The attempt counts stay. Returns the number of messages.
 ///
 /// # Errors
-/// The broker is away: what was published and not acknowledged is in both queues, and
-/// applied once.
+/// If the broker cannot be reached. A message that was published and not acknowledged is in
+/// both queues, and is processed once.
 pub async fn requeue_waiting(
     connection: &Connection,
     queues: &[WorkQueue],
@@ -22,32 +21,32 @@ pub async fn requeue_waiting(
     let channel = connection.create_channel().await?;
     let mut moved = 0;
     for queue in queues {
-        for waiting in queues::retry_queue_names(queue) {
-            // What is there now, and no more: an event that fails at once comes back, and
-            // would be tried until it is dead.
-            for _ in 0..queues::ready_count(&channel, &waiting).await? {
-                let Some(got) = channel
-                    .basic_get(waiting.as_str().into(), BasicGetOptions::default())
+        for retry_queue in queues::retry_queue_names(queue) {
+            // Only the messages that are in the queue now: an event that fails at once comes
+            // back, and would be retried until it is dead-lettered.
+            for _ in 0..queues::ready_count(&channel, &retry_queue).await? {
+                let Some(message) = channel
+                    .basic_get(retry_queue.as_str().into(), BasicGetOptions::default())
                     .await?
                 else {
                     break;
                 };
                 let Delivery {
                     properties, data, ..
-                } = &got.delivery;
-                let message = OutgoingMessage {
+                } = &message.delivery;
+                let outgoing = OutgoingMessage {
                     exchange: String::new(),
                     routing_key: queue.name.to_owned(),
                     mandatory: true,
                     properties: properties.clone(),
                     body: data.clone(),
                 };
-                if publish_and_confirm(&channel, &[message]).await? != [true] {
+                if publish_and_confirm(&channel, &[outgoing]).await? != [true] {
                     return Err(MessagingError::UnknownQueue {
                         name: queue.name.to_owned(),
                     });
                 }
-                got.delivery.ack(BasicAckOptions::default()).await?;
+                message.delivery.ack(BasicAckOptions::default()).await?;
                 moved += 1;
             }
         }

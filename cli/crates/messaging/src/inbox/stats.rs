@@ -1,4 +1,4 @@
-//! How each work queue stands, with the pace of its consumer.
+//! The depth and the processing rate of each work queue.
 
 use std::collections::BTreeMap;
 
@@ -12,57 +12,57 @@ use crate::MessagingError;
 use crate::queues::{self, QueueDepth};
 use crate::service_tables::ServiceTables;
 
-/// How a work queue stands.
+/// The depth and the processing rate of a work queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct InboxStats {
-    /// What the broker tells.
+    /// The depth, from the broker.
     #[serde(flatten)]
     pub depth: QueueDepth,
-    /// How many events of it were handled in the last minute; of nobody's queue that is
-    /// not known.
-    pub last_minute: Option<i64>,
-    /// When the last one was.
-    pub latest: Option<DateTime<Utc>>,
+    /// The number of events that were processed in the last minute. `None` if no service
+    /// consumes the queue.
+    pub processed_last_minute: Option<i64>,
+    /// The instant at which the last event was processed.
+    pub last_processed_at: Option<DateTime<Utc>>,
 }
 
-/// What is still fine. What is missing is not looked at.
+/// The maximum values of a work queue. `None` is not checked.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct InboxThresholds {
-    /// So many that wait in one queue.
+    /// The maximum number of ready messages in one queue.
     pub ready: Option<u32>,
-    /// So many that are to be tried again.
+    /// The maximum number of messages that wait for a retry.
     pub retrying: Option<u32>,
-    /// So many that were set aside.
-    pub dead: Option<u32>,
+    /// The maximum number of dead-lettered messages.
+    pub dead_lettered: Option<u32>,
 }
 
 impl InboxStats {
-    /// What of it is beyond the limits, in words.
+    /// Returns a description of each exceeded threshold.
     #[must_use]
     pub fn describe_exceeded(&self, thresholds: &InboxThresholds) -> Vec<String> {
         let QueueDepth {
             queue,
             ready,
             retrying,
-            dead,
+            dead_lettered,
             ..
         } = self.depth;
         [
             (ready, thresholds.ready, "ready"),
             (retrying, thresholds.retrying, "waiting for a retry"),
-            (dead, thresholds.dead, "dead-lettered"),
+            (dead_lettered, thresholds.dead_lettered, "dead-lettered"),
         ]
         .into_iter()
-        .filter(|(count, most, _)| most.is_some_and(|most| *count > most))
-        .map(|(count, _, what)| format!("{queue}: {count} {what}"))
+        .filter(|(count, max, _)| max.is_some_and(|max| *count > max))
+        .map(|(count, _, label)| format!("{queue}: {count} {label}"))
         .collect()
     }
 }
 
-/// How each of these queues stands.
+/// Returns the depth and the processing rate of each of these queues.
 ///
 /// # Errors
-/// The broker or the database is away.
+/// If the broker or the database cannot be reached.
 pub async fn load_stats(
     connection: &Connection,
     database: &PgPool,
@@ -72,48 +72,48 @@ pub async fn load_stats(
     #[derive(FromRow)]
     struct ProcessingRate {
         queue: String,
-        last_minute: i64,
-        latest: Option<DateTime<Utc>>,
+        processed_last_minute: i64,
+        last_processed_at: Option<DateTime<Utc>>,
     }
     let mut query = QueryBuilder::new("");
-    let consumed = service_tables
+    let consumers = service_tables
         .iter()
-        .filter(|store| store.work_queue.is_some());
-    for (at, store) in consumed.enumerate() {
-        if at > 0 {
+        .filter(|tables| tables.work_queue.is_some());
+    for (index, tables) in consumers.enumerate() {
+        if index > 0 {
             query.push(" UNION ALL ");
         }
-        let table = store.qualified_table("inbox_events");
+        let table = tables.qualified_table("inbox_events");
         query.push(format!(
             "SELECT '{}' AS queue,
                     (SELECT count(*) FROM {table}
-                      WHERE processed_at > now() - interval '1 minute') AS last_minute,
-                    (SELECT max(processed_at) FROM {table}) AS latest",
-            store.work_queue.unwrap_or_default()
+                      WHERE processed_at > now() - interval '1 minute') AS processed_last_minute,
+                    (SELECT max(processed_at) FROM {table}) AS last_processed_at",
+            tables.work_queue.unwrap_or_default()
         ));
     }
-    let paces: Vec<ProcessingRate> = query.build_query_as().fetch_all(database).await?;
-    let mut paces: BTreeMap<String, ProcessingRate> = paces
+    let rates: Vec<ProcessingRate> = query.build_query_as().fetch_all(database).await?;
+    let mut rates: BTreeMap<String, ProcessingRate> = rates
         .into_iter()
-        .map(|pace| (pace.queue.clone(), pace))
+        .map(|rate| (rate.queue.clone(), rate))
         .collect();
     let depths = queues::load_depths(connection, queues).await?;
     Ok(depths
         .into_iter()
         .map(|depth| {
-            let pace = paces.remove(depth.queue);
+            let rate = rates.remove(depth.queue);
             InboxStats {
-                last_minute: pace.as_ref().map(|pace| pace.last_minute),
-                latest: pace.and_then(|pace| pace.latest),
+                processed_last_minute: rate.as_ref().map(|rate| rate.processed_last_minute),
+                last_processed_at: rate.and_then(|rate| rate.last_processed_at),
                 depth,
             }
         })
         .collect())
 }
 
-/// What the tests of other crates show.
+/// Examples for the tests of other crates.
 #[cfg(any(test, feature = "examples"))]
-#[allow(clippy::unwrap_used, missing_docs, reason = "tests alone use it")]
+#[allow(clippy::unwrap_used, missing_docs, reason = "only tests use it")]
 pub mod examples {
     use dm_contracts::topology::INVENTORY_QUEUE;
 
@@ -128,10 +128,10 @@ pub mod examples {
                 consumers: 1,
                 ready: 3,
                 retrying: 2,
-                dead: 1,
+                dead_lettered: 1,
             },
-            last_minute: Some(120),
-            latest: dm_contracts::time::parse("2026-02-03T10:00:00Z"),
+            processed_last_minute: Some(120),
+            last_processed_at: dm_contracts::time::parse("2026-02-03T10:00:00Z"),
         }
     }
 }
@@ -143,18 +143,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_beyond_a_limit_is_told() {
-        let told = |ready, retrying, dead| {
+    fn describe_exceeded_names_only_exceeded_thresholds() {
+        let exceeded = |ready, retrying, dead_lettered| {
             inbox_stats().describe_exceeded(&InboxThresholds {
                 ready,
                 retrying,
-                dead,
+                dead_lettered,
             })
         };
-        assert!(told(None, None, None).is_empty());
-        assert!(told(Some(3), Some(2), Some(1)).is_empty());
+        assert!(exceeded(None, None, None).is_empty());
+        assert!(exceeded(Some(3), Some(2), Some(1)).is_empty());
         assert_eq!(
-            told(Some(2), None, Some(0)),
+            exceeded(Some(2), None, Some(0)),
             [
                 "inventory.order-events.q: 3 ready",
                 "inventory.order-events.q: 1 dead-lettered"

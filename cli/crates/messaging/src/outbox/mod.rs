@@ -1,10 +1,10 @@
-//! What the services have written to be published.
+//! The events that the services have written for publishing.
 //!
 //! ```text
-//! row     one of them
-//! page    which there are, latest first, a page at a time
-//! stats   how it stands, a line a service
-//! retry   what rests after a refusal goes now
+//! row     a row of an outbox
+//! page    a page of the outboxes, latest first
+//! stats   backlog, age and publish rate per service
+//! retry   retries refused events immediately
 //! ```
 
 pub mod page;

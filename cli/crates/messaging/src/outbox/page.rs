@@ -11,20 +11,20 @@ use crate::MessagingError;
 use crate::event_filter::EventFilter;
 use crate::service_tables::ServiceTables;
 
-/// What is asked for.
+/// A request for a page.
 #[derive(Debug, Clone, Default)]
 pub struct OutboxPageRequest {
-    /// In one of these states; in any where there is none.
+    /// The states. Empty for all.
     pub states: Vec<OutboxState>,
-    /// What the events have to be like.
+    /// The conditions that the events must meet.
     pub filter: EventFilter,
-    /// Where the page begins.
+    /// The position after which the page starts.
     pub cursor: OutboxCursor,
-    /// How many rows it has at most.
+    /// The maximum number of rows.
     pub limit: u32,
 }
 
-/// Where a page begins: below these numbers of the services' outboxes.
+/// The position of a page: the page starts below these sequence numbers, by service.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OutboxCursor(BTreeMap<String, i64>);
 
@@ -33,7 +33,7 @@ impl std::fmt::Display for OutboxCursor {
         let parts: Vec<String> = self
             .0
             .iter()
-            .map(|(service, below)| format!("{service}:{below}"))
+            .map(|(service, sequence)| format!("{service}:{sequence}"))
             .collect();
         f.write_str(&parts.join(","))
     }
@@ -44,8 +44,8 @@ impl FromStr for OutboxCursor {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let parts = text.split(',').map(|part| {
-            let (service, below) = part.split_once(':')?;
-            Some((service.to_owned(), below.parse().ok()?))
+            let (service, sequence) = part.split_once(':')?;
+            Some((service.to_owned(), sequence.parse().ok()?))
         });
         let parts: Option<_> = parts.collect();
         parts.map(Self).ok_or("not a cursor of a previous page")
@@ -58,39 +58,39 @@ impl Serialize for OutboxCursor {
     }
 }
 
-/// Some rows, and where the next ones begin.
+/// A page of rows, and the cursor of the next page.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct OutboxPage {
-    /// The rows, latest first; those of one outbox by their numbers.
+    /// The rows, latest first. Rows of one outbox are ordered by sequence.
     pub rows: Vec<OutboxRow>,
-    /// Where the next page begins, where there is one.
-    pub next: Option<OutboxCursor>,
+    /// The cursor of the next page, if there is one.
+    pub next_cursor: Option<OutboxCursor>,
 }
 
-/// Reads a page.
+/// Loads a page.
 ///
 /// # Errors
-/// The database is away.
+/// If the database cannot be reached.
 pub async fn load_page(
     database: &PgPool,
     service_tables: &[ServiceTables],
     request: &OutboxPageRequest,
 ) -> Result<OutboxPage, MessagingError> {
     let mut query = QueryBuilder::new("");
-    for (at, store) in service_tables.iter().enumerate() {
-        if at > 0 {
+    for (index, tables) in service_tables.iter().enumerate() {
+        if index > 0 {
             query.push(" UNION ALL ");
         }
         query.push(format!(
             "(SELECT {} FROM {} WHERE true",
-            row::select_columns(store),
-            store.qualified_table("outbox_events")
+            row::select_columns(tables),
+            tables.qualified_table("outbox_events")
         ));
         request.push_conditions(&mut query);
-        if let Some(below) = request.cursor.0.get(&store.service) {
-            query.push(" AND sequence < ").push_bind(*below);
+        if let Some(sequence) = request.cursor.0.get(&tables.service) {
+            query.push(" AND sequence < ").push_bind(*sequence);
         }
-        // One more than is wanted tells whether there are more.
+        // One row more than requested shows whether there is another page.
         query
             .push(" ORDER BY sequence DESC LIMIT ")
             .push_bind(i64::from(request.limit) + 1)
@@ -107,12 +107,12 @@ pub async fn load_page(
 impl OutboxPageRequest {
     fn push_conditions(&self, query: &mut QueryBuilder<Postgres>) {
         if !self.states.is_empty() {
-            let any: Vec<String> = self
+            let conditions: Vec<String> = self
                 .states
                 .iter()
                 .map(|state| format!("({})", state.sql_condition()))
                 .collect();
-            query.push(format!(" AND ({})", any.join(" OR ")));
+            query.push(format!(" AND ({})", conditions.join(" OR ")));
         }
         self.filter.push_type_and_time("created_at", query);
         for (column, operator, value) in self.filter.outbox_conditions() {
@@ -123,8 +123,8 @@ impl OutboxPageRequest {
     }
 }
 
-/// The latest rows of all outboxes. Those of one keep the order of their numbers, which
-/// is not quite that of their times.
+/// Returns the latest rows of all outboxes. Rows of one outbox keep the order of their
+/// sequence, which can differ from the order of their times.
 fn merge_outboxes(rows: Vec<OutboxRow>, cursor: &OutboxCursor, limit: usize) -> OutboxPage {
     let mut outboxes: BTreeMap<String, VecDeque<OutboxRow>> = BTreeMap::new();
     for row in rows {
@@ -136,7 +136,7 @@ fn merge_outboxes(rows: Vec<OutboxRow>, cursor: &OutboxCursor, limit: usize) -> 
             .make_contiguous()
             .sort_by_key(|row| std::cmp::Reverse(row.sequence));
     }
-    let mut place = cursor.clone();
+    let mut next_cursor = cursor.clone();
     let mut rows = Vec::new();
     loop {
         let latest = outboxes
@@ -144,16 +144,19 @@ fn merge_outboxes(rows: Vec<OutboxRow>, cursor: &OutboxCursor, limit: usize) -> 
             .filter(|outbox| !outbox.is_empty())
             .max_by_key(|outbox| outbox.front().map(|row| row.created_at));
         let Some(outbox) = latest else {
-            return OutboxPage { rows, next: None };
+            return OutboxPage {
+                rows,
+                next_cursor: None,
+            };
         };
         if rows.len() == limit {
             return OutboxPage {
                 rows,
-                next: Some(place),
+                next_cursor: Some(next_cursor),
             };
         }
         if let Some(row) = outbox.pop_front() {
-            place.0.insert(row.service.clone(), row.sequence);
+            next_cursor.0.insert(row.service.clone(), row.sequence);
             rows.push(row);
         }
     }
@@ -168,19 +171,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_is_told_and_understood() {
-        let place = OutboxCursor([("order".to_owned(), 7), ("wuphf".to_owned(), 12)].into());
-        assert_eq!(place.to_string(), "order:7,wuphf:12");
-        assert_eq!(place.to_string().parse(), Ok(place));
+    fn cursor_round_trips_as_text() {
+        let cursor = OutboxCursor([("order".to_owned(), 7), ("wuphf".to_owned(), 12)].into());
+        assert_eq!(cursor.to_string(), "order:7,wuphf:12");
+        assert_eq!(cursor.to_string().parse(), Ok(cursor));
         for text in ["", "order", "order:x", "order:1,"] {
             assert!(text.parse::<OutboxCursor>().is_err(), "{text}");
         }
     }
 
     proptest! {
-        /// Page by page every row comes once, whatever the size of a page.
+        /// Every row is on exactly one page, whatever the size of a page.
         #[test]
-        fn pages_hold_every_row_once(
+        fn pages_contain_every_row_once(
             times in proptest::collection::vec((0_usize..3, 0_i64..50), 0..30),
             limit in 1_usize..7,
         ) {
@@ -188,23 +191,26 @@ mod tests {
             let rows: Vec<OutboxRow> = times
                 .iter()
                 .enumerate()
-                .map(|(at, (service, seconds))| {
-                    let mut row = outbox_row(&format!("evt_{at}"));
+                .map(|(index, (service, seconds))| {
+                    let mut row = outbox_row(&format!("evt_{index}"));
                     row.service = services[*service].to_owned();
-                    row.sequence = at as i64;
+                    row.sequence = index as i64;
                     row.created_at += TimeDelta::seconds(*seconds);
                     row
                 })
                 .collect();
-            let mut place = OutboxCursor::default();
+            let mut cursor = OutboxCursor::default();
             let mut seen: Vec<String> = Vec::new();
             loop {
-                let below = |row: &&OutboxRow| place.0.get(&row.service).is_none_or(|at| row.sequence < *at);
-                let page = merge_outboxes(rows.iter().filter(below).cloned().collect(), &place, limit);
+                let is_below = |row: &&OutboxRow| {
+                    cursor.0.get(&row.service).is_none_or(|sequence| row.sequence < *sequence)
+                };
+                let remaining = rows.iter().filter(is_below).cloned().collect();
+                let page = merge_outboxes(remaining, &cursor, limit);
                 prop_assert!(page.rows.len() <= limit);
                 seen.extend(page.rows.iter().map(|row| row.event_id.clone()));
-                let Some(next) = page.next else { break };
-                place = next;
+                let Some(next) = page.next_cursor else { break };
+                cursor = next;
             }
             seen.sort();
             let mut all: Vec<String> = rows.iter().map(|row| row.event_id.clone()).collect();

@@ -6,7 +6,7 @@ use sqlx::FromRow;
 
 use crate::service_tables::ServiceTables;
 
-/// How far an event is.
+/// The state of an event in the outbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum OutboxState {
@@ -21,7 +21,7 @@ pub enum OutboxState {
 }
 
 impl OutboxState {
-    /// Its word.
+    /// Returns the name of the state.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -32,7 +32,7 @@ impl OutboxState {
         }
     }
 
-    /// What of a row makes it so, as SQL.
+    /// Returns the SQL condition for a row in this state.
     pub(super) const fn sql_condition(self) -> &'static str {
         match self {
             Self::Pending => {
@@ -51,7 +51,7 @@ impl OutboxState {
 pub struct OutboxRow {
     /// The service that wrote it.
     pub service: String,
-    /// Its number in that service's outbox.
+    /// The sequence number in the outbox of the service.
     pub sequence: i64,
     /// The event's id.
     pub event_id: String,
@@ -61,31 +61,31 @@ pub struct OutboxRow {
     pub routing_key: String,
     /// The event's aggregate.
     pub subject: String,
-    /// The trace context of what caused it.
+    /// The trace context of its cause.
     pub traceparent: Option<String>,
-    /// When it was written.
+    /// The instant of writing.
     pub created_at: DateTime<Utc>,
-    /// Until when it is kept back.
+    /// The instant before which it is not published.
     pub not_before: Option<DateTime<Utc>>,
-    /// How often it was sent.
+    /// The number of publish attempts.
     pub attempts: i32,
-    /// What the broker said last, where it refused it.
+    /// The last error of the broker, if it refused the event.
     pub last_error: Option<String>,
-    /// When the broker confirmed it.
+    /// The instant at which the broker confirmed it.
     pub published_at: Option<DateTime<Utc>>,
 }
 
-/// The columns of [`Row`].
-pub(crate) fn select_columns(store: &ServiceTables) -> String {
+/// Returns the select list for [`OutboxRow`].
+pub(crate) fn select_columns(tables: &ServiceTables) -> String {
     format!(
         "'{}' AS service, sequence, event_id, event_type, routing_key, subject, traceparent,
          created_at, not_before, attempts, last_error, published_at",
-        store.service
+        tables.service
     )
 }
 
 impl OutboxRow {
-    /// How far it is.
+    /// Returns the state at the instant `now`.
     #[must_use]
     pub fn state(&self, now: DateTime<Utc>) -> OutboxState {
         if self.published_at.is_some() {
@@ -99,22 +99,22 @@ impl OutboxRow {
         }
     }
 
-    /// The trace that it belongs to.
+    /// Returns the trace id.
     #[must_use]
     pub fn trace_id(&self) -> Option<&str> {
         self.traceparent.as_deref()?.split('-').nth(1)
     }
 
-    /// The span that it was caused in.
+    /// Returns the id of the span that caused it.
     #[must_use]
     pub(crate) fn span_id(&self) -> Option<&str> {
         self.traceparent.as_deref()?.split('-').nth(2)
     }
 }
 
-/// What the tests of other crates show.
+/// Examples for the tests of other crates.
 #[cfg(any(test, feature = "examples"))]
-#[allow(clippy::unwrap_used, missing_docs, reason = "tests alone use it")]
+#[allow(clippy::unwrap_used, missing_docs, reason = "only tests use it")]
 pub mod examples {
     use dm_contracts::time;
 
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_row_says_how_far_it_is() {
+    fn state_follows_from_the_columns_of_a_row() {
         let now = time::parse("2026-02-03T12:00:00Z").unwrap();
         let state = |not_before: Option<&str>, error: Option<&str>, published: Option<&str>| {
             OutboxRow {

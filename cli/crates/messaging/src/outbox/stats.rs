@@ -1,4 +1,4 @@
-//! How the outboxes stand.
+//! Backlog, age and publish rate of the outboxes.
 
 use std::time::Duration;
 
@@ -12,41 +12,41 @@ use sqlx::{FromRow, PgPool, QueryBuilder};
 use crate::MessagingError;
 use crate::service_tables::ServiceTables;
 
-/// How an outbox stands.
+/// Backlog, age and publish rate of an outbox.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, FromRow)]
 pub struct OutboxDepth {
     /// The service.
     pub service: String,
-    /// How many events wait for the relay.
+    /// The number of events that wait for the relay.
     pub pending: i64,
-    /// How many are kept back on purpose.
+    /// The number of events that are held on purpose.
     pub held: i64,
-    /// How many the broker refused.
+    /// The number of events that the broker refused.
     pub refused: i64,
-    /// Since when the oldest of those waits that are not kept back.
-    pub oldest: Option<DateTime<Utc>>,
-    /// How many were published in the last minute.
-    pub last_minute: i64,
-    /// What the broker said of the last one that it refused.
+    /// The instant at which the oldest unpublished event was written that is not held.
+    pub oldest_created_at: Option<DateTime<Utc>>,
+    /// The number of events that were published in the last minute.
+    pub published_last_minute: i64,
+    /// The error of the last event that the broker refused.
     pub last_error: Option<String>,
-    /// The session that holds the relay's lock without being its relay: no event is published
-    /// while it does.
+    /// The session that holds the lock of the relay without being a relay. No event is published
+    /// meanwhile.
     pub blocked_by: Option<Json<RelayLockHolder>>,
 }
 
-/// A session with the database that holds a relay's lock.
+/// A database session that holds the lock of a relay.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RelayLockHolder {
-    /// The process of its server.
+    /// The server process id of the session.
     pub pid: i32,
-    /// As whom it is signed in.
+    /// The role of the session.
     pub role: Option<String>,
-    /// What it calls itself.
+    /// The application name of the session.
     pub application: Option<String>,
 }
 
 impl OutboxDepth {
-    /// That nothing is relayed, and who is why.
+    /// Describes the session that blocks the relay, if there is one.
     #[must_use]
     pub fn describe_blocked_relay(&self) -> Option<String> {
         let Json(RelayLockHolder {
@@ -54,83 +54,85 @@ impl OutboxDepth {
             role,
             application,
         }) = self.blocked_by.as_ref()?;
-        let told = |text: &Option<String>| text.clone().unwrap_or_else(|| "unknown".into());
+        let or_unknown = |text: &Option<String>| text.clone().unwrap_or_else(|| "unknown".into());
         Some(format!(
             "{}: the outbox is not relayed: a session that is not a relay holds the lock \
              (pid {pid}, role {}, application {}); pg_terminate_backend({pid}) ends it",
             self.service,
-            told(role),
-            told(application)
+            or_unknown(role),
+            or_unknown(application)
         ))
     }
 }
 
-/// What is still fine. What is missing is not looked at.
+/// The maximum values of an outbox. `None` is not checked.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OutboxThresholds {
-    /// So many that wait in one outbox.
+    /// The maximum number of pending events in one outbox.
     pub pending: Option<u64>,
-    /// So many refused in one outbox.
+    /// The maximum number of refused events in one outbox.
     pub refused: Option<u64>,
-    /// So long a wait.
+    /// The maximum age of the oldest unpublished event.
     pub age: Option<Duration>,
 }
 
 impl OutboxDepth {
-    /// What of it is beyond the limits, in words; a relay that is kept from its work always is.
+    /// Returns a description of each exceeded threshold. A blocked relay is always described.
     #[must_use]
     pub fn describe_exceeded(
         &self,
         thresholds: &OutboxThresholds,
         now: DateTime<Utc>,
     ) -> Vec<String> {
-        let more =
-            |count: i64, most: Option<u64>| most.is_some_and(|most| count.unsigned_abs() > most);
-        let mut found: Vec<String> = self.describe_blocked_relay().into_iter().collect();
-        if more(self.pending, thresholds.pending) {
-            found.push(format!(
+        let exceeds =
+            |count: i64, max: Option<u64>| max.is_some_and(|max| count.unsigned_abs() > max);
+        let mut exceeded: Vec<String> = self.describe_blocked_relay().into_iter().collect();
+        if exceeds(self.pending, thresholds.pending) {
+            exceeded.push(format!(
                 "{}: {} events wait for the relay",
                 self.service, self.pending
             ));
         }
-        if more(self.refused, thresholds.refused) {
-            found.push(format!(
+        if exceeds(self.refused, thresholds.refused) {
+            exceeded.push(format!(
                 "{}: {} events were refused",
                 self.service, self.refused
             ));
         }
-        let age = self.oldest.and_then(|at| (now - at).to_std().ok());
-        if let (Some(age), Some(most)) = (age, thresholds.age)
-            && age > most
+        let age = self
+            .oldest_created_at
+            .and_then(|created_at| (now - created_at).to_std().ok());
+        if let (Some(age), Some(max)) = (age, thresholds.age)
+            && age > max
         {
             let age = format_exact_duration(Duration::from_secs(age.as_secs()));
-            found.push(format!(
+            exceeded.push(format!(
                 "{}: the oldest event has waited for {age}",
                 self.service
             ));
         }
-        found
+        exceeded
     }
 }
 
-/// How each outbox stands, from one snapshot.
+/// Returns the depth of each outbox, from one snapshot of the database.
 ///
 /// # Errors
-/// The database is away.
+/// If the database cannot be reached.
 pub async fn load_depths(
     database: &PgPool,
     service_tables: &[ServiceTables],
 ) -> Result<Vec<OutboxDepth>, MessagingError> {
     let mut query = QueryBuilder::new("");
-    for (at, store) in service_tables.iter().enumerate() {
-        if at > 0 {
+    for (index, tables) in service_tables.iter().enumerate() {
+        if index > 0 {
             query.push(" UNION ALL ");
         }
-        let table = store.qualified_table("outbox_events");
+        let table = tables.qualified_table("outbox_events");
         query.push(format!(
             "SELECT '{}' AS service, waiting.*,
                     (SELECT count(*) FROM {table}
-                      WHERE published_at > now() - interval '1 minute') AS last_minute,
+                      WHERE published_at > now() - interval '1 minute') AS published_last_minute,
                     (SELECT last_error FROM {table}
                       WHERE published_at IS NULL AND last_error IS NOT NULL
                       ORDER BY sequence DESC LIMIT 1) AS last_error,
@@ -148,21 +150,21 @@ pub async fn load_depths(
                             count(*) FILTER (WHERE last_error IS NULL AND held) AS held,
                             count(*) FILTER (WHERE last_error IS NOT NULL) AS refused,
                             min(created_at) FILTER (WHERE last_error IS NOT NULL OR NOT held)
-                                AS oldest
+                                AS oldest_created_at
                        FROM (SELECT last_error, created_at,
                                     coalesce(not_before > now(), false) AS held
                                FROM {table} WHERE published_at IS NULL) AS event) AS waiting",
-            store.service,
-            schema = store.schema,
-            role = service_role(&store.service),
+            tables.service,
+            schema = tables.schema,
+            role = service_role(&tables.service),
         ));
     }
     Ok(query.build_query_as().fetch_all(database).await?)
 }
 
-/// What the tests of other crates show.
+/// Examples for the tests of other crates.
 #[cfg(any(test, feature = "examples"))]
-#[allow(clippy::unwrap_used, missing_docs, reason = "tests alone use it")]
+#[allow(clippy::unwrap_used, missing_docs, reason = "only tests use it")]
 pub mod examples {
     use dm_contracts::time;
 
@@ -175,10 +177,10 @@ pub mod examples {
             pending,
             held: 1,
             refused,
-            oldest: (pending + refused > 0)
+            oldest_created_at: (pending + refused > 0)
                 .then(|| time::parse("2026-02-03T10:00:00Z"))
                 .flatten(),
-            last_minute: 120,
+            published_last_minute: 120,
             last_error: (refused > 0).then(|| "no queue is bound to its routing key".into()),
             blocked_by: None,
         }
@@ -205,35 +207,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_keeps_a_relay_from_its_work_is_always_told() {
+    fn describe_exceeded_always_names_the_session_that_blocks_the_relay() {
         let now = time::parse("2026-02-03T10:02:00Z").unwrap();
-        let told =
+        let exceeded =
             blocked_outbox_depth("order").describe_exceeded(&OutboxThresholds::default(), now);
-        assert_eq!(told.len(), 1, "{told:?}");
-        for word in [
+        assert_eq!(exceeded.len(), 1, "{exceeded:?}");
+        for part in [
             "order: ",
             "pid 4711",
             "role sales_service",
             "application unknown",
         ] {
-            assert!(told[0].contains(word), "{told:?}");
+            assert!(exceeded[0].contains(part), "{exceeded:?}");
         }
     }
 
     #[test]
-    fn only_what_is_beyond_a_limit_is_told() {
+    fn describe_exceeded_names_only_exceeded_thresholds() {
         let now = time::parse("2026-02-03T10:02:00Z").unwrap();
-        let limits = |pending, refused, age| OutboxThresholds {
+        let thresholds = |pending, refused, age| OutboxThresholds {
             pending,
             refused,
             age,
         };
-        let told =
-            |limits: OutboxThresholds| outbox_depth("order", 5, 2).describe_exceeded(&limits, now);
-        assert!(told(OutboxThresholds::default()).is_empty());
-        assert!(told(limits(Some(5), Some(2), Some(Duration::from_secs(120)))).is_empty());
+        let exceeded = |thresholds: OutboxThresholds| {
+            outbox_depth("order", 5, 2).describe_exceeded(&thresholds, now)
+        };
+        assert!(exceeded(OutboxThresholds::default()).is_empty());
+        assert!(exceeded(thresholds(Some(5), Some(2), Some(Duration::from_secs(120)))).is_empty());
         assert_eq!(
-            told(limits(Some(4), Some(0), Some(Duration::from_secs(119)))),
+            exceeded(thresholds(Some(4), Some(0), Some(Duration::from_secs(119)))),
             [
                 "order: 5 events wait for the relay",
                 "order: 2 events were refused",

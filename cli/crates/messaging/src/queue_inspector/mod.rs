@@ -1,9 +1,9 @@
-//! What quorum queues hold, read from the broker's own state.
+//! The contents of quorum queues, read from the state of the broker.
 //!
-//! AMQP has no way to look: a message is delivered and given back, which counts as a
-//! delivery of it, and a message that was delivered too often is set aside. So the broker
-//! itself is asked, by its own tool in its container. That also shows what a consumer has
-//! at hand, which AMQP shows nobody else.
+//! AMQP cannot read a queue without a delivery: reading and requeueing a message counts as a
+//! delivery, and a message that was delivered too often is dead-lettered. Therefore
+//! `rabbitmqctl eval` reads the state in the broker's container. It also returns the
+//! unacknowledged messages of consumers, which AMQP does not show to other connections.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -13,47 +13,47 @@ use dm_engine::exec::ExecSpec;
 
 use super::MessagingError;
 
-/// What the broker evaluates, once `Names` is bound.
+/// The Erlang script that the broker evaluates. It expects `Names` to be bound.
 const QUEUE_SCRIPT: &str = include_str!("queue.erl");
 
-/// How long the broker may take, in seconds.
+/// The timeout of the evaluation, in seconds.
 const EVAL_TIMEOUT_SECONDS: &str = "180";
 
-/// The way to the broker's state.
+/// Reads the state of the broker.
 pub struct QuorumQueueInspector<'a> {
-    /// The engine that the broker runs on.
+    /// The engine that runs the broker.
     pub engine: &'a Engine,
-    /// Its container.
+    /// The container of the broker.
     pub container: String,
 }
 
 /// A message in a queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct QueuedMessage {
-    /// Its id.
+    /// The message id.
     pub(super) id: Option<String>,
-    /// When the broker took it in, by the broker's clock.
+    /// The instant at which the broker received it, by the broker's clock.
     pub(super) received_at: Option<DateTime<Utc>>,
-    /// True if the broker knows that no consumer has received it yet.
+    /// Whether the broker knows that no consumer has received it yet.
     pub(super) never_delivered: bool,
 }
 
-/// What a queue holds: what is ready, what consumers have at hand, and what waits to be
-/// dead-lettered.
+/// The contents of a queue: ready messages, unacknowledged messages, and messages that wait to
+/// be dead-lettered.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct QueueContents {
-    /// The messages, in no order.
+    /// The messages, in no particular order.
     pub(super) messages: Vec<QueuedMessage>,
-    /// How many more there are that could not be read.
+    /// The number of additional messages that could not be read.
     pub(super) unreadable: u64,
 }
 
 impl QuorumQueueInspector<'_> {
-    /// What these quorum queues hold. A queue that is not there holds nothing. Nothing
-    /// changes by looking, however often.
+    /// Returns the contents of these quorum queues. A queue that does not exist is empty.
+    /// Reading has no side effects.
     ///
     /// # Errors
-    /// The broker doesn't run, or can't be asked.
+    /// If the broker does not run, or `rabbitmqctl` fails.
     pub(super) async fn inspect(
         &self,
         queues: &[String],
@@ -77,29 +77,29 @@ impl QuorumQueueInspector<'_> {
     }
 }
 
-/// The script with the names that it is about.
+/// Returns the script with the names of the queues.
 fn erlang_expression(queues: &[String]) -> String {
     let names: Vec<String> = queues.iter().map(|name| erlang_binary(name)).collect();
     format!("Names = [{}],\n{QUEUE_SCRIPT}", names.join(","))
 }
 
-/// A text as a binary of Erlang, byte by byte: no character has a meaning there.
+/// Returns a text as an Erlang binary, byte by byte, so that no character needs escaping.
 fn erlang_binary(text: &str) -> String {
     let bytes: Vec<String> = text.bytes().map(|byte| byte.to_string()).collect();
     format!("<<{}>>", bytes.join(","))
 }
 
-/// Reads what the script printed.
+/// Parses the output of the script.
 fn parse_output(queues: usize, text: &str) -> Result<Vec<QueueContents>, MessagingError> {
-    let broken =
+    let unexpected =
         |line: &str| MessagingError::QueueInspection(format!("unexpected output `{line}`"));
-    let mut found = vec![QueueContents::default(); queues];
-    let mut ended = 0;
+    let mut queue_contents = vec![QueueContents::default(); queues];
+    let mut complete = 0;
     for line in text.lines() {
-        let words: Vec<&str> = line.split(' ').collect();
-        let at = words.get(1).and_then(|at| at.parse::<usize>().ok());
-        let contents = at.and_then(|at| found.get_mut(at));
-        match (words.as_slice(), contents) {
+        let fields: Vec<&str> = line.split(' ').collect();
+        let index = fields.get(1).and_then(|index| index.parse::<usize>().ok());
+        let contents = index.and_then(|index| queue_contents.get_mut(index));
+        match (fields.as_slice(), contents) {
             (["m", _, mark, received, id], Some(contents)) => {
                 contents.messages.push(QueuedMessage {
                     id: decode_message_id(id),
@@ -110,17 +110,17 @@ fn parse_output(queues: usize, text: &str) -> Result<Vec<QueueContents>, Messagi
                         .and_then(DateTime::from_timestamp_millis),
                 })
             }
-            (["q", _, _, unread], Some(contents)) => {
-                contents.unreadable = unread.parse().map_err(|_| broken(line))?;
-                ended += 1;
+            (["q", _, _, unreadable], Some(contents)) => {
+                contents.unreadable = unreadable.parse().map_err(|_| unexpected(line))?;
+                complete += 1;
             }
-            // What the expression itself comes to.
+            // The value of the expression.
             (["ok"], _) => {}
-            _ => return Err(broken(line)),
+            _ => return Err(unexpected(line)),
         }
     }
-    if ended == queues {
-        Ok(found)
+    if complete == queues {
+        Ok(queue_contents)
     } else {
         Err(MessagingError::QueueInspection(
             "its output is truncated".into(),
@@ -128,13 +128,13 @@ fn parse_output(queues: usize, text: &str) -> Result<Vec<QueueContents>, Messagi
     }
 }
 
-/// An id that is base 64, or nothing.
-fn decode_message_id(word: &str) -> Option<String> {
-    let bytes = BASE64.decode(word).ok()?;
+/// Decodes a base64 message id. `None` if it is missing.
+fn decode_message_id(field: &str) -> Option<String> {
+    let bytes = BASE64.decode(field).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The beginning of what the tool complained of.
+/// Returns the beginning of the error output.
 fn error_excerpt(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
@@ -150,32 +150,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_are_read_by_queue() {
+    fn output_is_parsed_into_messages_by_queue() {
         let text =
             "m 0 f 1795875319914 ZXZ0XzE=\nm 1 - - -\nm 0 - - ZXZ0XzI=\nq 0 5 3\nq 1 1 0\nok\n";
-        let found = parse_output(2, text).unwrap();
-        let ids: Vec<_> = found[0].messages.iter().map(|it| it.id.clone()).collect();
+        let contents = parse_output(2, text).unwrap();
+        let messages = contents[0].messages.iter();
+        let ids: Vec<_> = messages.map(|message| message.id.clone()).collect();
         assert_eq!(ids, [Some("evt_1".to_owned()), Some("evt_2".to_owned())]);
-        assert!(found[0].messages[0].received_at.is_some());
-        let fresh: Vec<_> = found[0]
+        assert!(contents[0].messages[0].received_at.is_some());
+        let never_delivered: Vec<_> = contents[0]
             .messages
             .iter()
-            .map(|it| it.never_delivered)
+            .map(|message| message.never_delivered)
             .collect();
-        assert_eq!(fresh, [true, false]);
+        assert_eq!(never_delivered, [true, false]);
         assert_eq!(
-            found[1].messages,
+            contents[1].messages,
             [QueuedMessage {
                 id: None,
                 received_at: None,
                 never_delivered: false,
             }]
         );
-        assert_eq!((found[0].unreadable, found[1].unreadable), (3, 0));
+        assert_eq!((contents[0].unreadable, contents[1].unreadable), (3, 0));
     }
 
     #[test]
-    fn an_answer_that_is_cut_off_is_none() {
+    fn truncated_output_is_an_error() {
         for text in [
             "",
             "ok",
@@ -189,27 +190,28 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_bytes_and_nothing_else() {
+    fn queue_name_becomes_an_erlang_binary() {
         assert_eq!(erlang_binary("a\"b"), "<<97,34,98>>");
         assert!(erlang_expression(&["q".into()]).starts_with("Names = [<<113>>],\n"));
     }
 
     proptest! {
         #[test]
-        fn an_id_is_what_it_was(ids in prop::collection::vec(any::<String>(), 0..20)) {
+        fn message_id_round_trips(ids in prop::collection::vec(any::<String>(), 0..20)) {
             let ids: Vec<String> = ids.into_iter().filter(|id| !id.is_empty()).collect();
             let mut text: String = ids
                 .iter()
                 .map(|id| format!("m 0 f 1 {}\n", BASE64.encode(id)))
                 .collect();
             text.push_str("q 0 0 0\nok\n");
-            let found = parse_output(1, &text).unwrap();
-            let read: Vec<_> = found[0].messages.iter().filter_map(|it| it.id.clone()).collect();
-            prop_assert_eq!(read, ids);
+            let contents = parse_output(1, &text).unwrap();
+            let messages = contents[0].messages.iter();
+            let parsed: Vec<_> = messages.filter_map(|message| message.id.clone()).collect();
+            prop_assert_eq!(parsed, ids);
         }
 
         #[test]
-        fn no_answer_makes_it_panic(text in any::<String>()) {
+        fn parse_output_never_panics(text in any::<String>()) {
             let _ = parse_output(2, &text);
         }
     }

@@ -1,20 +1,21 @@
-%% Prints which messages quorum queues hold, from the state of their Raft machines: those
-%% that are ready, those that consumers have at hand, and those that wait to be
-%% dead-lettered. Nothing is delivered, so that no delivery is counted.
+%% Prints the messages of quorum queues from the state of their Raft machines: ready and
+%% unacknowledged messages, and messages that wait to be dead-lettered. No message is
+%% delivered, so no delivery is counted.
 %%
-%% `Names` is bound before. A line for each message, and one for each queue at its end:
+%% `Names` must be bound. The output has one line per message, and one line at the end of
+%% each queue:
 %%
-%%     m QUEUE FRESH RECEIVED ID    `f` where it is ready and was never delivered, `-` where
-%%                                  that is not known; received in milliseconds or `-`;
-%%                                  the id in base 64 or `-`
-%%     q QUEUE HELD UNREAD      how many it held, and how many of those can't be read
+%%     m QUEUE FRESH RECEIVED ID    `f` if the message is ready and was never delivered, `-`
+%%                                  if that is not known; received in milliseconds or `-`;
+%%                                  the id in base64 or `-`
+%%     q QUEUE HELD UNREAD          the number of messages, and of those that cannot be read
 Batch = 64,
 Peeked = 1000,
-%% A message is a cell of its index in the log and its header, wherever in the state it is.
-%% The header is its size, the size and when it expires, or a map. That is so in all versions
-%% of the machine, unlike the rest of its layout. Whether all were found is known from their
-%% number. What is ready and was never delivered is in a queue of its own, and a delivery that
-%% came back makes the header a map.
+%% A message is a cell with its index in the log and its header, anywhere in the state.
+%% The header is the size, the size and the expiry, or a map. This holds for all versions of
+%% the machine, unlike the rest of its layout. The number of cells shows whether all were
+%% found. Ready messages that were never delivered are in a separate queue; a returned
+%% delivery has a map as its header.
 Cells = fun Cells([Index, Size | Expiry], Fresh, Found)
                     when is_integer(Index), is_integer(Size), is_integer(Expiry) ->
                 Found#{Index => Fresh};
@@ -31,7 +32,7 @@ Cells = fun Cells([Index, Size | Expiry], Fresh, Found)
                           Found, Map);
             Cells(_, _, Found) -> Found
         end,
-%% The state is copied, and searched here: the queue goes on meanwhile.
+%% The state is copied and searched in this process, so the queue is not blocked.
 State = fun(Server) ->
             {ok, {_, It}, _} = ra:leader_query(Server, fun(It) -> It end, 30000),
             It
@@ -52,8 +53,8 @@ Line = fun(At, Fresh, Message) ->
 Entry = fun(At, Cell, {Index, _, {'$usr', _, Command, _}}) ->
             {Index, Line(At, maps:get(Index, Cell), rabbit_fifo:get_msg(Command))}
         end,
-%% Reads entries of the log and prints them. Answers the indexes of those that it did not
-%% get, one list a batch: they are gone, or can't be read.
+%% Reads entries of the log and prints them. Returns the indexes of the entries that it could
+%% not read, one list per batch: they are gone or unreadable.
 Read = fun Read(_, _, [], _, Left) -> lists:append(Left);
            Read(At, Cell, Indexes, Log, Left) ->
                {Now, Later} = try lists:split(Batch, Indexes) catch _:_ -> {Indexes, []} end,
@@ -65,12 +66,12 @@ Read = fun Read(_, _, [], _, Left) -> lists:append(Left);
                catch _:_ -> Read(At, Cell, Later, Log, [Now | Left])
                end
        end,
-%% One by one: an entry that is gone, or can't be read, takes no other one along.
+%% Reads entries one by one, so that a missing or unreadable entry does not affect others.
 Again = fun(At, Cell, Indexes, Log) ->
             lists:append([Read(At, Cell, [Index], Log, []) || Index <- Indexes])
         end,
-%% Where the log can't be read at all, the queue itself reads what is ready, one place at a
-%% time, from the first one on each time.
+%% If the log cannot be read at all, the queue itself peeks at ready messages, one position
+%% at a time, each time from the first position.
 Peek = fun Peek(_, _, Place) when Place > Peeked -> Peeked;
            Peek(At, Server, Place) ->
                try ra:aux_command(Server, {peek, Place}) of
@@ -82,12 +83,12 @@ Peek = fun Peek(_, _, Place) when Place > Peeked -> Peeked;
                end
        end,
 Queue = fun(At) when is_integer(At) ->
-            %% It is not there.
+            %% The queue does not exist.
             io:put_chars([$q, $\s, integer_to_list(At), " 0 0\n"]);
         ({At, Server, Before}) ->
             Total = rabbit_fifo:query_messages_total(Before),
             Cell = Cells(Before, false, #{}),
-            %% The reader of the log wants the latest first.
+            %% The reader of the log expects the latest entry first.
             Held = lists:reverse(lists:sort(maps:keys(Cell))),
             Count = length(Held),
             Left = try Count =:= Total andalso ra:register_external_log_reader(Server) of
@@ -99,7 +100,7 @@ Queue = fun(At) when is_integer(At) ->
                            end
                    catch _:_ -> Held
                    end,
-            %% What was settled meanwhile is gone from the state, too.
+            %% Messages that were settled meanwhile are gone from the state, too.
             Still = case Left of
                         [] -> 0;
                         _ when Count =/= Total -> Total;
@@ -119,7 +120,7 @@ Begin = fun({At, Name}) ->
                 {error, not_found} -> At
             end
         end,
-%% All states first, and then the messages: what moves from one queue to the next is in
-%% one of them.
+%% All states are read before the messages, so that a message that moves from one queue to
+%% the next is in one of the states.
 States = [Begin(It) || It <- lists:zip(lists:seq(0, length(Names) - 1), Names)],
 lists:foreach(Queue, States).

@@ -1,5 +1,6 @@
-//! What dead letters were edited into, over any number of rounds: one that was edited,
-//! replayed, failed again and was edited again is still the event that its outbox has.
+//! The ids that dead letters got when they were edited, over any number of rounds: a letter
+//! that was edited, replayed, failed again and was edited again is still the event in the
+//! outbox.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,7 +8,7 @@ use sqlx::{FromRow, PgConnection};
 
 use crate::MessagingError;
 
-/// A dead letter that was edited, and what it went back as.
+/// An edit of a dead letter: the original id and the id of the replayed event.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub(super) struct LetterEdit {
     queue: String,
@@ -15,15 +16,15 @@ pub(super) struct LetterEdit {
     edited_as: String,
 }
 
-/// All of them.
+/// All edits of dead letters.
 #[derive(Debug, Default)]
 pub(super) struct EditChains {
-    /// What each id of a queue was edited into, in the order in which that was done.
+    /// The ids into which each id of a queue was edited, in the order of the edits.
     edited_ids: HashMap<(String, String), Vec<String>>,
 }
 
 impl EditChains {
-    /// Reads them from the audit of replays.
+    /// Loads the edits from the audit of replays.
     pub(super) async fn load(snapshot: &mut PgConnection) -> Result<Self, MessagingError> {
         let edits: Vec<LetterEdit> = sqlx::query_as(
             "SELECT queue, event_id, edited_as
@@ -49,10 +50,10 @@ impl EditChains {
         chains
     }
 
-    /// Every id that an event of a queue was edited into, directly or in the end: what comes
-    /// later stands later.
+    /// Returns every id that an event of a queue was edited into, directly or transitively,
+    /// oldest first.
     pub(super) fn edited_ids(&self, queue: &str, id: &str) -> Vec<String> {
-        let mut edits: Vec<String> = Vec::new();
+        let mut edited_ids: Vec<String> = Vec::new();
         let mut seen = HashSet::from([id.to_owned()]);
         let mut round = vec![id.to_owned()];
         while !round.is_empty() {
@@ -60,15 +61,15 @@ impl EditChains {
                 let key = (queue.to_owned(), id.clone());
                 self.edited_ids.get(&key).cloned().unwrap_or_default()
             });
-            // An id is given once; a table that somebody wrote into may say otherwise.
+            // `dm` assigns an id once; a table that was edited by hand may contain a cycle.
             let next: Vec<String> = next.filter(|id| seen.insert(id.clone())).collect();
-            edits.extend(next.iter().cloned());
+            edited_ids.extend(next.iter().cloned());
             round = next;
         }
-        edits
+        edited_ids
     }
 
-    /// Whether nothing was ever edited.
+    /// Returns whether there are no edits.
     pub(super) fn is_empty(&self) -> bool {
         self.edited_ids.is_empty()
     }
@@ -87,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_is_followed_to_its_end_and_within_its_queue() {
+    fn edited_ids_follow_the_chain_within_one_queue() {
         let chains = chains(&[
             ("q", "a", "a1"),
             ("q", "a1", "a2"),
@@ -101,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn two_letters_of_one_event_and_a_circle_end() {
+    fn edited_ids_end_for_branches_and_cycles() {
         let chains = chains(&[
             ("q", "a", "a1"),
             ("q", "a", "b1"),

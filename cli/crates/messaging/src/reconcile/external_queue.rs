@@ -1,10 +1,10 @@
-//! What waits in a queue that no service here consumes.
+//! The contents of a queue that no service of the stack consumes.
 //!
-//! Whoever consumes it notes nothing here, and what its limits drop nobody notes: of what is
-//! not in it any more, nobody can tell whether it was taken, dropped or lost. All of these
-//! happen at its head, though. What was never delivered is there in the order in which it
-//! came, without a gap; so what was written after one of those was confirmed has to be there,
-//! and is missing where it is not.
+//! Neither an external consumer nor the limits of the queue leave a record. It is unknown
+//! whether an event that is no longer in the queue was consumed, dropped or lost. All of these
+//! happen at the head of the queue, though. Messages that were never delivered are in the queue
+//! in the order of their arrival, without a gap. An event that was written after one of them was
+//! confirmed must be in the queue; otherwise it is missing.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,19 +17,19 @@ use super::report::QueueAccount;
 use crate::queue_inspector::{QueueContents, QueuedMessage};
 use crate::{MessagingError, queues};
 
-/// Why what is not there is not accounted for.
+/// The reason for unaccounted events.
 const UNACCOUNTED_REASON: &str = "a consumer outside the stack took them, or the limits of the queue \
                    (rabbitmq.policies.read_model) dropped them; RabbitMQ records neither";
 
-/// How often the queue is looked into before what is not in it is missing: a message that is
-/// taken while it is read is in the state of the queue, and in no answer.
+/// The number of inspections before an event is reported as missing: a message that is consumed
+/// during an inspection is in the state of the queue, but not in the output.
 const INSPECTION_ROUNDS: usize = 2;
 
-/// What the queue should hold by the books.
+/// The expected contents of the queue.
 pub(super) struct ExpectedContents<'a> {
-    /// The routing keys that it takes.
+    /// The routing keys that the queue receives.
     pub(super) routing_keys: &'a [String],
-    /// When the books were read: what was published later is not in them.
+    /// The instant of the snapshot. It does not contain events that were published later.
     pub(super) snapshot_at: DateTime<Utc>,
 }
 
@@ -41,23 +41,26 @@ pub(super) struct MissingEvent {
     pub(super) subject: String,
 }
 
-/// What was found.
+/// The contents of the queue, and the missing events.
 #[derive(Debug, Default)]
 pub(super) struct ExternalQueueContents {
     pub(super) messages: Vec<QueuedMessage>,
     pub(super) missing: Vec<MissingEvent>,
 }
 
-/// Looks into the queue, and completes its account.
+/// Inspects the queue and completes its account.
 pub(super) async fn reconcile_external_queue(
     context: &ReconcileContext<'_>,
     queue: &WorkQueue,
-    due: &ExpectedContents<'_>,
+    expected: &ExpectedContents<'_>,
     account: &mut QueueAccount,
 ) -> Result<ExternalQueueContents, MessagingError> {
-    let (mut found, mut waiting) = (ExternalQueueContents::default(), 0);
+    let (mut result, mut waiting) = (ExternalQueueContents::default(), 0);
     let depths = queues::load_depths(context.connection, &[*queue]).await?;
-    if depths.iter().any(|it| it.ready > 0 || it.consumers > 0) {
+    if depths
+        .iter()
+        .any(|depth| depth.ready > 0 || depth.consumers > 0)
+    {
         for round in 0..INSPECTION_ROUNDS {
             let contents = context
                 .queue_inspector
@@ -65,63 +68,60 @@ pub(super) async fn reconcile_external_queue(
                 .await?;
             let QueueContents {
                 messages,
-                unreadable: unread,
+                unreadable,
             } = contents.into_iter().next().unwrap_or_default();
-            let published = load_publish_times(context, due, &messages).await?;
-            waiting = published.len() as i64 + i64::try_from(unread).unwrap_or(i64::MAX);
-            let mut lost = match complete_since(&messages, &published) {
-                Some(bound) => find_missing(context, due, bound, &messages).await?,
+            let published = load_publish_times(context, expected, &messages).await?;
+            waiting = published.len() as i64 + i64::try_from(unreadable).unwrap_or(i64::MAX);
+            let mut missing = match complete_since(&messages, &published) {
+                Some(since) => find_missing(context, expected, since, &messages).await?,
                 None => Vec::new(),
             };
             if round > 0 {
-                // Those of both looks.
-                lost.retain(|event| found.missing.contains(event));
+                // Only events that are missing in both inspections.
+                missing.retain(|event| result.missing.contains(event));
             }
-            found = ExternalQueueContents {
-                messages,
-                missing: lost,
-            };
-            if found.missing.is_empty() {
+            result = ExternalQueueContents { messages, missing };
+            if result.missing.is_empty() {
                 break;
             }
-            if unread > 0 {
+            if unreadable > 0 {
                 return Err(MessagingError::UnreadableMessages {
                     queue: queue.name,
-                    events: found.missing.len(),
-                    unread,
+                    events: result.missing.len(),
+                    unreadable,
                 });
             }
         }
     }
-    complete_account(account, waiting, found.missing.len() as i64);
-    Ok(found)
+    complete_account(account, waiting, result.missing.len() as i64);
+    Ok(result)
 }
 
-/// Completes an account: what neither waits nor is missing is not accounted for.
+/// Completes an account: events that neither wait nor are missing are unaccounted.
 fn complete_account(account: &mut QueueAccount, waiting: i64, missing: i64) {
     account.missing = missing;
     account.waiting = waiting.min(account.published - missing).max(0);
     account.unaccounted = account.published - account.waiting - missing;
-    account.why = (account.unaccounted > 0).then_some(UNACCOUNTED_REASON);
+    account.reason = (account.unaccounted > 0).then_some(UNACCOUNTED_REASON);
 }
 
-/// When these messages' events were published, where the books know that.
+/// Returns the publish times of the events of these messages, as of the snapshot.
 async fn load_publish_times(
     context: &ReconcileContext<'_>,
-    due: &ExpectedContents<'_>,
+    expected: &ExpectedContents<'_>,
     messages: &[QueuedMessage],
 ) -> Result<HashMap<String, DateTime<Utc>>, MessagingError> {
     let ids = message_ids(messages);
     let mut published = HashMap::new();
-    for store in context.service_tables {
+    for tables in context.service_tables {
         let statement = format!(
             "SELECT event_id, published_at FROM {}
               WHERE event_id = ANY($1) AND published_at <= $2",
-            store.qualified_table("outbox_events")
+            tables.qualified_table("outbox_events")
         );
         let rows: Vec<(String, DateTime<Utc>)> = sqlx::query_as(AssertSqlSafe(statement))
             .bind(&ids)
-            .bind(due.snapshot_at)
+            .bind(expected.snapshot_at)
             .fetch_all(context.database)
             .await?;
         published.extend(rows);
@@ -129,9 +129,9 @@ async fn load_publish_times(
     Ok(published)
 }
 
-/// The instant since when everything has to be there: when the first of those was confirmed
-/// that were never delivered. What was sent again later, by a repair or a replay, stands
-/// behind younger ones, and says nothing.
+/// Returns the instant since which all events must be in the queue: when the first message was
+/// confirmed that was never delivered. A message that a repair or a replay published again is
+/// behind younger ones and is ignored.
 fn complete_since(
     messages: &[QueuedMessage],
     published: &HashMap<String, DateTime<Utc>>,
@@ -146,37 +146,42 @@ fn complete_since(
         .min()
 }
 
-/// What was written after an instant and published, and is none of these messages. A seed
-/// writes what it says was published: what is older than the last seed proves nothing.
+/// Returns the published events that were written after `since` and are none of these messages.
+/// A seed inserts rows as published without publishing them, so events older than the last seed
+/// are ignored.
 async fn find_missing(
     context: &ReconcileContext<'_>,
-    due: &ExpectedContents<'_>,
-    bound: DateTime<Utc>,
+    expected: &ExpectedContents<'_>,
+    since: DateTime<Utc>,
     messages: &[QueuedMessage],
 ) -> Result<Vec<MissingEvent>, MessagingError> {
     let ids = message_ids(messages);
-    let mut absent = BTreeMap::new();
-    for store in context.service_tables {
+    let mut missing = BTreeMap::new();
+    for tables in context.service_tables {
         let statement = format!(
             "SELECT event_id, event_type, subject FROM {}
               WHERE routing_key = ANY($1) AND published_at <= $2 AND NOT event_id = ANY($4)
                 AND created_at > greatest($3, (SELECT max(coalesce(ended_at, now()))
                                                  FROM dm_ops.seed_runs))",
-            store.qualified_table("outbox_events")
+            tables.qualified_table("outbox_events")
         );
         let rows: Vec<MissingEvent> = sqlx::query_as(AssertSqlSafe(statement))
-            .bind(due.routing_keys)
-            .bind(due.snapshot_at)
-            .bind(bound)
+            .bind(expected.routing_keys)
+            .bind(expected.snapshot_at)
+            .bind(since)
             .bind(&ids)
             .fetch_all(context.database)
             .await?;
-        absent.extend(rows.into_iter().map(|it| (it.event_id.clone(), it)));
+        missing.extend(
+            rows.into_iter()
+                .map(|event| (event.event_id.clone(), event)),
+        );
     }
-    Ok(absent.into_values().collect())
+    Ok(missing.into_values().collect())
 }
 
-/// The ids of messages, as PostgreSQL takes them: no id of ours has a zero byte.
+/// Returns the ids of messages without those that contain a zero byte: PostgreSQL rejects them,
+/// and no event id contains one.
 fn message_ids(messages: &[QueuedMessage]) -> Vec<&str> {
     let ids = messages.iter().filter_map(|message| message.id.as_deref());
     ids.filter(|id| !id.contains('\0')).collect()
@@ -192,49 +197,49 @@ mod tests {
         DateTime::UNIX_EPOCH + TimeDelta::seconds(second)
     }
 
-    fn message(id: &str, received: i64, fresh: bool) -> QueuedMessage {
+    fn message(id: &str, received: i64, never_delivered: bool) -> QueuedMessage {
         QueuedMessage {
             id: Some(id.into()),
             received_at: Some(at(received)),
-            never_delivered: fresh,
+            never_delivered,
         }
     }
 
     #[test]
-    fn the_first_that_was_never_delivered_says_since_when_all_are_there() {
+    fn complete_since_is_the_confirmation_of_the_first_undelivered_message() {
         let published: HashMap<String, DateTime<Utc>> = [("a", 1), ("b", 5), ("c", 9)]
             .map(|(id, second)| (id.to_owned(), at(second)))
             .into();
-        let bound = |messages: &[QueuedMessage]| complete_since(messages, &published);
+        let since = |messages: &[QueuedMessage]| complete_since(messages, &published);
         let (b, c) = (message("b", 5, true), message("c", 8, true));
-        assert_eq!(bound(&[c.clone(), b.clone()]), Some(at(5)));
-        // A consumer has it, or gave it back: later ones may be gone rightly.
+        assert_eq!(since(&[c.clone(), b.clone()]), Some(at(5)));
+        // A consumer has or returned it: later messages may have been consumed.
         let held = message("a", 1, false);
-        assert_eq!(bound(&[held.clone(), c.clone()]), Some(at(9)));
-        assert_eq!(bound(&[held]), None);
-        // It was sent again after it was confirmed.
-        let again = message("a", 7, true);
-        assert_eq!(bound(&[again, c]), Some(at(9)));
-        // No outbox has written it.
-        assert_eq!(bound(&[message("x", 1, true)]), None);
+        assert_eq!(since(&[held.clone(), c.clone()]), Some(at(9)));
+        assert_eq!(since(&[held]), None);
+        // It was published again after it was confirmed.
+        let republished = message("a", 7, true);
+        assert_eq!(since(&[republished, c]), Some(at(9)));
+        // No outbox contains it.
+        assert_eq!(since(&[message("x", 1, true)]), None);
     }
 
     #[test]
-    fn what_neither_waits_nor_is_missing_is_not_accounted_for() {
-        let closed = |published, waiting, missing| {
+    fn events_neither_waiting_nor_missing_are_unaccounted() {
+        let completed = |published, waiting, missing| {
             let mut account = QueueAccount::new("q", None, published);
             complete_account(&mut account, waiting, missing);
             (
                 account.waiting,
                 account.missing,
                 account.unaccounted,
-                account.why.is_some(),
+                account.reason.is_some(),
             )
         };
-        assert_eq!(closed(10, 4, 1), (4, 1, 5, true));
-        assert_eq!(closed(10, 9, 1), (9, 1, 0, false));
-        // Messages that can't be read may be of events that nobody knows.
-        assert_eq!(closed(10, 20, 0), (10, 0, 0, false));
-        assert_eq!(closed(0, 0, 0), (0, 0, 0, false));
+        assert_eq!(completed(10, 4, 1), (4, 1, 5, true));
+        assert_eq!(completed(10, 9, 1), (9, 1, 0, false));
+        // Unreadable messages may belong to unknown events.
+        assert_eq!(completed(10, 20, 0), (10, 0, 0, false));
+        assert_eq!(completed(0, 0, 0), (0, 0, 0, false));
     }
 }

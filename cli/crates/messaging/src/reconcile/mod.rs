@@ -1,22 +1,22 @@
-//! Accounts for every event: pending, in flight, consumed or dead, for every queue that
-//! takes it; and for what the events were about.
+//! Accounts for every event in every queue that receives it: pending, in flight, processed or
+//! dead-lettered; and checks the invariants of the business tables.
 //!
 //! ```text
-//! books         what outboxes and inboxes say, from one snapshot of the database
-//! chains        what dead letters were edited into
-//! open          events that were published and not handled, by every id that they go by
-//! laws          what must hold of the business tables, in the same snapshot
-//! flight        where events are that were published and not handled
-//! handed        what waits in a queue that nobody here consumes
-//! superfluous   what the broker has and should not
-//! report        what came out
-//! repair        what is missing is published again
+//! snapshot              outboxes and inboxes in one snapshot of the database
+//! edit_chains           the ids that dead letters got when they were edited
+//! unprocessed           events that were published and not processed, by each of their ids
+//! invariants            the invariants of the business tables, in the same snapshot
+//! in_flight             locates events that were published and not processed
+//! external_queue        the contents of a queue that no service consumes
+//! unexpected_messages   messages in the broker that should not be there
+//! report                the result
+//! repair                publishes missing events again
 //! ```
 //!
-//! The snapshot comes before the looks into queues. What was not handled then and is in
-//! no queue now is looked for again in the inboxes: it may have been handled meanwhile,
-//! and only what is nowhere after that is missing. All instants are the database's or the
-//! broker's: neither the clock of this process nor that of a client counts.
+//! The snapshot is taken before the queues are read. An event that was not processed in the
+//! snapshot and is in no queue is searched again in the inboxes: it may have been processed
+//! meanwhile. Only an event that is not found then is missing. All instants are those of the
+//! database or the broker, never of this process or a client.
 
 mod edit_chains;
 mod external_queue;
@@ -44,73 +44,82 @@ use snapshot::Snapshot;
 pub use repair::repair;
 pub use report::{FindingKind, Invariant, QueueAccount, ReconcileFinding, ReconcileReport};
 
-/// What is looked at, and how long.
+/// The data sources and the timeout of a reconciliation.
 pub struct ReconcileContext<'a> {
     /// The services' tables.
     pub service_tables: &'a [ServiceTables],
     /// The database.
     pub database: &'a PgPool,
-    /// The broker. Its turn at the dead letters must be had.
+    /// The connection to the broker. It must hold the dead-letter lock.
     pub connection: &'a Connection,
-    /// What shows the messages in queues, those that consumers have at hand among them.
+    /// Reads the messages in queues, including unacknowledged ones.
     pub queue_inspector: &'a QuorumQueueInspector<'a>,
-    /// How long each service keeps its rows.
+    /// The retention periods by service.
     pub retention: &'a BTreeMap<String, ServiceRetention>,
-    /// How long what is in flight may take to arrive.
+    /// The timeout for events in flight.
     pub in_flight_timeout: Duration,
-    /// Told of what is waited for.
+    /// Called with a text that describes the awaited events.
     pub on_progress: &'a (dyn Fn(&str) + Sync),
 }
 
-/// Accounts for everything. Nothing changes by that.
+/// Accounts for every event, and checks the invariants. Has no side effects.
 ///
 /// # Errors
-/// The broker or the database fails.
+/// If the broker or the database returns an error.
 pub async fn run(context: &ReconcileContext<'_>) -> Result<ReconcileReport, MessagingError> {
     let Snapshot {
         pending,
-        taken_at: now,
-        routing_keys: taken,
+        taken_at,
+        routing_keys,
         mut accounts,
-        unprocessed: mut open,
-        edit_chains: chains,
+        mut unprocessed,
+        edit_chains,
         orphans,
-        invariants: laws,
-        violations: broken,
+        invariants,
+        violations,
     } = snapshot::take_snapshot(context).await?;
-    let mut findings = broken;
+    let mut findings = violations;
     findings.extend(orphans);
-    let mut seen =
-        in_flight::locate_unprocessed(context, &mut accounts, &mut open, &mut findings).await?;
+    let mut broker_contents =
+        in_flight::locate_unprocessed(context, &mut accounts, &mut unprocessed, &mut findings)
+            .await?;
     for queue in WORK_QUEUES.iter().filter(|queue| queue.consumer.is_none()) {
-        let due = external_queue::ExpectedContents {
-            routing_keys: taken.get(queue.name).map_or(&[], Vec::as_slice),
-            snapshot_at: now,
+        let expected = external_queue::ExpectedContents {
+            routing_keys: routing_keys.get(queue.name).map_or(&[], Vec::as_slice),
+            snapshot_at: taken_at,
         };
-        let Some(account) = accounts.iter_mut().find(|it| it.queue == queue.name) else {
+        let Some(account) = accounts
+            .iter_mut()
+            .find(|account| account.queue == queue.name)
+        else {
             continue;
         };
-        let found = external_queue::reconcile_external_queue(context, queue, &due, account).await?;
-        findings.extend(found.missing.into_iter().map(|event| ReconcileFinding {
+        let contents =
+            external_queue::reconcile_external_queue(context, queue, &expected, account).await?;
+        findings.extend(contents.missing.into_iter().map(|event| ReconcileFinding {
             kind: FindingKind::Missing,
-            of: queue.name.to_owned(),
-            what: event.event_id,
+            scope: queue.name.to_owned(),
+            id: event.event_id,
             detail: format!(
                 "{} of {} is not in the queue",
                 event.event_type, event.subject
             ),
         }));
-        let messages = found.messages.into_iter();
-        seen.queued_messages
+        let messages = contents.messages.into_iter();
+        broker_contents
+            .queued_messages
             .extend(messages.map(|message| (queue.name, message)));
     }
-    let since = now - Duration::from_secs_f64(snapshot::max_event_age_seconds(context, None));
-    findings.extend(unexpected_messages::find_unexpected(context, &seen, &chains, since).await?);
+    let since = taken_at - Duration::from_secs_f64(snapshot::max_event_age_seconds(context, None));
+    findings.extend(
+        unexpected_messages::find_unexpected(context, &broker_contents, &edit_chains, since)
+            .await?,
+    );
     findings.sort();
     Ok(ReconcileReport {
         pending,
-        accounts,
-        laws,
+        queues: accounts,
+        invariants,
         findings,
     })
 }

@@ -1,4 +1,4 @@
-//! What is missing is published again.
+//! Publishes missing events again.
 
 use std::collections::BTreeMap;
 
@@ -13,58 +13,61 @@ use crate::MessagingError;
 use crate::broker::{OutgoingMessage, publish_and_confirm};
 use crate::dead_letters::FailureRecords;
 
-/// How many are on their way at a time.
+/// The number of messages per batch.
 const BATCH_SIZE: usize = 500;
 
-/// An event that is published again.
+/// An event to publish again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct RepublishedEvent {
-    /// The id that it had last.
+    /// The current id.
     id: String,
-    /// The id before that, where it was edited.
+    /// The previous id, if the event was edited.
     previous_id: Option<String>,
     event_type: String,
     traceparent: Option<String>,
     payload: String,
-    /// The round that it goes into, where its consumer has a record of earlier ones: in one
-    /// of those it would not be handled.
+    /// The new round, if the consumer has a record of earlier rounds: it ignores an event in a
+    /// recorded round.
     round: Option<i64>,
 }
 
-/// Publishes each missing event to the one queue where it is missing, in the order in which
-/// its outbox has written it, as it went last: should it come after all, the inbox absorbs
-/// it. Ended in the middle, what was not published is still missing, and the next call
-/// publishes that. Answers how many are there.
+/// Publishes each missing event to the queue where it is missing, in the order of its outbox
+/// and with its last edit. If the original arrives after all, the inbox absorbs it. After an
+/// abort, the remaining events are still missing, and the next call publishes them. Returns the
+/// number of published events.
 ///
 /// # Errors
-/// The broker or the database fails: some of them may be there.
+/// If the broker or the database returns an error. Some events may have been published.
 pub async fn repair(
     context: &ReconcileContext<'_>,
     findings: &[ReconcileFinding],
 ) -> Result<u64, MessagingError> {
     let mut queues: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for finding in findings.iter().filter(|it| it.kind == FindingKind::Missing) {
-        queues.entry(&finding.of).or_default().push(&finding.what);
+    for finding in findings
+        .iter()
+        .filter(|finding| finding.kind == FindingKind::Missing)
+    {
+        queues.entry(&finding.scope).or_default().push(&finding.id);
     }
     let chains = EditChains::load(&mut *context.database.acquire().await?).await?;
     let channel = context.connection.create_channel().await?;
     let mut repaired = 0;
     for (queue, ids) in queues {
-        for again in load_events(context, queue, &ids, &chains)
+        for batch in load_events(context, queue, &ids, &chains)
             .await?
             .chunks(BATCH_SIZE)
         {
             let messages: Vec<OutgoingMessage> =
-                again.iter().map(|it| to_message(queue, it)).collect();
-            let there = publish_and_confirm(&channel, &messages).await?;
-            repaired += there.iter().filter(|there| **there).count() as u64;
+                batch.iter().map(|event| to_message(queue, event)).collect();
+            let confirmed = publish_and_confirm(&channel, &messages).await?;
+            repaired += confirmed.iter().filter(|confirmed| **confirmed).count() as u64;
         }
     }
     channel.close(200, "done".into()).await?;
     Ok(repaired)
 }
 
-/// The events of a queue as they went last: of each outbox by its sequence.
+/// Loads the events with their last edits, in the order of each outbox.
 async fn load_events(
     context: &ReconcileContext<'_>,
     queue: &str,
@@ -83,11 +86,11 @@ async fn load_events(
         service_tables: context.service_tables,
     };
     let mut events = Vec::new();
-    for store in context.service_tables {
+    for tables in context.service_tables {
         let statement = format!(
             "SELECT event_id, event_type, traceparent, payload::text AS payload FROM {}
               WHERE event_id = ANY($1) ORDER BY sequence",
-            store.qualified_table("outbox_events")
+            tables.qualified_table("outbox_events")
         );
         let rows: Vec<Row> = sqlx::query_as(AssertSqlSafe(statement))
             .bind(ids)
@@ -110,29 +113,29 @@ async fn load_events(
     Ok(events)
 }
 
-/// The event as it was last edited into, where it was.
+/// Returns the event with its last edit, if it was edited.
 async fn apply_last_edit(
     context: &ReconcileContext<'_>,
     queue: &str,
     event: RepublishedEvent,
     chains: &EditChains,
 ) -> Result<RepublishedEvent, MessagingError> {
-    let edits = chains.edited_ids(queue, &event.id);
-    let Some(last) = edits.last() else {
+    let edited_ids = chains.edited_ids(queue, &event.id);
+    let Some(last) = edited_ids.last() else {
         return Ok(event);
     };
-    let (before, body): (Option<String>, Option<String>) = sqlx::query_as(
+    let (previous_id, body): (Option<String>, Option<String>) = sqlx::query_as(
         "SELECT event_id, edited_body FROM dm_ops.replay_messages WHERE edited_as = $1",
     )
     .bind(last)
     .fetch_one(context.database)
     .await?;
     let payload = body.unwrap_or_default();
-    // A person may have made an event of another type of it.
+    // The edit may have changed the type of the event.
     let event_type = envelope::EventAttributes::from_body(payload.as_bytes()).event_type;
     Ok(RepublishedEvent {
         id: last.clone(),
-        previous_id: before,
+        previous_id,
         event_type: event_type.unwrap_or(event.event_type),
         traceparent: event.traceparent,
         payload,
@@ -140,7 +143,7 @@ async fn apply_last_edit(
     })
 }
 
-/// The message that goes to the queue: as its relay, or its replay, has published it.
+/// Returns the message for the queue, with the properties that its relay or replay used.
 fn to_message(queue: &str, event: &RepublishedEvent) -> OutgoingMessage {
     let properties = EventProperties {
         id: &event.id,
@@ -148,8 +151,8 @@ fn to_message(queue: &str, event: &RepublishedEvent) -> OutgoingMessage {
         traceparent: event.traceparent.as_deref(),
     }
     .to_republish_properties(event.round);
-    let edited = event.previous_id.as_deref();
-    let edited = edited.map(|before| (headers::EDITED, header::text_value(before)));
+    let previous_id = event.previous_id.as_deref();
+    let edited = previous_id.map(|id| (headers::EDITED, header::text_value(id)));
     OutgoingMessage {
         exchange: String::new(),
         routing_key: queue.to_owned(),

@@ -1,23 +1,23 @@
-//! What came out.
+//! The result of a reconciliation.
 
 use serde::Serialize;
 
-/// What is wrong.
+/// The kind of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FindingKind {
-    /// An event that was published and is nowhere on its way to a queue.
+    /// An event that was published and is neither in a queue nor in an inbox.
     Missing,
-    /// An event that is there twice.
+    /// An event that exists twice.
     Doubled,
-    /// Something of an event that no outbox knows.
+    /// A message or inbox row of an event that no outbox contains.
     Orphaned,
-    /// A law of the business tables that doesn't hold.
+    /// A violated invariant of the business tables.
     Broken,
 }
 
 impl FindingKind {
-    /// Its word.
+    /// Returns the name of the kind.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -29,108 +29,115 @@ impl FindingKind {
     }
 }
 
-/// One thing that is wrong.
+/// One finding.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct ReconcileFinding {
-    /// What kind of thing.
+    /// The kind.
     pub kind: FindingKind,
-    /// The queue, or the law.
-    pub of: String,
-    /// The event, or what the law is broken for.
-    pub what: String,
-    /// What is known of it.
+    /// The queue or the invariant.
+    pub scope: String,
+    /// The id of the event, or of the row that violates the invariant.
+    pub id: String,
+    /// The details.
     pub detail: String,
 }
 
-/// The account of a queue.
+/// The numbers of events of a queue by status.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct QueueAccount {
     /// The queue.
     pub queue: &'static str,
-    /// The service that consumes it; nobody's where it is for outside use.
+    /// The service that consumes it. `None` if the queue is for external consumers.
     pub consumer: Option<&'static str>,
-    /// How many events were published to it.
+    /// Events that were published to the queue.
     pub published: i64,
-    /// How many its consumer has handled.
-    pub consumed: i64,
-    /// How many are in the queue, at its consumer, or wait to be tried again.
+    /// Events that the consumer has processed.
+    pub processed: i64,
+    /// Events that are ready, unacknowledged or wait for a retry.
     pub in_flight: i64,
-    /// How many were set aside, parked ones among them, and not handled since.
-    pub dead: i64,
-    /// How many are nowhere.
+    /// Events that were dead-lettered, including parked ones, and not processed since.
+    pub dead_lettered: i64,
+    /// Events that were not found.
     pub missing: i64,
-    /// How many wait in the queue for somebody outside.
+    /// Events that wait in the queue for an external consumer.
     pub waiting: i64,
-    /// Of how many it can't be told where they are.
+    /// Events whose location cannot be determined.
     pub unaccounted: i64,
-    /// Why it can't.
-    pub why: Option<&'static str>,
+    /// The reason for unaccounted events.
+    pub reason: Option<&'static str>,
 }
 
 impl QueueAccount {
-    /// The account of a queue to which so many events were published, before it is looked at.
+    /// Creates the account of a queue with its number of published events.
     #[must_use]
     pub const fn new(queue: &'static str, consumer: Option<&'static str>, published: i64) -> Self {
         Self {
             queue,
             consumer,
             published,
-            consumed: 0,
+            processed: 0,
             in_flight: 0,
-            dead: 0,
+            dead_lettered: 0,
             missing: 0,
             waiting: 0,
             unaccounted: 0,
-            why: None,
+            reason: None,
         }
     }
 }
 
-/// A law of the business tables.
+/// An invariant of the business tables.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Invariant {
-    /// Its name.
+    /// The name.
     pub name: &'static str,
-    /// What it says.
-    pub says: &'static str,
-    /// How many cases it was checked for.
+    /// The condition in words.
+    pub meaning: &'static str,
+    /// The number of rows that were checked.
     pub checked: i64,
-    /// How many it is broken for.
-    pub broken: i64,
+    /// The number of rows that violate it.
+    pub violations: i64,
 }
 
-/// The whole account.
+/// The result of a reconciliation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ReconcileReport {
-    /// How many events are still in the outboxes.
+    /// The number of events that are still unpublished in the outboxes.
     pub pending: i64,
-    /// The queues.
-    pub accounts: Vec<QueueAccount>,
-    /// The laws.
-    pub laws: Vec<Invariant>,
-    /// What is wrong, at most a hundred of a law.
+    /// The accounts of the queues.
+    pub queues: Vec<QueueAccount>,
+    /// The invariants.
+    pub invariants: Vec<Invariant>,
+    /// The findings, at most 100 per invariant.
     pub findings: Vec<ReconcileFinding>,
 }
 
 impl ReconcileReport {
-    /// Whether nothing is wrong.
+    /// Returns whether there are no findings.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.findings.is_empty()
-            && self.laws.iter().all(|law| law.broken == 0)
-            && self.accounts.iter().all(|account| account.missing == 0)
+            && self
+                .invariants
+                .iter()
+                .all(|invariant| invariant.violations == 0)
+            && self.queues.iter().all(|account| account.missing == 0)
     }
 
-    /// How many things of a kind are wrong.
+    /// Returns the number of findings of a kind.
     #[must_use]
     pub fn count_findings(&self, kind: FindingKind) -> usize {
         match kind {
             FindingKind::Broken => self
-                .laws
+                .invariants
                 .iter()
-                .map(|law| usize::try_from(law.broken).unwrap_or_default())
+                .map(|invariant| usize::try_from(invariant.violations).unwrap_or_default())
                 .sum(),
-            kind => self.findings.iter().filter(|it| it.kind == kind).count(),
+            kind => self
+                .findings
+                .iter()
+                .filter(|finding| finding.kind == kind)
+                .count(),
         }
     }
 }

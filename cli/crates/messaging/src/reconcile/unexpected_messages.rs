@@ -1,5 +1,5 @@
-//! What the broker has and should not: dead letters of what was handled, second ones of an
-//! event, and whatever belongs to no event that an outbox has written.
+//! Messages in the broker that should not exist: dead letters of processed events, duplicate
+//! dead letters of an event, and messages of events that no outbox contains.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -13,8 +13,8 @@ use super::snapshot;
 use crate::MessagingError;
 use crate::dead_letters::DeadLetter;
 
-/// Finds them. What the broker or the consumer had before `since` may be of an event that
-/// its outbox has forgotten.
+/// Finds unexpected messages. Messages that the broker received, or the consumer failed to
+/// process, before `since` may belong to events whose outbox rows were removed.
 pub(super) async fn find_unexpected(
     context: &ReconcileContext<'_>,
     broker_contents: &BrokerContents,
@@ -26,41 +26,44 @@ pub(super) async fn find_unexpected(
         let ids = queues.entry(&letter.queue).or_default();
         ids.extend(letter.id.clone());
     }
-    // An event was handled under the id that it has, or one that it was edited into.
-    let mut handled: HashSet<(String, String)> = HashSet::new();
+    // An event may be processed under its own id or the id of an edit.
+    let mut processed: HashSet<(String, String)> = HashSet::new();
     let mut known: HashSet<String> = HashSet::new();
     for (queue, ids) in queues {
-        let mut names: HashMap<String, Vec<String>> = HashMap::new();
+        let mut original_ids: HashMap<String, Vec<String>> = HashMap::new();
         for id in &ids {
-            names.entry(id.clone()).or_default().push(id.clone());
+            original_ids.entry(id.clone()).or_default().push(id.clone());
             for edit in chains.edited_ids(queue, id) {
-                names.entry(edit).or_default().push(id.clone());
+                original_ids.entry(edit).or_default().push(id.clone());
             }
         }
-        let all: Vec<String> = names.keys().cloned().collect();
+        let all: Vec<String> = original_ids.keys().cloned().collect();
         for id in snapshot::find_processed(context, queue, &all).await? {
-            let of = names.remove(&id).unwrap_or_default();
-            handled.extend(of.into_iter().map(|id| (queue.to_owned(), id)));
+            let originals = original_ids.remove(&id).unwrap_or_default();
+            processed.extend(originals.into_iter().map(|id| (queue.to_owned(), id)));
         }
         known.extend(snapshot::find_known_ids(context, &ids, false).await?);
     }
-    let mut findings = check_dead_letters(&broker_contents.dead_letters, &handled, &known, since);
-    let young = |received: Option<DateTime<Utc>>| received.is_none_or(|at| at > since);
-    let waiting: Vec<_> = broker_contents
+    let mut findings = check_dead_letters(&broker_contents.dead_letters, &processed, &known, since);
+    let is_young = |received: Option<DateTime<Utc>>| received.is_none_or(|at| at > since);
+    let young_messages: Vec<_> = broker_contents
         .queued_messages
         .iter()
-        .filter(|(_, message)| young(message.received_at))
+        .filter(|(_, message)| is_young(message.received_at))
         .collect();
-    let ids: Vec<String> = waiting.iter().filter_map(|(_, it)| it.id.clone()).collect();
+    let ids: Vec<String> = young_messages
+        .iter()
+        .filter_map(|(_, message)| message.id.clone())
+        .collect();
     let known = snapshot::find_known_ids(context, &ids, true).await?;
     findings.extend(
-        waiting
+        young_messages
             .iter()
             .filter(|(_, message)| !message.id.as_ref().is_some_and(|id| known.contains(id)))
             .map(|(queue, message)| ReconcileFinding {
                 kind: FindingKind::Orphaned,
-                of: (*queue).to_owned(),
-                what: message.id.clone().unwrap_or_else(|| "no id".to_owned()),
+                scope: (*queue).to_owned(),
+                id: message.id.clone().unwrap_or_else(|| "no id".to_owned()),
                 detail: "the message is in the queue, and no outbox contains it".to_owned(),
             }),
     );
@@ -69,7 +72,7 @@ pub(super) async fn find_unexpected(
 
 fn check_dead_letters(
     letters: &[DeadLetter],
-    handled: &HashSet<(String, String)>,
+    processed: &HashSet<(String, String)>,
     known: &HashSet<String>,
     since: DateTime<Utc>,
 ) -> Vec<ReconcileFinding> {
@@ -78,7 +81,7 @@ fn check_dead_letters(
     for letter in letters {
         let id = letter.id.clone().unwrap_or_default();
         let key = (letter.queue.clone(), id.clone());
-        let (kind, detail) = if handled.contains(&key) {
+        let (kind, detail) = if processed.contains(&key) {
             (
                 FindingKind::Doubled,
                 "a dead letter of an event that was processed",
@@ -98,8 +101,8 @@ fn check_dead_letters(
         };
         findings.push(ReconcileFinding {
             kind,
-            of: letter.queue.clone(),
-            what: letter
+            scope: letter.queue.clone(),
+            id: letter
                 .id
                 .clone()
                 .unwrap_or_else(|| letter.fingerprint.clone()),
@@ -130,11 +133,11 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_of_letter_that_should_not_be_is_told() {
+    fn check_dead_letters_finds_doubled_and_orphaned_letters() {
         let now = Utc::now();
         let since = now - TimeDelta::days(27);
         let old = now - TimeDelta::days(28);
-        let handled = HashSet::from([("q".to_owned(), "done".to_owned())]);
+        let processed = HashSet::from([("q".to_owned(), "done".to_owned())]);
         let known = HashSet::from(["done".to_owned(), "once".to_owned()]);
         for (ids, expected) in [
             (vec![(Some("once"), now)], vec![]),
@@ -145,21 +148,21 @@ mod tests {
             ),
             (vec![(Some("other"), now)], vec![FindingKind::Orphaned]),
             (vec![(None, now)], vec![FindingKind::Orphaned]),
-            // Letters without an id are no second ones of each other.
+            // Letters without an id are not duplicates of each other.
             (
                 vec![(None, now), (None, now)],
                 vec![FindingKind::Orphaned, FindingKind::Orphaned],
             ),
-            // Its outbox may have forgotten it; that it is there twice is so all the same.
+            // Its outbox row may be removed, but a duplicate is still reported.
             (vec![(Some("other"), old)], vec![]),
             (
                 vec![(Some("other"), old), (Some("other"), old)],
                 vec![FindingKind::Doubled],
             ),
         ] {
-            let all: Vec<_> = ids.iter().map(|(id, at)| letter(*id, *at)).collect();
-            let found = check_dead_letters(&all, &handled, &known, since);
-            let kinds: Vec<_> = found.iter().map(|finding| finding.kind).collect();
+            let letters: Vec<_> = ids.iter().map(|(id, at)| letter(*id, *at)).collect();
+            let findings = check_dead_letters(&letters, &processed, &known, since);
+            let kinds: Vec<_> = findings.iter().map(|finding| finding.kind).collect();
             assert_eq!(kinds, expected, "{ids:?}");
         }
     }

@@ -1,23 +1,23 @@
-//! Events that were published and not handled, by every id that they go by.
+//! Events that were published and not processed, by each of their ids.
 
 use std::collections::{BTreeMap, HashMap};
 
-/// An event that was published, and that the snapshot doesn't know to be handled.
+/// An event that was published, and was not processed in the snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct UnprocessedEvent {
-    /// Its type.
+    /// The event type.
     pub(super) event_type: String,
-    /// Its aggregate.
+    /// The aggregate.
     pub(super) subject: String,
-    /// The ids that it got when it was edited and replayed, the latest last.
+    /// The ids that it got when it was edited and replayed, latest last.
     pub(super) edited_ids: Vec<String>,
 }
 
-/// Those of a queue.
+/// The unprocessed events of a queue.
 #[derive(Debug, Default)]
 pub(super) struct UnprocessedEvents {
     events: BTreeMap<String, UnprocessedEvent>,
-    /// The event that each id of an edit stands for.
+    /// The original id of each edited id.
     original_ids: HashMap<String, String>,
 }
 
@@ -30,23 +30,23 @@ impl UnprocessedEvents {
         self.events.insert(id, event);
     }
 
-    /// Takes an event off the list, by any of its ids. `false` where it is not on it.
+    /// Removes an event by any of its ids. Returns `false` if it is not in the list.
     pub(super) fn remove(&mut self, id: &str) -> bool {
         let id = self.original_ids.get(id).map_or(id, String::as_str);
         self.events.remove(id).is_some()
     }
 
-    /// How many there are.
+    /// Returns the number of events.
     pub(super) fn len(&self) -> usize {
         self.events.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no events.
     pub(super) fn is_empty(&self) -> bool {
         self.events.is_empty()
     }
 
-    /// Every id that one of them goes by.
+    /// Returns every id of every event.
     pub(super) fn ids(&self) -> Vec<String> {
         let edits = |event: &UnprocessedEvent| event.edited_ids.clone();
         self.events
@@ -55,7 +55,7 @@ impl UnprocessedEvents {
             .collect()
     }
 
-    /// Each of them.
+    /// Returns the events with their original ids.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &UnprocessedEvent)> {
         self.events.iter().map(|(id, event)| (id.as_str(), event))
     }
@@ -67,7 +67,7 @@ mod tests {
 
     use super::*;
 
-    fn open(edits: &[&str]) -> UnprocessedEvent {
+    fn event(edits: &[&str]) -> UnprocessedEvent {
         UnprocessedEvent {
             event_type: "t".into(),
             subject: "order/1".into(),
@@ -76,24 +76,24 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_found_by_any_of_its_ids_and_once() {
+    fn remove_succeeds_once_by_any_id_of_an_event() {
         for id in ["a", "a1", "a2"] {
-            let mut opened = UnprocessedEvents::default();
-            opened.add("a".into(), open(&["a1", "a2"]));
-            opened.add("b".into(), open(&[]));
-            assert!(opened.remove(id));
+            let mut events = UnprocessedEvents::default();
+            events.add("a".into(), event(&["a1", "a2"]));
+            events.add("b".into(), event(&[]));
+            assert!(events.remove(id));
             for again in ["a", "a1", "a2"] {
-                assert!(!opened.remove(again));
+                assert!(!events.remove(again));
             }
-            assert_eq!((opened.len(), opened.ids()), (1, vec!["b".to_owned()]));
+            assert_eq!((events.len(), events.ids()), (1, vec!["b".to_owned()]));
         }
     }
 
     proptest! {
-        /// Whatever is found in whatever order and however often, each event counts once, and
-        /// what is left is what nothing was found of.
+        /// In any order and with repetitions, each event is removed once, and the remaining
+        /// events are those of which no id was removed.
         #[test]
-        fn what_is_found_and_what_is_left_is_all(
+        fn removed_and_remaining_events_are_all_events(
             edits in prop::collection::vec(0..4_usize, 1..12),
             found in prop::collection::vec((0..14_usize, 0..5_usize), 0..40),
         ) {
@@ -101,19 +101,19 @@ mod tests {
                 0 => format!("evt_{event}"),
                 edit => format!("evt_{event}_{edit}"),
             };
-            let mut opened = UnprocessedEvents::default();
-            for (event, count) in edits.iter().enumerate() {
-                let ids: Vec<String> = (1..=*count).map(|edit| name(event, edit)).collect();
-                opened.add(name(event, 0), UnprocessedEvent { edited_ids: ids, ..open(&[]) });
+            let mut events = UnprocessedEvents::default();
+            for (number, count) in edits.iter().enumerate() {
+                let ids: Vec<String> = (1..=*count).map(|edit| name(number, edit)).collect();
+                events.add(name(number, 0), UnprocessedEvent { edited_ids: ids, ..event(&[]) });
             }
-            let taken = found.iter().filter(|(event, edit)| opened.remove(&name(*event, *edit)));
-            let taken = taken.count();
+            let removed = found.iter().filter(|(event, edit)| events.remove(&name(*event, *edit)));
+            let removed = removed.count();
             let is_found = |event: &usize| found.iter().any(|(other, edit)| {
                 other == event && edits.get(*event).is_some_and(|count| edit <= count)
             });
             let expected = (0..edits.len()).filter(is_found).count();
-            prop_assert_eq!(taken, expected);
-            prop_assert_eq!(opened.len(), edits.len() - expected);
+            prop_assert_eq!(removed, expected);
+            prop_assert_eq!(events.len(), edits.len() - expected);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Which event caused which.
+//! The tree of events and the events they caused.
 
 use std::collections::{HashMap, HashSet};
 
@@ -6,9 +6,9 @@ use dm_contracts::span;
 
 use super::TracedEvent;
 
-/// Puts each event below the handling that caused it: its parent span says which that is.
+/// Puts each event below the delivery whose processing caused it, identified by the parent span.
 pub(super) fn build_causal_tree(events: Vec<TracedEvent>) -> Vec<TracedEvent> {
-    let handlings: HashSet<String> = events
+    let processing_spans: HashSet<String> = events
         .iter()
         .flat_map(|event| {
             let id = &event.row.event_id;
@@ -16,33 +16,40 @@ pub(super) fn build_causal_tree(events: Vec<TracedEvent>) -> Vec<TracedEvent> {
             spans.map(|delivery| span::processing_span_id(delivery.queue, id))
         })
         .collect();
-    let mut below: HashMap<String, Vec<TracedEvent>> = HashMap::new();
+    let mut by_span: HashMap<String, Vec<TracedEvent>> = HashMap::new();
     let mut roots = Vec::new();
     for event in events {
-        match event.row.span_id().filter(|span| handlings.contains(*span)) {
-            Some(span) => below.entry(span.to_owned()).or_default().push(event),
+        match event
+            .row
+            .span_id()
+            .filter(|span| processing_spans.contains(*span))
+        {
+            Some(span) => by_span.entry(span.to_owned()).or_default().push(event),
             None => roots.push(event),
         }
     }
-    attach_caused_events(&mut roots, &mut below);
+    attach_caused_events(&mut roots, &mut by_span);
     roots
 }
 
-fn attach_caused_events(events: &mut [TracedEvent], below: &mut HashMap<String, Vec<TracedEvent>>) {
+fn attach_caused_events(
+    events: &mut [TracedEvent],
+    by_span: &mut HashMap<String, Vec<TracedEvent>>,
+) {
     events.sort_by_key(|event| (event.row.created_at, event.row.sequence));
     for event in events {
         for delivery in &mut event.deliveries {
             let span = span::processing_span_id(delivery.queue, &event.row.event_id);
-            // Taken, so that no circle of made-up spans goes on for ever.
-            delivery.caused = below.remove(&span).unwrap_or_default();
-            attach_caused_events(&mut delivery.caused, below);
+            // Removed from the map, so that a cycle of forged spans ends.
+            delivery.caused = by_span.remove(&span).unwrap_or_default();
+            attach_caused_events(&mut delivery.caused, by_span);
         }
     }
 }
 
-/// What the tests of other crates show.
+/// Examples for the tests of other crates.
 #[cfg(any(test, feature = "examples"))]
-#[allow(clippy::unwrap_used, missing_docs, reason = "tests alone use it")]
+#[allow(clippy::unwrap_used, missing_docs, reason = "only tests use it")]
 pub mod examples {
     use dm_contracts::time;
     use dm_contracts::topology::{INVENTORY_QUEUE, ORDER_QUEUE, WUPHF_QUEUE};
@@ -56,8 +63,8 @@ pub mod examples {
         EventDelivery {
             queue,
             consumer: Some(consumer),
-            fate: DeliveryStatus::Consumed,
-            at: time::parse("2026-02-03T10:00:00.031Z"),
+            status: DeliveryStatus::Processed,
+            status_at: time::parse("2026-02-03T10:00:00.031Z"),
             reason: None,
             error: None,
             caused: Vec::new(),
@@ -89,8 +96,8 @@ pub mod examples {
                 ..outbox_row("evt_2")
             },
             deliveries: vec![EventDelivery {
-                fate: DeliveryStatus::Dead,
-                at: time::parse("2026-02-03T10:00:01.050Z"),
+                status: DeliveryStatus::DeadLettered,
+                status_at: time::parse("2026-02-03T10:00:01.050Z"),
                 reason: Some("unknown-order".into()),
                 ..delivery(ORDER_QUEUE, "order-service")
             }],
@@ -106,21 +113,21 @@ mod tests {
     use crate::outbox::row::examples::outbox_row;
 
     #[test]
-    fn what_an_event_caused_is_below_where_it_was_handled() {
-        let lone = TracedEvent {
+    fn caused_event_is_below_the_delivery_that_caused_it() {
+        let unrelated = TracedEvent {
             row: outbox_row("evt_3"),
             deliveries: Vec::new(),
         };
         let roots = build_causal_tree(vec![
             stock_reserved_event(),
-            lone.clone(),
+            unrelated.clone(),
             order_created_event(),
         ]);
         assert_eq!(roots.len(), 2);
-        let placed = roots.iter().find(|event| event.row.event_id == "evt_1");
-        let placed = placed.unwrap();
-        assert_eq!(placed.deliveries[0].caused, [stock_reserved_event()]);
-        assert!(placed.deliveries[1].caused.is_empty());
-        assert!(roots.contains(&lone));
+        let order_created = roots.iter().find(|event| event.row.event_id == "evt_1");
+        let order_created = order_created.unwrap();
+        assert_eq!(order_created.deliveries[0].caused, [stock_reserved_event()]);
+        assert!(order_created.deliveries[1].caused.is_empty());
+        assert!(roots.contains(&unrelated));
     }
 }

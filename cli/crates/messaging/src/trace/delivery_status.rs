@@ -1,4 +1,4 @@
-//! How far each event is on its way to each queue.
+//! The delivery status of each event in each queue.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -11,30 +11,30 @@ use crate::MessagingError;
 use crate::dead_letters::{self, DeadLetter, browse, parking};
 use crate::outbox::OutboxRow;
 
-/// Adds how far each is on its way to each queue.
+/// Loads the deliveries of each event to each queue.
 pub(super) async fn load_deliveries(
     context: TraceContext<'_>,
     rows: Vec<OutboxRow>,
 ) -> Result<Vec<TracedEvent>, MessagingError> {
     let ids: Vec<String> = rows.iter().map(|row| row.event_id.clone()).collect();
     let mut query = QueryBuilder::new("");
-    for (at, store) in context.service_tables.iter().enumerate() {
-        if at > 0 {
+    for (index, tables) in context.service_tables.iter().enumerate() {
+        if index > 0 {
             query.push(" UNION ALL ");
         }
         query
             .push(format!(
                 "SELECT queue, event_id, processed_at FROM {} WHERE event_id = ANY(",
-                store.qualified_table("inbox_events")
+                tables.qualified_table("inbox_events")
             ))
             .push_bind(ids.clone())
             .push(")");
     }
-    let handled: Vec<(String, String, DateTime<Utc>)> =
+    let processed: Vec<(String, String, DateTime<Utc>)> =
         query.build_query_as().fetch_all(context.database).await?;
-    let handled: HashMap<(String, String), DateTime<Utc>> = handled
+    let processed: HashMap<(String, String), DateTime<Utc>> = processed
         .into_iter()
-        .map(|(queue, id, at)| ((queue, id), at))
+        .map(|(queue, id, processed_at)| ((queue, id), processed_at))
         .collect();
     let mut events: Vec<TracedEvent> = rows
         .into_iter()
@@ -42,9 +42,9 @@ pub(super) async fn load_deliveries(
             deliveries: topology::queues_for(&row.routing_key)
                 .map(|queue| {
                     let key = (queue.name.to_owned(), row.event_id.clone());
-                    let at = handled.get(&key).copied();
-                    let fate = match (at, row.published_at, queue.consumer) {
-                        (Some(_), ..) => DeliveryStatus::Consumed,
+                    let processed_at = processed.get(&key).copied();
+                    let status = match (processed_at, row.published_at, queue.consumer) {
+                        (Some(_), ..) => DeliveryStatus::Processed,
                         (None, None, _) => DeliveryStatus::Unpublished,
                         (None, Some(_), None) => DeliveryStatus::HandedOver,
                         (None, Some(_), Some(_)) => DeliveryStatus::Waiting,
@@ -52,8 +52,8 @@ pub(super) async fn load_deliveries(
                     EventDelivery {
                         queue: queue.name,
                         consumer: queue.consumer,
-                        fate,
-                        at,
+                        status,
+                        status_at: processed_at,
                         reason: None,
                         error: None,
                         caused: Vec::new(),
@@ -67,15 +67,17 @@ pub(super) async fn load_deliveries(
     Ok(events)
 }
 
-/// Looks among the dead letters for those that nobody has handled.
+/// Marks unprocessed events that are dead-lettered or parked.
 async fn mark_dead_letters(
     context: TraceContext<'_>,
     events: &mut [TracedEvent],
 ) -> Result<(), MessagingError> {
-    let open = |fate| matches!(fate, DeliveryStatus::Waiting | DeliveryStatus::HandedOver);
+    let is_unprocessed =
+        |status| matches!(status, DeliveryStatus::Waiting | DeliveryStatus::HandedOver);
     let (mut ids, mut queues) = (HashSet::new(), BTreeSet::new());
     for event in events.iter() {
-        for delivery in event.deliveries.iter().filter(|it| open(it.fate)) {
+        let deliveries = event.deliveries.iter();
+        for delivery in deliveries.filter(|delivery| is_unprocessed(delivery.status)) {
             ids.insert(event.row.event_id.clone());
             queues.insert(delivery.queue);
         }
@@ -99,22 +101,23 @@ async fn mark_dead_letters(
     }
     let parked = parking::list(context.database).await?;
     for event in events {
-        for delivery in event.deliveries.iter_mut().filter(|it| open(it.fate)) {
+        let deliveries = event.deliveries.iter_mut();
+        for delivery in deliveries.filter(|delivery| is_unprocessed(delivery.status)) {
             let key = (delivery.queue.to_owned(), event.row.event_id.clone());
             if let Some(letter) = letters.remove(&key) {
-                delivery.fate = DeliveryStatus::Dead;
-                delivery.at = letter.failed_at;
+                delivery.status = DeliveryStatus::DeadLettered;
+                delivery.status_at = letter.failed_at;
                 delivery.reason = Some(letter.reason);
                 delivery.error = letter.error;
             } else if let Some(letter) = parked.iter().find(|letter| {
                 letter.queue == key.0 && letter.event_id.as_deref() == Some(key.1.as_str())
             }) {
-                delivery.fate = DeliveryStatus::Parked;
-                delivery.at = Some(letter.parked_at);
+                delivery.status = DeliveryStatus::Parked;
+                delivery.status_at = Some(letter.parked_at);
                 delivery.reason = Some(letter.reason.clone());
                 delivery.error = Some(letter.note.clone());
-            } else if context.connection.is_none() && delivery.fate == DeliveryStatus::Waiting {
-                delivery.fate = DeliveryStatus::Unknown;
+            } else if context.connection.is_none() && delivery.status == DeliveryStatus::Waiting {
+                delivery.status = DeliveryStatus::Unknown;
             }
         }
     }

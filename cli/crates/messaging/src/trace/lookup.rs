@@ -1,4 +1,4 @@
-//! What outboxes know of an id.
+//! Finds the events of an id in the outboxes.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use super::{TimelineStep, TraceContext};
 use crate::MessagingError;
 use crate::outbox::{OutboxRow, row};
 
-/// The aggregates that subjects name.
+/// The types of aggregates in subjects.
 const AGGREGATE_TYPES: [&str; 6] = [
     "order",
     "shipment",
@@ -18,7 +18,7 @@ const AGGREGATE_TYPES: [&str; 6] = [
     "notification",
 ];
 
-/// The subjects that an id may stand for. A shipment has its order's number.
+/// Returns the subjects that an id may denote. A shipment has the number of its order.
 pub(super) fn candidate_subjects(id: &str) -> Vec<String> {
     if id.contains('/') {
         return vec![id.to_owned()];
@@ -34,12 +34,12 @@ pub(super) fn candidate_subjects(id: &str) -> Vec<String> {
         .collect()
 }
 
-/// By what rows are looked for.
+/// The column by which rows are searched.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum LookupColumn {
     EventId,
     Subject,
-    /// By patterns.
+    /// Matched by `LIKE` patterns.
     Traceparent,
 }
 
@@ -54,15 +54,15 @@ pub(super) async fn find_rows(
         LookupColumn::Traceparent => "traceparent LIKE ANY(",
     };
     let mut query = QueryBuilder::new("");
-    for (at, store) in context.service_tables.iter().enumerate() {
-        if at > 0 {
+    for (index, tables) in context.service_tables.iter().enumerate() {
+        if index > 0 {
             query.push(" UNION ALL ");
         }
         query
             .push(format!(
                 "SELECT {} FROM {} WHERE {condition}",
-                row::select_columns(store),
-                store.qualified_table("outbox_events")
+                row::select_columns(tables),
+                tables.qualified_table("outbox_events")
             ))
             .push_bind(values)
             .push(")");
@@ -78,16 +78,16 @@ pub(super) async fn load_timeline(
         .filter_map(|row| row.subject.strip_prefix("order/"))
         .map(str::to_owned)
         .collect();
-    let store = context
+    let tables = context
         .service_tables
         .iter()
-        .find(|store| store.service == "order");
-    let Some(store) = store.filter(|_| !orders.is_empty()) else {
+        .find(|tables| tables.service == "order");
+    let Some(tables) = tables.filter(|_| !orders.is_empty()) else {
         return Ok(Vec::new());
     };
     let statement = format!(
         "SELECT order_id, status, at, source FROM {} WHERE order_id = ANY($1) ORDER BY at, id",
-        store.qualified_table("order_timeline")
+        tables.qualified_table("order_timeline")
     );
     let orders: Vec<String> = orders.into_iter().collect();
     Ok(sqlx::query_as(AssertSqlSafe(statement))
@@ -101,11 +101,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_stands_for_its_aggregate() {
+    fn candidate_subjects_cover_order_and_shipment() {
         assert_eq!(candidate_subjects("order/ord_1"), ["order/ord_1"]);
         let subjects = candidate_subjects("ord_9001");
         for subject in ["order/ord_9001", "shipment/ship_9001"] {
-            assert!(subjects.iter().any(|it| it == subject), "{subject}");
+            assert!(
+                subjects.iter().any(|candidate| candidate == subject),
+                "{subject}"
+            );
         }
     }
 }

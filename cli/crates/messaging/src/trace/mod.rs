@@ -1,9 +1,9 @@
-//! What became of events: published, consumed where, dead where, and what they caused.
+//! The trace of an event: its delivery status in each queue, and the events that it caused.
 //!
 //! ```text
-//! find         what outboxes know of an id
-//! deliveries   how far each event is on its way to each queue
-//! tree         which one caused which
+//! lookup            finds the events of an id in the outboxes
+//! delivery_status   the delivery status of each event in each queue
+//! causality         the tree of events and the events they caused
 //! ```
 
 mod causality;
@@ -28,57 +28,57 @@ pub use causality::examples;
 use delivery_status::load_deliveries;
 use lookup::{LookupColumn, candidate_subjects, find_rows, load_timeline};
 
-/// How far an event is on its way to one queue.
+/// The delivery status of an event in one queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DeliveryStatus {
     /// It is still in the outbox.
     Unpublished,
-    /// It was published, and its consumer has not handled it yet.
+    /// It was published, and its consumer has not processed it yet.
     Waiting,
-    /// It was published, its consumer has not handled it, and the broker, which is away, can't
-    /// be asked whether it was set aside.
+    /// It was published, its consumer has not processed it, and the broker cannot be reached, so
+    /// it may be dead-lettered.
     Unknown,
-    /// Its consumer has handled it.
-    Consumed,
-    /// It was set aside.
-    Dead,
-    /// It was set aside, and parked by somebody.
+    /// Its consumer has processed it.
+    Processed,
+    /// It was dead-lettered.
+    DeadLettered,
+    /// It was dead-lettered, and an operator has parked it.
     Parked,
     /// It is in a queue that no service here consumes.
     HandedOver,
 }
 
-/// An event on its way to one of the queues that take it.
+/// The delivery of an event to one queue.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct EventDelivery {
     /// The queue.
     pub queue: &'static str,
     /// The service that consumes it.
     pub consumer: Option<&'static str>,
-    /// How far it is.
-    pub fate: DeliveryStatus,
-    /// When it was handled, or failed.
-    pub at: Option<DateTime<Utc>>,
-    /// Why it was set aside.
+    /// The delivery status.
+    pub status: DeliveryStatus,
+    /// The instant at which it was processed, failed or was parked.
+    pub status_at: Option<DateTime<Utc>>,
+    /// The reason for which it was dead-lettered.
     pub reason: Option<String>,
-    /// The error that it was set aside with.
+    /// The error with which it was dead-lettered.
     pub error: Option<String>,
-    /// What handling it caused.
+    /// The events that its processing caused.
     pub caused: Vec<TracedEvent>,
 }
 
-/// An event with its way.
+/// An event with its deliveries.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TracedEvent {
-    /// What its outbox says.
+    /// The row in its outbox.
     #[serde(flatten)]
     pub row: OutboxRow,
-    /// Its way to each queue that takes it.
+    /// The deliveries to each queue that receives it.
     pub deliveries: Vec<EventDelivery>,
 }
 
-/// An event with its envelope and its way.
+/// An event with its envelope and its deliveries.
 #[derive(Debug, Clone, Serialize)]
 pub struct EventDetail {
     /// The event.
@@ -93,42 +93,42 @@ pub struct EventDetail {
 pub struct TimelineStep {
     /// The order.
     pub order_id: String,
-    /// What it came to.
+    /// The status of the order.
     pub status: String,
-    /// When.
+    /// The instant.
     pub at: DateTime<Utc>,
-    /// By which service.
+    /// The service that set the status.
     pub source: String,
 }
 
-/// All that an id leads to.
+/// The events, traces and timelines of an id.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct EventTrace {
-    /// What was asked for.
-    pub of: String,
-    /// The traces that it takes in.
+    /// The requested id.
+    pub query: String,
+    /// The ids of the traces.
     pub traces: Vec<String>,
-    /// The events that no event here caused, with what they caused.
+    /// The events without a cause in this trace, with the events that they caused.
     pub events: Vec<TracedEvent>,
-    /// The timelines of the orders that it is about.
+    /// The timelines of the orders.
     pub timeline: Vec<TimelineStep>,
 }
 
-/// Where events are looked for.
+/// The data sources for tracing events.
 #[derive(Debug, Clone, Copy)]
 pub struct TraceContext<'a> {
     /// The services' tables.
     pub service_tables: &'a [ServiceTables],
     /// The database.
     pub database: &'a PgPool,
-    /// The broker, where it is there. Its turn at the dead letters must be had.
+    /// The connection to the broker, if it can be reached. It must hold the dead-letter lock.
     pub connection: Option<&'a Connection>,
 }
 
-/// One event by its id.
+/// Returns an event by its id.
 ///
 /// # Errors
-/// [`MessagingError::NoEvent`] where no outbox has it.
+/// Returns [`MessagingError::EventNotFound`] if no outbox contains it.
 pub async fn find_event(
     context: TraceContext<'_>,
     id: &str,
@@ -137,15 +137,15 @@ pub async fn find_event(
     let Some(row) = rows.into_iter().next() else {
         return Err(MessagingError::EventNotFound(id.to_owned()));
     };
-    let store = context
+    let tables = context
         .service_tables
         .iter()
-        .find(|store| store.service == row.service);
+        .find(|tables| tables.service == row.service);
     let mut envelope = None;
-    if let Some(store) = store {
+    if let Some(tables) = tables {
         let statement = format!(
             "SELECT payload FROM {} WHERE event_id = $1",
-            store.qualified_table("outbox_events")
+            tables.qualified_table("outbox_events")
         );
         envelope = sqlx::query_scalar(AssertSqlSafe(statement))
             .bind(id)
@@ -160,21 +160,21 @@ pub async fn find_event(
         .ok_or_else(|| MessagingError::EventNotFound(id.to_owned()))
 }
 
-/// Everything about an id: an event's, a trace's, or an aggregate's, e.g. `ord_9001` or
+/// Loads the trace of an id: of an event, a trace or an aggregate, for example `ord_9001` or
 /// `order/ord_9001`.
 ///
 /// # Errors
-/// [`MessagingError::NoEvent`] where no outbox knows it.
+/// Returns [`MessagingError::EventNotFound`] if no outbox contains it.
 pub async fn load_trace(context: TraceContext<'_>, id: &str) -> Result<EventTrace, MessagingError> {
     let is_trace = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let seeds = if is_trace {
+    let initial_rows = if is_trace {
         Vec::new()
     } else if id.starts_with("evt_") {
         find_rows(context, LookupColumn::EventId, &[id.to_owned()]).await?
     } else {
         find_rows(context, LookupColumn::Subject, &candidate_subjects(id)).await?
     };
-    let mut traces: BTreeSet<String> = seeds
+    let mut traces: BTreeSet<String> = initial_rows
         .iter()
         .filter_map(OutboxRow::trace_id)
         .map(str::to_owned)
@@ -182,23 +182,23 @@ pub async fn load_trace(context: TraceContext<'_>, id: &str) -> Result<EventTrac
     if is_trace {
         traces.insert(id.to_ascii_lowercase());
     }
-    let parents: Vec<String> = traces.iter().map(|trace| format!("00-{trace}-%")).collect();
-    let mut found: BTreeMap<String, OutboxRow> = seeds
+    let patterns: Vec<String> = traces.iter().map(|trace| format!("00-{trace}-%")).collect();
+    let mut rows: BTreeMap<String, OutboxRow> = initial_rows
         .into_iter()
         .map(|row| (row.event_id.clone(), row))
         .collect();
-    if !parents.is_empty() {
-        for row in find_rows(context, LookupColumn::Traceparent, &parents).await? {
-            found.insert(row.event_id.clone(), row);
+    if !patterns.is_empty() {
+        for row in find_rows(context, LookupColumn::Traceparent, &patterns).await? {
+            rows.insert(row.event_id.clone(), row);
         }
     }
-    if found.is_empty() {
+    if rows.is_empty() {
         return Err(MessagingError::EventNotFound(id.to_owned()));
     }
-    let timeline = load_timeline(context, found.values()).await?;
-    let events = load_deliveries(context, found.into_values().collect()).await?;
+    let timeline = load_timeline(context, rows.values()).await?;
+    let events = load_deliveries(context, rows.into_values().collect()).await?;
     Ok(EventTrace {
-        of: id.to_owned(),
+        query: id.to_owned(),
         traces: traces.into_iter().collect(),
         events: build_causal_tree(events),
         timeline,

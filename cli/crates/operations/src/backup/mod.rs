@@ -1,4 +1,4 @@
-//! Backups are made, proved, brought back and removed.
+//! Creates, verifies, restores and removes backups.
 
 mod prune;
 pub mod restore;
@@ -20,20 +20,21 @@ pub use prune::{PrunePlan, PruneResult};
 pub use schedule::{run as schedule, run_in_container as schedule_in_container};
 pub use verify::verify;
 
-/// To whom backups are encrypted by the configuration.
+/// Returns the recipients for which the configuration encrypts backups.
 ///
 /// # Errors
-/// One of the recipients is none.
+/// If a recipient is invalid.
 pub fn recipients(project: &Project) -> Result<Recipients> {
     Ok(Recipients::parse(
         project.config().backup.recipients.iter(),
     )?)
 }
 
-/// The keys to encrypted backups: those of a file, or of the configuration.
+/// Loads the identities that decrypt backups, from the given file or that of the
+/// configuration.
 ///
 /// # Errors
-/// The file can't be read.
+/// If the file cannot be read.
 pub fn identities(project: &Project, file: Option<PathBuf>) -> Result<Identities> {
     let configured = project.config().backup.identity.as_ref();
     let file = file.or_else(|| Some(configured?.in_project(&project.loaded.root)));
@@ -43,7 +44,7 @@ pub fn identities(project: &Project, file: Option<PathBuf>) -> Result<Identities
     })
 }
 
-/// An instance's sets, in this folder or in that of the configuration.
+/// Opens the backup store of an instance, in this directory or in that of the configuration.
 #[must_use]
 pub fn open_store(project: &Project, dir: Option<PathBuf>) -> BackupStore {
     let instance = &project.instance;
@@ -53,36 +54,36 @@ pub fn open_store(project: &Project, dir: Option<PathBuf>) -> BackupStore {
     })
 }
 
-/// Makes a set of what runs. The caller has the instance's lock.
+/// Creates a backup of the running stack. The caller holds the instance lock.
 ///
 /// # Errors
-/// A server is away, or it was interrupted; the sets that there are stay as they are.
+/// If a server cannot be reached or the call is interrupted. Existing backups are unchanged.
 pub async fn create(
     session: &Session,
-    desk: &StackClients,
+    clients: &StackClients,
     store: &BackupStore,
     recipients: &Recipients,
     purpose: Purpose,
 ) -> Result<Backup> {
-    let instance = &desk.project.instance;
-    let access = ServerAccess::from_config(desk.config(), instance);
-    let servers = access.connect(ClientLocation::Host(&desk.ports)).await?;
-    let near = if desk.engine.is_local() {
+    let instance = &clients.project.instance;
+    let access = ServerAccess::from_config(clients.config(), instance);
+    let servers = access.connect(ClientLocation::Host(&clients.ports)).await?;
+    let direct_address = if clients.engine.is_local() {
         let container = instance.container_name(postgres::NAME);
-        let inspected = desk.engine.inspect_container(&container).await?;
+        let inspected = clients.engine.inspect_container(&container).await?;
         inspected.and_then(|container| container.address)
     } else {
         None
     };
     let source = BackupSource {
-        servers: &servers.with_direct_address(near),
+        servers: &servers.with_direct_address(direct_address),
         recipients,
-        report: &|what| session.frontend.note(&format!("saving {what}")),
+        report: &|item| session.frontend.note(&format!("saving {item}")),
     };
     create_or_abort(session, &source, store, purpose).await
 }
 
-/// Makes a set, unless interrupted.
+/// Creates a backup, or aborts it on an interrupt.
 async fn create_or_abort(
     session: &Session,
     source: &BackupSource<'_>,
@@ -90,7 +91,7 @@ async fn create_or_abort(
     purpose: Purpose,
 ) -> Result<Backup> {
     tokio::select! {
-        set = dm_backup::create(source, store, purpose) => Ok(set?),
+        backup = dm_backup::create(source, store, purpose) => Ok(backup?),
         () = session.interrupt.cancelled() => {
             dm_backup::abort(source, store).await?;
             Err(BackupError::Interrupted("no backup was created").into())

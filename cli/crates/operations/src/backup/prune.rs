@@ -1,4 +1,4 @@
-//! Old backups are removed.
+//! Removes old backups.
 
 use chrono::Utc;
 use dm_backup::{BackupEntry, BackupError, BackupStore, RetentionPolicy, RetentionVerdict};
@@ -6,29 +6,29 @@ use dm_core::error::Result;
 
 use crate::session::{Project, Session};
 
-/// What becomes of each backup of an instance.
+/// The retention verdicts for the backups of an instance.
 pub struct PrunePlan<'a> {
     store: &'a BackupStore,
     policy: RetentionPolicy,
-    /// What becomes of those that can be read.
+    /// The verdicts for the readable backups.
     pub verdicts: Vec<RetentionVerdict>,
-    /// Those that can't be read: they stay.
+    /// The backups that cannot be read. They are kept.
     pub unreadable: Vec<String>,
 }
 
-/// How many backups went and stayed.
+/// The numbers of removed and kept backups.
 pub struct PruneResult {
-    /// Those that went.
+    /// The number of removed backups.
     pub removed: usize,
-    /// Those that can be read and stay.
+    /// The number of readable backups that were kept.
     pub kept: usize,
 }
 
 impl<'a> PrunePlan<'a> {
-    /// What becomes of each backup.
+    /// Evaluates the policy for each backup.
     ///
     /// # Errors
-    /// The folder can't be read.
+    /// If the directory cannot be read.
     pub fn new(store: &'a BackupStore, policy: RetentionPolicy) -> Result<Self> {
         let (verdicts, unreadable) = evaluate_backups(store, policy)?;
         Ok(Self {
@@ -40,13 +40,13 @@ impl<'a> PrunePlan<'a> {
     }
 
     fn removals(&self) -> impl Iterator<Item = &RetentionVerdict> {
-        self.verdicts.iter().filter(|it| it.is_pruned())
+        self.verdicts.iter().filter(|verdict| verdict.is_pruned())
     }
 
-    /// Makes sure that they may be removed.
+    /// Asks for confirmation if there are backups to remove.
     ///
     /// # Errors
-    /// Nobody says so.
+    /// Returns [`BackupError::PruneNotConfirmed`] if the removal is not confirmed.
     pub fn confirm(&self, session: &Session, project: &Project, yes: bool) -> Result<()> {
         let (instance, count) = (&project.instance.name, self.removals().count());
         let question = format!("remove {count} backups of instance `{instance}`?");
@@ -57,33 +57,33 @@ impl<'a> PrunePlan<'a> {
         }
     }
 
-    /// Removes those that go. The caller has the instance's lock.
+    /// Removes the pruned backups. The caller holds the instance lock.
     ///
     /// # Errors
-    /// One can't be removed.
+    /// If a backup cannot be removed.
     pub fn execute(&self, session: &Session) -> Result<PruneResult> {
         self.store.remove_leftovers()?;
-        // What was made, restored or removed since it was asked for may have changed it: only
-        // what went then and goes now does.
-        let (again, _) = evaluate_backups(self.store, self.policy)?;
-        let mut gone = 0;
-        for verdict in again.iter().filter(|it| it.is_pruned()) {
+        // Backups created, restored or removed since the confirmation may change the verdicts:
+        // only backups that are pruned by both evaluations are removed.
+        let (current, _) = evaluate_backups(self.store, self.policy)?;
+        let mut removed = 0;
+        for verdict in current.iter().filter(|verdict| verdict.is_pruned()) {
             if self
                 .removals()
-                .any(|it| it.backup.path == verdict.backup.path)
+                .any(|removal| removal.backup.path == verdict.backup.path)
             {
                 remove_backup(session, self.store, verdict)?;
-                gone += 1;
+                removed += 1;
             }
         }
         Ok(PruneResult {
-            removed: gone,
-            kept: again.len() - gone,
+            removed,
+            kept: current.len() - removed,
         })
     }
 }
 
-/// Removes what goes, in the course of a schedule.
+/// Removes the pruned backups without confirmation, for the schedule.
 pub(super) fn prune_unattended(
     session: &Session,
     store: &BackupStore,
@@ -91,7 +91,7 @@ pub(super) fn prune_unattended(
 ) -> Result<()> {
     store.remove_leftovers()?;
     let (verdicts, _) = evaluate_backups(store, policy)?;
-    for verdict in verdicts.iter().filter(|it| it.is_pruned()) {
+    for verdict in verdicts.iter().filter(|verdict| verdict.is_pruned()) {
         remove_backup(session, store, verdict)?;
     }
     Ok(())
@@ -104,18 +104,18 @@ fn remove_backup(session: &Session, store: &BackupStore, verdict: &RetentionVerd
     Ok(())
 }
 
-/// What becomes of each backup, and those that can't be read.
+/// Returns the verdicts for the readable backups, and the names of the unreadable ones.
 fn evaluate_backups(
     store: &BackupStore,
     policy: RetentionPolicy,
 ) -> Result<(Vec<RetentionVerdict>, Vec<String>)> {
-    let (mut sets, mut unreadable) = (Vec::new(), Vec::new());
-    for listed in store.list()? {
-        match listed {
-            BackupEntry::Complete(set) => sets.push(*set),
+    let (mut backups, mut unreadable) = (Vec::new(), Vec::new());
+    for entry in store.list()? {
+        match entry {
+            BackupEntry::Complete(backup) => backups.push(*backup),
             BackupEntry::Unreadable(name, _) => unreadable.push(name),
         }
     }
-    let verdicts = policy.evaluate(&sets, Utc::now(), |set| set.verify_files().is_ok());
+    let verdicts = policy.evaluate(&backups, Utc::now(), |backup| backup.verify_files().is_ok());
     Ok((verdicts, unreadable))
 }

@@ -1,13 +1,12 @@
-//! A set is brought back into the stack that runs.
+//! Restores a backup into the running stack.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::Utc;
 use dm_backup::{
-    Backup, BackupError, BackupStore as Sets, DeadLetterIds, Identities, OpenBackup, OutboxSource,
-    Purpose, RestoreBroker, RestoreContext, RestoreScope, RestoreTarget, RowCounts,
-    ServerContainer,
+    Backup, BackupError, BackupStore, DeadLetterIds, Identities, OpenBackup, OutboxSource, Purpose,
+    RestoreBroker, RestoreContext, RestoreScope, RestoreTarget, RowCounts, ServerContainer,
 };
 use dm_components::database_setup::{self, DatabaseSetup};
 use dm_components::rabbitmq::management::ManagementClient;
@@ -25,22 +24,22 @@ use crate::reconcile;
 use crate::session::{PortUse, Project, Session, StackClients};
 use crate::stack_run::{RunPhase, RunResult, StackRun};
 
-/// How long what is in flight may take to arrive after a restore.
+/// The time in which events in flight must arrive after a restore.
 const IN_FLIGHT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long counting what there is may take before a question.
+/// The time limit for counting the current rows before the confirmation.
 const COUNT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Refuses what should not be restored here: a set that is damaged, or of another instance
-/// unless `foreign` ones will do.
+/// Checks that a backup can be restored here: it must be intact and, unless `allow_foreign` is
+/// set, of this instance.
 ///
 /// # Errors
-/// [`BackupError`] says which.
-pub fn check_restorable(project: &Project, set: &Backup, foreign: bool) -> Result<()> {
-    set.verify_files()?;
-    let (manifest, instance) = (&set.manifest, &project.instance);
+/// Returns [`BackupError`] with the reason.
+pub fn check_restorable(project: &Project, backup: &Backup, allow_foreign: bool) -> Result<()> {
+    backup.verify_files()?;
+    let (manifest, instance) = (&backup.manifest, &project.instance);
     let is_ours = manifest.project == instance.project && manifest.instance == instance.name;
-    if !is_ours && !foreign {
+    if !is_ours && !allow_foreign {
         return Err(BackupError::OtherInstance {
             id: manifest.id.clone(),
             backup_instance: manifest.instance.clone(),
@@ -51,22 +50,22 @@ pub fn check_restorable(project: &Project, set: &Backup, foreign: bool) -> Resul
     Ok(())
 }
 
-/// Makes sure that the data may be replaced.
+/// Asks for confirmation that the data is replaced.
 ///
 /// # Errors
-/// Nobody says so.
+/// Returns [`BackupError::NotConfirmed`] if the restore is not confirmed.
 pub fn confirm(
     session: &Session,
     project: &Project,
-    extent: RestoreScope<'_>,
+    scope: RestoreScope<'_>,
     yes: bool,
 ) -> Result<()> {
     let instance = &project.instance.name;
-    let what = match extent {
+    let data = match scope {
         RestoreScope::Full => "all data".to_owned(),
         RestoreScope::Schema(name) => format!("schema `{name}`"),
     };
-    let question = format!("replace {what} of instance `{instance}` with the backup?");
+    let question = format!("replace {data} of instance `{instance}` with the backup?");
     if session.is_confirmed(yes, &question)? {
         Ok(())
     } else {
@@ -74,17 +73,17 @@ pub fn confirm(
     }
 }
 
-/// How many rows each table has now, or why that is not known.
+/// Returns the current number of rows of each table, or the reason why it is unknown.
 ///
 /// # Errors
-/// The ports of the instance can't be read.
+/// If the ports of the instance cannot be read.
 pub async fn count_current_rows(
     project: &Project,
 ) -> Result<std::result::Result<RowCounts, String>> {
     let options =
         postgres::superuser_connect_options(&project.config().postgres, &project.ports()?);
-    let counted = tokio::time::timeout(COUNT_TIMEOUT, dm_backup::rows_now(&options)).await;
-    Ok(match counted {
+    let result = tokio::time::timeout(COUNT_TIMEOUT, dm_backup::count_rows(&options)).await;
+    Ok(match result {
         Ok(Ok(rows)) => Ok(rows),
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err(format!(
@@ -94,23 +93,23 @@ pub async fn count_current_rows(
     })
 }
 
-/// The account of every event once a set is brought back.
+/// The result of a restore.
 pub struct RestoreReport {
-    /// Where each event is.
+    /// The reconciliation of all events.
     pub reconciliation: ReconcileReport,
-    /// Whether every event is where it belongs, or why that is not known. What was an orphan
-    /// before is none of the restore's.
+    /// Whether all events are consistent, or the error of the check. Events that were orphaned
+    /// before the restore do not count.
     pub is_consistent: Result<bool>,
 }
 
-/// Warns where a note about a backup can't be written.
-fn warn_on_error(session: &Session, noted: std::result::Result<(), BackupError>) {
-    if let Err(error) = noted {
+/// Warns if a mark of a backup could not be written.
+fn warn_on_error(session: &Session, result: std::result::Result<(), BackupError>) {
+    if let Err(error) = result {
         session.frontend.warn(&error.to_string());
     }
 }
 
-/// The ways to a stack in which a set is brought back.
+/// The connections to a stack into which a backup is restored.
 pub(super) struct RestoreClients<'a> {
     session: &'a Session,
     clients: &'a StackClients,
@@ -127,30 +126,36 @@ pub(super) struct RestoreClients<'a> {
 }
 
 impl<'a> RestoreClients<'a> {
-    pub(super) async fn open(session: &'a Session, desk: &'a StackClients) -> Result<Self> {
-        let (config, instance) = (desk.config(), &desk.project.instance);
-        let root = &desk.project.loaded.root;
+    pub(super) async fn open(session: &'a Session, clients: &'a StackClients) -> Result<Self> {
+        let (config, instance) = (clients.config(), &clients.project.instance);
+        let root = &clients.project.loaded.root;
         let services = config.services.all().map(|(name, _)| name);
-        let users = services.into_iter().chain([keycloak::NAME]);
+        let dependents = services.into_iter().chain([keycloak::NAME]);
         let directory = instance.container_name(openldap::NAME);
-        let has_directory = desk.engine.inspect_container(&directory).await?.is_some();
+        let has_directory = clients
+            .engine
+            .inspect_container(&directory)
+            .await?
+            .is_some();
         let image = config.keycloak.image.to_string();
         Ok(Self {
             session,
-            clients: desk,
+            clients,
             postgres_container: instance.container_name(postgres::NAME),
             directory_container: has_directory.then_some(directory),
-            dependent_containers: users.map(|name| instance.container_name(name)).collect(),
+            dependent_containers: dependents
+                .map(|name| instance.container_name(name))
+                .collect(),
             setup: DatabaseSetup::new(config, root),
-            stores: desk.stores(),
+            stores: clients.stores(),
             retention: retention::retention_by_service(config)
                 .into_iter()
-                .map(|(service, memory)| (service, memory.event_retention()))
+                .map(|(service, retention)| (service, retention.event_retention()))
                 .collect(),
             definitions: RabbitMq::new(config, root).definitions_with_policies()?,
             keycloak_version: image.rsplit_once(':').map(|(_, tag)| tag.to_owned()),
-            broker: desk.lock_dead_letters().await?,
-            management: desk.management()?,
+            broker: clients.lock_dead_letters().await?,
+            management: clients.management()?,
         })
     }
 
@@ -195,133 +200,135 @@ impl<'a> RestoreClients<'a> {
             directory: self
                 .directory_container
                 .as_deref()
-                .map(|it| self.server_container(it)),
+                .map(|container| self.server_container(container)),
             interrupt: &self.session.interrupt,
             report,
             warn,
         }
     }
 
-    /// Brings a set back, all but bringing the services up again.
+    /// Restores a backup. The services are not started again.
     pub(super) async fn restore(
         &self,
         opened: &OpenBackup<'_>,
-        extent: RestoreScope<'_>,
+        scope: RestoreScope<'_>,
     ) -> Result<DeadLetterIds, BackupError> {
-        let told = |what: &str| self.session.frontend.note(what);
-        let warned = |what: &str| self.session.frontend.warn(what);
-        dm_backup::restore(&self.restore_context(&told, &warned), opened, extent).await
+        let report = |sentence: &str| self.session.frontend.note(sentence);
+        let warn = |sentence: &str| self.session.frontend.warn(sentence);
+        dm_backup::restore(&self.restore_context(&report, &warn), opened, scope).await
     }
 
-    /// The same for what is served from then on: the set stays until another one is restored.
+    /// Restores a backup and marks it as the restored one. It is kept until another one is
+    /// restored.
     async fn restore_and_mark(
         &self,
         opened: &OpenBackup<'_>,
-        extent: RestoreScope<'_>,
+        scope: RestoreScope<'_>,
     ) -> Result<DeadLetterIds> {
-        let set = opened.backup;
-        // Noted before: a kill in between must not leave what is served without its backup.
-        warn_on_error(self.session, set.mark_restoring(Utc::now()));
-        let restored = self.restore(opened, extent).await;
+        let backup = opened.backup;
+        // Marked first: after a kill, the backup of the current database must not be pruned.
+        warn_on_error(self.session, backup.mark_restoring(Utc::now()));
+        let restored = self.restore(opened, scope).await;
         match &restored {
             Ok(_) | Err(BackupError::RestoreIncomplete { .. }) => {
-                warn_on_error(self.session, set.mark_restored(Utc::now()));
+                warn_on_error(self.session, backup.mark_restored(Utc::now()));
             }
-            // Which database is served is not known: the backups of both stay.
+            // It is unknown which database is current: the backups of both are kept.
             Err(BackupError::SwapUnconfirmed(_)) => {}
-            Err(_) => warn_on_error(self.session, set.clear_restoring()),
+            Err(_) => warn_on_error(self.session, backup.clear_restoring()),
         }
         Ok(restored?)
     }
 
-    /// Does the rest of a restore that was cut short. Answers the dead letters of the set.
+    /// Resumes an interrupted restore. Returns the dead letters of the backup.
     pub(super) async fn resume(&self, opened: &OpenBackup<'_>) -> Result<DeadLetterIds> {
-        let told = |what: &str| self.session.frontend.note(what);
-        let warned = |what: &str| self.session.frontend.warn(what);
-        // Its database is in place: the kill may have come before that was noted.
+        let report = |sentence: &str| self.session.frontend.note(sentence);
+        let warn = |sentence: &str| self.session.frontend.warn(sentence);
+        // Its database is in use: the kill may have come before the backup was marked.
         warn_on_error(self.session, opened.backup.mark_restored(Utc::now()));
-        Ok(dm_backup::resume(&self.restore_context(&told, &warned), opened).await?)
+        Ok(dm_backup::resume(&self.restore_context(&report, &warn), opened).await?)
     }
 }
 
-/// Replaces the data of a running stack by that of a set. What is there now is saved before
-/// where `safety` asks for it. The caller has the instance's lock.
+/// Replaces the data of a running stack with a backup. If `safety` is set, a safety backup is
+/// created first. The caller holds the instance lock.
 ///
 /// # Errors
-/// Where the set can't take its place; what is served then, the error says.
+/// If the backup cannot be restored. The error names the data that is then in use.
 pub async fn restore(
     session: &Session,
     project: &Project,
-    store: &Sets,
+    store: &BackupStore,
     opened: &OpenBackup<'_>,
-    extent: RestoreScope<'_>,
+    scope: RestoreScope<'_>,
     safety: bool,
 ) -> Result<RestoreReport> {
-    let desk = StackClients::open(session).await?;
-    let known = replace_data(session, &desk, store, opened, extent, safety).await?;
-    bring_up_and_reconcile(session, project, &known).await
+    let clients = StackClients::open(session).await?;
+    let known_orphans = replace_data(session, &clients, store, opened, scope, safety).await?;
+    bring_up_and_reconcile(session, project, &known_orphans).await
 }
 
-/// Carries on with a restore that was cut short. The caller has the instance's lock.
+/// Resumes an interrupted restore. The caller holds the instance lock.
 ///
 /// # Errors
-/// There is none, or its set is away.
+/// Returns [`BackupError::NothingToResume`] if no restore was interrupted. Fails if its backup
+/// cannot be read.
 pub async fn resume(
     session: &Session,
     project: &Project,
-    store: &Sets,
-    keys: &Identities,
+    store: &BackupStore,
+    identities: &Identities,
 ) -> Result<RestoreReport> {
-    let desk = connect_running_servers(session, project, "restore").await?;
-    let unfinished = unfinished_restore(&desk).await?;
-    let set = store.find(&unfinished.ok_or(BackupError::NothingToResume)?)?;
-    set.verify_files()?;
-    let opened = set.open(keys)?;
-    let letters = RestoreClients::open(session, &desk)
+    let clients = connect_running_servers(session, project, "restore").await?;
+    let unfinished = unfinished_restore(&clients).await?;
+    let backup = store.find(&unfinished.ok_or(BackupError::NothingToResume)?)?;
+    backup.verify_files()?;
+    let opened = backup.open(identities)?;
+    let dead_letters = RestoreClients::open(session, &clients)
         .await?
         .resume(&opened)
         .await?;
-    bring_up_and_reconcile(session, &desk.project, &letters).await
+    bring_up_and_reconcile(session, &clients.project, &dead_letters).await
 }
 
-/// Brings a set back over what there is, which is saved before where that is asked for. Answers
-/// what no outbox has written and is no news: the set's dead letters, or with a schema what was
-/// so before.
+/// Restores a backup, after an optional safety backup. Returns the known orphans, which no
+/// outbox has written: the dead letters of the backup, or for a single schema the orphans from
+/// before the restore.
 async fn replace_data(
     session: &Session,
-    desk: &StackClients,
-    store: &Sets,
+    clients: &StackClients,
+    store: &BackupStore,
     opened: &OpenBackup<'_>,
-    extent: RestoreScope<'_>,
+    scope: RestoreScope<'_>,
     safety: bool,
 ) -> Result<DeadLetterIds> {
-    if let Some(unfinished) = unfinished_restore(desk).await? {
+    if let Some(unfinished) = unfinished_restore(clients).await? {
         return Err(BackupError::UnfinishedRestore(unfinished).into());
     }
     if safety {
-        let recipients = super::recipients(&desk.project)?;
-        let saved = create(session, desk, store, &recipients, Purpose::Safety).await?;
+        let recipients = super::recipients(&clients.project)?;
+        let safety_backup = create(session, clients, store, &recipients, Purpose::Safety).await?;
         session.frontend.note(&format!(
             "the current data was saved as backup {}",
-            saved.manifest.id
+            safety_backup.manifest.id
         ));
     }
-    // Before the ways are open, which have the dead letters in hand.
-    let before = match extent {
+    // Before the restore clients acquire the dead-letter lock.
+    let existing = match scope {
         RestoreScope::Full => None,
-        RestoreScope::Schema(_) => Some(existing_orphans(session, desk).await),
+        RestoreScope::Schema(_) => Some(existing_orphans(session, clients).await),
     };
-    let ways = RestoreClients::open(session, desk).await?;
-    let letters = ways.restore_and_mark(opened, extent).await?;
-    Ok(before.unwrap_or(letters))
+    let restore_clients = RestoreClients::open(session, clients).await?;
+    let dead_letters = restore_clients.restore_and_mark(opened, scope).await?;
+    Ok(existing.unwrap_or(dead_letters))
 }
 
-/// What fits nowhere before a schema is restored, by queue. Where that can't be told, which
-/// may be why the schema is restored, all of it counts as new.
-async fn existing_orphans(session: &Session, desk: &StackClients) -> DeadLetterIds {
+/// Returns the orphaned events before a schema is restored, by queue. If the events cannot be
+/// reconciled, which may be the reason for the restore, all orphans count as new.
+async fn existing_orphans(session: &Session, clients: &StackClients) -> DeadLetterIds {
     let report = tokio::select! {
-        report = reconcile::reconcile_events(session, desk, IN_FLIGHT_TIMEOUT, false) => report,
-        // The restore, which comes next, ends at once.
+        report = reconcile::reconcile_events(session, clients, IN_FLIGHT_TIMEOUT, false) => report,
+        // The restore that follows ends at once.
         () = session.interrupt.cancelled() => return DeadLetterIds::new(),
     };
     let report = match report {
@@ -341,55 +348,57 @@ async fn existing_orphans(session: &Session, desk: &StackClients) -> DeadLetterI
     orphans
 }
 
-/// The set whose restore was cut short.
-async fn unfinished_restore(desk: &StackClients) -> Result<Option<String>> {
-    let options = postgres::superuser_connect_options(&desk.config().postgres, &desk.ports);
+/// Returns the id of the backup whose restore was interrupted.
+async fn unfinished_restore(clients: &StackClients) -> Result<Option<String>> {
+    let options = postgres::superuser_connect_options(&clients.config().postgres, &clients.ports);
     Ok(dm_backup::unfinished_restore(&options).await?)
 }
 
-/// Has an instance begin anew with a set: that is restored beside what is served, and takes
-/// its place once all of it is there. Servers that are down are brought up for it. The caller
-/// has the instance's lock.
+/// Resets an instance to a backup. The backup is restored to a staged database, which is
+/// swapped in when it is complete. Stopped servers are started first. The caller holds the
+/// instance lock.
 ///
 /// # Errors
-/// Where the set can't take its place; what is served then, the error says.
+/// If the backup cannot be restored. The error names the data that is then in use.
 pub async fn reset_to_backup(
     session: &Session,
     project: &Project,
     opened: &OpenBackup<'_>,
 ) -> Result<RestoreReport> {
-    let desk = connect_running_servers(session, project, "reset").await?;
-    let ways = RestoreClients::open(session, &desk).await?;
-    let letters = ways.restore_and_mark(opened, RestoreScope::Full).await?;
-    drop(ways);
-    bring_up_and_reconcile(session, project, &letters).await
+    let clients = connect_running_servers(session, project, "reset").await?;
+    let restore_clients = RestoreClients::open(session, &clients).await?;
+    let dead_letters = restore_clients
+        .restore_and_mark(opened, RestoreScope::Full)
+        .await?;
+    drop(restore_clients);
+    bring_up_and_reconcile(session, project, &dead_letters).await
 }
 
-/// The ways into a stack whose servers run, which are brought up where they don't.
+/// Connects to the servers of the stack, which are started first if they are not running.
 async fn connect_running_servers(
     session: &Session,
     project: &Project,
     command: &'static str,
 ) -> Result<StackClients> {
-    let desk = StackClients::open(session).await?;
-    let serves = desk.connect_database().await.is_ok()
-        && desk.connect_broker().await.is_ok()
-        && is_component_running(&desk, openldap::NAME).await?;
-    if serves {
-        return Ok(desk);
+    let clients = StackClients::open(session).await?;
+    let are_running = clients.connect_database().await.is_ok()
+        && clients.connect_broker().await.is_ok()
+        && is_component_running(&clients, openldap::NAME).await?;
+    if are_running {
+        return Ok(clients);
     }
     start_servers(session, project, command).await?;
     StackClients::open(session).await
 }
 
-async fn is_component_running(desk: &StackClients, component: &str) -> Result<bool> {
-    let container = desk.project.instance.container_name(component);
-    let found = desk.engine.inspect_container(&container).await?;
-    Ok(found.is_some_and(|it| it.running))
+async fn is_component_running(clients: &StackClients, component: &str) -> Result<bool> {
+    let container = clients.project.instance.container_name(component);
+    let inspected = clients.engine.inspect_container(&container).await?;
+    Ok(inspected.is_some_and(|container| container.running))
 }
 
-/// Brings the servers up that have data. That a restore was cut short keeps none of them
-/// down: its database is replaced.
+/// Starts the servers that have data, even if a restore was interrupted: its database is
+/// replaced.
 async fn start_servers(session: &Session, project: &Project, command: &'static str) -> Result<()> {
     session
         .frontend
@@ -400,46 +409,45 @@ async fn start_servers(session: &Session, project: &Project, command: &'static s
     };
     let others = [rabbitmq::NAME, openldap::NAME].map(str::to_owned);
     start_components(session, project, command, ports, &others).await?;
-    // By itself: what becomes of the database's job must not end the start of the others.
+    // Separately: a failed job of the database must not stop the start of the others.
     let only = vec![postgres::NAME.to_owned()];
-    let brought = run_up(session, project, command, ports, &only).await?;
-    let mut failures = brought.outcome.failures.iter();
-    if failures.all(|failure| failure.name == database_setup::NAME) && !brought.outcome.interrupted
-    {
+    let run = run_up(session, project, command, ports, &only).await?;
+    let mut failures = run.outcome.failures.iter();
+    if failures.all(|failure| failure.name == database_setup::NAME) && !run.outcome.interrupted {
         return Ok(());
     }
-    brought.into_result().map(drop)
+    run.into_result().map(drop)
 }
 
-/// Brings the stack up again, and accounts for every event.
+/// Brings the stack up again and reconciles all events.
 async fn bring_up_and_reconcile(
     session: &Session,
     project: &Project,
     known_orphans: &DeadLetterIds,
 ) -> Result<RestoreReport> {
-    let started = start_components(session, project, "restore", PortUse::Existing, &[]).await;
-    if let Err(error) = started {
+    let result = start_components(session, project, "restore", PortUse::Existing, &[]).await;
+    if let Err(error) = result {
         session.frontend.note(&format!(
             "the backup is restored; start the remaining components: {}",
             session.dm_command("up")
         ));
         return Err(error);
     }
-    let desk = StackClients::for_project(
+    let clients = StackClients::for_project(
         session,
         session.project_for_instance(&project.instance.name)?,
     )
     .await?;
     reconcile_after_restore(
         session,
-        &desk,
+        &clients,
         known_orphans,
         "the backup is restored; check the events: dm reconcile",
     )
     .await
 }
 
-/// Brings components up, all where none is named.
+/// Brings components up, all if `only` is empty.
 pub(super) async fn start_components(
     session: &Session,
     project: &Project,
@@ -447,8 +455,8 @@ pub(super) async fn start_components(
     ports: PortUse<'_>,
     only: &[String],
 ) -> Result<()> {
-    let brought = run_up(session, project, command, ports, only).await?;
-    brought.into_result().map(drop)
+    let run = run_up(session, project, command, ports, only).await?;
+    run.into_result().map(drop)
 }
 
 async fn run_up(
@@ -466,56 +474,59 @@ async fn run_up(
         .await
 }
 
-/// Whether every event is where it belongs. What no outbox has written and is not `known` is a
-/// message of the replaced database, or of another schema.
+/// Whether all events are consistent. An orphaned event that is not in `known_orphans` is a
+/// message of the replaced database or of another schema.
 async fn is_consistent(
-    desk: &StackClients,
+    clients: &StackClients,
     report: &ReconcileReport,
     known_orphans: &DeadLetterIds,
 ) -> Result<bool> {
-    let lost = [
+    let inconsistent = [
         FindingKind::Missing,
         FindingKind::Doubled,
         FindingKind::Broken,
     ];
-    if lost.into_iter().any(|kind| report.count_findings(kind) > 0) {
+    if inconsistent
+        .into_iter()
+        .any(|kind| report.count_findings(kind) > 0)
+    {
         return Ok(false);
     }
-    let options = postgres::superuser_connect_options(&desk.config().postgres, &desk.ports);
-    let stores = desk.stores();
-    let since = dm_backup::orphaned_since_restore(
+    let options = postgres::superuser_connect_options(&clients.config().postgres, &clients.ports);
+    let stores = clients.stores();
+    let new_orphans = dm_backup::orphaned_since_restore(
         &options,
         &stores,
         orphaned_events(report).collect(),
         known_orphans,
     );
-    Ok(since.await?.is_empty())
+    Ok(new_orphans.await?.is_empty())
 }
 
-/// The queues and events of what fits nowhere.
+/// Returns queue and event of each orphaned finding.
 fn orphaned_events(report: &ReconcileReport) -> impl Iterator<Item = (String, String)> {
     let findings = report.findings.iter();
-    let orphaned = findings.filter(|it| it.kind == FindingKind::Orphaned);
-    orphaned.map(|it| (it.of.clone(), it.what.clone()))
+    let orphaned = findings.filter(|finding| finding.kind == FindingKind::Orphaned);
+    orphaned.map(|finding| (finding.scope.clone(), finding.id.clone()))
 }
 
-/// Accounts for every event once what the broker lacks is published again. `meanwhile` is how
-/// things are where that is interrupted.
+/// Reconciles all events after missing ones are published again. `state_on_interrupt`
+/// describes the state of the data for the error after an interrupt.
 pub(super) async fn reconcile_after_restore(
     session: &Session,
-    desk: &StackClients,
+    clients: &StackClients,
     known_orphans: &DeadLetterIds,
     state_on_interrupt: &'static str,
 ) -> Result<RestoreReport> {
     let report = tokio::select! {
-        report = reconcile::reconcile_events(session, desk, IN_FLIGHT_TIMEOUT, true) => report?,
+        report = reconcile::reconcile_events(session, clients, IN_FLIGHT_TIMEOUT, true) => report?,
         () = session.interrupt.cancelled() => {
             return Err(BackupError::Interrupted(state_on_interrupt).into());
         }
     };
-    let is_whole = is_consistent(desk, &report, known_orphans).await;
+    let is_consistent = is_consistent(clients, &report, known_orphans).await;
     Ok(RestoreReport {
         reconciliation: report,
-        is_consistent: is_whole,
+        is_consistent,
     })
 }

@@ -1,4 +1,4 @@
-//! A set proves itself in an instance of its own.
+//! Verifies a backup by restoring it into a scratch instance.
 
 use dm_backup::{OpenBackup, RestoreScope};
 use dm_components::{postgres, rabbitmq};
@@ -8,26 +8,26 @@ use super::restore::{RestoreClients, RestoreReport, reconcile_after_restore, sta
 use crate::down::take_down;
 use crate::session::{PortUse, Project, Session, StackClients};
 
-/// What a scratch instance is called that a backup is proved in.
-const VERIFY_INSTANCE: &str = "backup-proof";
+/// The name of the scratch instance in which backups are verified.
+const VERIFY_INSTANCE: &str = "backup-verify";
 
-/// Restores a set into an instance of its own, accounts for every event there, and removes
-/// the instance.
+/// Restores a backup into a scratch instance, reconciles all events there, and removes the
+/// instance.
 ///
 /// # Errors
-/// The set can't be restored.
+/// If the backup cannot be restored.
 pub async fn verify(session: &Session, opened: &OpenBackup<'_>) -> Result<RestoreReport> {
     let project = session
         .project_for_instance(VERIFY_INSTANCE)?
         .without_schedule();
     let _guard = session.lock(&project, "dm backup verify").await?;
     let engine = session.engine(project.config()).await?;
-    // What a killed call has left.
+    // A killed call may have left an instance.
     take_down(session, &project, engine.clone(), true).await?;
-    let proved = restore_and_reconcile(session, &project, opened).await;
-    // Whatever came of it, and also where it was interrupted.
+    let report = restore_and_reconcile(session, &project, opened).await;
+    // Also after an error or an interrupt.
     take_down(&session.uninterruptible(), &project, engine, true).await?;
-    proved
+    report
 }
 
 async fn restore_and_reconcile(
@@ -41,16 +41,22 @@ async fn restore_and_reconcile(
         only: &only,
     };
     start_components(session, project, "verify", ports, &only).await?;
-    let desk = StackClients::for_project(
+    let clients = StackClients::for_project(
         session,
         session
             .project_for_instance(VERIFY_INSTANCE)?
             .without_schedule(),
     )
     .await?;
-    let ways = RestoreClients::open(session, &desk).await?;
-    let letters = ways.restore(opened, RestoreScope::Full).await?;
-    // The account has the dead letters in hand itself.
-    drop(ways);
-    reconcile_after_restore(session, &desk, &letters, "the backup was not verified").await
+    let restore_clients = RestoreClients::open(session, &clients).await?;
+    let dead_letters = restore_clients.restore(opened, RestoreScope::Full).await?;
+    // The reconciliation acquires the dead-letter lock itself.
+    drop(restore_clients);
+    reconcile_after_restore(
+        session,
+        &clients,
+        &dead_letters,
+        "the backup was not verified",
+    )
+    .await
 }

@@ -1,4 +1,4 @@
-//! The files that a job keeps.
+//! The files that a CI job writes.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -8,28 +8,28 @@ use dm_core::error::{ExitStatus, UserError};
 use dm_core::error_code::ErrorCode;
 use thiserror::Error;
 
-/// The JUnit file in the folder of artifacts.
+/// The name of the JUnit file in the artifacts directory.
 const JUNIT_FILE: &str = "junit.xml";
-/// The summary.
+/// The name of the summary.
 const SUMMARY_FILE: &str = "summary.md";
-/// The JSON lines.
+/// The name of the event log, in JSON lines.
 const EVENTS_FILE: &str = "ci.jsonl";
-/// The diagnostics bundle of a job that failed.
+/// The name of the diagnostics bundle of a failed job.
 const BUNDLE_FILE: &str = "diagnostics.tar.zst";
 
-/// A file that can't be written.
+/// An artifact could not be written.
 #[derive(Debug, Error)]
 pub enum ArtifactError {
-    /// The system refuses.
+    /// A file or directory could not be written.
     #[error("could not write {}", path.display())]
     Write {
-        /// The file or folder.
+        /// The file or directory.
         path: PathBuf,
-        /// Why.
+        /// The error.
         #[source]
         source: io::Error,
     },
-    /// The JUnit file could not be made.
+    /// The JUnit report could not be serialized.
     #[error("could not serialize the JUnit report")]
     Junit(#[from] quick_junit::SerializeError),
 }
@@ -48,14 +48,14 @@ impl UserError for ArtifactError {
     }
 }
 
-/// Where the files of a job go.
+/// The paths of the files of a job.
 #[derive(Debug, Default)]
 pub struct Artifacts {
     /// The JUnit file.
     pub junit: Option<PathBuf>,
     /// The summary, in Markdown.
     pub summary: Option<PathBuf>,
-    /// The summary of the step that GitHub Actions shows; others write to it, too.
+    /// The step summary of GitHub Actions. Other steps append to it, too.
     pub step_summary: Option<PathBuf>,
     /// The diagnostics bundle, if something fails.
     pub bundle: Option<PathBuf>,
@@ -63,13 +63,13 @@ pub struct Artifacts {
 }
 
 impl Artifacts {
-    /// Files in a folder, which is made, and elsewhere where that was asked. The
-    /// folders are tried before anything is started.
+    /// Creates the directory and the files, so that an unusable path is reported before the
+    /// job starts. Explicit paths take precedence over the directory.
     ///
     /// # Errors
-    /// Where the folder can't be made or written to.
+    /// Returns [`ArtifactError::Write`] if a directory or file cannot be created.
     pub fn prepare(
-        folder: Option<&Path>,
+        directory: Option<&Path>,
         junit: Option<PathBuf>,
         summary: Option<PathBuf>,
         step_summary: Option<PathBuf>,
@@ -80,10 +80,10 @@ impl Artifacts {
             step_summary,
             ..Self::default()
         };
-        if let Some(folder) = folder {
-            std::fs::create_dir_all(folder).map_err(write_error(folder))?;
-            let bundle = folder.join(BUNDLE_FILE);
-            // Of an earlier job in the same folder.
+        if let Some(directory) = directory {
+            std::fs::create_dir_all(directory).map_err(write_error(directory))?;
+            let bundle = directory.join(BUNDLE_FILE);
+            // The bundle of an earlier job in the same directory.
             match std::fs::remove_file(&bundle) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(write_error(&bundle)(error));
@@ -93,13 +93,13 @@ impl Artifacts {
             artifacts.bundle = Some(bundle);
             artifacts
                 .junit
-                .get_or_insert_with(|| folder.join(JUNIT_FILE));
+                .get_or_insert_with(|| directory.join(JUNIT_FILE));
             artifacts
                 .summary
-                .get_or_insert_with(|| folder.join(SUMMARY_FILE));
-            let lines = folder.join(EVENTS_FILE);
-            let file = File::create(&lines).map_err(write_error(&lines))?;
-            artifacts.event_log = Some((lines, file));
+                .get_or_insert_with(|| directory.join(SUMMARY_FILE));
+            let path = directory.join(EVENTS_FILE);
+            let file = File::create(&path).map_err(write_error(&path))?;
+            artifacts.event_log = Some((path, file));
         }
         for path in [&artifacts.junit, &artifacts.summary].into_iter().flatten() {
             File::create(path).map_err(write_error(path))?;
@@ -107,10 +107,10 @@ impl Artifacts {
         Ok(artifacts)
     }
 
-    /// Keeps a JSON line.
+    /// Appends a line to the event log.
     ///
     /// # Errors
-    /// Where it can't be written.
+    /// Returns [`ArtifactError::Write`] if the line cannot be written.
     pub fn write_event_line(&mut self, line: &str) -> Result<(), ArtifactError> {
         if let Some((path, file)) = &mut self.event_log {
             writeln!(file, "{line}").map_err(write_error(path))?;
@@ -118,10 +118,10 @@ impl Artifacts {
         Ok(())
     }
 
-    /// Writes what came out.
+    /// Writes the JUnit file and the summaries.
     ///
     /// # Errors
-    /// Where a file can't be written.
+    /// Returns [`ArtifactError::Write`] if a file cannot be written.
     pub fn write_reports(&self, junit: &str, summary: &str) -> Result<(), ArtifactError> {
         for (path, text) in [(&self.junit, junit), (&self.summary, summary)] {
             if let Some(path) = path {
@@ -136,14 +136,14 @@ impl Artifacts {
         Ok(())
     }
 
-    /// The files that there are.
+    /// Returns the files that exist.
     #[must_use]
     pub fn files(&self) -> Vec<&Path> {
-        let lines = self.event_log.as_ref().map(|(path, _)| path);
+        let event_log = self.event_log.as_ref().map(|(path, _)| path);
         [
             self.junit.as_ref(),
             self.summary.as_ref(),
-            lines,
+            event_log,
             self.bundle.as_ref(),
         ]
         .into_iter()
@@ -164,40 +164,48 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_gets_everything_and_a_named_file_goes_where_it_was_named() {
-        let place = tempfile::tempdir().unwrap();
-        let folder = place.path().join("ci");
-        let step = place.path().join("step.md");
+    fn artifacts_are_written_to_the_directory_unless_a_path_is_given() {
+        let temp_dir = tempfile::tempdir().unwrap();
+        let directory = temp_dir.path().join("ci");
+        let step = temp_dir.path().join("step.md");
         std::fs::write(&step, "before\n").unwrap();
-        let junit = place.path().join("own.xml");
-        let mut artifacts =
-            Artifacts::prepare(Some(&folder), Some(junit.clone()), None, Some(step.clone()))
-                .unwrap();
+        let junit = temp_dir.path().join("own.xml");
+        let mut artifacts = Artifacts::prepare(
+            Some(&directory),
+            Some(junit.clone()),
+            None,
+            Some(step.clone()),
+        )
+        .unwrap();
         artifacts.write_event_line("{}").unwrap();
         artifacts.write_reports("<x/>", "# summary\n").unwrap();
         let read = |path: &Path| std::fs::read_to_string(path).unwrap();
         assert_eq!(read(&junit), "<x/>");
-        assert_eq!(read(&folder.join(SUMMARY_FILE)), "# summary\n");
-        assert_eq!(read(&folder.join(EVENTS_FILE)), "{}\n");
+        assert_eq!(read(&directory.join(SUMMARY_FILE)), "# summary\n");
+        assert_eq!(read(&directory.join(EVENTS_FILE)), "{}\n");
         assert_eq!(read(&step), "before\n# summary\n");
         let files = artifacts.files();
         assert_eq!(
             files,
-            [junit, folder.join(SUMMARY_FILE), folder.join(EVENTS_FILE)]
+            [
+                junit,
+                directory.join(SUMMARY_FILE),
+                directory.join(EVENTS_FILE)
+            ]
         );
     }
 
     #[test]
-    fn a_folder_that_cannot_be_made_is_told_first() {
-        let place = tempfile::tempdir().unwrap();
-        let file = place.path().join("file");
+    fn prepare_fails_if_the_directory_cannot_be_created() {
+        let temp_dir = tempfile::tempdir().unwrap();
+        let file = temp_dir.path().join("file");
         std::fs::write(&file, "").unwrap();
         let error = Artifacts::prepare(Some(&file.join("ci")), None, None, None).unwrap_err();
         assert_eq!(error.exit_status(), ExitStatus::Usage);
     }
 
     #[test]
-    fn without_a_folder_nothing_is_written() {
+    fn artifacts_without_a_directory_write_nothing() {
         let artifacts = Artifacts::prepare(None, None, None, None).unwrap();
         artifacts.write_reports("<x/>", "# summary").unwrap();
         assert!(artifacts.files().is_empty());

@@ -1,22 +1,22 @@
-//! What a job tells while it runs: one JSON line each.
+//! The events of a running job, printed as JSON lines.
 
 use dm_smoke::report::StepResult;
 use serde::Serialize;
 
 use super::report::{NodeReport, StageReport};
 
-/// One line.
+/// An event of a job.
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum CiEvent<'a> {
-    /// The job begins.
-    Begun {
-        /// The instance that it makes for itself.
+    /// The job starts.
+    Started {
+        /// The instance that the job creates.
         instance: &'a str,
     },
-    /// A node of the start has ended.
+    /// A node of the start has finished.
     Component(&'a NodeReport),
-    /// A step of the smoke test has ended.
+    /// A step of the smoke test has finished.
     Step {
         /// The number of its run, from 1.
         run: usize,
@@ -24,15 +24,15 @@ pub enum CiEvent<'a> {
         #[serde(flatten)]
         step: &'a StepResult,
     },
-    /// A part of the job has ended.
+    /// A stage of the job has finished.
     Stage(&'a StageReport),
-    /// The job is over.
-    Ended {
-        /// True where everything is as it should be.
+    /// The job has finished.
+    Finished {
+        /// True if all stages succeeded.
         ok: bool,
-        /// How long it took.
+        /// The duration in seconds.
         seconds: f64,
-        /// The files that it left, in order.
+        /// The files that the job wrote, in order.
         artifacts: Vec<String>,
     },
 }

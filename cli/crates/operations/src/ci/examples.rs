@@ -1,4 +1,4 @@
-//! Examples of what a job knows, for tests.
+//! Example events and reports of a job, for tests.
 
 use std::time::Duration;
 
@@ -14,16 +14,16 @@ use super::report::{CiReport, StageName, StageReport, node_reports};
 pub(crate) fn failure(name: &str) -> NodeFailure {
     NodeFailure {
         name: name.into(),
-        what: "exited with code 1 before it was ready".into(),
+        message: "exited with code 1 before it was ready".into(),
         state: Some("exited".into()),
         exit_code: Some(1),
         out_of_memory: false,
         probe: Some("connection refused".into()),
         log: vec!["no such table".into()],
         source_errors: Vec::new(),
-        blocks: Vec::new(),
+        blocked_nodes: Vec::new(),
         next: Vec::new(),
-        at: Duration::from_secs(4),
+        elapsed: Duration::from_secs(4),
     }
 }
 
@@ -38,7 +38,7 @@ pub(crate) fn events() -> Vec<RunEvent> {
     let state = |name: &str, state, millis| RunEvent::Node {
         name: name.into(),
         state,
-        at: Duration::from_millis(millis),
+        elapsed: Duration::from_millis(millis),
     };
     vec![
         RunEvent::Started {
@@ -51,18 +51,18 @@ pub(crate) fn events() -> Vec<RunEvent> {
             ],
         },
         state("postgres", NodeState::Creating, 0),
-        state("postgres", NodeState::Ready { kept: false }, 1500),
+        state("postgres", NodeState::Ready { unchanged: false }, 1500),
         state("order", NodeState::Creating, 1500),
         state("order", NodeState::Failed, 4000),
         RunEvent::Failed(failure("order")),
         RunEvent::Finished {
             ok: false,
-            at: Duration::from_millis(4000),
+            elapsed: Duration::from_millis(4000),
         },
     ]
 }
 
-/// A report with something of everything.
+/// A report in which all fields are filled.
 #[must_use]
 pub fn report() -> CiReport {
     let events = events();

@@ -1,4 +1,4 @@
-//! A job: its parts, and which of them follow when one fails.
+//! The CI job: its stages, and which of them follow after a failure.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -24,7 +24,7 @@ use crate::session::{PortUse, Project, Session};
 use crate::stack_run::{RunError, RunPhase, StackRun};
 use crate::{doctor, smoke};
 
-/// The instance is somebody's.
+/// The instance exists already.
 #[derive(Debug, Error)]
 #[error(
     "could not start the CI job: instance `{name}` exists already, and the job would remove it"
@@ -50,62 +50,62 @@ impl UserError for InstanceExists {
     }
 }
 
-/// What a job is to do.
+/// The options of a job.
 #[derive(Debug, Clone)]
 pub struct CiRequest {
-    /// How the stack is proved.
+    /// The smoke test.
     pub smoke_test: smoke::SmokeTest,
-    /// Whether the instance stays in the end.
+    /// Whether the instance is kept after the job.
     pub keep_instance: bool,
-    /// Whether what is missing on this machine is installed without asking.
+    /// Whether missing software is installed without a question.
     pub assume_yes: bool,
-    /// How long the components may take, and how long to wait for the instance; the
-    /// configuration's time, and half an hour, where none is given.
+    /// The time limit for the components and for the instance lock. Defaults: the limit of
+    /// the configuration, and half an hour.
     pub wait_timeout: Option<Duration>,
-    /// Where the bundle about a failure goes, if not to the usual place.
+    /// The path of the diagnostics bundle, if not the default.
     pub bundle_path: Option<PathBuf>,
 }
 
-/// What follows a job.
+/// Observes a job.
 pub trait CiObserver {
-    /// Something of the job has begun or ended.
+    /// Called for each event of the job.
     ///
     /// # Errors
-    /// Ends the part that is under way.
-    fn on_event(&mut self, line: &CiEvent<'_>) -> Result<()>;
+    /// An error ends the current stage.
+    fn on_event(&mut self, event: &CiEvent<'_>) -> Result<()>;
 
-    /// A step of the smoke test has ended, and all is known of it.
+    /// Called when a step of the smoke test has ended and its result is complete.
     fn on_step(&mut self, step: &StepResult);
 
-    /// An error has ended a part of the job, and not the job.
+    /// Called when an error has ended a stage, but not the job.
     fn on_error(&mut self, error: &Error);
 
-    /// A bundle about a failure is written.
+    /// Called when the diagnostics bundle is written.
     fn on_bundle_written(&mut self, path: &Path);
 }
 
-/// A job that has ended.
+/// The result of a job.
 #[derive(Debug)]
 pub struct CiResult {
-    /// What came out of it.
+    /// The report.
     pub report: CiReport,
-    /// How the process is to end.
+    /// The exit status for the process.
     pub exit: ExitStatus,
-    /// How long it took.
+    /// The duration.
     pub took: Duration,
 }
 
-/// Does a whole job: the instance is made, brought up, proved, and removed whatever happens.
+/// Runs a job: creates the instance, brings it up, tests it, and removes it in any case.
 ///
 /// # Errors
-/// What keeps the job from beginning; what fails afterwards is in the report.
+/// If the job cannot start. Later failures are in the report.
 pub async fn run(
     session: &Session,
     project: &Project,
     request: &CiRequest,
-    watcher: &mut dyn CiObserver,
+    observer: &mut dyn CiObserver,
 ) -> Result<CiResult> {
-    let began = Instant::now();
+    let started_at = Instant::now();
     let consent = session.consent(request.assume_yes);
     let engine = session.engine_or_start(project, &consent).await?;
     remove_leftover_instances(session, project, &engine).await?;
@@ -114,7 +114,7 @@ pub async fn run(
         .await?;
     refuse_existing_instance(project, &engine).await?;
     let instance = &project.instance.name;
-    watcher.on_event(&CiEvent::Begun { instance })?;
+    observer.on_event(&CiEvent::Started { instance })?;
     let job = CiJob {
         session,
         stages: EngineStages {
@@ -125,42 +125,44 @@ pub async fn run(
         },
         keep_instance: request.keep_instance,
         masker: doctor::secret_masker(Some(&project.loaded)),
-        observer: watcher,
+        observer,
         report: CiReport {
             instance: instance.clone(),
             ..CiReport::default()
         },
     };
-    let (report, exit) = job.run(began).await;
+    let (report, exit) = job.run(started_at).await;
     Ok(CiResult {
         report,
         exit,
-        took: began.elapsed(),
+        took: started_at.elapsed(),
     })
 }
 
-/// Removes the instances of jobs that were killed. One whose lock is taken is of a
-/// job at work.
+/// Removes the instances of killed jobs. An instance whose lock is held belongs to a running
+/// job.
 async fn remove_leftover_instances(
     session: &Session,
     project: &Project,
     engine: &Engine,
 ) -> Result<()> {
     for name in leftover_instances::find_leftovers(engine, &project.instance.project).await? {
-        let left = session.project_for_instance(&name)?;
-        let lock = left.state.instance_lock(&left.instance.project, &name);
+        let leftover = session.project_for_instance(&name)?;
+        let lock = leftover
+            .state
+            .instance_lock(&leftover.instance.project, &name);
         let Some(_guard) = lock.try_lock(&LockHolder::current_process("dm ci"))? else {
             continue;
         };
         session
             .frontend
             .note(&format!("removing {name}, a leftover of a killed job"));
-        take_down(session, &left, engine.clone(), true).await?;
+        take_down(session, &leftover, engine.clone(), true).await?;
     }
     Ok(())
 }
 
-/// An instance that was named must not be anybody's: it is removed in the end.
+/// Fails if the named instance exists: the job would remove it at its end.
 async fn refuse_existing_instance(project: &Project, engine: &Engine) -> Result<()> {
     let filter = project.instance.label_filter();
     let exists = !engine.list_containers(&filter).await?.is_empty()
@@ -172,21 +174,21 @@ async fn refuse_existing_instance(project: &Project, engine: &Engine) -> Result<
     Ok(())
 }
 
-/// What a job does to its instance.
+/// The stages of a job.
 trait CiStages {
     /// Brings the stack up.
     async fn up(&mut self) -> Result<(RunOutcome, RunRecording)>;
 
-    /// Proves it.
+    /// Runs the smoke test.
     async fn smoke(
         &mut self,
-        watcher: &mut dyn smoke::StepObserver,
+        observer: &mut dyn smoke::StepObserver,
     ) -> Result<Vec<Vec<StepResult>>>;
 
-    /// Writes a bundle while there is something to look at. Answers where it is.
+    /// Writes a diagnostics bundle before the instance is removed. Returns its path.
     async fn bundle(&mut self) -> Result<PathBuf, BundleError>;
 
-    /// Removes the instance, also where the job was interrupted.
+    /// Removes the instance, also after an interrupt.
     async fn down(&mut self) -> Result<()>;
 }
 
@@ -201,7 +203,7 @@ struct EngineStages<'a> {
 impl CiStages for EngineStages<'_> {
     async fn up(&mut self) -> Result<(RunOutcome, RunRecording)> {
         let consent = self.session.consent(self.request.assume_yes);
-        let brought = StackRun::new("ci", self.project)
+        let run = StackRun::new("ci", self.project)
             .with_ports(PortUse::Allocate {
                 free: true,
                 only: &[],
@@ -210,16 +212,16 @@ impl CiStages for EngineStages<'_> {
             .with_phase(RunPhase::up(self.project, &[], self.request.wait_timeout))
             .execute(self.session, self.engine.clone(), consent)
             .await?;
-        Ok((brought.outcome, brought.recording))
+        Ok((run.outcome, run.recording))
     }
 
     async fn smoke(
         &mut self,
-        watcher: &mut dyn smoke::StepObserver,
+        observer: &mut dyn smoke::StepObserver,
     ) -> Result<Vec<Vec<StepResult>>> {
-        let proof = &self.request.smoke_test;
-        proof
-            .run(self.session, self.project, &self.engine, watcher)
+        let smoke_test = &self.request.smoke_test;
+        smoke_test
+            .run(self.session, self.project, &self.engine, observer)
             .await
     }
 
@@ -238,18 +240,18 @@ impl CiStages for EngineStages<'_> {
     }
 }
 
-/// A job under way.
+/// A running job.
 struct CiJob<'a, P> {
     session: &'a Session,
     stages: P,
     keep_instance: bool,
-    /// Masks what the files of the job quote.
+    /// Masks secrets in the files of the job.
     masker: Masker,
     observer: &'a mut dyn CiObserver,
     report: CiReport,
 }
 
-/// The steps of the smoke test as lines of the job.
+/// Forwards the steps of the smoke test as events of the job.
 struct StepForwarder<'a>(&'a mut dyn CiObserver);
 
 impl smoke::StepObserver for StepForwarder<'_> {
@@ -263,10 +265,10 @@ impl smoke::StepObserver for StepForwarder<'_> {
 }
 
 impl<P: CiStages> CiJob<'_, P> {
-    /// Does the parts. The instance is removed whatever became of those before. Answers how
-    /// the process is to end; what failed is in the report.
-    async fn run(mut self, began: Instant) -> (CiReport, ExitStatus) {
-        let mut exit = self.up(began).await;
+    /// Runs the stages. The instance is removed in any case. Returns the report, which
+    /// contains the failures, and the exit status for the process.
+    async fn run(mut self, started_at: Instant) -> (CiReport, ExitStatus) {
+        let mut exit = self.up(started_at).await;
         if exit == ExitStatus::Success {
             exit = self.smoke().await;
             if exit == ExitStatus::Findings && !self.is_interrupted() {
@@ -291,24 +293,24 @@ impl<P: CiStages> CiJob<'_, P> {
         (self.report, exit)
     }
 
-    async fn up(&mut self, began: Instant) -> ExitStatus {
-        let brought = match self.stages.up().await {
+    async fn up(&mut self, started_at: Instant) -> ExitStatus {
+        let run = match self.stages.up().await {
             Ok((outcome, recording)) => self.record_start(&recording).map(|()| outcome),
             Err(error) => Err(error),
         };
-        let (error, exit) = match brought {
+        let (error, exit) = match run {
             Ok(outcome) => match RunError::from_outcome(&outcome) {
                 None => (None, ExitStatus::Success),
                 Some(error) => (Some(error.to_string()), error.exit_status()),
             },
             Err(error) => self.report_error(&error),
         };
-        self.end_stage(StageName::Up, began.elapsed(), error);
+        self.end_stage(StageName::Up, started_at.elapsed(), error);
         exit
     }
 
     async fn smoke(&mut self) -> ExitStatus {
-        let began = Instant::now();
+        let started_at = Instant::now();
         let (error, exit) = match self.stages.smoke(&mut StepForwarder(self.observer)).await {
             Ok(runs) => {
                 self.report.smoke = runs;
@@ -323,7 +325,7 @@ impl<P: CiStages> CiJob<'_, P> {
             }
             Err(error) => self.report_error(&error),
         };
-        self.end_stage(StageName::Smoke, began.elapsed(), error);
+        self.end_stage(StageName::Smoke, started_at.elapsed(), error);
         exit
     }
 
@@ -338,20 +340,20 @@ impl<P: CiStages> CiJob<'_, P> {
     }
 
     async fn down(&mut self) -> ExitStatus {
-        let began = Instant::now();
+        let started_at = Instant::now();
         let removed = self.stages.down().await;
         let sentence = removed
             .as_ref()
             .err()
             .map(|error| error.error_chain().join(": "));
-        self.end_stage(StageName::Down, began.elapsed(), sentence);
+        self.end_stage(StageName::Down, started_at.elapsed(), sentence);
         match removed {
             Ok(()) => ExitStatus::Success,
             Err(error) => self.report_error(&error).1,
         }
     }
 
-    /// Takes what a run told into the report.
+    /// Copies timings, components and bundle of a run to the report.
     fn record_start(&mut self, recording: &RunRecording) -> Result<()> {
         self.report.timings = Timings::from_events(&recording.events);
         self.report.components = node_reports(&recording.events, self.report.timings.as_ref());
@@ -365,7 +367,7 @@ impl<P: CiStages> CiJob<'_, P> {
         Ok(())
     }
 
-    /// Tells that a part has ended.
+    /// Records and reports the end of a stage.
     fn end_stage(&mut self, name: StageName, took: Duration, error: Option<String>) {
         let interrupted = name != StageName::Down && self.is_interrupted();
         let error = error.map(|error| {
@@ -381,14 +383,14 @@ impl<P: CiStages> CiJob<'_, P> {
             took,
             error,
         };
-        // Nobody reads any more: the instance has to go all the same.
+        // The output is closed, but the instance has to be removed all the same.
         if let Err(error) = self.observer.on_event(&CiEvent::Stage(&stage)) {
             self.session.frontend.warn(&error.error_chain().join(": "));
         }
         self.report.stages.push(stage);
     }
 
-    /// Tells of an error that ends no more than a part of the job.
+    /// Reports an error that ends a stage. Returns its text and its exit status.
     fn report_error(&mut self, error: &Error) -> (Option<String>, ExitStatus) {
         self.observer.on_error(error);
         (
@@ -415,7 +417,7 @@ mod tests {
     use super::super::examples;
     use super::*;
 
-    /// Parts of which one fails, or is interrupted.
+    /// Stages of which one fails or is interrupted.
     struct ScriptedStages<'a> {
         session: &'a Session,
         fails: Option<&'static str>,
@@ -424,8 +426,8 @@ mod tests {
     }
 
     impl ScriptedStages<'_> {
-        /// Notes that a part is done. Answers whether it fails.
-        fn part(&mut self, name: &'static str) -> bool {
+        /// Records that a stage was run. Returns whether it fails.
+        fn record(&mut self, name: &'static str) -> bool {
             self.done.push(name);
             if self.interrupted == Some(name) {
                 self.session.interrupt.cancel();
@@ -438,7 +440,7 @@ mod tests {
         async fn up(&mut self) -> Result<(RunOutcome, RunRecording)> {
             let mut recording = RunRecording::default();
             let mut outcome = RunOutcome::default();
-            if self.part("up") {
+            if self.record("up") {
                 outcome.failures.push(examples::failure("order"));
                 examples::events()
                     .into_iter()
@@ -449,9 +451,9 @@ mod tests {
 
         async fn smoke(
             &mut self,
-            watcher: &mut dyn smoke::StepObserver,
+            observer: &mut dyn smoke::StepObserver,
         ) -> Result<Vec<Vec<StepResult>>> {
-            let outcome = match self.part("smoke") {
+            let outcome = match self.record("smoke") {
                 true => StepOutcome::Failed(RequestFailure::new("expected 201")),
                 false => StepOutcome::Passed,
             };
@@ -461,35 +463,35 @@ mod tests {
                 duration: Duration::ZERO,
                 outcome,
             };
-            watcher.on_run_step(1, &step)?;
+            observer.on_run_step(1, &step)?;
             Ok(vec![vec![step]])
         }
 
         async fn bundle(&mut self) -> Result<PathBuf, BundleError> {
-            self.part("bundle");
+            self.record("bundle");
             Ok("bundle.tar.zst".into())
         }
 
         async fn down(&mut self) -> Result<()> {
-            match self.part("down") {
+            match self.record("down") {
                 true => Err(RunError::TimedOut(vec!["order".to_owned()]).into()),
                 false => Ok(()),
             }
         }
     }
 
-    /// Keeps the lines, by the word that they begin with.
+    /// Records the kinds of the events.
     #[derive(Default)]
     struct RecordedEvents(Vec<&'static str>);
 
     impl CiObserver for RecordedEvents {
-        fn on_event(&mut self, line: &CiEvent<'_>) -> Result<()> {
-            self.0.push(match line {
-                CiEvent::Begun { .. } => "begun",
+        fn on_event(&mut self, event: &CiEvent<'_>) -> Result<()> {
+            self.0.push(match event {
+                CiEvent::Started { .. } => "started",
                 CiEvent::Component(_) => "component",
                 CiEvent::Step { .. } => "step",
                 CiEvent::Stage(stage) => stage.name.as_str(),
-                CiEvent::Ended { .. } => "ended",
+                CiEvent::Finished { .. } => "finished",
             });
             Ok(())
         }
@@ -505,124 +507,128 @@ mod tests {
         }
     }
 
-    /// A job whose parts are scripted.
+    /// A job with scripted stages.
     struct JobScript {
         fails: Option<&'static str>,
         interrupted: Option<&'static str>,
         keep: bool,
     }
 
-    const SCENE: JobScript = JobScript {
+    const PASSING: JobScript = JobScript {
         fails: None,
         interrupted: None,
         keep: false,
     };
 
-    /// What became of it: the parts that were done, the lines, the report and the exit.
-    async fn played(
-        scene: JobScript,
+    /// Returns the stages that were run, the events, the report and the exit status.
+    async fn run_job(
+        script: JobScript,
     ) -> (Vec<&'static str>, Vec<&'static str>, CiReport, ExitStatus) {
-        played_before(&ScriptedFrontend::with_answer(None), scene).await
+        run_job_with(&ScriptedFrontend::with_answer(None), script).await
     }
 
-    async fn played_before(
-        script: &Arc<ScriptedFrontend>,
-        scene: JobScript,
+    async fn run_job_with(
+        frontend: &Arc<ScriptedFrontend>,
+        script: JobScript,
     ) -> (Vec<&'static str>, Vec<&'static str>, CiReport, ExitStatus) {
-        let folder = TempDir::new().unwrap();
-        let session = test_support::session(Arc::clone(script), folder.path());
-        let (mut done, mut lines) = (Vec::new(), RecordedEvents::default());
+        let directory = TempDir::new().unwrap();
+        let session = test_support::session(Arc::clone(frontend), directory.path());
+        let (mut done, mut events) = (Vec::new(), RecordedEvents::default());
         let job = CiJob {
             session: &session,
             stages: ScriptedStages {
                 session: &session,
-                fails: scene.fails,
-                interrupted: scene.interrupted,
+                fails: script.fails,
+                interrupted: script.interrupted,
                 done: &mut done,
             },
-            keep_instance: scene.keep,
+            keep_instance: script.keep,
             masker: Masker::default(),
-            observer: &mut lines,
+            observer: &mut events,
             report: CiReport::default(),
         };
         let (report, exit) = job.run(Instant::now()).await;
-        (done, lines.0, report, exit)
+        (done, events.0, report, exit)
     }
 
     #[tokio::test]
-    async fn a_job_that_passes_removes_its_instance() {
-        let (done, lines, report, exit) = played(SCENE).await;
+    async fn passing_job_removes_its_instance() {
+        let (done, events, report, exit) = run_job(PASSING).await;
         assert_eq!(done, ["up", "smoke", "down"]);
-        assert_eq!(lines, ["up", "step", "smoke", "down"]);
+        assert_eq!(events, ["up", "step", "smoke", "down"]);
         assert!(report.is_success());
         assert_eq!(exit, ExitStatus::Success);
     }
 
     #[tokio::test]
-    async fn what_is_not_up_is_not_proved_and_is_removed() {
-        let (done, lines, report, exit) = played(JobScript {
+    async fn job_whose_start_fails_skips_smoke_and_removes_its_instance() {
+        let (done, events, report, exit) = run_job(JobScript {
             fails: Some("up"),
-            ..SCENE
+            ..PASSING
         })
         .await;
         assert_eq!(done, ["up", "down"]);
-        assert_eq!(lines, ["component", "component", "component", "up", "down"]);
+        assert_eq!(
+            events,
+            ["component", "component", "component", "up", "down"]
+        );
         assert_eq!(report.stages[0].error.as_deref(), Some("order failed"));
         assert_eq!(exit, ExitStatus::Component);
     }
 
     #[tokio::test]
-    async fn a_proof_that_fails_leaves_a_bundle() {
-        let (done, lines, report, exit) = played(JobScript {
+    async fn job_whose_smoke_test_fails_writes_a_bundle() {
+        let (done, events, report, exit) = run_job(JobScript {
             fails: Some("smoke"),
-            ..SCENE
+            ..PASSING
         })
         .await;
         assert_eq!(done, ["up", "smoke", "bundle", "down"]);
-        assert_eq!(lines, ["up", "step", "smoke", "bundled", "down"]);
+        assert_eq!(events, ["up", "step", "smoke", "bundled", "down"]);
         assert_eq!(report.bundle, Some("bundle.tar.zst".into()));
         assert_eq!(exit, ExitStatus::Findings);
     }
 
     #[tokio::test]
-    async fn an_interrupt_ends_the_job_once_the_instance_is_removed() {
-        for part in ["up", "smoke"] {
-            let (done, _, report, exit) = played(JobScript {
-                fails: Some(part),
-                interrupted: Some(part),
+    async fn interrupted_job_removes_its_instance_and_exits_with_interrupted() {
+        for stage in ["up", "smoke"] {
+            let (done, _, report, exit) = run_job(JobScript {
+                fails: Some(stage),
+                interrupted: Some(stage),
                 keep: false,
             })
             .await;
-            assert_eq!(done.last(), Some(&"down"), "{part}");
-            assert!(!done.contains(&"bundle"), "{part}");
-            let of_part = report.stages.iter().find(|it| it.name.as_str() == part);
-            assert_eq!(of_part.unwrap().error.as_deref(), Some("interrupted"));
-            assert_eq!(exit, ExitStatus::Interrupted, "{part}");
+            assert_eq!(done.last(), Some(&"down"), "{stage}");
+            assert!(!done.contains(&"bundle"), "{stage}");
+            let mut stages = report.stages.iter();
+            let stage_report = stages.find(|report| report.name.as_str() == stage);
+            assert_eq!(stage_report.unwrap().error.as_deref(), Some("interrupted"));
+            assert_eq!(exit, ExitStatus::Interrupted, "{stage}");
         }
     }
 
     #[tokio::test]
-    async fn what_can_not_be_removed_fails_the_job() {
-        let (_, lines, report, exit) = played(JobScript {
+    async fn job_whose_instance_cannot_be_removed_fails() {
+        let (_, events, report, exit) = run_job(JobScript {
             fails: Some("down"),
-            ..SCENE
+            ..PASSING
         })
         .await;
-        assert_eq!(lines, ["up", "step", "smoke", "down", "failed"]);
+        assert_eq!(events, ["up", "step", "smoke", "down", "failed"]);
         assert!(!report.is_success());
         assert_eq!(exit, ExitStatus::TimedOut);
     }
 
     #[tokio::test]
-    async fn an_instance_stays_where_that_is_asked_for() {
-        let script = ScriptedFrontend::with_answer(None);
-        let scene = JobScript {
+    async fn job_with_keep_instance_leaves_the_instance() {
+        let frontend = ScriptedFrontend::with_answer(None);
+        let script = JobScript {
             keep: true,
-            ..SCENE
+            ..PASSING
         };
-        let (done, _, report, exit) = played_before(&script, scene).await;
+        let (done, _, report, exit) = run_job_with(&frontend, script).await;
         assert_eq!(done, ["up", "smoke"]);
-        let reported = script.reports();
+        let reported = frontend.reports();
         assert!(
             reported[0].starts_with("the instance was kept; "),
             "{reported:?}"

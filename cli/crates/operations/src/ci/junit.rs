@@ -1,15 +1,15 @@
-//! The report as a JUnit file: a suite a service, a case for its start and one for
-//! every step.
+//! The report as a JUnit file: one suite per service, with a case for its start and one for
+//! each step.
 
 use dm_smoke::junit::JunitSuites;
 use quick_junit::{NonSuccessKind, SerializeError, TestCase, TestCaseStatus};
 
 use super::report::{CiReport, NodeOutcome};
 
-/// The report as JUnit's XML.
+/// Returns the report as JUnit XML.
 ///
 /// # Errors
-/// Where the writer fails.
+/// Returns [`SerializeError`] if the XML writer fails.
 pub fn to_xml(report: &CiReport) -> Result<String, SerializeError> {
     let mut suites = JunitSuites::default();
     for component in &report.components {
@@ -18,10 +18,16 @@ pub fn to_xml(report: &CiReport) -> Result<String, SerializeError> {
             NodeOutcome::NotReached => TestCaseStatus::skipped(),
             NodeOutcome::Failed(failure) => {
                 let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
-                status.set_message(failure.what.as_str());
-                let mut lines = vec![failure.what.clone()];
-                lines.extend(failure.probe.iter().map(|it| format!("last probe: {it}")));
-                lines.extend(failure.source_errors.iter().map(|it| it.rendered.clone()));
+                status.set_message(failure.message.as_str());
+                let mut lines = vec![failure.message.clone()];
+                lines.extend(
+                    failure
+                        .probe
+                        .iter()
+                        .map(|probe| format!("last probe: {probe}")),
+                );
+                let source_errors = failure.source_errors.iter();
+                lines.extend(source_errors.map(|error| error.rendered.clone()));
                 lines.extend(failure.log.iter().cloned());
                 status.set_description(lines.join("\n"));
                 status
@@ -33,7 +39,7 @@ pub fn to_xml(report: &CiReport) -> Result<String, SerializeError> {
         suites.add_case(&component.name, case);
     }
     suites.add_smoke_runs(&report.smoke);
-    // What failed as a whole belongs to no service.
+    // A stage that failed without a failed component belongs to no service.
     for stage in report
         .stages
         .iter()
@@ -55,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_service_has_a_suite_with_its_start_and_its_steps() {
+    fn junit_has_a_suite_per_service_with_its_start_and_steps() {
         insta::assert_snapshot!(to_xml(&report()).unwrap(), @r###"
         <?xml version="1.0" encoding="UTF-8"?>
         <testsuites name="dm ci" tests="6" skipped="2" failures="2" errors="0">
@@ -86,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_failed_before_the_first_component_is_told() {
+    fn junit_reports_a_stage_that_failed_without_components() {
         let mut report = report();
         report.components.clear();
         report.smoke.clear();

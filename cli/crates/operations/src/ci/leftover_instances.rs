@@ -1,19 +1,18 @@
-//! Instances of jobs that were killed: their own end could not remove them.
+//! Instances of killed jobs, which could not remove them.
 
 use std::collections::BTreeSet;
 
 use dm_core::labels;
 use dm_engine::{Engine, EngineError};
 
-/// What the name of a job's instance begins with.
+/// The prefix of the name of a job's instance.
 const CI_PREFIX: &str = "ci-";
-/// What it begins with where the instance is to stay.
+/// The prefix if the instance is kept after the job.
 const KEPT_PREFIX: &str = "kept-";
-
-/// The digits of what sets it apart.
+/// The number of digits of the unique part.
 const ID_LENGTH: usize = 8;
 
-/// A name that no other job's instance has.
+/// Returns a unique instance name for a job.
 #[must_use]
 pub fn new_instance_name(keep: bool) -> String {
     let mut id = uuid::Uuid::new_v4().simple().to_string();
@@ -21,12 +20,12 @@ pub fn new_instance_name(keep: bool) -> String {
     format!("{}{id}", if keep { KEPT_PREFIX } else { CI_PREFIX })
 }
 
-/// The names of the instances that jobs of this project have made, and that were not
-/// to stay; some may be at work. A job that was killed while it tidied up may have
-/// left a volume alone.
+/// Returns the names of the instances that jobs of this project have created and that are not
+/// kept. Some may be in use. Volumes and networks are searched, too: a job that is killed
+/// while it removes its instance may leave only a volume.
 ///
 /// # Errors
-/// A failing engine.
+/// Returns [`EngineError`] if the engine fails.
 pub(crate) async fn find_leftovers(
     engine: &Engine,
     project: &str,
@@ -48,14 +47,14 @@ pub(crate) async fn find_leftovers(
     Ok(names)
 }
 
-/// The instance of a job in the name of a volume or network.
+/// Returns the job's instance in the name of a volume or network.
 fn instance_of_object<'o>(object: &'o str, project: &str) -> Option<&'o str> {
-    let rest = object.strip_prefix(project)?.strip_prefix('-')?;
-    let name = rest.get(..CI_PREFIX.len() + ID_LENGTH)?;
+    let suffix = object.strip_prefix(project)?.strip_prefix('-')?;
+    let name = suffix.get(..CI_PREFIX.len() + ID_LENGTH)?;
     is_ci_instance(name).then_some(name)
 }
 
-/// True for names that [`new_name`] gives.
+/// Whether [`new_instance_name`] returns names of this form for jobs that keep nothing.
 fn is_ci_instance(name: &str) -> bool {
     name.strip_prefix(CI_PREFIX)
         .is_some_and(|id| id.len() == ID_LENGTH && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
@@ -66,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_was_not_to_stay_is_of_a_job() {
+    fn is_ci_instance_excludes_kept_and_named_instances() {
         assert!(is_ci_instance(&new_instance_name(false)));
         assert!(!is_ci_instance(&new_instance_name(true)));
         assert!(!is_ci_instance("ci-nightly"));
@@ -74,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn volumes_and_networks_name_their_instance() {
+    fn instance_of_object_reads_volume_and_network_names() {
         let name = |object| instance_of_object(object, "dunder-mifflin-f2af6c09");
         assert_eq!(
             name("dunder-mifflin-f2af6c09-ci-0a1b2c3d-postgres-data"),

@@ -1,12 +1,12 @@
-//! The whole job of continuous integration: an own instance, up, smoke, down.
+//! The CI job: a separate instance, up, smoke, down.
 //!
 //! ```text
-//! job        the parts, and which of them follow when one fails
-//! report     what came out: stages, components, steps
-//! line       what is told while it runs, a JSON line each
-//! junit      the report as a JUnit file: a suite a service, a case a step
-//! artifacts  the files that a job keeps
-//! leftovers  instances of jobs that were killed
+//! job                 the stages, and which of them follow after a failure
+//! report              the result: stages, components, steps
+//! event               the events of a running job, as JSON lines
+//! junit               the report as a JUnit file: one suite per service, one case per step
+//! artifacts           the files that a job writes
+//! leftover_instances  instances of killed jobs
 //! ```
 
 pub mod artifacts;

@@ -1,4 +1,4 @@
-//! What came out of a job.
+//! The report of a job.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,59 +9,59 @@ use dm_stack::event::{Node, NodeFailure, NodeState, RunEvent};
 use dm_stack::timings::Timings;
 use serde::{Serialize, Serializer};
 
-/// How a component, a job or an image of the start ended.
+/// The outcome of a component, a job or an image of the start.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "outcome", rename_all = "kebab-case")]
 pub enum NodeOutcome {
-    /// It is ready.
+    /// The node is ready.
     Ready,
-    /// It failed.
+    /// The node failed.
     Failed(Box<NodeFailure>),
-    /// Something else failed before it was ready.
+    /// The run ended before the node was ready.
     NotReached,
 }
 
 /// One node of the start.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct NodeReport {
-    /// Its name.
+    /// The name of the node.
     pub name: String,
-    /// From when it began to work until it ended.
-    #[serde(rename = "seconds", serialize_with = "seconds")]
+    /// The time from the start of its work to its end.
+    #[serde(rename = "seconds", serialize_with = "serialize_seconds")]
     pub took: Duration,
-    /// How it ended.
+    /// The outcome.
     #[serde(flatten)]
     pub outcome: NodeOutcome,
 }
 
 impl NodeReport {
-    /// Replaces the secrets in what it says about its failure: a log line may hold one, and
-    /// the files of a job are read by more people than its machine.
+    /// Masks secrets in the texts of the failure: a log line may contain one, and more people
+    /// can read the files of a job than its machine.
     pub(crate) fn mask(&mut self, masker: &Masker) {
         let NodeOutcome::Failed(failure) = &mut self.outcome else {
             return;
         };
         let quoted = failure.log.iter_mut().chain(&mut failure.probe);
-        for text in quoted.chain([&mut failure.what]) {
+        for text in quoted.chain([&mut failure.message]) {
             *text = masker.mask_text(text);
         }
     }
 }
 
-/// A part of the job.
+/// A stage of the job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StageName {
-    /// From an engine to a stack that is ready.
+    /// Brings the stack up.
     Up,
-    /// The business flow, as real users.
+    /// Runs the smoke test.
     Smoke,
-    /// Nothing is left.
+    /// Removes the instance.
     Down,
 }
 
 impl StageName {
-    /// The name as a word.
+    /// Returns the name as in JSON.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -72,68 +72,69 @@ impl StageName {
     }
 }
 
-/// How a part of the job ended.
+/// The outcome of a stage.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StageReport {
-    /// Which part.
+    /// The stage.
     pub name: StageName,
-    /// True where it did what it should.
+    /// True if the stage succeeded.
     pub ok: bool,
-    /// How long it took.
-    #[serde(rename = "seconds", serialize_with = "seconds")]
+    /// The duration.
+    #[serde(rename = "seconds", serialize_with = "serialize_seconds")]
     pub took: Duration,
-    /// Why it failed, in a sentence.
+    /// The error, if the stage failed.
     pub error: Option<String>,
 }
 
-/// Everything that came out of a job.
+/// The report of a job.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct CiReport {
-    /// The instance that the job made for itself.
+    /// The instance of the job.
     pub instance: String,
-    /// The parts of the job that were begun.
+    /// The stages that were started.
     pub stages: Vec<StageReport>,
     /// The nodes of the start.
     pub components: Vec<NodeReport>,
     /// The steps of each run of the smoke test.
     pub smoke: Vec<Vec<StepResult>>,
-    /// Where the time of the start went.
+    /// The timings of the start.
     pub timings: Option<Timings>,
-    /// The diagnostics bundle about what failed.
+    /// The diagnostics bundle of a failure.
     pub bundle: Option<PathBuf>,
-    /// True where somebody interrupted the job.
+    /// True if the job was interrupted.
     pub interrupted: bool,
 }
 
 impl CiReport {
-    /// True where every part did what it should.
+    /// Whether all stages succeeded without an interrupt.
     #[must_use]
     pub fn is_success(&self) -> bool {
         !self.interrupted && self.stages.iter().all(|stage| stage.ok)
     }
 
-    /// How the steps of all runs ended.
+    /// Returns the counts of the step outcomes of all runs.
     #[must_use]
     pub fn step_counts(&self) -> StepCounts {
         StepCounts::from_steps(self.smoke.iter().flatten())
     }
 
-    /// How long the job took.
+    /// Returns the total duration of the stages.
     #[must_use]
     pub fn took(&self) -> Duration {
         self.stages.iter().map(|stage| stage.took).sum()
     }
 
-    /// The failures of the start.
+    /// Returns the failures of the start.
     pub fn failures(&self) -> impl Iterator<Item = &NodeFailure> {
-        self.components.iter().filter_map(|it| match &it.outcome {
+        let outcomes = self.components.iter().map(|component| &component.outcome);
+        outcomes.filter_map(|outcome| match outcome {
             NodeOutcome::Failed(failure) => Some(failure.as_ref()),
             NodeOutcome::Ready | NodeOutcome::NotReached => None,
         })
     }
 }
 
-/// The nodes of a run, in the order in which they were announced, from its events.
+/// Returns a report for each node in the events, in the order of their announcement.
 #[must_use]
 pub(crate) fn node_reports(events: &[RunEvent], timings: Option<&Timings>) -> Vec<NodeReport> {
     let mut nodes: Vec<&Node> = Vec::new();
@@ -151,7 +152,7 @@ pub(crate) fn node_reports(events: &[RunEvent], timings: Option<&Timings>) -> Ve
         .into_iter()
         .map(|node| NodeReport {
             name: node.name.clone(),
-            took: span(&node.name).map_or(Duration::ZERO, |span| span.ended - span.began),
+            took: span(&node.name).map_or(Duration::ZERO, |span| span.ended - span.started),
             outcome: node_outcome(&node.name, events),
         })
         .collect()
@@ -175,7 +176,10 @@ fn node_outcome(name: &str, events: &[RunEvent]) -> NodeOutcome {
     outcome
 }
 
-pub(super) fn seconds<S: Serializer>(took: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn serialize_seconds<S: Serializer>(
+    took: &Duration,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64((took.as_secs_f64() * 1000.0).round() / 1000.0)
 }
 
@@ -185,11 +189,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_failure_quotes_is_masked() {
+    fn node_report_masks_secrets_of_a_failure() {
         let mut failed = failure("order");
         failed.log = vec!["could not sign in with hunter2hunter2".into()];
         failed.probe = Some("postgres://order:hunter2hunter2@postgres/dunder".into());
-        failed.what = "ended: hunter2hunter2".into();
+        failed.message = "ended: hunter2hunter2".into();
         let mut component = NodeReport {
             name: "order".into(),
             took: Duration::ZERO,
@@ -202,21 +206,21 @@ mod tests {
     }
 
     #[test]
-    fn components_end_as_the_events_tell() {
-        let ends: Vec<_> = report()
+    fn node_reports_take_outcomes_and_durations_from_events() {
+        let outcomes: Vec<_> = report()
             .components
             .iter()
-            .map(|it| {
-                let end = match it.outcome {
+            .map(|component| {
+                let outcome = match component.outcome {
                     NodeOutcome::Ready => "ready",
                     NodeOutcome::Failed(_) => "failed",
                     NodeOutcome::NotReached => "not reached",
                 };
-                (it.name.clone(), end, it.took.as_millis())
+                (component.name.clone(), outcome, component.took.as_millis())
             })
             .collect();
         assert_eq!(
-            ends,
+            outcomes,
             [
                 ("postgres".to_owned(), "ready", 1500),
                 ("order".to_owned(), "failed", 2500),
@@ -226,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interrupted_job_is_not_ok() {
+    fn report_of_an_interrupted_job_is_not_a_success() {
         let mut report = CiReport::default();
         assert!(report.is_success());
         report.interrupted = true;

@@ -1,4 +1,4 @@
-//! Tells when files of the project change.
+//! Watches the files of the project for changes.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -11,29 +11,29 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use thiserror::Error;
 use tokio::sync::mpsc;
 
-/// Editors and version control write several files, and one file in several steps:
-/// they are one change as long as less than this passes between two of them.
+/// Editors and version control write several files, and one file in several steps: events
+/// within this interval of each other count as one change.
 const DEBOUNCE_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How many changed files are named.
+/// The maximum number of changed files that are named.
 const MAX_NAMED_FILES: usize = 3;
 
-/// The project can't be watched.
+/// The project could not be watched.
 #[derive(Debug, Error)]
 pub(crate) enum WatchError {
-    /// The system refuses.
+    /// The operating system returned an error.
     #[error("could not watch {} for changes", path.display())]
     Watch {
-        /// What was to be watched.
+        /// The watched path.
         path: PathBuf,
-        /// Why not.
+        /// The error.
         #[source]
         source: notify::Error,
     },
-    /// The system stopped telling.
+    /// The operating system stopped reporting events.
     #[error("could not watch {} any longer: the system stopped reporting changes", root.display())]
     EventStreamClosed {
-        /// The project's folder.
+        /// The project directory.
         root: PathBuf,
     },
 }
@@ -59,13 +59,13 @@ impl UserError for WatchError {
     }
 }
 
-/// The files that changed together, seen from the project's folder.
+/// The files that changed together, relative to the project directory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ChangedFiles(BTreeSet<PathBuf>);
 
 impl ChangedFiles {
-    /// The same without what was there only in between: many programs write a file
-    /// under another name first. What was removed counts where nothing else changed.
+    /// Leaves out files that no longer exist, unless all of them were removed: many programs
+    /// write a file under a temporary name first.
     fn without_temporary_files(mut self, root: &Path) -> Self {
         if self.0.iter().any(|path| root.join(path).exists()) {
             self.0.retain(|path| root.join(path).exists());
@@ -76,13 +76,13 @@ impl ChangedFiles {
 
 impl std::fmt::Display for ChangedFiles {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let named: Vec<_> = self
+        let names: Vec<_> = self
             .0
             .iter()
             .take(MAX_NAMED_FILES)
             .map(|path| path.display().to_string())
             .collect();
-        f.write_str(&named.join(", "))?;
+        f.write_str(&names.join(", "))?;
         match self.0.len().saturating_sub(MAX_NAMED_FILES) {
             0 => Ok(()),
             more => write!(f, " and {more} more"),
@@ -90,7 +90,7 @@ impl std::fmt::Display for ChangedFiles {
     }
 }
 
-/// A watch over everything that the services are made of, and the configuration.
+/// Watches the sources of the services and the configuration.
 pub(super) struct FileWatcher {
     root: PathBuf,
     watcher: RecommendedWatcher,
@@ -98,39 +98,39 @@ pub(super) struct FileWatcher {
 }
 
 impl FileWatcher {
-    /// Watches below the project's folder, from now on.
+    /// Starts to watch the project directory.
     ///
     /// # Errors
-    /// [`WatchError::Watch`] where the system refuses.
+    /// Returns [`WatchError::Watch`] if the operating system refuses.
     pub(super) fn new(root: &Path) -> Result<Self, WatchError> {
         let failed = |source| WatchError::Watch {
             path: root.to_owned(),
             source,
         };
-        // Events carry the paths that links lead to.
+        // Events carry resolved paths, without symbolic links.
         let root = root
             .canonicalize()
             .map_err(|error| failed(notify::Error::io(error)))?;
         let (sender, events) = mpsc::unbounded_channel();
         let watcher = notify::recommended_watcher(move |event| {
-            // Nobody listens any more: the watch ends with its owner.
+            // A closed channel means that the owner of the watcher is gone.
             let _ = sender.send(event);
         })
         .map_err(failed)?;
-        let mut watch = Self {
+        let mut file_watcher = Self {
             root,
             watcher,
             events,
         };
-        // The folder itself, for its files and for folders that come and go.
-        watch.watch_path(&watch.root.clone(), RecursiveMode::NonRecursive)?;
+        // The directory itself, for its files and for directories that are created later.
+        file_watcher.watch_path(&file_watcher.root.clone(), RecursiveMode::NonRecursive)?;
         for source in SERVICE_SOURCES {
-            let path = watch.root.join(source);
+            let path = file_watcher.root.join(source);
             if path.is_dir() {
-                watch.watch_path(&path, RecursiveMode::Recursive)?;
+                file_watcher.watch_path(&path, RecursiveMode::Recursive)?;
             }
         }
-        Ok(watch)
+        Ok(file_watcher)
     }
 
     fn watch_path(&mut self, path: &Path, mode: RecursiveMode) -> Result<(), WatchError> {
@@ -142,10 +142,10 @@ impl FileWatcher {
             })
     }
 
-    /// Waits for a change, and until it is over.
+    /// Waits until files have changed and no further event follows.
     ///
     /// # Errors
-    /// [`WatchError`] where the system tells no more of changes.
+    /// Returns [`WatchError`] if the operating system reports no more changes.
     pub(super) async fn next_change(&mut self) -> Result<ChangedFiles, WatchError> {
         let mut changes = ChangedFiles::default();
         loop {
@@ -196,16 +196,16 @@ impl FileWatcher {
     }
 }
 
-/// The path seen from the project's folder, if a change there matters.
+/// Returns the path relative to the project directory if a change of it is relevant.
 fn relevant_path<'p>(root: &Path, path: &'p Path) -> Option<&'p Path> {
     let relative = path.strip_prefix(root).ok()?;
     let first = relative.components().next()?.as_os_str().to_str()?;
     let is_watched = SERVICE_SOURCES.contains(&first)
         || [dm_config::CONFIG_FILE, dm_config::LOCAL_CONFIG_FILE].contains(&first);
-    let is_rest = relative
+    let is_temporary = relative
         .ancestors()
         .any(|part| !part.as_os_str().is_empty() && is_editor_temp_file(part));
-    (is_watched && !is_rest).then_some(relative)
+    (is_watched && !is_temporary).then_some(relative)
 }
 
 #[cfg(test)]
@@ -213,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_change_is_is_told_from_what_editors_leave() {
+    fn relevant_path_ignores_editor_files_and_unwatched_directories() {
         let root = Path::new("/p");
         for (path, expected) in [
             ("/p/services/order/src/main.rs", true),
@@ -237,14 +237,14 @@ mod tests {
     }
 
     #[test]
-    fn many_files_are_counted() {
+    fn changed_files_beyond_the_limit_are_counted() {
         let paths = ["a", "b", "c", "d", "e"].map(PathBuf::from);
         let changes = ChangedFiles(paths.into_iter().collect());
         assert_eq!(changes.to_string(), "a, b, c and 2 more");
     }
 
     #[test]
-    fn what_was_there_only_in_between_is_no_change() {
+    fn temporary_files_are_left_out_of_changes() {
         let root = tempfile::tempdir().unwrap();
         std::fs::write(root.path().join("main.rs"), "x").unwrap();
         let changes = |paths: &[&str]| {
@@ -257,33 +257,36 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn files_that_change_together_are_one_change() {
+    async fn file_watcher_reports_changed_sources_only() {
         let project = tempfile::tempdir().unwrap();
         let source = project.path().join("services/order/src");
         std::fs::create_dir_all(&source).unwrap();
-        let mut watch = FileWatcher::new(project.path()).unwrap();
+        let mut watcher = FileWatcher::new(project.path()).unwrap();
         std::fs::write(project.path().join("README.md"), "x").unwrap();
         for file in ["main.rs", "lib.rs"] {
             std::fs::write(source.join(file), "x").unwrap();
         }
         let mut seen = BTreeSet::new();
-        // A slow machine may see them as two.
+        // A slow machine may report two changes.
         while seen.len() < 2 {
-            seen.extend(watch.next_change().await.unwrap().0);
+            seen.extend(watcher.next_change().await.unwrap().0);
         }
         let expected = ["lib.rs", "main.rs"].map(|file| Path::new("services/order/src").join(file));
         assert_eq!(seen, BTreeSet::from(expected));
     }
 
     #[tokio::test]
-    async fn a_folder_that_comes_later_is_watched_too() {
+    async fn file_watcher_watches_a_directory_that_is_created_later() {
         let project = tempfile::tempdir().unwrap();
-        let mut watch = FileWatcher::new(project.path()).unwrap();
-        let folder = project.path().join("migrations");
-        std::fs::create_dir(&folder).unwrap();
-        assert_eq!(watch.next_change().await.unwrap().to_string(), "migrations");
-        std::fs::write(folder.join("0001.sql"), "x").unwrap();
-        let changes = watch.next_change().await.unwrap();
+        let mut watcher = FileWatcher::new(project.path()).unwrap();
+        let directory = project.path().join("migrations");
+        std::fs::create_dir(&directory).unwrap();
+        assert_eq!(
+            watcher.next_change().await.unwrap().to_string(),
+            "migrations"
+        );
+        std::fs::write(directory.join("0001.sql"), "x").unwrap();
+        let changes = watcher.next_change().await.unwrap();
         assert_eq!(changes.to_string(), "migrations/0001.sql");
     }
 }

@@ -1,4 +1,4 @@
-//! Work on the services' sources: what they are now, and when they change.
+//! Watches the sources of the services for changes.
 
 mod file_watcher;
 mod source_state;

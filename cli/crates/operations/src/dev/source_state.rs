@@ -1,10 +1,10 @@
-//! What decides whether something has to be made anew.
+//! The state of the sources, which decides whether services have to be rebuilt.
 
 use std::path::Path;
 
 use dm_images::ImageError;
 
-/// The sources and the configuration, as they were at one moment.
+/// The digest of the sources and the content of the configuration at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SourceState {
     sources: dm_images::recipe::Sha256Digest,
@@ -12,10 +12,10 @@ pub(super) struct SourceState {
 }
 
 impl SourceState {
-    /// Reads them below the project's folder.
+    /// Reads the state from the project directory.
     ///
     /// # Errors
-    /// Where the sources can't be read.
+    /// Returns [`ImageError`] if the sources cannot be read.
     pub(super) fn read(root: &Path) -> Result<Self, ImageError> {
         Ok(Self {
             sources: dm_images::sources_digest(root)?,

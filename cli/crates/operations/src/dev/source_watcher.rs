@@ -1,4 +1,4 @@
-//! The sources as they were built last, and the wait for others.
+//! Waits until the sources differ from those of the last build.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::file_watcher::{ChangedFiles, FileWatcher};
 use super::source_state::SourceState;
 
-/// The sources as they were built last.
+/// Watches the sources and remembers the state of the last build.
 pub struct SourceWatcher {
     root: PathBuf,
     file_watcher: FileWatcher,
@@ -17,11 +17,11 @@ pub struct SourceWatcher {
 }
 
 impl SourceWatcher {
-    /// Watches the sources below the project's folder from now on, and takes them for built.
-    /// To be called before the first build, so that no change is missed.
+    /// Starts to watch the sources in the project directory. Their current state counts as
+    /// built. Must be called before the first build, so that no change is missed.
     ///
     /// # Errors
-    /// They can't be read or watched.
+    /// If the sources cannot be read or watched.
     pub fn start(root: &Path) -> Result<Self> {
         Ok(Self {
             root: root.to_owned(),
@@ -30,12 +30,12 @@ impl SourceWatcher {
         })
     }
 
-    /// Waits until the sources are others than those that were built, and takes them for
-    /// built. Answers what changed and when that was seen; nothing where the wait is
-    /// interrupted.
+    /// Waits until the sources differ from those of the last build. The new state then counts
+    /// as built. Returns the changed files and the time of the change, or `None` if the wait
+    /// was interrupted.
     ///
     /// # Errors
-    /// They can't be read or watched any more.
+    /// If the sources cannot be read or watched.
     pub async fn wait_for_change(
         &mut self,
         interrupt: &CancellationToken,
@@ -45,12 +45,12 @@ impl SourceWatcher {
                 () = interrupt.cancelled() => return Ok(None),
                 changed = self.file_watcher.next_change() => changed?,
             };
-            let seen = Instant::now();
-            let now = SourceState::read(&self.root)?;
-            // A file that was written and says what it said before is no change.
-            if now != self.last_built {
-                self.last_built = now;
-                return Ok(Some((changed, seen)));
+            let changed_at = Instant::now();
+            let current = SourceState::read(&self.root)?;
+            // A file that was written with the same content is not a change.
+            if current != self.last_built {
+                self.last_built = current;
+                return Ok(Some((changed, changed_at)));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Programs that images are made with, installed where there is consent.
+//! Programs that build images, installed with consent if they are missing.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use dm_images::{BASE_IMAGE, ImageProgress, ProgressUpdate, ToolProvider};
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-/// Installs what is missing from the distribution's packages.
+/// Installs missing programs from packages of the distribution.
 #[derive(Clone)]
 pub(crate) struct HostTools {
     consent: Arc<Consent>,
@@ -19,8 +19,8 @@ pub(crate) struct HostTools {
 }
 
 impl HostTools {
-    /// Tools that are installed with this consent; what is told of it goes to
-    /// the progress of the base image.
+    /// Tools that are installed with this consent. The installation is reported as progress of
+    /// the base image.
     #[must_use]
     pub(crate) fn new(
         consent: Arc<Consent>,

@@ -1,13 +1,13 @@
-//! What the operations of one call share: the instance that they are about, the way to the
-//! configuration, the engine and the stack, and how they end early.
+//! The state that the operations of one call share: the selected instance, access to the
+//! configuration, the engine and the stack, and the interrupt.
 //!
 //! ```text
-//! project   the configuration, the instance and its state
-//! follow    the frontend asked, and following a run
-//! ports     the ports that the instance has, or gets
-//! desk      the ways to the tables and queues of a stack that runs
-//! stopped   which components a command has stopped
-//! tools     programs that images are made with
+//! project             the configuration, the instance and its state
+//! progress            confirmations, and progress of runs
+//! ports               the host ports of the instance and their allocation
+//! stack_clients       access to the tables and queues of a running stack
+//! running_components  the components that an operation has stopped
+//! host_tools          programs that build images
 //! ```
 
 mod host_tools;
@@ -50,33 +50,33 @@ pub use stack_clients::StackClients;
 
 use ports::{allocate, container_ports, held_ports, ignored_port_warnings, requested_ports};
 
-/// How long a run waits for another one on the same instance.
+/// The default time limit for the instance lock.
 pub(crate) const LOCK_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
-/// Which instance of which project, and what was set for this call alone.
+/// The selected instance and project, and the configuration overrides of this call.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct InstanceSelection {
-    /// The instance.
+    /// The name of the instance.
     pub instance: String,
-    /// The folder of `dm.toml`; otherwise it is looked for from the current folder upwards.
+    /// The directory of `dm.toml`. Default: searched from the current directory upwards.
     pub project_directory: Option<PathBuf>,
-    /// Keys with their values, as `--set` takes them.
+    /// Keys with their values, in the format of `--set`.
     pub overrides: Vec<String>,
 }
 
-/// What the operations of one call share.
+/// The state that the operations of one call share.
 #[derive(Clone)]
 pub struct Session {
     /// Cancelled by the first interrupt.
     pub interrupt: CancellationToken,
-    /// Where they report and ask.
+    /// The frontend for reports and questions.
     pub frontend: Arc<dyn Frontend>,
     selection: InstanceSelection,
     is_silent: bool,
 }
 
 impl Session {
-    /// The session of a call.
+    /// A session for one call.
     #[must_use]
     pub fn new(
         selection: InstanceSelection,
@@ -91,7 +91,7 @@ impl Session {
         }
     }
 
-    /// The same, without a word about the configuration: for a look beside the command.
+    /// Returns a session that prints no configuration warnings, for checks beside the command.
     #[must_use]
     pub fn without_warnings(&self) -> Self {
         Self {
@@ -100,7 +100,8 @@ impl Session {
         }
     }
 
-    /// The same, for what has to be done even where the command was interrupted.
+    /// Returns a session with an interrupt of its own, for work that has to be done even if the
+    /// command was interrupted.
     #[must_use]
     pub(crate) fn uninterruptible(&self) -> Self {
         Self {
@@ -109,14 +110,15 @@ impl Session {
         }
     }
 
-    /// The instance that was named, or the default one.
+    /// Returns the name of the selected instance.
     #[must_use]
     pub fn instance(&self) -> &str {
         &self.selection.instance
     }
 
-    /// A command of `dm` to type next, e.g. `down --volumes`: it names the instance where that
-    /// is not the default one. Typed as it stands, it must not reach another instance's data.
+    /// Returns a `dm` command to suggest, e.g. for `down --volumes`. It names the instance
+    /// unless that is the default one: copied as printed, the command must not affect another
+    /// instance.
     #[must_use]
     pub fn dm_command(&self, arguments: &str) -> String {
         let command = format!("dm {arguments}");
@@ -126,10 +128,10 @@ impl Session {
         }
     }
 
-    /// Reads the configuration.
+    /// Loads the configuration and prints its warnings.
     ///
     /// # Errors
-    /// No project, or something wrong in one of the layers.
+    /// If there is no project or the configuration is invalid.
     pub fn load_config(&self) -> Result<LoadedConfig> {
         let options = LoadOptions {
             project_dir: self.selection.project_directory.clone(),
@@ -149,15 +151,15 @@ impl Session {
         Ok(loaded)
     }
 
-    /// Reads the configuration and finds the instance.
+    /// Loads the configuration and selects the instance.
     ///
     /// # Errors
-    /// As [`Session::loaded`], and a name that no instance can have.
+    /// As [`Session::load_config`], or if the name of the instance is invalid.
     pub fn project(&self) -> Result<Project> {
         self.project_for_instance(&self.selection.instance)
     }
 
-    /// The project with another instance than the call's.
+    /// Loads the project with another instance than the selected one.
     ///
     /// # Errors
     /// As [`Session::project`].
@@ -172,11 +174,11 @@ impl Session {
         })
     }
 
-    /// Consent to change the machine: by `--yes`, the environment, or a person.
+    /// Returns the consent to change the machine: by `--yes`, the environment, or the user.
     #[must_use]
     pub fn consent(&self, assume_yes: bool) -> Arc<Consent> {
         let frontend = Arc::clone(&self.frontend);
-        let ask = frontend.can_ask().then(|| {
+        let prompt = frontend.can_ask().then(|| {
             Box::new(move |proposal: &ProposedChange| {
                 let question = format!(
                     "dm would {} ({})",
@@ -186,22 +188,21 @@ impl Session {
                 frontend.confirm(&question).unwrap_or(false)
             }) as Box<ConsentPrompt>
         });
-        Arc::new(Consent::from_environment(assume_yes, ask))
+        Arc::new(Consent::from_environment(assume_yes, prompt))
     }
 
-    /// Connects to the engine that there is.
+    /// Connects to the engine.
     ///
     /// # Errors
-    /// None answers.
+    /// If no engine can be reached.
     pub async fn engine(&self, config: &Config) -> Result<Engine> {
         Ok(Engine::connect(&engine_settings(config)).await?)
     }
 
-    /// Connects to the engine, which is installed and started first where there
-    /// is none and consent is given.
+    /// Connects to the engine. Installs and starts it first if necessary and consent is given.
     ///
     /// # Errors
-    /// None answers and none may be, or can be, started.
+    /// If no engine can be reached and none can be started.
     pub async fn engine_or_start(
         &self,
         project: &Project,
@@ -224,11 +225,11 @@ impl Session {
         Ok(engine)
     }
 
-    /// The stack of an instance on an engine, with the instance's containers: they hold its
-    /// ports. `progress` hears how its images are obtained.
+    /// Returns the stack of an instance on an engine, and the instance's containers, which
+    /// determine its ports. The acquisition of images is reported to `progress`.
     ///
     /// # Errors
-    /// Unreadable fixtures, a taken port, a failing engine.
+    /// If the settings cannot be read, a port is taken, or the engine fails.
     pub(crate) async fn stack(
         &self,
         project: &Project,
@@ -247,11 +248,11 @@ impl Session {
         let ports = match port_use {
             PortUse::Existing => container_ports(project, &containers)?,
             PortUse::Allocate { free, only } => {
-                let ours = held_ports(&containers);
-                let wanted = requested_ports(&components, only)?;
-                let ports = allocate(project, &engine, free, &wanted, &ours).await?;
-                for ignored in ignored_port_warnings(&project.loaded, &ports) {
-                    self.frontend.warn(&ignored);
+                let published = held_ports(&containers);
+                let requested = requested_ports(&components, only)?;
+                let ports = allocate(project, &engine, free, &requested, &published).await?;
+                for warning in ignored_port_warnings(&project.loaded, &ports) {
+                    self.frontend.warn(&warning);
                 }
                 ports
             }
@@ -278,7 +279,7 @@ impl Session {
         Ok((stack, containers))
     }
 
-    /// The stack as it is, for commands that only look.
+    /// Returns the existing stack, for read-only commands.
     ///
     /// # Errors
     /// As `Session::stack`.
@@ -287,8 +288,8 @@ impl Session {
         Ok(self.existing_stack(project, engine).await?.0)
     }
 
-    /// The stack on the ports that it has, with the instance's containers. No image is
-    /// obtained.
+    /// Returns the stack on its existing ports, and the instance's containers. Obtains no
+    /// image.
     ///
     /// # Errors
     /// As [`Session::stack`].
@@ -297,27 +298,27 @@ impl Session {
         project: &Project,
         engine: Engine,
     ) -> Result<(Stack, Vec<Container>)> {
-        let (quiet, consent) = (Arc::new(NoImageProgress), self.consent(false));
-        self.stack(project, engine, PortUse::Existing, quiet, consent)
+        let (progress, consent) = (Arc::new(NoImageProgress), self.consent(false));
+        self.stack(project, engine, PortUse::Existing, progress, consent)
             .await
     }
 
-    /// What `--set` gave to this call.
+    /// Returns the values of `--set`.
     #[must_use]
     pub fn overrides(&self) -> &[String] {
         &self.selection.overrides
     }
 
-    /// Takes the instance's lock, telling whom it waits for.
+    /// Acquires the instance lock. A wait is reported with the lock holder.
     ///
     /// # Errors
-    /// It stays taken, or the wait is interrupted.
+    /// If the lock is not released in time or the wait is interrupted.
     pub async fn lock(&self, project: &Project, command: &str) -> Result<LockGuard> {
         self.lock_within(project, command, None).await
     }
 
-    /// As [`Session::lock`], for a command that was given a `--wait-timeout`: that is also the
-    /// longest time to wait for another command.
+    /// Like [`Session::lock`], with the `--wait-timeout` of the command as the time limit for
+    /// the lock.
     ///
     /// # Errors
     /// As [`Session::lock`].
@@ -337,10 +338,12 @@ impl Session {
                 wait_timeout.unwrap_or(LOCK_TIMEOUT),
                 &self.interrupt,
                 move |holder| {
-                    let who =
-                        holder.map_or_else(|| "another dm process".to_owned(), |it| it.to_string());
+                    let holder = holder.map_or_else(
+                        || "another dm process".to_owned(),
+                        |holder| holder.to_string(),
+                    );
                     frontend.note(&format!(
-                        "waiting for {who}, which holds the lock of the instance"
+                        "waiting for {holder}, which holds the lock of the instance"
                     ));
                 },
             )
@@ -349,7 +352,7 @@ impl Session {
     }
 }
 
-/// What the configuration makes of a consent where it is about the engine.
+/// Applies the setting `engine.install` to a consent.
 #[must_use]
 pub fn engine_consent(install: InstallPolicy, consent: Arc<Consent>) -> Arc<Consent> {
     const KEY: &str = "engine.install";
@@ -362,7 +365,7 @@ pub fn engine_consent(install: InstallPolicy, consent: Arc<Consent>) -> Arc<Cons
     }
 }
 
-/// What the configuration says of the engine.
+/// Returns the engine settings of the configuration.
 #[must_use]
 pub fn engine_settings(config: &Config) -> EngineSettings {
     EngineSettings {
@@ -370,7 +373,7 @@ pub fn engine_settings(config: &Config) -> EngineSettings {
     }
 }
 
-/// Whether an operation failed only because it was called outside any project.
+/// Whether an operation failed because it was called outside a project.
 #[must_use]
 pub fn is_outside_project(error: &dm_core::error::Error) -> bool {
     error.user_error().code() == ErrorCode::ConfigNoProject

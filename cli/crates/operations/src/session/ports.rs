@@ -1,4 +1,4 @@
-//! The host's ports that an instance has, and how it gets them.
+//! The host ports of an instance and their allocation.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,35 +14,35 @@ use dm_stack::select_with_dependencies;
 
 use super::Project;
 
-/// How an operation needs the instance's ports.
+/// How an operation obtains the ports of the instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PortUse<'a> {
-    /// Allocate them.
+    /// Allocates ports.
     Allocate {
-        /// Free ones where those of `dm.toml` are taken; every instance but the
-        /// default one gets free ones anyway.
+        /// Whether free ports replace those of `dm.toml` that are taken. Instances other than
+        /// the default one always get free ports.
         free: bool,
-        /// For these components and what they need; for all where empty.
+        /// Only for these components and their dependencies; for all if empty.
         only: &'a [String],
     },
-    /// Those that the instance has.
+    /// Uses the existing ports of the instance.
     Existing,
 }
 
-/// The ports that `dm.toml` asks for, by name.
+/// Returns the ports that `dm.toml` configures, by name.
 pub(super) fn configured_ports(loaded: &LoadedConfig) -> HostPorts {
     dm_components::all_components(&loaded.config, &loaded.root)
         .iter()
         .flat_map(|component| component.ports())
-        .map(|wish| (wish.name.to_owned(), wish.host_port))
+        .map(|port| (port.name.to_owned(), port.host_port))
         .collect()
 }
 
-/// What was said of ports for this call alone and has no effect, since the instance got
-/// others.
+/// Returns a warning for each port that a flag or a variable sets, but that has no effect
+/// because the instance has another one.
 pub(super) fn ignored_port_warnings(loaded: &LoadedConfig, ports: &HostPorts) -> Vec<String> {
     let entries = loaded.effective_values(None, false).unwrap_or_default();
-    let explicit = |name: &str| {
+    let explicit_entry = |name: &str| {
         let key = port_key(name);
         entries.iter().find(|entry| {
             entry.key == key
@@ -55,7 +55,7 @@ pub(super) fn ignored_port_warnings(loaded: &LoadedConfig, ports: &HostPorts) ->
     ports
         .iter()
         .filter_map(|(name, port)| {
-            let entry = explicit(name)?;
+            let entry = explicit_entry(name)?;
             (entry.value != *port).then(|| {
                 let (key, value) = (&entry.key, &entry.value);
                 format!("{key} = {value} has no effect: the instance has its own port {port}")
@@ -64,11 +64,11 @@ pub(super) fn ignored_port_warnings(loaded: &LoadedConfig, ports: &HostPorts) ->
         .collect()
 }
 
-/// The ports of the instance's containers, which are the truth; those recorded
-/// where there are no containers.
+/// Returns the ports of the instance's containers. They take precedence over the recorded
+/// ports, which are used for components without a container.
 ///
 /// # Errors
-/// An unreadable record, or a failing engine.
+/// If the record cannot be read or the engine fails.
 pub async fn existing_ports(project: &Project, engine: &Engine) -> Result<HostPorts> {
     let containers = engine
         .list_containers(&project.instance.label_filter())
@@ -76,7 +76,7 @@ pub async fn existing_ports(project: &Project, engine: &Engine) -> Result<HostPo
     container_ports(project, &containers)
 }
 
-/// The ports of these containers; those recorded where they have none.
+/// Returns the ports of these containers, or the recorded ones of components without one.
 pub(super) fn container_ports(project: &Project, containers: &[Container]) -> Result<HostPorts> {
     let mut ports = project.ports()?;
     for container in containers {
@@ -85,22 +85,23 @@ pub(super) fn container_ports(project: &Project, containers: &[Container]) -> Re
     Ok(ports)
 }
 
-/// The ports that these containers hold. A paused one does just as a running one.
+/// Returns the host ports that these containers occupy. A paused container occupies its ports
+/// as well.
 pub(super) fn held_ports(containers: &[Container]) -> BTreeSet<u16> {
-    let holding = [
+    let occupying = [
         ContainerState::Running,
         ContainerState::Paused,
         ContainerState::Restarting,
     ];
     containers
         .iter()
-        .filter(|container| holding.contains(&container.state))
+        .filter(|container| occupying.contains(&container.state))
         .flat_map(|container| container.ports.values().copied())
         .collect()
 }
 
-/// The ports that these components and what they need ask for; those of all where none is
-/// named.
+/// Returns the configured ports of these components and their dependencies, or of all
+/// components if `only` is empty.
 pub(super) fn requested_ports(
     components: &[Arc<dyn Component>],
     only: &[String],
@@ -110,20 +111,20 @@ pub(super) fn requested_ports(
         .iter()
         .filter(|component| selected.contains(component.name()))
         .flat_map(|component| component.ports())
-        .map(|wish| (wish.name.to_owned(), wish.host_port))
+        .map(|port| (port.name.to_owned(), port.host_port))
         .collect())
 }
 
-/// The ports for the wanted ones; `ours` are held by the instance itself.
+/// Allocates the requested ports. `published` are those that the instance itself occupies.
 ///
 /// # Errors
-/// A port is taken, and no other one will do.
+/// Returns [`PortError`] if a port is taken and no other one may be used.
 pub(super) async fn allocate(
     project: &Project,
     engine: &Engine,
     free: bool,
-    wanted: &HostPorts,
-    ours: &BTreeSet<u16>,
+    requested: &HostPorts,
+    published: &BTreeSet<u16>,
 ) -> Result<HostPorts> {
     let mode = if free || !project.instance.is_default() {
         PortMode::Auto {
@@ -136,16 +137,19 @@ pub(super) async fn allocate(
         project: &project.instance.project,
         root: &project.instance.root,
         instance: &project.instance.name,
-        requested: wanted,
+        requested,
         mode,
-        published: ours,
+        published,
     };
     match PortAllocator::new(project.state.clone()).allocate(&request) {
         Ok(ports) => Ok(ports),
         Err(error @ PortError::Taken { .. }) => {
-            // The engine's own forwarder is nobody that a person could stop.
-            let published = engine.list_published_ports().await?;
-            let container = |port| published.get(&port).map(|it| it.container.clone());
+            // Name the container instead of the port forwarder of the engine.
+            let engine_ports = engine.list_published_ports().await?;
+            let container = |port| {
+                let published_port = engine_ports.get(&port);
+                published_port.map(|published_port| published_port.container.clone())
+            };
             Err(error.with_container(container).into())
         }
         Err(error) => Err(error.into()),

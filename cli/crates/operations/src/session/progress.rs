@@ -1,4 +1,4 @@
-//! A session asks its frontend, and lets it follow a run.
+//! Asks the frontend for confirmation and reports the progress of runs to it.
 
 use std::time::Duration;
 
@@ -11,21 +11,22 @@ use super::Session;
 use crate::run_recording::RunRecording;
 
 impl Session {
-    /// Whether what removes data may be done: by `--yes`, or because a person says so.
+    /// Returns whether a destructive operation is confirmed, by `--yes` or by the user.
     ///
     /// # Errors
-    /// The answer can't be read.
+    /// If the answer cannot be read.
     pub(crate) fn is_confirmed(&self, yes: bool, question: &str) -> Result<bool> {
         Ok(yes || (self.frontend.can_ask() && self.frontend.confirm(question)?))
     }
 
-    /// Does the work of a run while the frontend follows its events, and tells its end.
+    /// Executes the work of a run while the frontend follows its events, and emits the final
+    /// event.
     ///
-    /// `command` is what was asked for, e.g. `golden make`. `ok` reads from the result
-    /// whether everything is as was asked.
+    /// `command` is the name of the command, e.g. `golden make`. `is_success` decides whether
+    /// the result is a success.
     ///
     /// # Errors
-    /// Those of the work.
+    /// Returns the errors of the work.
     pub(crate) async fn run_with_progress<T>(
         &self,
         command: &'static str,
@@ -42,7 +43,7 @@ impl Session {
             let result = tokio::select! {
                 result = &mut work => result,
                 () = self.interrupt.cancelled() => {
-                    // It winds down by itself; the person is told that it does.
+                    // The work stops by itself. The event reports the interrupt.
                     emitter.emit(RunEvent::Interrupted);
                     work.await
                 }
@@ -50,7 +51,7 @@ impl Session {
             let ok = result.as_ref().is_ok_and(is_success);
             emitter.emit(RunEvent::Finished {
                 ok,
-                at: emitter.elapsed(),
+                elapsed: emitter.elapsed(),
             });
             drop(emitter);
             result

@@ -1,4 +1,4 @@
-//! A project with the instance that an operation is about.
+//! A project and the selected instance.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,43 +21,43 @@ use tokio_util::sync::CancellationToken;
 use super::host_tools::HostTools;
 use super::ports::configured_ports;
 
-/// Everything that belongs to a project, once its configuration is read.
+/// A project with its loaded configuration and the selected instance.
 #[derive(Debug)]
 pub struct Project {
-    /// Its configuration.
+    /// The loaded configuration.
     pub loaded: LoadedConfig,
-    /// The instance that the command is about.
+    /// The selected instance.
     pub instance: Instance,
-    /// Where `dm` keeps what it must remember.
+    /// The state directory of `dm`.
     pub state: StateDir,
 }
 
 impl Project {
-    /// The configuration.
+    /// Returns the configuration.
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.loaded.config
     }
 
-    /// The instance's ports: the recorded ones, or else those of `dm.toml`.
+    /// Returns the recorded ports of the instance, or those of `dm.toml` if none are recorded.
     ///
     /// # Errors
-    /// An unreadable record.
+    /// If the record cannot be read.
     pub(crate) fn ports(&self) -> Result<HostPorts> {
         let allocator = PortAllocator::new(self.state.clone());
         let recorded = allocator.allocated_ports(&self.instance.project, &self.instance.name)?;
         Ok(recorded.unwrap_or_else(|| configured_ports(&self.loaded)))
     }
 
-    /// Where the backups of all projects and instances are.
+    /// Returns the directory with the backups of all projects and instances.
     #[must_use]
     pub(crate) fn backups_dir(&self) -> PathBuf {
-        let own = || self.state.path().join("backups");
+        let default = || self.state.path().join("backups");
         let configured = self.config().backup.directory.as_ref();
-        configured.map_or_else(own, |path| path.in_project(&self.loaded.root))
+        configured.map_or_else(default, |path| path.in_project(&self.loaded.root))
     }
 
-    /// The backups of the instance.
+    /// Returns the directory with the backups of the instance.
     #[must_use]
     pub(crate) fn instance_backups_dir(&self) -> PathBuf {
         let instance = &self.instance;
@@ -66,29 +66,29 @@ impl Project {
             .join(&instance.name)
     }
 
-    /// The folder of the instance's schedule.
+    /// Returns the directory of the instance's backup schedule.
     #[must_use]
     pub fn schedule_dir(&self) -> ScheduleDir {
         let name = format!("{}.{}", self.instance.project, self.instance.name);
         ScheduleDir::new(self.state.path().join("schedules").join(name))
     }
 
-    /// The same without backups that are made by themselves: an instance that is brought up
-    /// to be measured, checked or removed again has nothing to save.
+    /// Disables scheduled backups: an instance that is started for a benchmark or a check and
+    /// then removed has no data to save.
     #[must_use]
     pub fn without_schedule(mut self) -> Self {
         self.loaded.config.backup.every = RepeatInterval::Off;
         self
     }
 
-    /// The components of the stack. An engine on another machine can't mount what is here:
-    /// there the stack has no schedule.
+    /// Returns the components of the stack. A remote engine cannot mount local directories:
+    /// there, the stack has no backup scheduler.
     #[must_use]
     pub fn components(&self, engine: Option<&Engine>) -> Vec<Arc<dyn Component>> {
         let mut components = dm_components::all_components(self.config(), &self.loaded.root);
         if engine.is_none_or(Engine::is_local) {
-            let address = engine.map(|it| it.discovery().address.as_str());
-            let places = HostMounts {
+            let address = engine.map(|engine| engine.discovery().address.as_str());
+            let mounts = HostMounts {
                 program: background_process::current_executable()
                     .unwrap_or_else(|_| "/proc/self/exe".into()),
                 schedule_dir: self.schedule_dir(),
@@ -98,27 +98,27 @@ impl Project {
                     .instance_lock(&self.instance.project, &self.instance.name)
                     .path()
                     .to_owned(),
-                // The customary place of the socket of an engine that is a user's own.
-                rootless: address.is_some_and(|it| it.starts_with("unix:///run/user/")),
+                // The usual socket directory of a rootless engine.
+                rootless: address.is_some_and(|address| address.starts_with("unix:///run/user/")),
             };
-            let schedule = BackupScheduler::new(self.config(), &self.instance, places);
-            components.extend(schedule.map(|it| Arc::new(it) as Arc<dyn Component>));
+            let scheduler = BackupScheduler::new(self.config(), &self.instance, mounts);
+            components.extend(scheduler.map(|scheduler| Arc::new(scheduler) as Arc<dyn Component>));
         }
         components
     }
 
-    /// Checks that the stack has a component of that name.
+    /// Checks that the stack has a component with this name.
     ///
     /// # Errors
-    /// It has not; the nearest name is told.
+    /// If the component is unknown. The error suggests the nearest name.
     pub fn check_component(&self, name: &str) -> Result<()> {
         Ok(find_component(&self.components(None), name).map(drop)?)
     }
 
-    /// Checks that each name is a service's.
+    /// Checks that each name is the name of a service.
     ///
     /// # Errors
-    /// [`StackError::UnknownService`] with the nearest name.
+    /// Returns [`StackError::UnknownService`], which suggests the nearest name.
     pub fn check_services(&self, names: &[String]) -> Result<()> {
         let known = self.config().services.all().map(|(name, _)| name);
         if let Some(name) = names.iter().find(|name| !known.contains(&name.as_str())) {
@@ -131,10 +131,10 @@ impl Project {
         Ok(())
     }
 
-    /// The images of the stack on an engine.
+    /// Opens the image store of the stack on an engine.
     ///
     /// # Errors
-    /// Unreadable certificates, or no folder for downloads.
+    /// If the certificates cannot be read or the cache directory cannot be created.
     pub(crate) fn images(
         &self,
         engine: &Engine,
@@ -163,7 +163,7 @@ impl Project {
     }
 }
 
-/// A path that holds wherever it is read.
+/// Returns the path in a form that does not depend on the current directory.
 fn absolute_path(path: PathBuf) -> PathBuf {
     std::path::absolute(&path).unwrap_or(path)
 }

@@ -1,4 +1,4 @@
-//! Which components an operation has stopped on its way.
+//! Detects the components that an operation has stopped.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use dm_engine::containers::ContainerState;
 
 use super::{Project, Session};
 
-/// The components that run at one moment.
+/// The components that are running at one moment.
 pub struct RunningComponents {
     project: Project,
     engine: Engine,
@@ -15,8 +15,8 @@ pub struct RunningComponents {
 }
 
 impl RunningComponents {
-    /// Those that run now. `None` where there is no project or no engine yet: then nothing
-    /// runs, or the operation itself says what is wrong.
+    /// Captures the running components. Returns `None` without a project or an engine: then no
+    /// component is running, or the operation itself reports the error.
     pub async fn capture(session: &Session) -> Option<Self> {
         let session = session.without_warnings();
         let project = session.project().ok()?;
@@ -29,7 +29,7 @@ impl RunningComponents {
         })
     }
 
-    /// Those of them that run no more.
+    /// Returns the captured components that are no longer running.
     pub async fn stopped_since(self) -> Vec<String> {
         match running_names(&self.engine, &self.project).await {
             Some(now) => self.names.difference(&now).cloned().collect(),

@@ -1,5 +1,4 @@
-//! The ways to the tables and queues of a stack that runs, each opened when it is first
-//! needed.
+//! Access to the tables and queues of a running stack. Connections are opened on demand.
 
 use std::time::Duration;
 
@@ -20,7 +19,7 @@ use sqlx::PgPool;
 use super::{Project, Session, existing_ports};
 use crate::frontend::Frontend;
 
-/// The ways into a stack that runs.
+/// Connects to the servers of a running stack.
 pub struct StackClients {
     /// The project.
     pub project: Project,
@@ -28,23 +27,23 @@ pub struct StackClients {
     pub engine: Engine,
     /// The instance's ports.
     pub ports: HostPorts,
-    /// Over the sessions with the database.
+    /// Watches the database sessions for locks.
     lock_watch: LockWatch,
 }
 
 impl StackClients {
-    /// The ways into the instance that was named.
+    /// Clients for the selected instance.
     ///
     /// # Errors
-    /// No configuration, no engine.
+    /// If the configuration cannot be loaded or the engine cannot be reached.
     pub async fn open(session: &Session) -> Result<Self> {
         Self::for_project(session, session.project()?).await
     }
 
-    /// The ways into a project's instance.
+    /// Clients for the instance of a project.
     ///
     /// # Errors
-    /// No engine.
+    /// If the engine cannot be reached.
     pub async fn for_project(session: &Session, project: Project) -> Result<Self> {
         let engine = session.engine(project.config()).await?;
         let ports = existing_ports(&project, &engine).await?;
@@ -57,15 +56,16 @@ impl StackClients {
         })
     }
 
-    /// The configuration.
+    /// Returns the configuration.
     pub fn config(&self) -> &Config {
         self.project.config()
     }
 
-    /// What the gateway shows to the services, for who asks them without it.
+    /// Returns the secret that authenticates the gateway to the services, for requests that
+    /// bypass the gateway.
     ///
     /// # Errors
-    /// The state directory can't be used.
+    /// If the state directory cannot be used.
     pub fn gateway_secret(&self) -> Result<String> {
         let state = self.project.state.path();
         Ok(gateway_secret::load_or_create(
@@ -74,18 +74,18 @@ impl StackClients {
         )?)
     }
 
-    /// The services' tables.
+    /// Returns the tables of the services.
     pub fn stores(&self) -> Vec<ServiceTables> {
         service_tables::from_config(self.config())
     }
 
-    /// The database, as its superuser.
+    /// Connects to the database as superuser.
     ///
     /// # Errors
-    /// It is away.
+    /// Returns [`MessagingError`] if the database cannot be reached.
     pub async fn connect_database(&self) -> Result<PgPool> {
         let options = self.lock_watch.connect_options();
-        // The server ends a wait that no watch ends.
+        // The server ends lock waits that the lock watch does not end.
         let lock = self.config().timeouts.lock.as_duration().saturating_mul(2);
         let options = options.options([("lock_timeout", lock.as_millis())]);
         let pool = sqlx::postgres::PgPoolOptions::new()
@@ -96,11 +96,11 @@ impl StackClients {
         Ok(pool.map_err(MessagingError::from)?)
     }
 
-    /// Does work with sessions of [`Desk::database`], as long as no other session holds a lock
-    /// that it needs.
+    /// Executes work on sessions of [`StackClients::connect_database`] until another session
+    /// blocks it for longer than the lock timeout.
     ///
     /// # Errors
-    /// One holds it.
+    /// Returns [`LockWait`] if another session holds a lock that the work needs.
     pub(crate) async fn while_unblocked<T>(
         &self,
         work: impl Future<Output = T>,
@@ -109,29 +109,30 @@ impl StackClients {
         self.lock_watch.run_until_lock_timeout(lock, work).await
     }
 
-    /// The broker, as its administrator.
+    /// Connects to the broker as administrator.
     ///
     /// # Errors
-    /// It is away.
+    /// If the broker cannot be reached.
     pub async fn connect_broker(&self) -> Result<Connection> {
         let uri = rabbitmq::admin_uri(&self.config().rabbitmq, &self.ports);
         Ok(broker::connect(&uri).await?)
     }
 
-    /// The broker with the dead letters in hand.
+    /// Connects to the broker and acquires the dead-letter lock.
     ///
     /// # Errors
-    /// It is away, or somebody else keeps them.
+    /// If the broker cannot be reached or another process holds the lock.
     pub async fn lock_dead_letters(&self) -> Result<Connection> {
         let connection = self.connect_broker().await?;
         broker::acquire_dead_letter_lock(&connection).await?;
         Ok(connection)
     }
 
-    /// The broker with the dead letters in hand; nothing, and a warning, where it is away.
+    /// Connects to the broker and acquires the dead-letter lock. Warns and returns `None` if
+    /// the broker cannot be reached.
     ///
     /// # Errors
-    /// Somebody else keeps them.
+    /// If another process holds the lock.
     pub async fn lock_dead_letters_or_warn(
         &self,
         frontend: &dyn Frontend,
@@ -139,8 +140,8 @@ impl StackClients {
         let connection = match self.connect_broker().await {
             Ok(connection) => connection,
             Err(error) => {
-                let why = error.error_chain().join(": ");
-                frontend.warn(&format!("could not read the dead letters: {why}"));
+                let reason = error.error_chain().join(": ");
+                frontend.warn(&format!("could not read the dead letters: {reason}"));
                 return Ok(None);
             }
         };
@@ -148,18 +149,18 @@ impl StackClients {
         Ok(Some(connection))
     }
 
-    /// Keycloak at this address, as its administrator.
-    pub(crate) fn keycloak_admin<'a>(&'a self, base: &'a str) -> AdminClient<'a> {
+    /// Returns an admin client for Keycloak at this URL.
+    pub(crate) fn keycloak_admin<'a>(&'a self, base_url: &'a str) -> AdminClient<'a> {
         let config = &self.config().keycloak;
         AdminClient {
-            base_url: base,
+            base_url,
             realm: config.realm.as_str(),
             user: config.admin_user.as_str(),
             password: config.admin_password.reveal(),
         }
     }
 
-    /// What shows the messages in the broker's queues without a delivery.
+    /// Returns the inspector that reads the messages of queues without a delivery.
     pub(crate) fn queue_browser(&self) -> QuorumQueueInspector<'_> {
         QuorumQueueInspector {
             engine: &self.engine,
@@ -167,14 +168,14 @@ impl StackClients {
         }
     }
 
-    /// The broker's management interface.
+    /// Returns a client for the management API of the broker.
     ///
     /// # Errors
-    /// No client can be made.
+    /// If the client cannot be created.
     pub(crate) fn management(&self) -> Result<ManagementClient> {
         let settings = &self.config().rabbitmq;
-        let base = rabbitmq::management_url(&self.ports);
+        let base_url = rabbitmq::management_url(&self.ports);
         let (user, password) = (settings.user.as_str(), settings.password.reveal());
-        Ok(ManagementClient::new(base, user, password).map_err(MessagingError::from)?)
+        Ok(ManagementClient::new(base_url, user, password).map_err(MessagingError::from)?)
     }
 }

@@ -1,23 +1,23 @@
-//! Why a `dockerd` did not come up, told from the end of its log.
+//! Diagnoses a failed start of `dockerd` from the end of its log.
 
 use std::path::Path;
 
-/// How many of the last lines are looked at and shown.
+/// The number of last lines that are examined.
 const LOG_TAIL_LINES: usize = 40;
 
-/// A known reason.
+/// A known cause of a failed start.
 struct KnownFailure {
-    /// Texts of the log, any of which shows it.
+    /// Texts in the log, any of which indicates this cause.
     patterns: &'static [&'static str],
     reason: &'static str,
-    next: &'static str,
+    suggestion: &'static str,
 }
 
 const KNOWN_FAILURES: [KnownFailure; 9] = [
     KnownFailure {
         patterns: &["no space left on device"],
         reason: "the disk is full",
-        next: "free disk space, then: dm engine start",
+        suggestion: "free disk space, then: dm engine start",
     },
     KnownFailure {
         patterns: &[
@@ -25,7 +25,7 @@ const KNOWN_FAILURES: [KnownFailure; 9] = [
             "pid file found, ensure docker is not running",
         ],
         reason: "another dockerd is running",
-        next: "show its address: dm engine status",
+        suggestion: "show its address: dm engine status",
     },
     KnownFailure {
         patterns: &[
@@ -35,7 +35,7 @@ const KNOWN_FAILURES: [KnownFailure; 9] = [
             "iptables failed",
         ],
         reason: "the packet filter is not usable",
-        next: "try the older interface: update-alternatives --set iptables /usr/sbin/iptables-legacy",
+        suggestion: "try the older interface: update-alternatives --set iptables /usr/sbin/iptables-legacy",
     },
     KnownFailure {
         patterns: &[
@@ -44,7 +44,7 @@ const KNOWN_FAILURES: [KnownFailure; 9] = [
             "no cgroup mount found",
         ],
         reason: "control groups are not mounted",
-        next: "in a container, start it with --privileged; else mount them: mount -t cgroup2 none /sys/fs/cgroup",
+        suggestion: "in a container, start it with --privileged; else mount them: mount -t cgroup2 none /sys/fs/cgroup",
     },
     KnownFailure {
         patterns: &[
@@ -54,7 +54,7 @@ const KNOWN_FAILURES: [KnownFailure; 9] = [
             "needs to be started with root",
         ],
         reason: "it lacks privileges",
-        next: "run it as root: sudo dm engine start (in a container, start that with --privileged)",
+        suggestion: "run it as root: sudo dm engine start (in a container, start that with --privileged)",
     },
     KnownFailure {
         patterns: &[
@@ -62,17 +62,17 @@ const KNOWN_FAILURES: [KnownFailure; 9] = [
             "could not find an available, non-overlapping",
         ],
         reason: "its networks collide with others on this machine",
-        next: "show the routes: ip route",
+        suggestion: "show the routes: ip route",
     },
     KnownFailure {
         patterns: &["address already in use"],
         reason: "its socket or port is in use",
-        next: "show its address: dm engine status",
+        suggestion: "show its address: dm engine status",
     },
     KnownFailure {
         patterns: &["error initializing graphdriver", "driver not supported"],
         reason: "the file system does not support its storage driver",
-        next: "put its data on ext4 or xfs, for example {\"data-root\": …} in /etc/docker/daemon.json",
+        suggestion: "put its data on ext4 or xfs, for example {\"data-root\": …} in /etc/docker/daemon.json",
     },
     KnownFailure {
         patterns: &[
@@ -80,20 +80,20 @@ const KNOWN_FAILURES: [KnownFailure; 9] = [
             "failed to start containerd",
         ],
         reason: "its containerd did not start",
-        next: "read its log",
+        suggestion: "read its log",
     },
 ];
 
-/// What is known of a failed start.
+/// The cause of a failed start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Diagnosis {
     /// The reason, in a sentence.
     pub reason: String,
-    /// What to do, where the reason is a known one.
-    pub next: Option<String>,
+    /// A suggested command or action, if the cause is known.
+    pub suggestion: Option<String>,
 }
 
-/// Tells from what `dockerd` wrote since `offset` bytes of its log.
+/// Diagnoses the part of `dockerd`'s log after the first `offset` bytes.
 pub(super) fn diagnose_log(path: &Path, offset: u64) -> Diagnosis {
     let text = std::fs::read(path).unwrap_or_default();
     let start = usize::try_from(offset).unwrap_or(0).min(text.len());
@@ -105,9 +105,9 @@ fn diagnose_text(text: &str) -> Diagnosis {
     let known = KNOWN_FAILURES.iter().find(|known| {
         lines
             .iter()
-            .any(|line| known.patterns.iter().any(|sign| line.contains(sign)))
+            .any(|line| known.patterns.iter().any(|pattern| line.contains(pattern)))
     });
-    // The newest line that isn't mere information says most.
+    // The newest line above the level `info` is the most informative.
     let last = lines
         .iter()
         .find(|line| !line.trim().is_empty() && !line.contains("level=info"))
@@ -115,20 +115,20 @@ fn diagnose_text(text: &str) -> Diagnosis {
     match (known, last) {
         (Some(known), Some(last)) => Diagnosis {
             reason: format!("{} ({})", known.reason, log_message(last)),
-            next: Some(known.next.into()),
+            suggestion: Some(known.suggestion.into()),
         },
         (None, Some(last)) => Diagnosis {
             reason: log_message(last),
-            next: None,
+            suggestion: None,
         },
         (_, None) => Diagnosis {
             reason: "its log is empty".into(),
-            next: None,
+            suggestion: None,
         },
     }
 }
 
-/// The message of a log line, without its frame.
+/// Returns the message of a log line, without time and level.
 fn log_message(line: &str) -> String {
     line.split_once("msg=\"")
         .and_then(|(_, rest)| rest.rsplit_once('"'))
@@ -142,23 +142,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_log_tells_the_reason() {
+    fn diagnose_text_recognises_a_known_failure() {
         let log = "time=\"x\" level=info msg=\"Starting up\"\n\
             time=\"x\" level=info msg=\"Processing signal\"\n\
             failed to start daemon: Error initializing network controller: error creating default \"bridge\" network: \
             iptables failed: iptables -t nat: can't initialize iptables table\n\
             time=\"x\" level=info msg=\"stopping\"\n";
-        let found = diagnose_text(log);
+        let diagnosis = diagnose_text(log);
         assert!(
-            found
+            diagnosis
                 .reason
                 .starts_with("the packet filter is not usable (failed to start daemon")
         );
-        assert!(found.next.unwrap().contains("iptables-legacy"));
+        assert!(diagnosis.suggestion.unwrap().contains("iptables-legacy"));
     }
 
     #[test]
-    fn an_unknown_reason_is_quoted() {
+    fn diagnose_text_quotes_an_unknown_failure() {
         let log = "time=\"x\" level=info msg=\"a\"\ntime=\"x\" level=fatal msg=\"strange \\\"thing\\\"\"\n";
         assert_eq!(diagnose_text(log).reason, "strange \\\"thing\\\"");
         assert_eq!(diagnose_text("").reason, "its log is empty");

@@ -1,9 +1,9 @@
-//! A `dockerd` that `dm` runs itself, where no service manager does.
+//! A `dockerd` that `dm` runs itself on a machine without a service manager.
 //!
-//! What is started is written down before it is started, and carries a mark on
-//! its command line that nothing else has. So whenever `dm` is killed there is
-//! either no `dockerd`, or one that the next `dm` finds and can stop, and never
-//! one that is confused with another.
+//! The process is recorded before it is started, and has a unique label on its
+//! command line. If `dm` is killed at any time, there is either no `dockerd`, or
+//! one that the next `dm` finds and can stop, and it is never confused with
+//! another one.
 
 mod diagnosis;
 mod options;
@@ -25,27 +25,26 @@ use dm_host::network::{self, IpRoute};
 use dm_host::process::{self, TaggedProcess};
 use dm_host::state::StateDir;
 
-/// What is remembered of a `dockerd` of ours.
+/// The file with the record of a `dockerd` that `dm` started.
 const RECORD_FILE: &str = "dockerd.json";
 
-/// The label by which one is recognised on its command line.
+/// The name of the label that identifies it by its command line.
 const MARK_LABEL: &str = "com.dundermifflin.dm.daemon";
 
-/// How often a state is looked at again.
+/// The interval at which a state is polled.
 const POLL_INTERVAL: Duration = Duration::from_millis(25);
 
-/// How long one may take to come up; the first start on a slow disk formats
-/// much.
+/// How long a start may take; the first start on a slow disk creates many files.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long one may take to go down: it gives its containers 15 s.
+/// How long a stop may take: containers have 15 s to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A log that grew beyond this many bytes is put aside at the next start.
+/// The size in bytes above which a log is rotated at the next start.
 const MAX_LOG_BYTES: u64 = 16 << 20;
 
-/// What is passed on of our environment: nothing that is meant for `dm` alone,
-/// least of all its secrets.
+/// The environment variables that `dockerd` inherits: none that are meant only for `dm`,
+/// above all no secrets.
 const INHERITED_ENV: [&str; 10] = [
     "HOME",
     "LANG",
@@ -71,7 +70,7 @@ impl DaemonRecord {
         TaggedProcess::find("dockerd", &self.mark)
     }
 
-    /// Its containerd, which may outlive it when it is killed.
+    /// Finds its containerd, which may outlive a killed `dockerd`.
     fn find_containerd(&self) -> Option<TaggedProcess> {
         find_containerd(&self.options)
     }
@@ -81,7 +80,7 @@ fn find_containerd(options: &DaemonOptions) -> Option<TaggedProcess> {
     TaggedProcess::find("containerd", &options.containerd_config())
 }
 
-/// A `dockerd` of ours that runs.
+/// A running `dockerd` that `dm` started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RunningDaemon {
     /// Its process id.
@@ -92,34 +91,34 @@ pub struct RunningDaemon {
     pub log: PathBuf,
 }
 
-/// What starting one changed.
+/// The result of starting a daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct DaemonStart {
-    /// The one that runs.
+    /// The running daemon.
     pub running: RunningDaemon,
-    /// False if it ran already.
+    /// False if it was already running.
     pub fresh: bool,
-    /// What else changed on this machine by it, in sentences.
+    /// Other changes to this machine, in sentences.
     pub changes: Vec<String>,
 }
 
-/// The daemons that `dm` runs itself, one for each state directory.
+/// The daemon that `dm` runs itself, one per state directory.
 #[derive(Debug, Clone)]
 pub struct ManagedDaemon {
     state: StateDir,
 }
 
-fn setup_error(doing: &str, reason: impl Into<String>, next: Vec<String>) -> EngineError {
+fn setup_error(action: &str, reason: impl Into<String>, suggestions: Vec<String>) -> EngineError {
     EngineError::Setup {
-        doing: doing.into(),
+        action: action.into(),
         reason: reason.into(),
-        next,
+        suggestions,
     }
 }
 
-/// What goes wrong with files and processes on the way.
-fn system_error(doing: &'static str) -> impl Fn(io::Error) -> EngineError {
-    move |error| setup_error(doing, error.to_string(), vec!["dm doctor".into()])
+/// Returns a function for `map_err` that wraps an error of a file or process.
+fn system_error(action: &'static str) -> impl Fn(io::Error) -> EngineError {
+    move |error| setup_error(action, error.to_string(), vec!["dm doctor".into()])
 }
 
 fn state_error(error: impl dm_core::error::UserError) -> EngineError {
@@ -127,7 +126,7 @@ fn state_error(error: impl dm_core::error::UserError) -> EngineError {
 }
 
 impl ManagedDaemon {
-    /// The one whose record lies in `state`.
+    /// Creates the daemon whose record is in `state`.
     #[must_use]
     pub const fn new(state: StateDir) -> Self {
         Self { state }
@@ -137,10 +136,10 @@ impl ManagedDaemon {
         self.state.read(RECORD_FILE).map_err(state_error)
     }
 
-    /// The `dockerd` that `dm` started, if it runs.
+    /// Returns the `dockerd` that `dm` started, if it is running.
     ///
     /// # Errors
-    /// [`EngineError::Setup`] when the record can't be read.
+    /// Returns [`EngineError::Setup`] if the record cannot be read.
     pub fn running(&self) -> Result<Option<RunningDaemon>, EngineError> {
         let record = self.load_record()?;
         Ok(record.and_then(|record| {
@@ -153,11 +152,11 @@ impl ManagedDaemon {
         }))
     }
 
-    /// Starts `dockerd` with these options and waits until it answers. If one
-    /// of ours runs already, it is that one.
+    /// Starts `dockerd` with these options and waits until it answers. If a recorded one is
+    /// already running, returns that one.
     ///
     /// # Errors
-    /// [`EngineError::Setup`] with what its log says; nothing of it runs then.
+    /// Returns [`EngineError::Setup`] with the cause from its log. No process remains then.
     pub(crate) async fn start(
         &self,
         options: &DaemonOptions,
@@ -244,11 +243,11 @@ impl ManagedDaemon {
         })
     }
 
-    /// Stops the `dockerd` that `dm` started, and its containers with it.
-    /// False if none ran.
+    /// Stops the `dockerd` that `dm` started, and its containers. Returns false if none was
+    /// running.
     ///
     /// # Errors
-    /// [`EngineError::Setup`] when it doesn't end or isn't ours to end.
+    /// Returns [`EngineError::Setup`] if it does not end or may not be signalled.
     pub(crate) async fn stop(&self, cancel: &CancellationToken) -> Result<bool, EngineError> {
         let lock = self.state.lock("the start of the engine", "dockerd");
         let _guard = lock
@@ -266,7 +265,7 @@ impl ManagedDaemon {
         }
     }
 
-    /// Ends a recorded `dockerd` and its `containerd`, then forgets it.
+    /// Terminates a recorded `dockerd` and its `containerd`, then removes the record.
     async fn terminate_recorded(&self, record: &DaemonRecord) -> Result<bool, EngineError> {
         let mut ended = false;
         for find in [DaemonRecord::find_dockerd, DaemonRecord::find_containerd] {
@@ -280,18 +279,18 @@ impl ManagedDaemon {
     }
 }
 
-/// Ends a process and waits until it is gone.
+/// Terminates a process and waits until it has ended.
 async fn terminate_and_wait(
     process: &TaggedProcess,
-    doing: &'static str,
+    action: &'static str,
     log: &Path,
 ) -> Result<(), EngineError> {
-    process.terminate().map_err(system_error(doing))?;
+    process.terminate().map_err(system_error(action))?;
     let deadline = Instant::now() + STOP_TIMEOUT;
     while process.is_alive() {
         if Instant::now() >= deadline {
             return Err(setup_error(
-                doing,
+                action,
                 format!(
                     "pid {} still runs after {} s",
                     process.pid,
@@ -308,9 +307,9 @@ async fn terminate_and_wait(
     Ok(())
 }
 
-/// Ends the `containerd` of a `dockerd` that was killed. The kernel is about to
-/// do that, too; but a `dockerd` that starts before it has removes the socket of
-/// the one that it finds, takes that for its own, and never reaches it.
+/// Terminates the `containerd` of a killed `dockerd`. The kernel also ends it, but a
+/// `dockerd` that starts before then removes the socket of the running `containerd`,
+/// treats that process as its own, and never reaches it.
 async fn terminate_orphaned_containerd(options: &DaemonOptions) -> Result<(), EngineError> {
     let has_parent =
         read_pidfile(&options.pidfile).is_some_and(|pid| process::is_running(pid, "dockerd"));
@@ -327,8 +326,8 @@ async fn terminate_orphaned_containerd(options: &DaemonOptions) -> Result<(), En
     }
 }
 
-/// Removes pid files whose pid belongs to something else by now: `dockerd`
-/// would take that for itself, and refuse to start.
+/// Removes pid files whose pid now belongs to another program: `dockerd` would assume that
+/// it is already running, and refuse to start.
 fn remove_stale_pidfiles(options: &DaemonOptions) -> io::Result<()> {
     for (path, program) in [
         (options.pidfile.clone(), "dockerd"),
@@ -342,13 +341,13 @@ fn remove_stale_pidfiles(options: &DaemonOptions) -> io::Result<()> {
     Ok(())
 }
 
-/// The process id that a pid file tells.
+/// Returns the process id in a pid file.
 fn read_pidfile(path: &Path) -> Option<u32> {
     std::fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
-/// Starts `dockerd` in a session of its own, so that neither the terminal's
-/// end nor its Ctrl-C reaches it. Returns it and the size that its log had.
+/// Starts `dockerd` in its own session, so that neither the end of the terminal nor Ctrl-C
+/// affects it. Returns the process and the previous size of its log.
 fn spawn_dockerd(record: &DaemonRecord) -> io::Result<(Child, u64)> {
     let options = &record.options;
     for path in [&options.socket, &options.pidfile, &options.log] {
@@ -360,7 +359,7 @@ fn spawn_dockerd(record: &DaemonRecord) -> io::Result<(Child, u64)> {
     let offset = log.metadata()?.len();
     let daemon = process::find_program("dockerd").ok_or(io::ErrorKind::NotFound)?;
     let mut command = match process::find_program("setsid") {
-        // It execs, so the child's pid is that of dockerd.
+        // setsid execs dockerd, so that the child's pid is that of dockerd.
         Some(setsid) => {
             let mut command = Command::new(setsid);
             command.arg(&daemon);
@@ -390,25 +389,25 @@ fn spawn_dockerd(record: &DaemonRecord) -> io::Result<(Child, u64)> {
     Ok((child, offset))
 }
 
-/// `PATH` with the directories where containerd, runc and iptables lie.
+/// Returns `PATH` with the directories of containerd, runc and iptables.
 fn search_path() -> std::ffi::OsString {
-    let own = std::env::var_os("PATH").unwrap_or_default();
+    let current = std::env::var_os("PATH").unwrap_or_default();
     let system = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"];
-    let paths = std::env::split_paths(&own).chain(system.map(PathBuf::from));
-    std::env::join_paths(paths).unwrap_or(own)
+    let paths = std::env::split_paths(&current).chain(system.map(PathBuf::from));
+    std::env::join_paths(paths).unwrap_or(current)
 }
 
 fn open_log(path: &Path) -> io::Result<File> {
     if path
         .metadata()
-        .is_ok_and(|facts| facts.len() > MAX_LOG_BYTES)
+        .is_ok_and(|metadata| metadata.len() > MAX_LOG_BYTES)
     {
         std::fs::rename(path, path.with_extension("log.1"))?;
     }
     OpenOptions::new().create(true).append(true).open(path)
 }
 
-/// Waits until the engine answers, its process ends, or the time is over.
+/// Waits until the engine answers, its process ends, or the timeout is reached.
 async fn wait_until_ready(
     options: &DaemonOptions,
     process: &TaggedProcess,
@@ -421,10 +420,14 @@ async fn wait_until_ready(
         host: Some(options.address()),
     };
     let failed = |reason: String| {
-        let found = diagnosis::diagnose_log(&options.log, offset);
-        let mut next: Vec<String> = found.next.into_iter().collect();
-        next.push(format!("read its log: {}", options.log.display()));
-        setup_error("start dockerd", format!("{reason}: {}", found.reason), next)
+        let diagnosis = diagnosis::diagnose_log(&options.log, offset);
+        let mut suggestions: Vec<String> = diagnosis.suggestion.into_iter().collect();
+        suggestions.push(format!("read its log: {}", options.log.display()));
+        setup_error(
+            "start dockerd",
+            format!("{reason}: {}", diagnosis.reason),
+            suggestions,
+        )
     };
     loop {
         if Engine::connect(&settings).await.is_ok() {
@@ -454,7 +457,7 @@ async fn wait_until_ready(
     }
 }
 
-/// What starting an engine could spoil, or change for others.
+/// The network state of the machine that starting an engine can change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct NetworkSnapshot {
     default_routes: Vec<IpRoute>,
@@ -473,7 +476,7 @@ impl NetworkSnapshot {
         }
     }
 
-    /// Whether every default route is still there.
+    /// Returns whether every default route still exists.
     fn is_preserved_in(&self, after: &Self) -> bool {
         self.default_routes
             .iter()

@@ -1,5 +1,5 @@
-//! How a `dockerd` that `dm` starts itself is set up, so that it neither
-//! disturbs the machine's network nor is disturbed by it.
+//! The options of a `dockerd` that `dm` starts itself, chosen so that it does not conflict
+//! with the network of the machine.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -8,46 +8,46 @@ use dm_host::network::{self, AddressRanges, IpRoute};
 use dm_host::state::StateDir;
 use serde::{Deserialize, Serialize};
 
-/// What packets are sized by where nothing says otherwise, in bytes.
+/// The default maximum packet size, in bytes.
 const ETHERNET_MTU: u32 = 1500;
 
-/// The networks of the engine.
+/// The bridge of the engine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Bridge {
-    /// Docker's own default bridge, in ranges that are free.
+    /// Docker's own default bridge, in free address ranges.
     Default(AddressRanges),
-    /// A bridge that is there already, and no packet filter. Not `none`: a
-    /// daemon that is told so removes `docker0`, whoever's it is.
+    /// An existing bridge, without a packet filter. Not `none`: with that option, a daemon
+    /// removes `docker0` even if another engine owns it.
     Existing(String),
 }
 
-/// Where a `dockerd` keeps its things and how it is set up.
+/// The paths and the configuration of a `dockerd`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DaemonOptions {
-    /// The socket on which it answers.
+    /// The socket on which it listens.
     pub socket: PathBuf,
-    /// Images, containers and volumes.
+    /// The directory of images, containers and volumes.
     pub data_root: PathBuf,
-    /// What it needs while it runs.
+    /// The directory of its runtime state.
     pub exec_root: PathBuf,
     /// Its pid file.
     pub pidfile: PathBuf,
     /// Its log.
     pub log: PathBuf,
-    /// Its networks.
+    /// Its bridge.
     pub bridge: Bridge,
-    /// The largest packet, in bytes.
+    /// The maximum packet size, in bytes.
     pub mtu: u32,
-    /// Name servers that containers are told of; none leaves it to the engine.
+    /// The name servers of containers. If empty, the engine chooses them.
     pub dns: Vec<IpAddr>,
     /// Whether it manages control groups without systemd.
     pub cgroupfs: bool,
 }
 
 impl DaemonOptions {
-    /// The usual places, and networks that fit among `routes`. `None` if no
-    /// private address range is free.
+    /// Returns options with the default paths, and networks that do not overlap `routes`.
+    /// Returns `None` if no private address range is free.
     #[must_use]
     pub(crate) fn plan(state: &StateDir, routes: &[IpRoute]) -> Option<Self> {
         let resolvers = std::fs::read_to_string("/etc/resolv.conf")
@@ -68,14 +68,14 @@ impl DaemonOptions {
         })
     }
 
-    /// The address of the socket, as in `DOCKER_HOST`.
+    /// Returns the address of the socket, as in `DOCKER_HOST`.
     #[must_use]
     pub(crate) fn address(&self) -> String {
         format!("unix://{}", self.socket.display())
     }
 
-    /// The arguments of `dockerd`; `mark` is one more, by which the process is
-    /// recognised.
+    /// Returns the arguments of `dockerd`; `mark` is an additional one that identifies the
+    /// process.
     pub(super) fn arguments(&self, mark: &str) -> Vec<String> {
         let path = |path: &Path| path.display().to_string();
         let mut arguments = vec![
@@ -105,13 +105,13 @@ impl DaemonOptions {
         arguments
     }
 
-    /// The pid file of the `containerd` that `dockerd` starts for itself.
+    /// Returns the pid file of the `containerd` that `dockerd` starts.
     pub(super) fn containerd_pidfile(&self) -> PathBuf {
         self.exec_root.join("containerd/containerd.pid")
     }
 
-    /// The configuration file of that `containerd`, which its command line
-    /// names, and by which it is recognised.
+    /// Returns the configuration file of that `containerd`. Its command line contains the path,
+    /// which identifies the process.
     pub(super) fn containerd_config(&self) -> String {
         self.exec_root
             .join("containerd/containerd.toml")
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_arguments_say_all_that_was_planned() {
+    fn arguments_contain_every_option() {
         let dir = tempfile::tempdir().unwrap();
         let state = StateDir::open_at(dir.path()).unwrap();
         let mut options = DaemonOptions::plan(&state, &[]).unwrap();

@@ -19,7 +19,7 @@ fn network(routes: &[&str], policy: &str) -> NetworkSnapshot {
 }
 
 #[test]
-fn a_lost_default_route_is_noticed_and_a_changed_policy_told() {
+fn network_snapshot_detects_lost_routes_and_reports_a_changed_policy() {
     let before = network(&["eth0"], "ACCEPT");
     assert!(before.is_preserved_in(&network(&["eth0", "docker0"], "ACCEPT")));
     assert!(!before.is_preserved_in(&network(&["docker0"], "ACCEPT")));
@@ -32,7 +32,7 @@ fn a_lost_default_route_is_noticed_and_a_changed_policy_told() {
 }
 
 #[test]
-fn pid_files_of_others_are_cleared_and_live_ones_kept() {
+fn remove_stale_pidfiles_removes_only_pids_of_other_programs() {
     let dir = tempfile::tempdir().unwrap();
     let options = test_options(dir.path(), "unused");
     remove_stale_pidfiles(&options).unwrap();
@@ -44,7 +44,7 @@ fn pid_files_of_others_are_cleared_and_live_ones_kept() {
     assert!(options.pidfile.exists());
 }
 
-/// A bridge of the test's own, removed with it.
+/// A bridge for one test, which is removed on drop.
 struct TestBridge(String);
 
 impl TestBridge {
@@ -85,7 +85,7 @@ fn test_options(dir: &Path, bridge: &str) -> DaemonOptions {
     }
 }
 
-/// A place for a second engine, of which nothing is left.
+/// Temporary directories and a bridge for a second engine.
 struct TestDaemonDirs {
     dir: tempfile::TempDir,
     _bridge: TestBridge,
@@ -94,7 +94,7 @@ struct TestDaemonDirs {
 }
 
 impl TestDaemonDirs {
-    /// None where a second engine can't be run.
+    /// Returns `None` if a second engine cannot be run.
     fn new() -> Option<Self> {
         if process::find_program("dockerd").is_none() || !rustix::process::geteuid().is_root() {
             return None;
@@ -113,17 +113,17 @@ impl TestDaemonDirs {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_engine_is_started_once_found_again_and_stopped_with_all_that_is_its_own() {
-    let Some(place) = TestDaemonDirs::new() else {
+async fn managed_daemon_starts_once_recovers_from_a_kill_and_stops_completely() {
+    let Some(dirs) = TestDaemonDirs::new() else {
         return;
     };
-    let TestDaemonDirs { state, options, .. } = &place;
+    let TestDaemonDirs { state, options, .. } = &dirs;
     let daemon = ManagedDaemon::new(state.clone());
     let cancel = CancellationToken::new();
     assert_eq!(daemon.running().unwrap(), None);
     assert!(!daemon.stop(&cancel).await.unwrap());
 
-    // Two at once: one starts it, the other waits and finds it.
+    // Two concurrent starts: one starts the daemon, the other waits and finds it.
     let other = ManagedDaemon::new(state.clone());
     let (one, two) = tokio::join!(
         daemon.start(options, &cancel, &|_| {}),
@@ -133,7 +133,7 @@ async fn an_engine_is_started_once_found_again_and_stopped_with_all_that_is_its_
     assert_eq!(one.running, two.running);
     assert!(one.fresh != two.fresh);
 
-    // What a `dm` that was killed in the middle leaves is found by the record.
+    // A daemon that a killed `dm` started is found through its record.
     let record = daemon.load_record().unwrap().unwrap();
     assert!(record.find_containerd().is_some());
     assert_eq!(daemon.running().unwrap(), Some(one.running.clone()));
@@ -147,16 +147,15 @@ async fn an_engine_is_started_once_found_again_and_stopped_with_all_that_is_its_
         options.data_root.display().to_string()
     );
 
-    // Killed, it leaves pid files and perhaps its containerd; the next start
-    // heals that.
+    // A killed daemon leaves pid files and possibly its containerd; the next start cleans up.
     let pid = rustix::process::Pid::from_raw(i32::try_from(one.running.pid).unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     while record.find_dockerd().is_some() {
         tokio::time::sleep(POLL_INTERVAL).await;
     }
     assert_eq!(daemon.running().unwrap(), None);
-    let again = daemon.start(options, &cancel, &|_| {}).await.unwrap();
-    assert!(again.fresh && again.running.pid != one.running.pid);
+    let restarted = daemon.start(options, &cancel, &|_| {}).await.unwrap();
+    assert!(restarted.fresh && restarted.running.pid != one.running.pid);
 
     assert!(daemon.stop(&cancel).await.unwrap());
     assert_eq!(daemon.running().unwrap(), None);
@@ -166,57 +165,57 @@ async fn an_engine_is_started_once_found_again_and_stopped_with_all_that_is_its_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_containerd_that_outlived_its_engine_is_not_in_the_way() {
-    let Some(place) = TestDaemonDirs::new() else {
+async fn managed_daemon_starts_despite_an_orphaned_containerd() {
+    let Some(dirs) = TestDaemonDirs::new() else {
         return;
     };
-    let TestDaemonDirs { state, options, .. } = &place;
+    let TestDaemonDirs { state, options, .. } = &dirs;
     let cancel = CancellationToken::new();
 
-    // As a killed dockerd leaves it until the kernel has ended it, too.
+    // The state after a kill of dockerd, until the kernel has ended its containerd.
     let config = PathBuf::from(options.containerd_config());
-    let folder = config.parent().unwrap();
-    std::fs::create_dir_all(folder).unwrap();
+    let directory = config.parent().unwrap();
+    std::fs::create_dir_all(directory).unwrap();
     let settings = format!(
-        "version = 2\nroot = \"{root}\"\nstate = \"{folder}/daemon\"\n\
+        "version = 2\nroot = \"{root}\"\nstate = \"{directory}/daemon\"\n\
          disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n\
-         [grpc]\naddress = \"{folder}/containerd.sock\"\n",
+         [grpc]\naddress = \"{directory}/containerd.sock\"\n",
         root = options.data_root.join("containerd/daemon").display(),
-        folder = folder.display(),
+        directory = directory.display(),
     );
     std::fs::write(&config, settings).unwrap();
-    let mut left = std::process::Command::new(process::find_program("containerd").unwrap())
+    let mut orphan = std::process::Command::new(process::find_program("containerd").unwrap())
         .arg("--config")
         .arg(&config)
         .stderr(std::process::Stdio::null())
         .spawn()
         .unwrap();
-    std::fs::write(options.containerd_pidfile(), left.id().to_string()).unwrap();
-    while !folder.join("containerd.sock").exists() {
-        assert!(left.try_wait().unwrap().is_none());
+    std::fs::write(options.containerd_pidfile(), orphan.id().to_string()).unwrap();
+    while !directory.join("containerd.sock").exists() {
+        assert!(orphan.try_wait().unwrap().is_none());
         tokio::time::sleep(POLL_INTERVAL).await;
     }
 
     let daemon = ManagedDaemon::new(state.clone());
     daemon.start(options, &cancel, &|_| {}).await.unwrap();
-    assert!(left.try_wait().unwrap().is_some());
-    let own = daemon
+    assert!(orphan.try_wait().unwrap().is_some());
+    let containerd = daemon
         .load_record()
         .unwrap()
         .unwrap()
         .find_containerd()
         .unwrap();
-    assert_ne!(own.pid, left.id());
+    assert_ne!(containerd.pid, orphan.id());
     assert!(daemon.stop(&cancel).await.unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_engine_that_can_not_start_tells_why_and_leaves_nothing() {
-    let Some(place) = TestDaemonDirs::new() else {
+async fn failed_daemon_start_reports_the_cause_and_leaves_no_record() {
+    let Some(dirs) = TestDaemonDirs::new() else {
         return;
     };
-    let TestDaemonDirs { dir, state, .. } = &place;
-    let mut options = place.options.clone();
+    let TestDaemonDirs { dir, state, .. } = &dirs;
+    let mut options = dirs.options.clone();
     // A file where a directory must be.
     options.data_root = dir.path().join("file");
     std::fs::write(&options.data_root, "").unwrap();

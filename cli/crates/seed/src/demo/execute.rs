@@ -1,5 +1,5 @@
-//! Carries a plan out, one request after the other: so a number gives the same ids
-//! each time it is taken on a fresh stack.
+//! Executes a plan, one request after the other, so that a seed number gives the same ids on
+//! every fresh stack.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -23,102 +23,107 @@ use crate::SeedError;
 use crate::SeedSummary;
 use crate::seed_file::SeedFile;
 
-/// How long what follows from requests may take.
+/// The timeout for the effects of requests.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// How often it is looked at.
+/// The interval between queries of the order statuses.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
-/// Whose stock it is.
+/// The service that owns the stock.
 const INVENTORY_SERVICE: &str = "inventory";
-/// Who asks a service by itself.
+/// The header with the user id, which the gateway sets and a direct request needs.
 const USER_ID_HEADER: HeaderName = HeaderName::from_static("x-user-id");
 
-/// People at a stack, and what a run is about.
+/// The signed-in users and the plan of a run.
 #[derive(Debug)]
 pub struct DemoSeeder {
     sellers: BTreeMap<String, BrowserSession>,
     accountant: BrowserSession,
     warehouse: BearerClient,
-    /// Sets the keys of this run's requests apart from those of others.
+    /// Makes the idempotency keys of this run different from those of other runs.
     run_id: String,
     plan: DemoPlan,
 }
 
-/// The companies that a stack knows.
+/// Fetches the names of the companies that the stack already has.
 ///
 /// # Errors
-/// [`SeedError::Refused`] where somebody can't sign in or ask.
+/// Returns [`SeedError::RequestFailed`] if the sign-in or the request fails.
 pub async fn fetch_company_names(
-    site: &StackEndpoints,
+    endpoints: &StackEndpoints,
     file: &SeedFile,
 ) -> Result<BTreeSet<String>, SeedError> {
-    let look = async {
-        let seller = BrowserSession::sign_in(site, &file.sellers[0]).await?;
+    let request = async {
+        let seller = BrowserSession::sign_in(endpoints, &file.sellers[0]).await?;
         let leads: List<Value> = seller
             .get("/api/v1/sales/leads")
             .expect_status(200)
             .await?
             .decode()?;
-        let names = leads.items.iter();
-        Ok(names
+        let leads = leads.items.iter();
+        Ok(leads
             .filter_map(|lead| lead["companyName"].as_str().map(str::to_owned))
             .collect())
     };
-    look.await
-        .map_err(|fault| request_failed(&SeedSummary::default(), fault))
+    request
+        .await
+        .map_err(|failure| request_failed(&SeedSummary::default(), failure))
 }
 
 impl DemoSeeder {
-    /// Signs everybody in and works the plan out for what the stack has.
+    /// Signs the users in and generates the plan for the current stock.
     ///
     /// # Errors
-    /// Somebody can't sign in, or there are no companies left.
+    /// Returns [`SeedError::RequestFailed`] if a sign-in or a request fails, and
+    /// [`SeedError::NoCompaniesLeft`] if the stack already has every company.
     pub async fn prepare(
-        site: &StackEndpoints,
+        endpoints: &StackEndpoints,
         file: &SeedFile,
-        number: u64,
-        taken: &BTreeSet<String>,
+        seed_number: u64,
+        existing_companies: &BTreeSet<String>,
     ) -> Result<Self, SeedError> {
-        let nothing = |fault| request_failed(&SeedSummary::default(), fault);
-        let signing_in = async {
+        let map_failure = |failure| request_failed(&SeedSummary::default(), failure);
+        let sign_in = async {
             let mut sellers = BTreeMap::new();
             for name in &file.sellers {
-                sellers.insert(name.clone(), BrowserSession::sign_in(site, name).await?);
+                sellers.insert(
+                    name.clone(),
+                    BrowserSession::sign_in(endpoints, name).await?,
+                );
             }
-            let accountant = BrowserSession::sign_in(site, &file.accountant).await?;
-            let phone = BearerClient::sign_in(site, &file.warehouse).await?;
-            let stock = fetch_available_stock(site, &accountant).await?;
-            Ok((sellers, accountant, phone, stock))
+            let accountant = BrowserSession::sign_in(endpoints, &file.accountant).await?;
+            let warehouse = BearerClient::sign_in(endpoints, &file.warehouse).await?;
+            let stock = fetch_available_stock(endpoints, &accountant).await?;
+            Ok((sellers, accountant, warehouse, stock))
         };
-        let (sellers, accountant, phone, stock) = signing_in.await.map_err(nothing)?;
-        let plan = DemoPlan::generate(file, number, taken, &stock);
+        let (sellers, accountant, warehouse, stock) = sign_in.await.map_err(map_failure)?;
+        let plan = DemoPlan::generate(file, seed_number, existing_companies, &stock);
         if plan.leads.is_empty() {
             return Err(SeedError::NoCompaniesLeft);
         }
         Ok(Self {
             sellers,
             accountant,
-            warehouse: phone,
+            warehouse,
             run_id: new_trace_id(),
             plan,
         })
     }
 }
 
-/// What can be promised of each product. No page at the gateway shows it.
+/// Fetches the available stock of each product from inventory. The gateway has no route for it.
 async fn fetch_available_stock(
-    site: &StackEndpoints,
-    person: &BrowserSession,
+    endpoints: &StackEndpoints,
+    session: &BrowserSession,
 ) -> Result<BTreeMap<String, i64>, RequestFailure> {
-    let base = site
+    let base = endpoints
         .service_urls
         .iter()
         .find(|(name, _)| *name == INVENTORY_SERVICE)
         .map(|(_, base)| base.as_str())
         .ok_or_else(|| RequestFailure::new("inventory is not part of this stack"))?;
-    let list: StockList = person
+    let list: StockList = session
         .get_from(base, "/internal/stock")
         .header(USER_ID_HEADER, "dm")
-        .header(GATEWAY_SECRET, &site.gateway_secret)
+        .header(GATEWAY_SECRET, &endpoints.gateway_secret)
         .expect_status(200)
         .await?
         .decode()?;
@@ -129,24 +134,25 @@ async fn fetch_available_stock(
         .collect())
 }
 
-/// Carries the plan out. `told` gets a sentence at each part of it.
+/// Executes the plan, and calls `on_progress` with a text at each stage.
 ///
 /// # Errors
-/// A service refuses; what follows does not come about in time; an interrupt. The
-/// error says what there is by then.
+/// Returns [`SeedError::RequestFailed`] if a request fails, [`SeedError::Timeout`] if an effect
+/// does not occur in time, and [`SeedError::DemoInterrupted`] at an interrupt. The first and the
+/// last contain a summary of the created records.
 pub async fn execute_plan(
-    filling: &DemoSeeder,
+    seeder: &DemoSeeder,
     interrupt: &CancellationToken,
     mut on_progress: impl FnMut(&str),
 ) -> Result<SeedSummary, SeedError> {
     let mut run = DemoRun {
-        seeder: filling,
+        seeder,
         interrupt,
         summary: SeedSummary::default(),
         placed_orders: Vec::new(),
     };
-    on_progress(&format!("{} leads", filling.plan.leads.len()));
-    for lead in &filling.plan.leads {
+    on_progress(&format!("{} leads", seeder.plan.leads.len()));
+    for lead in &seeder.plan.leads {
         run.check_interrupt()?;
         let result = run.create_lead(lead).await;
         run.map_failure(result)?;
@@ -156,11 +162,11 @@ pub async fn execute_plan(
         run.placed_orders.len()
     ));
     run.wait_for_orders("RESERVED", |_| true).await?;
-    let leaving = run
+    let dispatched = run
         .placed_orders
         .iter()
-        .filter(|(_, it)| it.truck.is_some());
-    on_progress(&format!("dispatching {} of them", leaving.count()));
+        .filter(|(_, order)| order.truck.is_some());
+    on_progress(&format!("dispatching {} of them", dispatched.count()));
     for (order, planned) in run.placed_orders.clone() {
         if let Some(truck) = &planned.truck {
             run.check_interrupt()?;
@@ -170,8 +176,8 @@ pub async fn execute_plan(
     }
     run.wait_for_orders("SHIPPED", |planned| planned.truck.is_some())
         .await?;
-    on_progress(&format!("{} expenses", filling.plan.expenses.len()));
-    for expense in &filling.plan.expenses {
+    on_progress(&format!("{} expenses", seeder.plan.expenses.len()));
+    for expense in &seeder.plan.expenses {
         run.check_interrupt()?;
         let result = run.submit_expense(expense).await;
         run.map_failure(result)?;
@@ -179,12 +185,12 @@ pub async fn execute_plan(
     Ok(run.summary)
 }
 
-/// A plan that is being carried out.
+/// A plan that is being executed.
 struct DemoRun<'a> {
     seeder: &'a DemoSeeder,
     interrupt: &'a CancellationToken,
     summary: SeedSummary,
-    /// The orders by id.
+    /// The placed orders, with their ids.
     placed_orders: Vec<(String, &'a PlannedOrder)>,
 }
 
@@ -199,7 +205,7 @@ impl<'a> DemoRun<'a> {
     }
 
     fn map_failure(&self, result: Result<(), RequestFailure>) -> Result<(), SeedError> {
-        result.map_err(|fault| request_failed(&self.summary, fault))
+        result.map_err(|failure| request_failed(&self.summary, failure))
     }
 
     fn seller(&self, name: &str) -> Result<&'a BrowserSession, RequestFailure> {
@@ -208,7 +214,7 @@ impl<'a> DemoRun<'a> {
         sellers.get(name).ok_or_else(missing)
     }
 
-    /// A lead, as far as it comes.
+    /// Creates a lead and moves it to its planned status.
     async fn create_lead(&mut self, lead: &'a PlannedLead) -> Result<(), RequestFailure> {
         let seller = self.seller(&lead.seller)?;
         let company = &lead.company;
@@ -261,14 +267,14 @@ impl<'a> DemoRun<'a> {
         order: &'a PlannedOrder,
     ) -> Result<(), RequestFailure> {
         let today = Utc::now().date_naive();
-        let day = today
+        let ship_date = today
             .checked_add_days(Days::new(order.ship_in_days.into()))
             .unwrap_or(today);
         let placed = seller
             .post("/api/v1/orders")
             .json(&json!({
                 "clientId": client,
-                "requestedShipDate": day,
+                "requestedShipDate": ship_date,
                 "items": order.items,
                 "notes": order.notes,
             }))
@@ -280,21 +286,24 @@ impl<'a> DemoRun<'a> {
         Ok(())
     }
 
-    /// Scans a shipment, line by line, and sends it off.
+    /// Scans a shipment, line by line, and dispatches it.
     async fn ship_order(
         &mut self,
         order: &str,
         planned: &PlannedOrder,
         truck: &str,
     ) -> Result<(), RequestFailure> {
-        let phone = &self.seeder.warehouse;
-        let run = &self.seeder.run_id;
+        let warehouse = &self.seeder.warehouse;
+        let run_id = &self.seeder.run_id;
         let shipment = format!("ship_{}", order.trim_start_matches("ord_"));
         let path = format!("/api/v1/warehouse/shipments/{shipment}");
         for item in &planned.items {
-            phone
+            warehouse
                 .post(&format!("{path}/scan"))
-                .header(IDEMPOTENCY_KEY, &format!("seed_{run}_{order}_{}", item.sku))
+                .header(
+                    IDEMPOTENCY_KEY,
+                    &format!("seed_{run_id}_{order}_{}", item.sku),
+                )
                 .json(&json!({
                     "barcode": format!("SKU:{}", item.sku),
                     "quantity": item.quantity,
@@ -302,9 +311,9 @@ impl<'a> DemoRun<'a> {
                 .expect_status(200)
                 .await?;
         }
-        phone
+        warehouse
             .post(&format!("{path}/dispatch"))
-            .header(IDEMPOTENCY_KEY, &format!("seed_{run}_{order}"))
+            .header(IDEMPOTENCY_KEY, &format!("seed_{run_id}_{order}"))
             .json(&json!({
                 "truckId": truck,
                 "dispatchedAt": dm_contracts::time::format(dm_contracts::time::now()),
@@ -348,35 +357,35 @@ impl<'a> DemoRun<'a> {
         Ok(())
     }
 
-    /// Waits until those of this run's orders have come to a status, and counts all
-    /// of them.
+    /// Waits until the selected orders of this run have reached a status, and counts all orders
+    /// by status.
     async fn wait_for_orders(
         &mut self,
         status: &str,
-        concerned: impl Fn(&PlannedOrder) -> bool,
+        is_selected: impl Fn(&PlannedOrder) -> bool,
     ) -> Result<(), SeedError> {
-        let until = Instant::now() + TIMEOUT;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             self.check_interrupt()?;
             let statuses = match self.fetch_order_statuses().await {
                 Ok(statuses) => statuses,
-                Err(fault) => return Err(request_failed(&self.summary, fault)),
+                Err(failure) => return Err(request_failed(&self.summary, failure)),
             };
             self.summary.orders.clear();
             for (order, _) in &self.placed_orders {
                 let status = statuses.get(order).map_or("CREATED", String::as_str);
                 SeedSummary::increment(&mut self.summary.orders, status);
             }
-            let late = self.placed_orders.iter().find(|(order, planned)| {
-                concerned(planned) && statuses.get(order).map(String::as_str) != Some(status)
+            let pending = self.placed_orders.iter().find(|(order, planned)| {
+                is_selected(planned) && statuses.get(order).map(String::as_str) != Some(status)
             });
-            let Some((order, _)) = late else {
+            let Some((order, _)) = pending else {
                 return Ok(());
             };
-            if Instant::now() > until {
-                let found = statuses.get(order).map_or("missing", String::as_str);
+            if Instant::now() > deadline {
+                let current = statuses.get(order).map_or("missing", String::as_str);
                 return Err(SeedError::Timeout {
-                    reason: format!("order {order} is {found} instead of {status}"),
+                    reason: format!("order {order} is {current} instead of {status}"),
                     timeout: TIMEOUT,
                 });
             }
@@ -387,7 +396,7 @@ impl<'a> DemoRun<'a> {
         }
     }
 
-    /// All orders' statuses by id.
+    /// Fetches the statuses of all orders, by order id.
     async fn fetch_order_statuses(&self) -> Result<BTreeMap<String, String>, RequestFailure> {
         let Some(seller) = self.seeder.sellers.values().next() else {
             return Ok(BTreeMap::new());

@@ -1,9 +1,9 @@
-//! Through the front door: as real people, by the services' own rules, so that live events
-//! are seen.
+//! A demo, created through the gateway as signed-in users, so that the services publish live
+//! events.
 //!
 //! ```text
-//! plan     what is to be done, worked out from a number alone
-//! carry    doing it, and waiting for what follows from it
+//! plan     the plan of a demo, derived from a seed number
+//! execute  executes the plan and waits for its effects
 //! ```
 
 mod execute;

@@ -1,5 +1,5 @@
-//! What is to be done: worked out from a number, and from nothing that time or chance
-//! would change.
+//! The plan of a demo, derived from a seed number alone: the time and other runs do not
+//! influence it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,29 +8,28 @@ use rust_decimal::Decimal;
 
 use crate::seed_file::{Company, SeedFile};
 
-/// How many companies a run is about.
+/// The number of companies of a run.
 const COMPANIES_PER_RUN: usize = 12;
-/// The days from today on which orders are to be shipped, at the earliest and at the
-/// latest.
+/// The range of days from today for requested ship dates.
 const SHIP_IN_DAYS: std::ops::RangeInclusive<u16> = 2..=30;
 
-/// How far a lead comes.
+/// The planned outcome of a lead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum PlannedLeadOutcome {
-    /// Somebody has noted it.
+    /// The lead stays as created.
     New,
-    /// Somebody has called.
+    /// The company has been contacted.
     Contacted,
-    /// It will come to something.
+    /// The lead is promising.
     Qualified,
-    /// It will not.
+    /// The lead is abandoned.
     Disqualified,
-    /// It is a client, with these orders.
+    /// The lead becomes a client, with these orders.
     Converted(Vec<PlannedOrder>),
 }
 
 impl PlannedLeadOutcome {
-    /// The status of the lead in the end, as the contract has it.
+    /// Returns the final status of the lead in the API contract.
     #[must_use]
     pub(crate) const fn status(&self) -> &'static str {
         match self {
@@ -43,57 +42,57 @@ impl PlannedLeadOutcome {
     }
 }
 
-/// A lead.
+/// A planned lead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PlannedLead {
     /// The company.
     pub company: Company,
-    /// Who looks after it.
+    /// User id of the seller.
     pub seller: String,
-    /// How far it comes.
+    /// The planned outcome.
     pub outcome: PlannedLeadOutcome,
 }
 
-/// An order.
+/// A planned order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PlannedOrder {
-    /// What is ordered; no product twice.
+    /// The ordered products, each once.
     pub items: Vec<OrderItem>,
-    /// In how many days it is to be shipped.
+    /// The number of days until the requested ship date.
     pub ship_in_days: u16,
-    /// What is written on it.
+    /// The notes.
     pub notes: String,
-    /// What it leaves with, if it does.
+    /// The truck, if the order is shipped.
     pub truck: Option<String>,
 }
 
-/// An expense.
+/// A planned expense.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct PlannedExpense {
-    /// Whose money it was.
+    /// User id of the submitter.
     pub submitter: String,
-    /// What for.
+    /// The category.
     pub category: String,
-    /// What it was.
+    /// The description.
     pub description: String,
-    /// How much, in dollars.
+    /// The amount in dollars.
     pub amount: Decimal,
-    /// What becomes of it.
+    /// The planned decision.
     pub decision: PlannedDecision,
 }
 
-/// What becomes of an expense.
+/// The planned decision about an expense.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum PlannedDecision {
-    /// Nobody has looked at it.
+    /// The expense is not decided.
     Pending,
-    /// It is paid.
+    /// The expense is approved.
     Approved,
-    /// It is not, for this reason.
+    /// The expense is rejected, with this comment.
     Rejected(String),
 }
 
-/// Everything that a run does, in order.
+/// The steps of a run, in order.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct DemoPlan {
     /// The leads.
@@ -103,35 +102,35 @@ pub(crate) struct DemoPlan {
 }
 
 impl DemoPlan {
-    /// The plan of a number, for a stack that has these companies already and can
-    /// promise so much of each product. Never more than that is ordered.
+    /// Generates the plan of a seed number for a stack that already has `existing_companies`. The
+    /// orders of a product never exceed its `available` stock.
     #[must_use]
     pub(crate) fn generate(
         file: &SeedFile,
-        number: u64,
-        taken: &BTreeSet<String>,
+        seed_number: u64,
+        existing_companies: &BTreeSet<String>,
         available: &BTreeMap<String, i64>,
     ) -> Self {
-        let mut random = fastrand::Rng::with_seed(number);
+        let mut random = fastrand::Rng::with_seed(seed_number);
         let mut stock = available.clone();
-        let leads = choose_companies(file, taken, &mut random)
+        let leads = choose_companies(file, existing_companies, &mut random)
             .into_iter()
             .enumerate()
-            .map(|(place, company)| PlannedLead {
+            .map(|(index, company)| PlannedLead {
                 company,
-                seller: file.sellers[place % file.sellers.len()].clone(),
-                outcome: choose_outcome(file, place, &mut stock, &mut random),
+                seller: file.sellers[index % file.sellers.len()].clone(),
+                outcome: choose_outcome(file, index, &mut stock, &mut random),
             })
             .collect();
         let expenses = file
             .expenses
             .iter()
-            .map(|text| PlannedExpense {
-                submitter: text.submitter.clone(),
-                category: text.category.clone(),
-                description: text.description.clone(),
-                amount: text.amount + Decimal::new(random.i64(0..500), 2),
-                decision: match (&text.rejection, random.u8(0..4)) {
+            .map(|template| PlannedExpense {
+                submitter: template.submitter.clone(),
+                category: template.category.clone(),
+                description: template.description.clone(),
+                amount: template.amount + Decimal::new(random.i64(0..500), 2),
+                decision: match (&template.rejection, random.u8(0..4)) {
                     (Some(reason), _) => PlannedDecision::Rejected(reason.clone()),
                     (None, 0) => PlannedDecision::Pending,
                     (None, _) => PlannedDecision::Approved,
@@ -141,7 +140,7 @@ impl DemoPlan {
         Self { leads, expenses }
     }
 
-    /// The orders, with those that leave.
+    /// Returns the orders of all leads.
     #[cfg(test)]
     pub(crate) fn orders(&self) -> impl Iterator<Item = &PlannedOrder> {
         self.leads.iter().flat_map(|lead| match &lead.outcome {
@@ -151,17 +150,17 @@ impl DemoPlan {
     }
 }
 
-/// The companies of a run, in an order of its own: the first time they have their
-/// plain names, later those of one town after the other.
+/// Chooses the companies of a run in random order: first with their plain names, then with the
+/// name of one town after the other.
 fn choose_companies(
     file: &SeedFile,
-    taken: &BTreeSet<String>,
+    existing_companies: &BTreeSet<String>,
     random: &mut fastrand::Rng,
 ) -> Vec<Company> {
     let mut shuffled = file.companies.clone();
     random.shuffle(&mut shuffled);
-    let places = std::iter::once(None).chain(file.towns.iter().map(Some));
-    places
+    let towns = std::iter::once(None).chain(file.towns.iter().map(Some));
+    towns
         .flat_map(|town| {
             shuffled.iter().map(move |company| Company {
                 name: match town {
@@ -171,19 +170,19 @@ fn choose_companies(
                 ..company.clone()
             })
         })
-        .filter(|company| !taken.contains(&company.name))
+        .filter(|company| !existing_companies.contains(&company.name))
         .take(COMPANIES_PER_RUN)
         .collect()
 }
 
-/// Half of the leads become clients; the others stay wherever they are.
+/// Chooses the outcome of a lead. Half of the leads become clients.
 fn choose_outcome(
     file: &SeedFile,
-    place: usize,
+    index: usize,
     stock: &mut BTreeMap<String, i64>,
     random: &mut fastrand::Rng,
 ) -> PlannedLeadOutcome {
-    match place % 8 {
+    match index % 8 {
         1 => PlannedLeadOutcome::New,
         3 => PlannedLeadOutcome::Contacted,
         5 => PlannedLeadOutcome::Qualified,
@@ -197,33 +196,33 @@ fn choose_outcome(
     }
 }
 
-/// An order of what there is; none where there is nothing.
+/// Generates an order from the remaining stock. Returns `None` if no chosen product has enough.
 fn generate_order(
     file: &SeedFile,
     stock: &mut BTreeMap<String, i64>,
     random: &mut fastrand::Rng,
 ) -> Option<PlannedOrder> {
-    let shape = &file.order;
+    let template = &file.order;
     let mut skus: Vec<String> = stock.keys().cloned().collect();
     random.shuffle(&mut skus);
-    skus.truncate(random.usize(1..=shape.most_items));
+    skus.truncate(random.usize(1..=template.most_items));
     let items: Vec<OrderItem> = skus
         .into_iter()
         .filter_map(|sku| {
-            let quantity = *random.choice(&shape.quantities)?;
-            let left = stock.get_mut(&sku)?;
-            (*left >= quantity).then(|| {
-                *left -= quantity;
+            let quantity = *random.choice(&template.quantities)?;
+            let remaining = stock.get_mut(&sku)?;
+            (*remaining >= quantity).then(|| {
+                *remaining -= quantity;
                 OrderItem { sku, quantity }
             })
         })
         .collect();
-    let leaves = random.bool();
-    let truck = random.choice(&file.trucks).filter(|_| leaves).cloned();
+    let is_shipped = random.bool();
+    let truck = random.choice(&file.trucks).filter(|_| is_shipped).cloned();
     (!items.is_empty()).then(|| PlannedOrder {
         items,
         ship_in_days: random.u16(SHIP_IN_DAYS),
-        notes: random.choice(&shape.notes).cloned().unwrap_or_default(),
+        notes: random.choice(&template.notes).cloned().unwrap_or_default(),
         truck,
     })
 }
@@ -235,7 +234,7 @@ mod tests {
     use super::*;
     use crate::seed_file::tests::file;
 
-    fn stock(each: i64) -> BTreeMap<String, i64> {
+    fn stock_of_four_products(quantity: i64) -> BTreeMap<String, i64> {
         [
             "PPR-A4-WHT-500",
             "PPR-A3-WHT-500",
@@ -243,17 +242,18 @@ mod tests {
             "ENV-C5-500",
         ]
         .into_iter()
-        .map(|sku| (sku.to_owned(), each))
+        .map(|sku| (sku.to_owned(), quantity))
         .collect()
     }
 
     proptest! {
-        /// A number has one plan, and none orders more than there is.
         #[test]
-        fn a_number_has_one_plan_within_the_stock(number: u64, each in 0_i64..200) {
+        fn generate_is_deterministic_and_within_the_stock(seed_number: u64, quantity in 0_i64..200) {
             let file = file();
-            let plan = DemoPlan::generate(&file, number, &BTreeSet::new(), &stock(each));
-            prop_assert_eq!(&plan, &DemoPlan::generate(&file, number, &BTreeSet::new(), &stock(each)));
+            let stock = stock_of_four_products(quantity);
+            let generate = || DemoPlan::generate(&file, seed_number, &BTreeSet::new(), &stock);
+            let plan = generate();
+            prop_assert_eq!(&plan, &generate());
             let mut ordered: BTreeMap<&str, i64> = BTreeMap::new();
             for order in plan.orders() {
                 let skus: BTreeSet<_> = order.items.iter().map(|item| &item.sku).collect();
@@ -263,44 +263,53 @@ mod tests {
                     *ordered.entry(&item.sku).or_default() += item.quantity;
                 }
             }
-            prop_assert!(ordered.values().all(|&quantity| quantity <= each));
+            prop_assert!(ordered.values().all(|&sum| sum <= quantity));
         }
 
-        /// Whoever appends never meets a company twice.
         #[test]
-        fn no_company_comes_twice(number: u64) {
+        fn repeated_runs_never_choose_a_company_twice(seed_number: u64) {
             let file = file();
-            let mut taken = BTreeSet::new();
+            let mut existing = BTreeSet::new();
             for _ in 0..4 {
-                let plan = DemoPlan::generate(&file, number, &taken, &stock(1000));
+                let plan = DemoPlan::generate(
+                    &file,
+                    seed_number,
+                    &existing,
+                    &stock_of_four_products(1000),
+                );
                 prop_assert_eq!(plan.leads.len(), COMPANIES_PER_RUN);
                 for lead in plan.leads {
-                    prop_assert!(taken.insert(lead.company.name));
+                    prop_assert!(existing.insert(lead.company.name));
                 }
             }
         }
     }
 
     #[test]
-    fn there_is_something_of_everything() {
-        let plan = DemoPlan::generate(&file(), 1, &BTreeSet::new(), &stock(1_000_000));
-        let ends: BTreeSet<_> = plan
+    fn plan_contains_every_outcome_and_decision() {
+        let stock = stock_of_four_products(1_000_000);
+        let plan = DemoPlan::generate(&file(), 1, &BTreeSet::new(), &stock);
+        let statuses: BTreeSet<_> = plan
             .leads
             .iter()
             .map(|lead| lead.outcome.status())
             .collect();
-        assert_eq!(ends.len(), 5, "{ends:?}");
+        assert_eq!(statuses.len(), 5, "{statuses:?}");
         assert!(plan.orders().any(|order| order.truck.is_some()));
         assert!(plan.orders().any(|order| order.truck.is_none()));
         for decision in [PlannedDecision::Pending, PlannedDecision::Approved] {
-            assert!(plan.expenses.iter().any(|it| it.decision == decision));
+            assert!(
+                plan.expenses
+                    .iter()
+                    .any(|expense| expense.decision == decision)
+            );
         }
     }
 
     #[test]
-    fn other_numbers_are_other_demos() {
-        let plan =
-            |number| DemoPlan::generate(&file(), number, &BTreeSet::new(), &stock(1_000_000));
+    fn different_seed_numbers_give_different_plans() {
+        let stock = stock_of_four_products(1_000_000);
+        let plan = |seed_number| DemoPlan::generate(&file(), seed_number, &BTreeSet::new(), &stock);
         assert_ne!(plan(1), plan(2));
     }
 }

@@ -1,4 +1,4 @@
-//! Parts into the tables.
+//! Copies the parts of a run into the tables.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZero;
@@ -22,38 +22,38 @@ use super::schemas::ServiceSchemas;
 use crate::SeedError;
 use crate::import::{ImportedData, ReferenceData};
 
-/// How many parts are under way at a time, of each processor: one waits for the disk, or for
-/// its rows to be made, while another one goes on.
+/// The number of concurrent workers per processor: one waits for the disk, or for its rows to
+/// be generated, while the other one continues.
 const WORKERS_PER_PROCESSOR: usize = 2;
-/// How many are under way at most: each takes memory here, and a session there.
+/// The maximum number of workers: each needs memory in this process, and a database session.
 const MAX_WORKERS: usize = 8;
-/// How much goes to the server at a time, in bytes.
+/// The size of the chunks that are sent to the server, in bytes.
 const COPY_CHUNK_BYTES: usize = 256 << 10;
 
-/// The ways that a run needs, and how it is told of.
+/// The database, the settings and the progress callback of a load.
 pub struct LoadContext<'a> {
     /// The database, as its superuser.
     pub database: &'a PgPool,
     /// The services' schemas.
     pub schemas: &'a ServiceSchemas,
-    /// How long outboxes and inboxes remember.
+    /// The retention of outboxes and inboxes.
     pub retention: TimeDelta,
     /// Ends the run between two parts.
     pub interrupt: &'a CancellationToken,
-    /// Told how many orders, leads and expenses of how many are there.
+    /// Called with the number of completed parts and the number of all parts.
     pub on_progress: &'a (dyn Fn(u64, u64) + Sync),
 }
 
-/// What a run has brought, this time.
+/// The rows that one call of a load has written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LoadSummary {
-    /// What it is about.
+    /// Counts of the loaded records.
     pub status_counts: StatusCounts,
-    /// How many rows that took.
+    /// The number of written rows.
     pub row_count: u64,
 }
 
-/// The products that there are to order.
+/// Fetches the SKUs of all products.
 async fn fetch_skus(database: &PgPool, schemas: &ServiceSchemas) -> Result<Vec<String>, SeedError> {
     let statement = format!(
         "SELECT sku FROM {} ORDER BY sku",
@@ -68,7 +68,7 @@ async fn fetch_skus(database: &PgPool, schemas: &ServiceSchemas) -> Result<Vec<S
     Ok(skus)
 }
 
-/// The clients that there are.
+/// Fetches the ids of all clients.
 async fn fetch_client_ids(
     database: &PgPool,
     schemas: &ServiceSchemas,
@@ -82,10 +82,11 @@ async fn fetch_client_ids(
         .await?)
 }
 
-/// What there is already that somebody's own files may name.
+/// Fetches the products and clients that imported files may reference.
 ///
 /// # Errors
-/// [`SeedError::NoProducts`], or the database is away.
+/// Returns [`SeedError::NoProducts`] if there are no products, and [`SeedError::Database`] if a
+/// query fails.
 pub async fn fetch_reference_data(
     database: &PgPool,
     schemas: &ServiceSchemas,
@@ -99,109 +100,115 @@ pub async fn fetch_reference_data(
     })
 }
 
-/// Brings somebody's own business: all of it or, where anything fails, nothing.
+/// Loads imported data in one transaction.
 ///
 /// # Errors
-/// The database fails.
+/// Returns [`SeedError::Database`] if a statement fails. Nothing is loaded then.
 pub async fn load_import(
-    site: &LoadContext<'_>,
-    own: &ImportedData,
+    context: &LoadContext<'_>,
+    import: &ImportedData,
 ) -> Result<LoadSummary, SeedError> {
-    let counts = own.counts();
-    let mut transaction = site.database.begin().await?;
-    let first = run_store::reserve_sequences(&mut transaction, site.schemas, counts).await?;
-    let memory = RetentionWindow {
+    let counts = import.counts();
+    let mut transaction = context.database.begin().await?;
+    let first = run_store::reserve_sequences(&mut transaction, context.schemas, counts).await?;
+    let retention = RetentionWindow {
         now: Utc::now(),
-        duration: site.retention,
+        duration: context.retention,
     };
-    let rows = RowWriter::new(0, first, counts, memory).write_rows(&own.history);
-    copy_rows(&mut transaction, site.schemas, &rows, None).await?;
+    let rows = RowWriter::new(0, first, counts, retention).write_rows(&import.history);
+    copy_rows(&mut transaction, context.schemas, &rows, None).await?;
     transaction.commit().await?;
-    analyze_tables(site).await?;
+    analyze_tables(context).await?;
     Ok(LoadSummary {
         row_count: rows.row_count(),
         status_counts: rows.status_counts,
     })
 }
 
-/// Brings those parts of a run that are not there yet. Where it is about orders alone, they
-/// are of these clients.
+/// Loads the missing parts of a run. If the run contains only orders, they are placed by
+/// `clients`.
 ///
 /// # Errors
-/// The database fails, or somebody interrupts: the run can be resumed.
+/// Returns [`SeedError::Database`] if a statement fails, and
+/// [`SeedError::HistoryInterrupted`] at an interrupt. The run can be resumed in both cases.
 pub async fn load_run(
-    site: &LoadContext<'_>,
+    context: &LoadContext<'_>,
     run: &SeedRun,
-    invention: &HistoryGenerator,
+    generator: &HistoryGenerator,
     clients: Vec<String>,
 ) -> Result<LoadSummary, SeedError> {
     let request = &run.request;
-    let memory = RetentionWindow {
+    let retention = RetentionWindow {
         now: Utc::now(),
-        duration: site.retention,
+        duration: context.retention,
     };
-    let clerk = RowWriter::new(request.number, run.first, request.counts(invention), memory);
-    let people = load_profiles(site, request, &clerk, invention).await?;
+    let writer = RowWriter::new(
+        request.number,
+        run.first,
+        request.counts(generator),
+        retention,
+    );
+    let profiles = load_profiles(context, request, &writer, generator).await?;
     let parts = (0..run.parts).filter(|part| !run.completed_parts.contains(part));
-    let (invention, request, of) = (invention.clone(), request.clone(), run.parts);
+    let (generator, request, part_count) = (generator.clone(), request.clone(), run.parts);
     let work = BulkLoad {
-        context: site,
+        context,
         run,
         pending_parts: Mutex::new(parts.collect()),
-        summary: Mutex::new(people),
+        summary: Mutex::new(profiles),
         completed: AtomicU64::new(run.completed_parts.len() as u64),
         generate_rows: Arc::new(move |part| {
-            let mut facts = invention.generate_part(part, of);
-            retain_requested(&mut facts, &request, &clients);
-            clerk.write_rows(&facts)
+            let mut history = generator.generate_part(part, part_count);
+            retain_requested(&mut history, &request, &clients);
+            writer.write_rows(&history)
         }),
     };
     let processors = thread::available_parallelism().map_or(1, NonZero::get);
     let workers = (WORKERS_PER_PROCESSOR * processors).min(MAX_WORKERS);
     try_join_all((0..workers).map(|_| work.run_worker())).await?;
-    if site.interrupt.is_cancelled() && !work.is_complete() {
+    if context.interrupt.is_cancelled() && !work.is_complete() {
         return Err(SeedError::HistoryInterrupted {
             completed: work.completed.load(Ordering::Relaxed),
             parts: run.parts,
         });
     }
-    analyze_tables(site).await?;
-    run_store::finish_run(site.database, &run.id).await?;
-    let loaded = work.summary.into_inner();
-    Ok(loaded.unwrap_or_else(PoisonError::into_inner))
+    analyze_tables(context).await?;
+    run_store::finish_run(context.database, &run.id).await?;
+    let summary = work.summary.into_inner();
+    Ok(summary.unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Brings the profiles of those who have none. What somebody has told of themselves stays.
+/// Loads the profiles of users who have none. Existing profiles are not changed.
 async fn load_profiles(
-    site: &LoadContext<'_>,
+    context: &LoadContext<'_>,
     request: &HistoryRequest,
-    clerk: &RowWriter,
-    invention: &HistoryGenerator,
+    writer: &RowWriter,
+    generator: &HistoryGenerator,
 ) -> Result<LoadSummary, SeedError> {
     if !request.has_slice(HistorySlice::Profile) {
         return Ok(LoadSummary::default());
     }
-    let table = site
+    let table = context
         .schemas
         .qualified_name(ServiceName::Profile, HistoryTable::UserProfiles.name());
-    let mut transaction = site.database.begin().await?;
-    // Nobody tells of themselves between the look and the write.
+    let mut transaction = context.database.begin().await?;
+    // No profile is inserted between the query and the COPY.
     sqlx::raw_sql(AssertSqlSafe(format!(
         "LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE"
     )))
     .execute(&mut *transaction)
     .await?;
-    let told: Vec<String> =
+    let existing: Vec<String> =
         sqlx::query_scalar(AssertSqlSafe(format!("SELECT user_id FROM {table}")))
             .fetch_all(&mut *transaction)
             .await?;
-    let mut people = invention.generate_profiles();
-    people.retain(|person| !told.contains(&person.member.user));
-    let rows = clerk.write_rows(&BusinessHistory {
-        profiles: people,
+    let mut profiles = generator.generate_profiles();
+    profiles.retain(|profile| !existing.contains(&profile.member.user));
+    let rows = writer.write_rows(&BusinessHistory {
+        profiles,
         ..BusinessHistory::default()
     });
-    copy_rows(&mut transaction, site.schemas, &rows, None).await?;
+    copy_rows(&mut transaction, context.schemas, &rows, None).await?;
     transaction.commit().await?;
     Ok(LoadSummary {
         row_count: rows.row_count(),
@@ -209,53 +216,54 @@ async fn load_profiles(
     })
 }
 
-/// Leaves what is not asked for, and has those order that are there.
-fn retain_requested(facts: &mut BusinessHistory, request: &HistoryRequest, clients: &[String]) {
+/// Removes slices that are not requested, and assigns orders to existing clients if only orders
+/// are requested.
+fn retain_requested(history: &mut BusinessHistory, request: &HistoryRequest, clients: &[String]) {
     if !request.has_slice(HistorySlice::Sales) {
-        facts.leads.clear();
+        history.leads.clear();
     }
     if !request.has_slice(HistorySlice::Finance) {
-        facts.expenses.clear();
+        history.expenses.clear();
     }
     if !request.has_slice(HistorySlice::Order) {
-        facts.orders.clear();
+        history.orders.clear();
     }
     if request.only != Some(HistorySlice::Order) || clients.is_empty() {
         return;
     }
-    for order in &mut facts.orders {
-        if let ClientRef::InRun(place) = order.client {
-            let place = usize::try_from(place).unwrap_or_default() % clients.len();
-            order.client = ClientRef::Existing(clients[place].clone());
+    for order in &mut history.orders {
+        if let ClientRef::InRun(index) = order.client {
+            let index = usize::try_from(index).unwrap_or_default() % clients.len();
+            order.client = ClientRef::Existing(clients[index].clone());
         }
     }
 }
 
-/// The planner learns of what is there.
-async fn analyze_tables(site: &LoadContext<'_>) -> Result<(), SeedError> {
-    for schema in site.schemas.names() {
+/// Updates the statistics of the query planner.
+async fn analyze_tables(context: &LoadContext<'_>) -> Result<(), SeedError> {
+    for schema in context.schemas.names() {
         let tables: Vec<String> = sqlx::query_scalar(
             "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname = $1",
         )
         .bind(schema)
-        .fetch_all(site.database)
+        .fetch_all(context.database)
         .await?;
         let statement = format!("ANALYZE {}", tables.join(", "));
         sqlx::raw_sql(AssertSqlSafe(statement))
-            .execute(site.database)
+            .execute(context.database)
             .await?;
     }
     Ok(())
 }
 
-/// A run under way.
+/// A load in progress.
 struct BulkLoad<'a> {
     context: &'a LoadContext<'a>,
     run: &'a SeedRun,
     pending_parts: Mutex<VecDeque<u64>>,
     summary: Mutex<LoadSummary>,
     completed: AtomicU64,
-    /// The rows of a part.
+    /// Generates the rows of a part.
     generate_rows: Arc<dyn Fn(u64) -> TableRows + Send + Sync>,
 }
 
@@ -268,47 +276,47 @@ impl BulkLoad<'_> {
         if self.context.interrupt.is_cancelled() {
             return None;
         }
-        let mut left = self
+        let mut pending = self
             .pending_parts
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        left.pop_front()
+        pending.pop_front()
     }
 
-    /// One part after the other.
+    /// Loads one part after the other.
     async fn run_worker(&self) -> Result<(), SeedError> {
-        // Of its own, since the pool is for those who ask something now and then.
+        // A session of its own, because the pool is sized for occasional queries.
         let mut session = self.context.database.connect_options().connect().await?;
         while let Some(part) = self.next_part() {
-            let write = Arc::clone(&self.generate_rows);
-            let rows = tokio::task::spawn_blocking(move || write(part)).await;
+            let generate_rows = Arc::clone(&self.generate_rows);
+            let rows = tokio::task::spawn_blocking(move || generate_rows(part)).await;
             let rows = rows.map_err(std::io::Error::other)?;
-            let bring = copy_rows(
+            let copy = copy_rows(
                 &mut session,
                 self.context.schemas,
                 &rows,
                 Some((&self.run.id, part)),
             );
             tokio::select! {
-                brought = bring => brought?,
+                result = copy => result?,
                 () = self.context.interrupt.cancelled() => {
-                    // What this session has begun is undone when it goes.
+                    // Closing the session rolls its transaction back.
                     return Ok(());
                 }
             }
             {
-                let mut loaded = self.summary.lock().unwrap_or_else(PoisonError::into_inner);
-                loaded.status_counts += &rows.status_counts;
-                loaded.row_count += rows.row_count();
+                let mut summary = self.summary.lock().unwrap_or_else(PoisonError::into_inner);
+                summary.status_counts += &rows.status_counts;
+                summary.row_count += rows.row_count();
             }
-            let done = self.completed.fetch_add(1, Ordering::Relaxed) + 1;
-            (self.context.on_progress)(done, self.run.parts);
+            let completed = self.completed.fetch_add(1, Ordering::Relaxed) + 1;
+            (self.context.on_progress)(completed, self.run.parts);
         }
         Ok(session.close().await?)
     }
 }
 
-/// Brings rows in one transaction, with the stock that they need.
+/// Copies rows in one transaction, with the stock that they need.
 async fn copy_rows(
     session: &mut PgConnection,
     schemas: &ServiceSchemas,
@@ -323,32 +331,32 @@ async fn copy_rows(
             table.columns()
         );
         let mut copy = transaction.copy_in_raw(&statement).await?;
-        for portion in text.chunks(COPY_CHUNK_BYTES) {
-            copy.send(portion).await?;
+        for chunk in text.chunks(COPY_CHUNK_BYTES) {
+            copy.send(chunk).await?;
         }
         copy.finish().await?;
     }
-    // At last, because every order wants these rows.
+    // Last, because the transactions of all orders lock these rows.
     add_stock(&mut transaction, schemas, &rows.stock_changes).await?;
-    if let Some((run, part)) = part {
-        run_store::record_part(&mut transaction, run, part, rows.row_count()).await?;
+    if let Some((run_id, part)) = part {
+        run_store::record_part(&mut transaction, run_id, part, rows.row_count()).await?;
     }
     transaction.commit().await?;
     Ok(())
 }
 
-/// As much comes in of each product as is set aside or has left: what can be promised stays
-/// what it was.
+/// Adds as much stock of each product as the orders have reserved or shipped, so that the
+/// available stock does not change.
 async fn add_stock(
     transaction: &mut PgConnection,
     schemas: &ServiceSchemas,
-    movements: &BTreeMap<String, StockChange>,
+    changes: &BTreeMap<String, StockChange>,
 ) -> Result<(), SeedError> {
     let table = schemas.qualified_name(ServiceName::Inventory, "stock");
-    let skus: Vec<&str> = movements.keys().map(String::as_str).collect();
+    let skus: Vec<&str> = changes.keys().map(String::as_str).collect();
     let column =
-        |value: fn(&StockChange) -> i64| -> Vec<i64> { movements.values().map(value).collect() };
-    // In the order in which inventory takes them, so that nobody waits in a circle.
+        |value: fn(&StockChange) -> i64| -> Vec<i64> { changes.values().map(value).collect() };
+    // In the lock order of inventory, to avoid deadlocks.
     sqlx::query(AssertSqlSafe(format!(
         "SELECT FROM {table} WHERE sku = ANY($1) ORDER BY sku FOR UPDATE"
     )))
@@ -366,8 +374,8 @@ async fn add_stock(
           WHERE stock.sku = moved.sku"
     )))
     .bind(&skus)
-    .bind(column(|movement| movement.reserved))
-    .bind(column(|movement| movement.shipped))
+    .bind(column(|change| change.reserved))
+    .bind(column(|change| change.shipped))
     .execute(transaction)
     .await?;
     Ok(())

@@ -1,15 +1,15 @@
-//! A past, written straight into the tables.
+//! A generated history, written directly into the tables.
 //!
-//! It comes in parts. Each part is one transaction over all schemas: an order with its
-//! shipment, its stock, its events and whoever has handled them. So the account of every
-//! event is right at any instant, whether a run is under way, was killed, or is done; and
-//! a run that was cut short is resumed with the parts that are not there.
+//! A history is loaded in parts. Each part is one transaction over all schemas: orders with
+//! their shipments, their stock, their events and the inbox rows of the consumers. So
+//! `dm reconcile` is clean at any instant, whether a run is in progress, was killed, or is
+//! complete; and an interrupted run is resumed with the missing parts.
 //!
 //! ```text
-//! request  what is asked for
-//! ledger   the run in the database: its numbers, its parts
-//! schemas  where the tables are
-//! load     parts into the tables, several at a time
+//! request    the parameters of a run
+//! run_store  runs in the database: reserved numbers, completed parts
+//! schemas    the schemas of the services
+//! bulk_load  copies parts into the tables, several at a time
 //! ```
 
 mod bulk_load;

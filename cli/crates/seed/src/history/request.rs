@@ -1,4 +1,4 @@
-//! What is asked for.
+//! The parameters of a run.
 
 use chrono::NaiveDate;
 use dm_history::rows::HistoryCounts;
@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::SeedFile;
 
-/// How many orders a part has, about.
+/// The approximate number of orders in a part.
 const ORDERS_PER_PART: u64 = 1_000;
 
-/// A part of the business, by the service that it begins at. What follows from it in
-/// others comes with it.
+/// A slice of the history, named by the service in which it begins. The effects in other
+/// services are included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum HistorySlice {
@@ -25,54 +25,54 @@ pub enum HistorySlice {
     Profile,
 }
 
-/// What a run is about. With the file of the project it is all that a resumed run needs.
+/// The parameters of a run. Together with the seed file they are all that a resumed run needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryRequest {
-    /// Which past.
+    /// The seed number.
     pub number: u64,
-    /// How many orders; leads and expenses go by that.
+    /// The number of orders, which determines the numbers of leads and expenses.
     pub orders: u64,
-    /// The day on which it ends, which is not part of it.
+    /// The end date, exclusive.
     pub until: NaiveDate,
-    /// How many days it takes.
+    /// The length of the history in days.
     pub days: u16,
-    /// Only a part of the business.
+    /// The requested slice, or `None` for all of them.
     pub only: Option<HistorySlice>,
-    /// A digest of what the file says: another one would make other orders, whose numbers are
-    /// not those that were set aside.
+    /// The digest of the seed file. Another file would generate other orders, for which no
+    /// numbers are reserved.
     pub file: String,
 }
 
 impl HistoryRequest {
-    /// Whether this kind of business is part of it.
+    /// Reports whether the run includes a slice.
     #[must_use]
-    pub(crate) fn has_slice(&self, kind: HistorySlice) -> bool {
-        self.only.is_none_or(|only| only == kind)
+    pub(crate) fn has_slice(&self, slice: HistorySlice) -> bool {
+        self.only.is_none_or(|only| only == slice)
     }
 
-    /// Into how many parts it is cut.
+    /// Returns the number of parts.
     #[must_use]
     pub(crate) const fn part_count(&self) -> u64 {
         self.orders.div_ceil(ORDERS_PER_PART)
     }
 
-    /// The past that is asked for.
+    /// Returns the generator of the requested history.
     #[must_use]
     pub fn generator(&self, file: &SeedFile, skus: Vec<String>) -> HistoryGenerator {
-        let staff = generator_input(file, skus);
-        HistoryGenerator::new(self.number, staff, self.orders, self.until, self.days)
+        let input = generator_input(file, skus);
+        HistoryGenerator::new(self.number, input, self.orders, self.until, self.days)
     }
 
-    /// How much it is about.
+    /// Returns the numbers of requested records.
     #[must_use]
-    pub fn counts(&self, invention: &HistoryGenerator) -> HistoryCounts {
-        let only = |kind, count| if self.has_slice(kind) { count } else { 0 };
+    pub fn counts(&self, generator: &HistoryGenerator) -> HistoryCounts {
+        let if_requested = |slice, count| if self.has_slice(slice) { count } else { 0 };
         HistoryCounts {
-            leads: only(HistorySlice::Sales, invention.lead_count()),
-            orders: only(HistorySlice::Order, invention.order_count),
-            expenses: only(HistorySlice::Finance, invention.expense_count()),
-            max_items: invention.input.max_items as u64,
-            profiles: only(HistorySlice::Profile, invention.input.members.len() as u64),
+            leads: if_requested(HistorySlice::Sales, generator.lead_count()),
+            orders: if_requested(HistorySlice::Order, generator.order_count),
+            expenses: if_requested(HistorySlice::Finance, generator.expense_count()),
+            max_items: generator.input.max_items as u64,
+            profiles: if_requested(HistorySlice::Profile, generator.input.members.len() as u64),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Runs in the database: which numbers are theirs, and which of their parts are there.
+//! Runs in the database: their reserved numbers and their completed parts.
 
 use std::collections::BTreeSet;
 
@@ -13,55 +13,55 @@ use super::HistoryRequest;
 use super::schemas::ServiceSchemas;
 use crate::{ExistingData, SeedError};
 
-/// A run that has begun.
+/// A run that has been recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SeedRun {
-    /// Its id.
+    /// The id of the run.
     pub id: String,
     /// When it began.
     pub began_at: DateTime<Utc>,
-    /// What it is about.
+    /// The parameters of the run.
     pub request: HistoryRequest,
-    /// Where its numbers begin.
+    /// The first reserved number of each sequence.
     pub first: SequenceStarts,
-    /// How many parts it has.
+    /// The number of parts.
     pub parts: u64,
-    /// Those of them that are there.
+    /// The parts that are already loaded.
     #[serde(skip)]
     pub completed_parts: BTreeSet<u64>,
 }
 
-/// The business tables, with the column that says where a row comes from.
+/// The business tables, with the column in which `dm smoke` marks its rows.
 const BUSINESS_TABLES: [(ServiceName, &str, &str); 3] = [
     (ServiceName::Sales, "leads", "notes"),
     (ServiceName::Order, "orders", "notes"),
     (ServiceName::Finance, "expenses", "description"),
 ];
 
-/// Whether the business tables hold nothing but what `dm smoke` has left there.
+/// Reports whether the business tables contain no rows except those of `dm smoke`.
 ///
 /// # Errors
-/// The database is away.
+/// Returns [`SeedError::Database`] if a query fails.
 pub async fn is_stack_empty(
     database: &PgPool,
     schemas: &ServiceSchemas,
 ) -> Result<bool, SeedError> {
-    let held = BUSINESS_TABLES.map(|(service, table, column)| {
+    let conditions = BUSINESS_TABLES.map(|(service, table, column)| {
         let table = schemas.qualified_name(service, table);
         format!("EXISTS (SELECT FROM {table} WHERE {column} <> $1)")
     });
-    let statement = format!("SELECT NOT ({})", held.join(" OR "));
-    let empty: bool = sqlx::query_scalar(AssertSqlSafe(statement))
+    let statement = format!("SELECT NOT ({})", conditions.join(" OR "));
+    let is_empty: bool = sqlx::query_scalar(AssertSqlSafe(statement))
         .bind(dm_smoke::DATA_MARKER)
         .fetch_one(database)
         .await?;
-    Ok(empty)
+    Ok(is_empty)
 }
 
-/// How much the business tables hold.
+/// Counts the rows of the business tables.
 ///
 /// # Errors
-/// The database is away.
+/// Returns [`SeedError::Database`] if a query fails.
 pub async fn count_existing(
     database: &PgPool,
     schemas: &ServiceSchemas,
@@ -83,10 +83,10 @@ pub async fn count_existing(
     })
 }
 
-/// The run that was cut short, if there is one.
+/// Returns the oldest unfinished run, if any.
 ///
 /// # Errors
-/// The database is away.
+/// Returns [`SeedError::Database`] if a query fails.
 pub async fn find_unfinished(database: &PgPool) -> Result<Option<SeedRun>, SeedError> {
     #[derive(sqlx::FromRow)]
     struct Row {
@@ -105,24 +105,25 @@ pub async fn find_unfinished(database: &PgPool) -> Result<Option<SeedRun>, SeedE
     let Some(row) = row else {
         return Ok(None);
     };
-    let done: Vec<i64> = sqlx::query_scalar("SELECT part FROM dm_ops.seed_parts WHERE run_id = $1")
-        .bind(&row.run_id)
-        .fetch_all(database)
-        .await?;
+    let completed: Vec<i64> =
+        sqlx::query_scalar("SELECT part FROM dm_ops.seed_parts WHERE run_id = $1")
+            .bind(&row.run_id)
+            .fetch_all(database)
+            .await?;
     Ok(Some(SeedRun {
         id: row.run_id,
         began_at: row.began_at,
         request: row.request.0,
         first: row.first.0,
         parts: row.parts.unsigned_abs(),
-        completed_parts: done.into_iter().map(i64::unsigned_abs).collect(),
+        completed_parts: completed.into_iter().map(i64::unsigned_abs).collect(),
     }))
 }
 
-/// Writes a run down and sets its numbers aside, so that no service gives them out.
+/// Records a run and reserves its numbers, so that no service assigns them.
 ///
 /// # Errors
-/// The database is away.
+/// Returns [`SeedError::Database`] if a query fails.
 pub async fn begin_run(
     database: &PgPool,
     schemas: &ServiceSchemas,
@@ -154,16 +155,16 @@ pub async fn begin_run(
     })
 }
 
-/// Notes that a part is there, in the transaction that brings it.
+/// Records a part as completed, in the transaction that loads it.
 pub(super) async fn record_part(
     transaction: &mut PgConnection,
-    run: &str,
+    run_id: &str,
     part: u64,
     rows: u64,
 ) -> Result<(), SeedError> {
-    // Another process that had the same part in hand fails here, and its rows go.
+    // Fails in a second process that loads the same part, and rolls its rows back.
     sqlx::query("INSERT INTO dm_ops.seed_parts (run_id, part, rows) VALUES ($1, $2, $3)")
-        .bind(run)
+        .bind(run_id)
         .bind(part.cast_signed())
         .bind(rows.cast_signed())
         .execute(transaction)
@@ -171,109 +172,114 @@ pub(super) async fn record_part(
     Ok(())
 }
 
-/// Notes that all of a run is there. Which parts it had is of no use from then on.
-pub(super) async fn finish_run(database: &PgPool, run: &str) -> Result<(), SeedError> {
+/// Records a run as finished, and deletes the records of its parts.
+pub(super) async fn finish_run(database: &PgPool, run_id: &str) -> Result<(), SeedError> {
     let mut transaction = database.begin().await?;
     sqlx::query("UPDATE dm_ops.seed_runs SET ended_at = clock_timestamp() WHERE run_id = $1")
-        .bind(run)
+        .bind(run_id)
         .execute(&mut *transaction)
         .await?;
     sqlx::query("DELETE FROM dm_ops.seed_parts WHERE run_id = $1")
-        .bind(run)
+        .bind(run_id)
         .execute(&mut *transaction)
         .await?;
     transaction.commit().await?;
     Ok(())
 }
 
-/// Moves every sequence past what a run needs.
+/// Advances every sequence beyond the numbers that a run needs.
 pub(super) async fn reserve_sequences(
     transaction: &mut PgConnection,
     schemas: &ServiceSchemas,
     counts: HistoryCounts,
 ) -> Result<SequenceStarts, SeedError> {
     use ServiceName::{Finance, Inventory, Order, Profile, Sales, Wuphf};
-    let needs = counts.sequence_counts();
-    let mut first = SequenceStarts::default();
+    let required = counts.sequence_counts();
+    let mut starts = SequenceStarts::default();
     let outbox = "outbox_events_sequence_seq";
-    for (service, sequence, need, first) in [
-        (Sales, "lead_number_seq", needs.lead, &mut first.lead),
-        (Sales, "client_number_seq", needs.client, &mut first.client),
-        (Order, "order_number_seq", needs.order, &mut first.order),
+    for (service, sequence, count, start) in [
+        (Sales, "lead_number_seq", required.lead, &mut starts.lead),
+        (
+            Sales,
+            "client_number_seq",
+            required.client,
+            &mut starts.client,
+        ),
+        (Order, "order_number_seq", required.order, &mut starts.order),
         (
             Order,
             "order_timeline_id_seq",
-            needs.timeline,
-            &mut first.timeline,
+            required.timeline,
+            &mut starts.timeline,
         ),
         (
             Inventory,
             "reservation_number_seq",
-            needs.reservation,
-            &mut first.reservation,
+            required.reservation,
+            &mut starts.reservation,
         ),
         (
             Inventory,
             "shipment_scan_log_id_seq",
-            needs.scan,
-            &mut first.scan,
+            required.scan,
+            &mut starts.scan,
         ),
         (
             Finance,
             "expense_number_seq",
-            needs.expense,
-            &mut first.expense,
+            required.expense,
+            &mut starts.expense,
         ),
         (
             Wuphf,
             "notification_number_seq",
-            needs.notification,
-            &mut first.notification,
+            required.notification,
+            &mut starts.notification,
         ),
-        (Sales, outbox, needs.sales_event, &mut first.sales_event),
-        (Order, outbox, needs.order_event, &mut first.order_event),
+        (Sales, outbox, required.sales_event, &mut starts.sales_event),
+        (Order, outbox, required.order_event, &mut starts.order_event),
         (
             Inventory,
             outbox,
-            needs.inventory_event,
-            &mut first.inventory_event,
+            required.inventory_event,
+            &mut starts.inventory_event,
         ),
         (
             Finance,
             outbox,
-            needs.finance_event,
-            &mut first.finance_event,
+            required.finance_event,
+            &mut starts.finance_event,
         ),
         (
             Wuphf,
             outbox,
-            needs.notification_event,
-            &mut first.notification_event,
+            required.notification_event,
+            &mut starts.notification_event,
         ),
         (
             Profile,
             outbox,
-            needs.profile_event,
-            &mut first.profile_event,
+            required.profile_event,
+            &mut starts.profile_event,
         ),
     ] {
-        *first = advance_sequence(
+        *start = advance_sequence(
             transaction,
             &schemas.qualified_name(service, sequence),
-            need,
+            count,
         )
         .await?;
     }
-    Ok(first)
+    Ok(starts)
 }
 
-/// Sets so many numbers of a sequence aside, and answers the first of them.
+/// Reserves `count` numbers of a sequence, and returns the first of them.
 async fn advance_sequence(
     transaction: &mut PgConnection,
     sequence: &str,
-    need: u64,
+    count: u64,
 ) -> Result<u64, SeedError> {
-    // Nobody can draw a number from here on until the transaction ends.
+    // Blocks nextval() in other sessions until the transaction ends.
     sqlx::raw_sql(AssertSqlSafe(format!(
         "ALTER SEQUENCE {sequence} INCREMENT BY 1"
     )))
@@ -284,7 +290,7 @@ async fn advance_sequence(
     )))
     .fetch_one(&mut *transaction)
     .await?;
-    let restart = next.saturating_add_unsigned(need);
+    let restart = next.saturating_add_unsigned(count);
     sqlx::raw_sql(AssertSqlSafe(format!(
         "ALTER SEQUENCE {sequence} RESTART WITH {restart}"
     )))

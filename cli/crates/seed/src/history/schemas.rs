@@ -1,4 +1,4 @@
-//! Where the tables of the services are.
+//! The schemas of the services.
 
 use std::collections::BTreeMap;
 
@@ -12,10 +12,10 @@ use crate::SeedError;
 pub struct ServiceSchemas(BTreeMap<&'static str, String>);
 
 impl ServiceSchemas {
-    /// The schemas of a stack's services.
+    /// Collects the schemas of the services that a history needs.
     ///
     /// # Errors
-    /// [`SeedError::NoService`] where one of those that take part has none.
+    /// Returns [`SeedError::MissingService`] if one of these services has no schema.
     pub fn from_stores(stores: &[ServiceTables]) -> Result<Self, SeedError> {
         let schema = |service: ServiceName| {
             let store = stores
@@ -28,12 +28,12 @@ impl ServiceSchemas {
         Ok(Self(schemas?))
     }
 
-    /// The names of the schemas.
+    /// Returns the names of the schemas.
     pub(super) fn names(&self) -> impl Iterator<Item = &String> {
         self.0.values()
     }
 
-    /// A table or a sequence of a service, as SQL names it.
+    /// Returns the qualified SQL name of a table or sequence of a service.
     pub(super) fn qualified_name(&self, service: ServiceName, name: &str) -> String {
         let schema = self.0.get(service.as_str()).map_or("", String::as_str);
         format!("\"{schema}\".{name}")

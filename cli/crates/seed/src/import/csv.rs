@@ -1,7 +1,7 @@
-//! Records of CSV, as RFC 4180 has it.
+//! Parses records of CSV (RFC 4180).
 //!
-//! The reader of the `csv` crate takes any text: a quote that nothing closes swallows the
-//! rest of the file. So quotes are checked first.
+//! The reader of the `csv` crate accepts any text: with an unclosed quote it reads the rest of
+//! the file as one value. So quotes are checked first.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -9,8 +9,8 @@ use std::path::Path;
 use super::record::{Field, FieldValue, ImportRecord, new_issue};
 use super::{TextPosition, ValidationIssue};
 
-/// Reads the records of a text. Where its quotes are wrong there are none: what is a row
-/// and what is not can't be told.
+/// Parses the records of a text. Returns none if quotes are invalid, because the rows cannot be
+/// determined.
 pub(super) fn parse(
     path: &Path,
     text: &str,
@@ -33,21 +33,21 @@ pub(super) fn parse(
         }
     };
     let QuoteScan {
-        errors: faults,
+        errors,
         row_starts: lines,
     } = scan_quotes(text);
-    if !faults.is_empty() {
-        for fault in faults {
-            let number = (fault.column + 1).to_string();
-            // The names themselves may be what is wrong.
-            let name = names.get(fault.column).filter(|_| fault.row > 0);
+    if !errors.is_empty() {
+        for error in errors {
+            let number = (error.column + 1).to_string();
+            // In the first row the names themselves are invalid.
+            let name = names.get(error.column).filter(|_| error.row > 0);
             let name = name.filter(|name| !name.is_empty());
             let column = name.unwrap_or(&number);
             issues.insert(new_issue(
                 path,
-                TextPosition::from_line(fault.line),
+                TextPosition::from_line(error.line),
                 Some(column),
-                fault.message,
+                error.message,
             ));
         }
         return Vec::new();
@@ -61,13 +61,13 @@ pub(super) fn parse(
         ));
         return Vec::new();
     }
-    let twice = names
+    let duplicate = names
         .iter()
         .enumerate()
-        .find(|(at, name)| names[..*at].contains(name));
+        .find(|(index, name)| names[..*index].contains(name));
     let first = lines.first().copied().unwrap_or(1);
-    if let Some((at, name)) = twice {
-        let number = (at + 1).to_string();
+    if let Some((index, name)) = duplicate {
+        let number = (index + 1).to_string();
         let name = if name.is_empty() { &number } else { name };
         issues.insert(new_issue(
             path,
@@ -78,32 +78,26 @@ pub(super) fn parse(
     }
     let mut records = Vec::new();
     for (row, line) in reader.records().zip(lines.into_iter().skip(1)) {
-        let spot = TextPosition::from_line(line);
+        let position = TextPosition::from_line(line);
         let row = match row {
             Ok(row) => row,
             Err(error) => {
                 let (column, reason) = describe_error(&error);
-                issues.insert(new_issue(path, spot, Some(&column), reason));
+                issues.insert(new_issue(path, position, Some(&column), reason));
                 continue;
             }
         };
         let fields = names.iter().zip(&row).map(|(name, text)| {
             let value = FieldValue::CsvCell(text.to_owned());
-            (
-                name.clone(),
-                Field {
-                    value,
-                    position: spot,
-                },
-            )
+            (name.clone(), Field { value, position })
         });
         let fields: BTreeMap<String, Field> = fields.collect();
-        records.push(ImportRecord::new(path.to_owned(), spot, fields));
+        records.push(ImportRecord::new(path.to_owned(), position, fields));
     }
     records
 }
 
-/// The column and what is wrong with it.
+/// Returns the column of an error, and the reason.
 fn describe_error(error: &csv::Error) -> (String, String) {
     match error.kind() {
         csv::ErrorKind::UnequalLengths {
@@ -116,16 +110,16 @@ fn describe_error(error: &csv::Error) -> (String, String) {
     }
 }
 
-/// What a look at every quote has found.
+/// The result of a scan of all quotes.
 #[derive(Debug, Default)]
 struct QuoteScan {
-    /// Quotes that are not where RFC 4180 has them.
+    /// Quotes that violate RFC 4180.
     errors: Vec<QuoteError>,
-    /// Where rows begin, those without anything left out.
+    /// The lines in which rows begin, without empty rows.
     row_starts: Vec<u64>,
 }
 
-/// A quote that is not where it may be.
+/// A quote at an invalid position.
 #[derive(Debug, PartialEq, Eq)]
 struct QuoteError {
     line: u64,
@@ -136,7 +130,7 @@ struct QuoteError {
     message: &'static str,
 }
 
-/// Where the scan is.
+/// The state of the scan.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ScanState {
     /// Before a value.
@@ -145,7 +139,7 @@ enum ScanState {
     Unquoted,
     /// In a value with quotes.
     Quoted,
-    /// After a quote in a value with quotes: the end of it, or half of a doubled one.
+    /// After a quote in a value with quotes: either the closing quote, or half of a doubled one.
     QuoteInQuoted,
 }
 
@@ -155,37 +149,37 @@ fn scan_quotes(text: &str) -> QuoteScan {
         "a quote inside a value: put the whole value in quotes, and double the quotes inside";
     const TEXT_AFTER_QUOTE: &str = "text after a closing quote: double the quotes inside a value";
     const BARE_CARRIAGE_RETURN: &str = "a carriage return without a line feed";
-    let (mut faults, mut lines) = (Vec::new(), Vec::new());
+    let (mut errors, mut lines) = (Vec::new(), Vec::new());
     let mut is_blank = true;
     let (mut line, mut row, mut column) = (1, 0, 0);
     let mut opened = (1, 0, 0);
-    let mut at = ScanState::FieldStart;
-    let mut letters = text.chars().peekable();
-    while let Some(letter) = letters.next() {
-        if is_blank && !matches!(letter, '\r' | '\n') {
+    let mut state = ScanState::FieldStart;
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
+        if is_blank && !matches!(character, '\r' | '\n') {
             is_blank = false;
             lines.push(line);
         }
-        let mut fault = |what| {
-            faults.push(QuoteError {
+        let mut add_error = |message| {
+            errors.push(QuoteError {
                 line,
                 row,
                 column,
-                message: what,
+                message,
             });
         };
-        let ends = |letter| matches!(letter, ',' | '\n' | '\r');
-        at = match (at, letter) {
+        let ends_field = |character| matches!(character, ',' | '\n' | '\r');
+        state = match (state, character) {
             (ScanState::Quoted, '"') => ScanState::QuoteInQuoted,
             (ScanState::Quoted, _) => ScanState::Quoted,
             (ScanState::QuoteInQuoted, '"') => ScanState::Quoted,
-            (ScanState::QuoteInQuoted, letter) if !ends(letter) => {
-                fault(TEXT_AFTER_QUOTE);
+            (ScanState::QuoteInQuoted, character) if !ends_field(character) => {
+                add_error(TEXT_AFTER_QUOTE);
                 ScanState::Unquoted
             }
-            (_, '\r') if letters.peek() == Some(&'\n') => at,
+            (_, '\r') if characters.peek() == Some(&'\n') => state,
             (_, '\r') => {
-                fault(BARE_CARRIAGE_RETURN);
+                add_error(BARE_CARRIAGE_RETURN);
                 ScanState::Unquoted
             }
             (_, ',' | '\n') => ScanState::FieldStart,
@@ -194,36 +188,36 @@ fn scan_quotes(text: &str) -> QuoteScan {
                 ScanState::Quoted
             }
             (ScanState::Unquoted, '"') => {
-                fault(QUOTE_IN_UNQUOTED);
+                add_error(QUOTE_IN_UNQUOTED);
                 ScanState::Unquoted
             }
             _ => ScanState::Unquoted,
         };
-        if at != ScanState::Quoted && letter == ',' {
+        if state != ScanState::Quoted && character == ',' {
             column += 1;
         }
-        if letter == '\n' {
+        if character == '\n' {
             line += 1;
-            if at != ScanState::Quoted {
+            if state != ScanState::Quoted {
                 row += usize::from(!is_blank);
                 column = 0;
                 is_blank = true;
             }
         }
     }
-    if at == ScanState::Quoted {
+    if state == ScanState::Quoted {
         let (line, row, column) = opened;
-        faults.push(QuoteError {
+        errors.push(QuoteError {
             line,
             row,
             column,
             message: UNCLOSED_QUOTE,
         });
     }
-    // One of a value is enough.
-    faults.dedup_by_key(|fault| (fault.line, fault.column));
+    // Report only one error per value.
+    errors.dedup_by_key(|error| (error.line, error.column));
     QuoteScan {
-        errors: faults,
+        errors,
         row_starts: lines,
     }
 }
@@ -236,9 +230,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_csv_is_told_with_its_place() {
+    fn parse_reports_invalid_csv_with_its_position() {
         let open = "unclosed quote at the beginning of a value";
-        for (text, told) in [
+        for (text, expected) in [
             (
                 "a,b\n1,2\n3\n",
                 "3: 2: 1 columns instead of 2 as in the first line".to_owned(),
@@ -261,19 +255,22 @@ mod tests {
             ),
         ] {
             let (records, issues) = read_as("csv", text.as_bytes());
-            assert_eq!(issues.first(), Some(&told), "{text}");
-            if told.contains("quote") {
+            assert_eq!(issues.first(), Some(&expected), "{text}");
+            if expected.contains("quote") {
                 assert!(records.is_empty(), "{text}");
             }
         }
     }
 
     #[test]
-    fn quotes_that_are_where_they_may_be_are_taken() {
+    fn parse_accepts_quotes_at_valid_positions() {
         let text = "a,notes\r\n1,\"12\"\" pipes,\r\nand more\"\r\n\r\n2,\"\"\r\n3,'x'\r\n";
         let (records, issues) = read_as("csv", text.as_bytes());
         assert_eq!(issues, [""; 0]);
-        let notes: Vec<_> = records.iter().map(|it| it.get("notes").cloned()).collect();
+        let notes: Vec<_> = records
+            .iter()
+            .map(|record| record.get("notes").cloned())
+            .collect();
         let cell = |text: &str| Some(FieldValue::CsvCell(text.to_owned()));
         assert_eq!(notes, [cell("12\" pipes,\r\nand more"), None, cell("'x'")]);
         assert_eq!(records[1].position, TextPosition::from_line(5));
@@ -282,15 +279,14 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(1024))]
 
-        /// What a writer of CSV writes is read as it was, row by row.
         #[test]
-        fn what_is_written_is_read(
+        fn parse_reads_the_rows_that_a_csv_writer_writes(
             rows in proptest::collection::vec(("[a-z\", \n☕']{0,12}", "[0-9\",\n]{0,6}"), 0..6),
         ) {
             let mut writer = csv::Writer::from_writer(Vec::new());
             writer.write_record(["a", "b"]).unwrap();
-            for (one, other) in &rows {
-                writer.write_record([one, other]).unwrap();
+            for (a, b) in &rows {
+                writer.write_record([a, b]).unwrap();
             }
             let text = writer.into_inner().unwrap();
             let (records, issues) = read_as("csv", &text);
@@ -299,19 +295,18 @@ mod tests {
                 Some(FieldValue::CsvCell(text)) => text.clone(),
                 _ => String::new(),
             };
-            let read: Vec<_> = records.iter().map(|it| (cell(it, "a"), cell(it, "b"))).collect();
+            let read: Vec<_> = records.iter().map(|record| (cell(record, "a"), cell(record, "b"))).collect();
             let trimmed = |text: &String| text.trim().to_owned();
-            let expected: Vec<_> = rows.iter().map(|(one, other)| (trimmed(one), trimmed(other))).collect();
+            let expected: Vec<_> = rows.iter().map(|(a, b)| (trimmed(a), trimmed(b))).collect();
             prop_assert_eq!(read, expected);
         }
 
-        /// No row is swallowed: a text whose quotes are right has a record for each row.
         #[test]
-        fn no_row_is_swallowed(text in "a,b\n([a\", ☕]{0,4},[a\"]{0,4}\n){0,5}") {
+        fn text_with_valid_quotes_has_a_record_for_each_row(text in "a,b\n([a\", ☕]{0,4},[a\"]{0,4}\n){0,5}") {
             let (records, issues) = read_as("csv", text.as_bytes());
             if issues.is_empty() {
                 let quoted = text.split('"').skip(1).step_by(2);
-                let inside: usize = quoted.map(|it| it.matches('\n').count()).sum();
+                let inside: usize = quoted.map(|value| value.matches('\n').count()).sum();
                 prop_assert_eq!(records.len(), text.matches('\n').count() - 1 - inside, "{}", text);
             }
         }

@@ -1,4 +1,4 @@
-//! Records of JSON: a list of objects.
+//! Parses records of JSON: a list of objects.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -12,7 +12,7 @@ use super::ValidationIssue;
 use super::line_index::LineIndex;
 use super::record::{Field, FieldValue, ImportRecord, new_issue};
 
-/// A value of JSON with all of its keys: one that is there twice is there twice.
+/// A JSON value that keeps duplicate keys.
 #[derive(Debug, Clone, PartialEq)]
 enum JsonValue {
     Null,
@@ -79,125 +79,124 @@ impl<'de> Deserialize<'de> for JsonValue {
     }
 }
 
-/// Reads a list of objects. Each is read by itself, so that its place is known and one that
-/// is wrong does not hide the next one.
+/// Parses a list of objects. Each object is parsed separately, so that its position is known and
+/// an invalid object does not hide the issues of the next one.
 pub(super) fn parse(
     path: &Path,
     text: &str,
     issues: &mut BTreeSet<ValidationIssue>,
 ) -> Vec<ImportRecord> {
     let mut records = Vec::new();
-    let places = LineIndex::new(text);
-    let wrong = |at: usize, reason: &str| new_issue(path, places.position_at(at), None, reason);
-    let skip =
-        |at: usize| at + text[at..].len() - text[at..].trim_start_matches(JSON_WHITESPACE).len();
-    let mut at = skip(0);
-    if !text[at..].starts_with('[') {
-        issues.insert(wrong(
-            at,
+    let lines = LineIndex::new(text);
+    let issue_at =
+        |offset: usize, reason: &str| new_issue(path, lines.position_at(offset), None, reason);
+    let skip_whitespace = |offset: usize| {
+        let rest = &text[offset..];
+        offset + rest.len() - rest.trim_start_matches(JSON_WHITESPACE).len()
+    };
+    let mut offset = skip_whitespace(0);
+    if !text[offset..].starts_with('[') {
+        issues.insert(issue_at(
+            offset,
             "expected a list of objects, which begins with `[`",
         ));
         return records;
     }
-    at = skip(at + 1);
+    offset = skip_whitespace(offset + 1);
     let mut is_first = true;
-    while !(is_first && text[at..].starts_with(']')) {
+    while !(is_first && text[offset..].starts_with(']')) {
         is_first = false;
-        let mut values = serde_json::Deserializer::from_str(&text[at..]).into_iter::<JsonValue>();
+        let mut values =
+            serde_json::Deserializer::from_str(&text[offset..]).into_iter::<JsonValue>();
         let value = match values.next() {
             Some(Ok(value)) => value,
             Some(Err(error)) => {
-                // It counts from where it began to read, and in bytes.
-                let lines = text[at..].split_inclusive('\n').map(str::len);
-                let lines: usize = lines.take(error.line().saturating_sub(1)).sum();
-                let end = at + lines + error.column().saturating_sub(1);
+                // serde_json counts in bytes, from the beginning of the object.
+                let lengths = text[offset..].split_inclusive('\n').map(str::len);
+                let lines_length: usize = lengths.take(error.line().saturating_sub(1)).sum();
+                let end = offset + lines_length + error.column().saturating_sub(1);
                 let end = text.floor_char_boundary(end);
-                issues.insert(wrong(end, &message_without_position(&error)));
+                issues.insert(issue_at(end, &message_without_position(&error)));
                 return records;
             }
             None => {
-                issues.insert(wrong(at, "the list is not closed"));
+                issues.insert(issue_at(offset, "the list is not closed"));
                 return records;
             }
         };
-        let end = at + values.byte_offset();
+        let end = offset + values.byte_offset();
         match value {
             JsonValue::Object(pairs) => {
-                let spot = places.position_at(at);
+                let object_position = lines.position_at(offset);
                 let mut fields = BTreeMap::new();
-                for ((name, value), place) in pairs.into_iter().zip(key_offsets(&text[at..end])) {
-                    let spot = places.position_at(at + place);
+                for ((name, value), key_offset) in
+                    pairs.into_iter().zip(key_offsets(&text[offset..end]))
+                {
+                    let position = lines.position_at(offset + key_offset);
                     if fields.contains_key(&name) {
-                        issues.insert(new_issue(path, spot, Some(&name), "duplicate key"));
+                        issues.insert(new_issue(path, position, Some(&name), "duplicate key"));
                     }
                     let value = to_field_value(value);
-                    fields.insert(
-                        name,
-                        Field {
-                            value,
-                            position: spot,
-                        },
-                    );
+                    fields.insert(name, Field { value, position });
                 }
-                records.push(ImportRecord::new(path.to_owned(), spot, fields));
+                records.push(ImportRecord::new(path.to_owned(), object_position, fields));
             }
             _ => {
-                issues.insert(wrong(at, "not an object"));
+                issues.insert(issue_at(offset, "not an object"));
             }
         }
-        at = skip(end);
-        match text[at..].chars().next() {
-            Some(',') => at = skip(at + 1),
+        offset = skip_whitespace(end);
+        match text[offset..].chars().next() {
+            Some(',') => offset = skip_whitespace(offset + 1),
             Some(']') => break,
             _ => {
-                issues.insert(wrong(at, "expected `,` or `]`"));
+                issues.insert(issue_at(offset, "expected `,` or `]`"));
                 return records;
             }
         }
     }
-    let rest = skip(at + 1);
+    let rest = skip_whitespace(offset + 1);
     if rest < text.len() {
-        issues.insert(wrong(rest, "text after the list"));
+        issues.insert(issue_at(rest, "text after the list"));
     }
     records
 }
 
-/// What JSON takes for white space.
+/// The whitespace characters of JSON.
 const JSON_WHITESPACE: [char; 4] = [' ', '\t', '\n', '\r'];
 
-/// Where the names of an object stand: the bytes at which they begin, in their order. The text
-/// is one object, which was read already.
+/// Returns the byte offsets of the keys of an object, in order. The text is one valid object.
 fn key_offsets(object: &str) -> Vec<usize> {
-    let (mut places, mut depth) = (Vec::new(), 0_u32);
-    let (mut is_name, mut in_text, mut is_escaped) = (false, false, false);
-    for (at, byte) in object.bytes().enumerate() {
-        if in_text {
-            in_text = is_escaped || byte != b'"';
+    let (mut offsets, mut depth) = (Vec::new(), 0_u32);
+    let (mut is_key, mut in_string, mut is_escaped) = (false, false, false);
+    for (offset, byte) in object.bytes().enumerate() {
+        if in_string {
+            in_string = is_escaped || byte != b'"';
             is_escaped = !is_escaped && byte == b'\\';
             continue;
         }
         match byte {
             b'"' => {
-                if is_name && depth == 1 {
-                    places.push(at);
+                if is_key && depth == 1 {
+                    offsets.push(offset);
                 }
-                in_text = true;
+                in_string = true;
             }
             b'{' | b'[' => depth += 1,
             b'}' | b']' => depth = depth.saturating_sub(1),
             _ => {}
         }
-        // After `{` or `,` a name follows; after `:` a value.
+        // After `{` or `,` a key follows; after `:` a value.
         match byte {
-            b'{' | b',' => is_name = true,
-            b':' => is_name = false,
+            b'{' | b',' => is_key = true,
+            b':' => is_key = false,
             _ => {}
         }
     }
-    places
+    offsets
 }
 
-/// What serde_json says, without the place that it counts from the object on.
+/// Returns the message of serde_json without its position, which is relative to the object.
 fn message_without_position(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let end = text.rfind(" at line ").unwrap_or(text.len());
@@ -222,19 +221,19 @@ fn to_field_value(value: JsonValue) -> FieldValue {
     }
 }
 
-/// `{"sku": …, "quantity": …}`, and nothing else.
+/// Converts `{"sku": …, "quantity": …}`. Returns `None` for any other value.
 fn to_item(value: JsonValue) -> Option<(String, String)> {
     let JsonValue::Object(pairs) = value else {
         return None;
     };
     let (mut sku, mut quantity) = (None, None);
     for (name, value) in pairs {
-        let known = match (name.as_str(), value) {
+        let previous = match (name.as_str(), value) {
             ("sku", JsonValue::String(text)) => sku.replace(text),
             ("quantity", JsonValue::Number(number)) => quantity.replace(number.to_string()),
             _ => return None,
         };
-        if known.is_some() {
+        if previous.is_some() {
             return None;
         }
     }
@@ -247,8 +246,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_list_of_objects_is_told_with_its_place() {
-        for (text, told) in [
+    fn parse_reports_invalid_json_with_its_position() {
+        for (text, expected) in [
             (
                 "{}",
                 "1:1: expected a list of objects, which begins with `[`",
@@ -264,37 +263,43 @@ mod tests {
             ("[{\"a\": 1e999}]", "1:12: number out of range"),
         ] {
             let (_, issues) = read_as("json", text.as_bytes());
-            assert_eq!(issues, [told], "{text}");
+            assert_eq!(issues, [expected], "{text}");
         }
     }
 
     #[test]
-    fn every_name_of_an_object_has_a_place_of_its_own() {
-        // As a value, inside of another one, with an escape and after wide letters.
+    fn key_offsets_ignores_values_and_nested_keys() {
+        // Keys that are equal to a value or to a nested key, escaped, and after wide characters.
         let text = r#"{"a": "b", "c": {"b": ["x", "b"]}, "\"☕": 1, "b": [], "d\\": {}}"#;
-        let found: Vec<&str> = key_offsets(text)
+        let keys: Vec<&str> = key_offsets(text)
             .into_iter()
-            .map(|at| &text[at..at + 3])
+            .map(|offset| &text[offset..offset + 3])
             .collect();
-        assert_eq!(found, ["\"a\"", "\"c\"", "\"\\\"", "\"b\"", "\"d\\"]);
+        assert_eq!(keys, ["\"a\"", "\"c\"", "\"\\\"", "\"b\"", "\"d\\"]);
     }
 
     #[test]
-    fn a_file_of_one_line_tells_the_place_in_it() {
+    fn positions_in_a_file_of_one_line_include_the_character() {
         let text = r#"[{"a": "☕☕"}, {"b": "a", "a": 2}, {"ü": 1, "a": 3, "a": 4}]"#;
         let (records, issues) = read_as("json", text.as_bytes());
-        let spots: Vec<String> = records.iter().map(|it| it.position.to_string()).collect();
-        assert_eq!(spots, ["1:2", "1:15", "1:35"]);
-        let told = |at: usize| records[at].issue_for_column("a", "x").position.to_string();
-        assert_eq!([told(0), told(1)], ["1:3", "1:26"]);
+        let positions: Vec<String> = records
+            .iter()
+            .map(|record| record.position.to_string())
+            .collect();
+        assert_eq!(positions, ["1:2", "1:15", "1:35"]);
+        let position_of_a = |index: usize| {
+            let issue = records[index].issue_for_column("a", "x");
+            issue.position.to_string()
+        };
+        assert_eq!([position_of_a(0), position_of_a(1)], ["1:3", "1:26"]);
         assert_eq!(issues, ["1:52: a: duplicate key"]);
-        // In the order of the file, and not of the texts.
+        // Sorted by position, not by text.
         let (_, issues) = read_as("json", b"[0,         0]");
         assert_eq!(issues, ["1:2: not an object", "1:13: not an object"]);
     }
 
     #[test]
-    fn values_keep_what_they_are() {
+    fn parse_converts_every_type_of_value() {
         let text = r#"[{"a": {"b": 1}, "c": true, "d": 12.50, "e": "x", "f": [1],
             "g": [{"sku": "A", "quantity": 1, "quantity": 2}], "h": [{"sku": "A;B:1", "quantity": 2}]}]"#;
         let (records, issues) = read_as("json", text.as_bytes());

@@ -1,46 +1,49 @@
-//! Lines and letters of a text.
+//! Lines and characters of a text.
 
 use std::cell::Cell;
 
 use super::TextPosition;
 
-/// Where lines begin, and what was counted last: a line may be as long as the file, and isn't
-/// counted from its beginning for each of its values.
+/// The starts of the lines, and a cache of the last lookup: a line may be as long as the file, and
+/// must not be counted from its beginning for each of its values.
 pub(super) struct LineIndex<'a> {
     text: &'a str,
     line_starts: Vec<usize>,
-    /// A byte, and how many letters of its line are before it.
+    /// A byte offset, and the number of characters before it in its line.
     last_lookup: Cell<(usize, u64)>,
 }
 
 impl<'a> LineIndex<'a> {
-    /// The places of a text.
+    /// Indexes a text.
     pub(super) fn new(text: &'a str) -> Self {
-        let ends = text.match_indices('\n').map(|(at, _)| at + 1);
+        let starts = text.match_indices('\n').map(|(end, _)| end + 1);
         Self {
             text,
-            line_starts: std::iter::once(0).chain(ends).collect(),
+            line_starts: std::iter::once(0).chain(starts).collect(),
             last_lookup: Cell::new((0, 0)),
         }
     }
 
-    /// Where a byte is, at which a letter begins or the text ends.
-    pub(super) fn position_at(&self, at: usize) -> TextPosition {
+    /// Returns the position of a byte offset, at which a character begins or the text ends.
+    pub(super) fn position_at(&self, offset: usize) -> TextPosition {
         let line = self
             .line_starts
-            .partition_point(|begin| *begin <= at)
+            .partition_point(|start| *start <= offset)
             .max(1);
-        let begin = self.line_starts[line - 1];
-        let letters = |from: usize, to: usize| self.text[from..to].chars().count() as u64;
-        let (last, counted) = self.last_lookup.get();
-        let before = if (begin..=at).contains(&last) {
-            counted + letters(last, at)
-        } else if last > at && last - at < at - begin && !self.text[at..last].contains('\n') {
-            counted - letters(at, last)
+        let start = self.line_starts[line - 1];
+        let count = |from: usize, to: usize| self.text[from..to].chars().count() as u64;
+        let (last, last_count) = self.last_lookup.get();
+        let before = if (start..=offset).contains(&last) {
+            last_count + count(last, offset)
+        } else if last > offset
+            && last - offset < offset - start
+            && !self.text[offset..last].contains('\n')
+        {
+            last_count - count(offset, last)
         } else {
-            letters(begin, at)
+            count(start, offset)
         };
-        self.last_lookup.set((at, before));
+        self.last_lookup.set((offset, before));
         TextPosition {
             line: line as u64,
             character: Some(before + 1),
@@ -55,20 +58,21 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// In whatever order places are asked for, each is what counting from the beginning
-        /// gives.
         #[test]
-        fn places_are_counted_right(
+        fn position_at_does_not_depend_on_earlier_lookups(
             text in "[a☕é\n]{0,30}",
-            asked in proptest::collection::vec(any::<proptest::sample::Index>(), 0..12),
+            lookups in proptest::collection::vec(any::<proptest::sample::Index>(), 0..12),
         ) {
-            let places = LineIndex::new(&text);
-            for at in asked {
-                let at = text.floor_char_boundary(at.index(text.len() + 1));
-                let before = &text[..at];
+            let index = LineIndex::new(&text);
+            for lookup in lookups {
+                let offset = text.floor_char_boundary(lookup.index(text.len() + 1));
+                let before = &text[..offset];
                 let line = 1 + before.matches('\n').count() as u64;
-                let letter = 1 + before.rsplit('\n').next().unwrap().chars().count() as u64;
-                prop_assert_eq!(places.position_at(at), TextPosition { line, character: Some(letter) });
+                let character = 1 + before.rsplit('\n').next().unwrap().chars().count() as u64;
+                prop_assert_eq!(
+                    index.position_at(offset),
+                    TextPosition { line, character: Some(character) }
+                );
             }
         }
     }

@@ -1,41 +1,41 @@
-//! One row, or one object, with the places of its values.
+//! One row or one object, with the positions of its values.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::{TextPosition, ValidationIssue};
 
-/// A row, or an object of a list.
+/// A row of CSV, or an object of JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ImportRecord {
-    /// Where it is.
+    /// The file.
     pub(super) file: PathBuf,
-    /// Where it begins.
+    /// The position at which the record begins.
     pub(super) position: TextPosition,
     fields: BTreeMap<String, Field>,
 }
 
-/// A value with its place.
+/// A value with its position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Field {
-    /// What it is.
+    /// The value.
     pub(super) value: FieldValue,
-    /// Where it is.
+    /// The position of the value.
     pub(super) position: TextPosition,
 }
 
-/// A value as a file has it.
+/// A value as it is written in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum FieldValue {
-    /// What stands between two commas, which may be a text or a number.
+    /// A cell of CSV, which may be a text or a number.
     CsvCell(String),
-    /// A text of JSON.
+    /// A string of JSON.
     JsonString(String),
     /// A number of JSON, as it is written.
     JsonNumber(String),
-    /// A list of JSON: each with its SKU and its quantity.
+    /// A list of JSON: SKUs with their quantities.
     Items(Vec<(String, String)>),
-    /// Something that no column takes: this.
+    /// A value that no column accepts, described by this text.
     Unsupported(&'static str),
 }
 
@@ -49,52 +49,52 @@ impl FieldValue {
 }
 
 impl ImportRecord {
-    /// A record of a file.
+    /// Creates a record of a file.
     pub(super) const fn new(
         file: PathBuf,
-        spot: TextPosition,
+        position: TextPosition,
         fields: BTreeMap<String, Field>,
     ) -> Self {
         Self {
             file,
-            position: spot,
+            position,
             fields,
         }
     }
 
-    /// A value; nothing where it is missing or empty.
+    /// Returns a value, or `None` if it is missing or empty.
     pub(super) fn get(&self, name: &str) -> Option<&FieldValue> {
         let value = &self.fields.get(name)?.value;
         (!value.is_empty()).then_some(value)
     }
 
-    /// What is wrong with a value.
+    /// Creates an issue of a column, at the position of its value.
     pub(super) fn issue_for_column(
         &self,
         column: &str,
         reason: impl Into<String>,
     ) -> ValidationIssue {
         let field = self.fields.get(column);
-        let spot = field.map_or(self.position, |field| field.position);
-        new_issue(&self.file, spot, Some(column), reason)
+        let position = field.map_or(self.position, |field| field.position);
+        new_issue(&self.file, position, Some(column), reason)
     }
 
-    /// The names of its values.
+    /// Returns the names of the columns.
     pub(super) fn column_names(&self) -> impl Iterator<Item = &str> {
         self.fields.keys().map(String::as_str)
     }
 }
 
-/// Something that is wrong with a file.
+/// Creates an issue of a file.
 pub(super) fn new_issue(
     file: &Path,
-    spot: TextPosition,
+    position: TextPosition,
     column: Option<&str>,
     reason: impl Into<String>,
 ) -> ValidationIssue {
     ValidationIssue {
         file: file.to_owned(),
-        position: spot,
+        position,
         column: column.map(str::to_owned),
         reason: reason.into(),
     }

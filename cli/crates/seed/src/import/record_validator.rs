@@ -1,4 +1,4 @@
-//! The values of a record by the rules of the services, and by those of the tables.
+//! Validates the values of a record by the rules of the services and of the tables.
 
 use std::collections::BTreeSet;
 
@@ -11,26 +11,32 @@ use unicode_normalization::UnicodeNormalization as _;
 use super::ValidationIssue;
 use super::record::{FieldValue, ImportRecord};
 
-/// A name in one of the forms that Unicode has for it: `é` may be one character or two.
+/// Normalizes a name to Unicode NFC: `é` may be one character or two.
 pub(super) fn normalize_name(name: &str) -> String {
     name.nfc().collect()
 }
 
-/// A record that is being checked.
+/// Validates one record.
 pub(super) struct RecordValidator<'a> {
     pub(super) record: &'a ImportRecord,
     issues: &'a mut BTreeSet<ValidationIssue>,
 }
 
 impl<'a> RecordValidator<'a> {
-    /// Begins with the names of its values.
+    /// Creates a validator, and adds an issue for each unknown column.
     pub(super) fn new(
         record: &'a ImportRecord,
-        known: &[&str],
+        known_columns: &[&str],
         issues: &'a mut BTreeSet<ValidationIssue>,
     ) -> Self {
-        for name in record.column_names().filter(|name| !known.contains(name)) {
-            let reason = format!("unknown column; the columns are {}", known.join(", "));
+        for name in record
+            .column_names()
+            .filter(|name| !known_columns.contains(name))
+        {
+            let reason = format!(
+                "unknown column; the columns are {}",
+                known_columns.join(", ")
+            );
             issues.insert(record.issue_for_column(name, reason));
         }
         Self { record, issues }
@@ -45,27 +51,27 @@ impl<'a> RecordValidator<'a> {
         self.record.get(column).is_some()
     }
 
-    /// A text without the space around it; nothing where it is missing or none.
+    /// Returns a trimmed text, or `None` if the value is missing or not a text.
     pub(super) fn trimmed_text(&mut self, column: &str) -> Option<&'a str> {
         match self.record.get(column)? {
             FieldValue::CsvCell(text) | FieldValue::JsonString(text) => Some(text.trim()),
             other => {
-                let what = describe_type(other);
-                self.add_issue(column, format!("expected a text, found {what}"));
+                let actual = describe_type(other);
+                self.add_issue(column, format!("expected a text, found {actual}"));
                 None
             }
         }
     }
 
-    /// A text of at most `longest` characters; empty if the column is missing.
-    pub(super) fn optional_text(&mut self, column: &str, longest: usize) -> String {
+    /// Returns a text of at most `max_length` characters, or an empty one if the column is missing.
+    pub(super) fn optional_text(&mut self, column: &str, max_length: usize) -> String {
         let text = self.trimmed_text(column).unwrap_or_default();
         if text.contains('\0') {
             self.add_issue(column, "a NUL character is not allowed");
         }
         let length = text.chars().count();
-        if length > longest {
-            let reason = format!("{length} characters, and at most {longest} are allowed");
+        if length > max_length {
+            let reason = format!("{length} characters, and at most {max_length} are allowed");
             self.add_issue(column, reason);
         }
         text.to_owned()
@@ -77,13 +83,13 @@ impl<'a> RecordValidator<'a> {
         }
     }
 
-    /// A required text of at most `longest` characters.
-    pub(super) fn required_text(&mut self, column: &str, longest: usize) -> String {
+    /// Returns a required text of at most `max_length` characters.
+    pub(super) fn required_text(&mut self, column: &str, max_length: usize) -> String {
         self.require(column);
-        self.optional_text(column, longest)
+        self.optional_text(column, max_length)
     }
 
-    /// A user of the directory.
+    /// Returns a user id.
     pub(super) fn user_id(&mut self, column: &str) -> String {
         self.require(column);
         let text = self.optional_text(column, validation::MAX_USER_ID_LENGTH);
@@ -117,7 +123,7 @@ impl<'a> RecordValidator<'a> {
         date.unwrap_or_default()
     }
 
-    /// An amount of money: a number as JSON has it, which is what finance takes.
+    /// Returns an amount of money: a number in the syntax of JSON, which finance accepts.
     pub(super) fn amount(&mut self, column: &str) -> Decimal {
         let text = match self.record.get(column) {
             None => {
@@ -126,8 +132,8 @@ impl<'a> RecordValidator<'a> {
             }
             Some(FieldValue::CsvCell(text) | FieldValue::JsonNumber(text)) => text.trim(),
             Some(other) => {
-                let what = describe_type(other);
-                self.add_issue(column, format!("expected a number, found {what}"));
+                let actual = describe_type(other);
+                self.add_issue(column, format!("expected a number, found {actual}"));
                 return Decimal::ONE;
             }
         };
@@ -148,7 +154,7 @@ impl<'a> RecordValidator<'a> {
         Decimal::ONE
     }
 
-    /// An instant that has passed, and that comes after another one.
+    /// Returns an instant that is not in the future and not before `after`.
     pub(super) fn past_instant(
         &mut self,
         column: &str,
@@ -158,7 +164,7 @@ impl<'a> RecordValidator<'a> {
         let Some(text) = self.trimmed_text(column) else {
             return DateTime::default();
         };
-        let Some(at) = time::parse(text) else {
+        let Some(instant) = time::parse(text) else {
             let reason = format!(
                 "`{}` is not an instant such as 2026-02-03T10:00:00Z",
                 abbreviate(text)
@@ -166,43 +172,48 @@ impl<'a> RecordValidator<'a> {
             self.add_issue(column, reason);
             return DateTime::default();
         };
-        if at > Utc::now() {
+        if instant > Utc::now() {
             self.add_issue(column, "the time is in the future");
-        } else if after.is_some_and(|after| at < after) {
+        } else if after.is_some_and(|after| instant < after) {
             self.add_issue(column, "the time is before that of the preceding step");
         }
-        at
+        instant
     }
 
-    pub(super) fn keyword<'w>(&mut self, column: &str, words: &[&'w str]) -> &'w str {
-        let text = self.trimmed_text(column).unwrap_or(words[0]);
-        let found = words.iter().find(|word| **word == text);
-        if found.is_none() {
-            let reason = format!("`{}` is not one of {}", abbreviate(text), words.join(", "));
+    /// Returns one of `keywords`: the first if the column is missing or the value is invalid.
+    pub(super) fn keyword<'w>(&mut self, column: &str, keywords: &[&'w str]) -> &'w str {
+        let text = self.trimmed_text(column).unwrap_or(keywords[0]);
+        let keyword = keywords.iter().find(|keyword| **keyword == text);
+        if keyword.is_none() {
+            let reason = format!(
+                "`{}` is not one of {}",
+                abbreviate(text),
+                keywords.join(", ")
+            );
             self.add_issue(column, reason);
         }
-        found.unwrap_or(&words[0])
+        keyword.unwrap_or(&keywords[0])
     }
 }
 
-/// What a value is.
+/// Describes the type of a value.
 const fn describe_type(value: &FieldValue) -> &'static str {
     match value {
         FieldValue::CsvCell(_) | FieldValue::JsonString(_) => "a text",
         FieldValue::JsonNumber(_) => "a number",
         FieldValue::Items(_) => "a list",
-        FieldValue::Unsupported(what) => what,
+        FieldValue::Unsupported(description) => description,
     }
 }
 
-/// Whether nothing was lost when an amount was rounded.
+/// Reports whether rounding has not changed an amount.
 fn is_exact(number: &Number, amount: Decimal) -> bool {
     let text = number.to_string();
     let exact = text.parse().or_else(|_| Decimal::from_scientific(&text));
     exact.is_ok_and(|exact: Decimal| exact == amount)
 }
 
-/// The beginning of a text that is shown as it is.
+/// Returns the beginning of a text for an issue, with control characters escaped.
 pub(super) fn abbreviate(text: &str) -> String {
     const MAX_CHARACTERS: usize = 60;
     let shown: String = text.chars().take(MAX_CHARACTERS).collect();

@@ -1,4 +1,4 @@
-//! Files as people bring them.
+//! Tests of imports from files.
 
 use std::fs;
 
@@ -9,8 +9,8 @@ use rust_decimal::Decimal;
 use super::{ImportedData, ReferenceData};
 use crate::SeedError;
 
-fn ground() -> ReferenceData {
-    let many = (0..=validation::MAX_ORDER_ITEMS).map(|place| format!("S{place}"));
+fn reference_data() -> ReferenceData {
+    let many = (0..=validation::MAX_ORDER_ITEMS).map(|index| format!("S{index}"));
     let long = [validation::MAX_SKU_LENGTH, validation::MAX_SKU_LENGTH + 1]
         .map(|length| "X".repeat(length));
     let few = ["A".to_owned(), "B".to_owned()];
@@ -20,17 +20,17 @@ fn ground() -> ReferenceData {
     }
 }
 
-fn read(files: &[(&str, &str)]) -> Result<ImportedData, Vec<String>> {
-    let folder = tempfile::tempdir().unwrap();
+fn load_files(files: &[(&str, &str)]) -> Result<ImportedData, Vec<String>> {
+    let directory = tempfile::tempdir().unwrap();
     for (name, text) in files {
-        fs::write(folder.path().join(name), text).unwrap();
+        fs::write(directory.path().join(name), text).unwrap();
     }
-    ImportedData::load(folder.path(), &ground()).map_err(|error| match error {
+    ImportedData::load(directory.path(), &reference_data()).map_err(|error| match error {
         SeedError::InvalidImport(issues) => issues
             .iter()
-            .map(|it| {
-                let folder = format!("{}/", folder.path().display());
-                it.to_string().replacen(&folder, "", 1)
+            .map(|issue| {
+                let prefix = format!("{}/", directory.path().display());
+                issue.to_string().replacen(&prefix, "", 1)
             })
             .collect(),
         other => panic!("{other}"),
@@ -42,37 +42,37 @@ const LEADS: &str = "company,contact,email,phone,seller,created_at,status,update
     Tate Inc,J. Tate,j@tate.example,570,jhalpert,2026-02-01T10:00:00Z,NEW,\n";
 
 #[test]
-fn a_business_of_files_is_taken_in_the_order_in_which_it_happened() {
+fn load_returns_records_in_chronological_order() {
     let orders = "client,seller,created_at,ship_date,items,status,shipped_at,shipped_by,truck\n\
         client_7001,jhalpert,2026-03-02T10:00:00Z,2026-03-09,B:1,,,,\n\
         Voss Legal,jhalpert,2026-03-01T10:00:00Z,2026-03-09,A:2;B:1,SHIPPED,2026-03-03T10:00:00Z,dphilbin,t\n";
     let expenses = r#"[{"submitter": "jhalpert", "category": "MEALS", "amount": 12.50,
         "description": "Lunch", "created_at": "2026-02-03T10:00:00Z"}]"#;
-    let own = read(&[
+    let import = load_files(&[
         ("leads.csv", LEADS),
         ("orders.csv", orders),
         ("expenses.json", expenses),
     ])
     .unwrap();
-    let facts = &own.history;
-    assert_eq!(facts.leads[0].company, "Tate Inc");
+    let history = &import.history;
+    assert_eq!(history.leads[0].company, "Tate Inc");
     assert_eq!(
-        facts.leads[1].outcome,
+        history.leads[1].outcome,
         LeadOutcome::Converted { client_index: 0 }
     );
-    assert_eq!(facts.orders[0].client, ClientRef::InRun(0));
-    assert_eq!(facts.orders[0].outcome.status(), "SHIPPED");
+    assert_eq!(history.orders[0].client, ClientRef::InRun(0));
+    assert_eq!(history.orders[0].outcome.status(), "SHIPPED");
     assert_eq!(
-        facts.orders[1].client,
+        history.orders[1].client,
         ClientRef::Existing("client_7001".into())
     );
-    assert_eq!(facts.expenses[0].amount, Decimal::new(1250, 2));
-    assert_eq!(own.counts().max_items, 2);
+    assert_eq!(history.expenses[0].amount, Decimal::new(1250, 2));
+    assert_eq!(import.counts().max_items, 2);
 }
 
-/// What is told of one value of an otherwise good file.
-fn told(file: &str, column: &str, value: &str) -> Vec<String> {
-    let good: &[(&str, &str)] = match file {
+/// Returns the issues of a file in which one value of a valid record is replaced.
+fn issues_of(file: &str, column: &str, value: &str) -> Vec<String> {
+    let valid: &[(&str, &str)] = match file {
         "leads" => &[
             ("company", "Voss Legal"),
             ("contact", "G. Voss"),
@@ -107,22 +107,22 @@ fn told(file: &str, column: &str, value: &str) -> Vec<String> {
             ("comment", "no"),
         ],
     };
-    let names: Vec<&str> = good.iter().map(|(name, _)| *name).collect();
+    let names: Vec<&str> = valid.iter().map(|(name, _)| *name).collect();
     assert!(names.contains(&column), "{file} {column}");
-    let values = good
+    let values = valid
         .iter()
-        .map(|(name, own)| if *name == column { value } else { own });
+        .map(|(name, default)| if *name == column { value } else { default });
     let mut writer = ::csv::Writer::from_writer(Vec::new());
     writer.write_record(&names).unwrap();
     writer.write_record(values).unwrap();
     let text = String::from_utf8(writer.into_inner().unwrap()).unwrap();
-    read(&[(&format!("{file}.csv"), &text)])
+    load_files(&[(&format!("{file}.csv"), &text)])
         .err()
         .unwrap_or_default()
 }
 
 #[test]
-fn values_that_a_service_refuses_are_refused() {
+fn load_rejects_values_that_a_service_rejects() {
     let long = "x".repeat(9000);
     for (file, column, value, reason) in [
         (
@@ -191,25 +191,25 @@ fn values_that_a_service_refuses_are_refused() {
         ("expenses", "amount", "1.005", "more than two decimals"),
         ("expenses", "amount", "10000000000", "at most 9999999999.99"),
     ] {
-        let told = told(file, column, value);
-        let [told] = told.as_slice() else {
-            panic!("{file} {column} {value}: {told:?}");
+        let issues = issues_of(file, column, value);
+        let [issue] = issues.as_slice() else {
+            panic!("{file} {column} {value}: {issues:?}");
         };
         assert!(
-            told.starts_with(&format!("{file}.csv:2: {column}: ")) && told.contains(reason),
-            "{value}: {told}"
+            issue.starts_with(&format!("{file}.csv:2: {column}: ")) && issue.contains(reason),
+            "{value}: {issue}"
         );
     }
 }
 
 #[test]
-fn texts_and_lists_are_as_long_as_the_services_take_them() {
+fn load_applies_the_length_limits_of_the_services() {
     type Make = fn(usize) -> String;
     let text: Make = |length| "ü".repeat(length);
     let email: Make = |length| format!("@{}", "ü".repeat(length - 1));
     let sku: Make = |length| format!("{}:1", "X".repeat(length));
-    let lines: Make = |count| (0..count).map(|place| format!("S{place}:1;")).collect();
-    // All but `client`, which is looked up: what is too long is not there.
+    let lines: Make = |count| (0..count).map(|index| format!("S{index}:1;")).collect();
+    // All columns but `client`, which is looked up: a client with a longer name does not exist.
     for (file, columns) in [
         (
             "leads",
@@ -245,27 +245,25 @@ fn texts_and_lists_are_as_long_as_the_services_take_them() {
             ],
         ),
     ] {
-        for &(column, make, most) in columns {
-            let fine = told(file, column, &make(most));
-            assert!(fine.is_empty(), "{file} {column} {most}: {fine:?}");
-            let refused = told(file, column, &make(most + 1));
-            let [refused] = refused.as_slice() else {
-                panic!("{file} {column} {most}: {refused:?}");
+        for &(column, make, maximum) in columns {
+            let issues = issues_of(file, column, &make(maximum));
+            assert!(issues.is_empty(), "{file} {column} {maximum}: {issues:?}");
+            let issues = issues_of(file, column, &make(maximum + 1));
+            let [issue] = issues.as_slice() else {
+                panic!("{file} {column} {maximum}: {issues:?}");
             };
-            let begin = format!("{file}.csv:2: {column}: ");
-            let (over, limit) = (
-                (most + 1).to_string(),
-                format!("at most {most} are allowed"),
-            );
-            assert!(refused.starts_with(&begin), "{refused}");
-            assert!(refused.contains(&over), "{refused}");
-            assert!(refused.contains(&limit), "{refused}");
+            let prefix = format!("{file}.csv:2: {column}: ");
+            let length = (maximum + 1).to_string();
+            let limit = format!("at most {maximum} are allowed");
+            assert!(issue.starts_with(&prefix), "{issue}");
+            assert!(issue.contains(&length), "{issue}");
+            assert!(issue.contains(&limit), "{issue}");
         }
     }
 }
 
 #[test]
-fn values_that_a_service_takes_are_taken() {
+fn load_accepts_values_that_a_service_accepts() {
     for (file, column, value) in [
         ("leads", "email", "o'brien+x@localhost"),
         ("leads", "company", "12\" pipes, \\N \t and\nmore"),
@@ -276,31 +274,31 @@ fn values_that_a_service_takes_are_taken() {
         ("expenses", "amount", "9999999999.99"),
         ("expenses", "amount", "12.500"),
     ] {
-        let told = told(file, column, value);
-        assert!(told.is_empty(), "{value}: {told:?}");
+        let issues = issues_of(file, column, value);
+        assert!(issues.is_empty(), "{value}: {issues:?}");
     }
 }
 
 #[test]
-fn a_company_is_the_same_one_in_every_form_of_its_name() {
+fn company_names_are_compared_in_unicode_normal_form() {
     let leads = LEADS
         .replace("Tate Inc", "Caf\u{e9}")
         .replace("Voss Legal", "Cafe\u{301}");
-    let issues = read(&[("leads.csv", &leads)]).unwrap_err();
+    let issues = load_files(&[("leads.csv", &leads)]).unwrap_err();
     assert_eq!(issues, ["leads.csv:3: company: it is already in line 2"]);
     let leads = LEADS.replace("Voss Legal", "Cafe\u{301}");
     let orders = "client,seller,created_at,ship_date,items\n\
         Caf\u{e9},jhalpert,2026-03-01T10:00:00Z,2026-03-09,A:2\n";
-    let own = read(&[("leads.csv", &leads), ("orders.csv", orders)]).unwrap();
-    assert_eq!(own.history.orders[0].client, ClientRef::InRun(0));
-    assert_eq!(own.history.leads[1].company, "Cafe\u{301}");
+    let import = load_files(&[("leads.csv", &leads), ("orders.csv", orders)]).unwrap();
+    assert_eq!(import.history.orders[0].client, ClientRef::InRun(0));
+    assert_eq!(import.history.leads[1].company, "Cafe\u{301}");
 }
 
 #[test]
-fn json_has_texts_where_texts_are_and_numbers_where_numbers_are() {
+fn load_rejects_json_values_of_the_wrong_type() {
     let expense = r#"{"submitter": "jhalpert", "category": "MEALS", "amount": 1,
         "description": "Lunch", "created_at": "2026-02-03T10:00:00Z"}"#;
-    for (good, wrong, reason) in [
+    for (valid, invalid, reason) in [
         (
             "\"MEALS\"",
             "{\"a\": 1}",
@@ -329,30 +327,30 @@ fn json_has_texts_where_texts_are_and_numbers_where_numbers_are() {
         (": 1,", ": [],", "amount: expected a number, found a list"),
         (": 1,", ": 1, \"amount\": 2,", "amount: duplicate key"),
     ] {
-        let text = format!("[{}]", expense.replacen(good, wrong, 1));
-        let issues = read(&[("expenses.json", &text)]).unwrap_err();
+        let text = format!("[{}]", expense.replacen(valid, invalid, 1));
+        let issues = load_files(&[("expenses.json", &text)]).unwrap_err();
         assert_eq!(issues.len(), 1, "{issues:?}");
         assert!(issues[0].contains(reason), "{issues:?}");
     }
 }
 
 #[test]
-fn a_record_is_found_in_a_file_of_one_line() {
+fn issues_in_a_file_of_one_line_have_the_character() {
     let expense = |amount: &str| {
         format!(
             r#"{{"submitter": "ü", "category": "MEALS", "amount": {amount}, "description": "x", "created_at": "2026-02-03T10:00:00Z"}}"#
         )
     };
     let text = format!("[{}, {}, {}]", expense("1"), expense("0"), expense("-1"));
-    let issues = read(&[("expenses.json", &text)]).unwrap_err();
-    let places = text.match_indices("\"amount\"").skip(1);
-    let told = places.map(|(at, _)| {
-        let letter = 1 + text[..at].chars().count();
-        format!("expenses.json:1:{letter}: amount: must be greater than 0")
+    let issues = load_files(&[("expenses.json", &text)]).unwrap_err();
+    let keys = text.match_indices("\"amount\"").skip(1);
+    let expected = keys.map(|(offset, _)| {
+        let character = 1 + text[..offset].chars().count();
+        format!("expenses.json:1:{character}: amount: must be greater than 0")
     });
-    assert_eq!(issues, told.collect::<Vec<_>>());
+    assert_eq!(issues, expected.collect::<Vec<_>>());
     let lead = r#"{"company": "A", "contact": "x", "email": "a@b", "phone": "1", "seller": "x", "created_at": "2026-02-03T10:00:00Z"}"#;
-    let issues = read(&[("leads.json", &format!("[{lead}, {lead}]"))]).unwrap_err();
+    let issues = load_files(&[("leads.json", &format!("[{lead}, {lead}]"))]).unwrap_err();
     assert_eq!(
         issues,
         ["leads.json:1:120: company: it is already in line 1:2"]
@@ -360,17 +358,17 @@ fn a_record_is_found_in_a_file_of_one_line() {
 }
 
 #[test]
-fn everything_that_is_wrong_is_told() {
+fn load_reports_all_issues() {
     let orders = "client,seller,created_at,ship_date,items,status,colour\n\
         Tate Inc,jhalpert,2026-03-01T10:00:00Z,soon,A:2;A:1;C:1;B:0;B,LOST,red\n\
         Voss Legal,,2026-02-01T10:00:00Z,2026-03-09,A:1,,\n";
     let expenses = "submitter,category,amount,description,created_at,status\n\
         jhalpert,MEALS,1.005,Lunch,2999-02-03T10:00:00Z,REJECTED\n";
-    let issues = read(&[
+    let issues = load_files(&[
         ("leads.csv", LEADS),
         ("orders.csv", orders),
         ("expenses.csv", expenses),
     ])
     .unwrap_err();
-    insta::assert_snapshot!("own_issues", issues.join("\n"));
+    insta::assert_snapshot!("validation_issues", issues.join("\n"));
 }

@@ -1,4 +1,4 @@
-//! Records as facts, or what is wrong with them.
+//! Converts records to history, or reports validation issues.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,26 +12,26 @@ use super::record::{FieldValue, ImportRecord};
 use super::record_validator::{RecordValidator, abbreviate, normalize_name};
 use super::{RecordSource, TextPosition, ValidationIssue};
 
-/// What the stack has already, which files may name.
+/// Existing records of the stack that files may reference.
 #[derive(Debug, Clone, Default)]
 pub struct ReferenceData {
-    /// Products.
+    /// SKUs of the products.
     pub skus: BTreeSet<String>,
-    /// Clients, by id.
+    /// Ids of the clients.
     pub client_ids: BTreeSet<String>,
 }
 
 impl ReferenceData {
-    /// The clients, those that came first first.
+    /// Returns the client ids, the oldest first.
     #[must_use]
     pub fn client_ids_oldest_first(&self) -> Vec<String> {
         let mut clients: Vec<String> = self.client_ids.iter().cloned().collect();
-        clients.sort_by(|one, other| (one.len(), one).cmp(&(other.len(), other)));
+        clients.sort_by(|a, b| (a.len(), a).cmp(&(b.len(), b)));
         clients
     }
 }
 
-/// The facts of a file in the order in which they happened, with the place of each.
+/// The facts of a file in chronological order, with their sources.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct ImportedFacts<T>(Vec<(T, RecordSource)>);
 
@@ -43,11 +43,11 @@ impl<T> Default for ImportedFacts<T> {
 
 impl<T> ImportedFacts<T> {
     fn push(&mut self, fact: T, record: &ImportRecord) {
-        let place = RecordSource {
+        let source = RecordSource {
             file: record.file.clone(),
             position: record.position,
         };
-        self.0.push((fact, place));
+        self.0.push((fact, source));
     }
 
     fn sort_by_key<K: Ord>(&mut self, key: impl Fn(&T) -> K) {
@@ -58,26 +58,26 @@ impl<T> ImportedFacts<T> {
         self.0.iter_mut().map(|(fact, _)| fact)
     }
 
-    /// The facts.
+    /// Returns the facts.
     pub(super) fn facts(&self) -> impl Iterator<Item = &T> {
         self.0.iter().map(|(fact, _)| fact)
     }
 
-    /// The facts, and their places.
+    /// Returns the facts and their sources.
     pub(super) fn unzip(self) -> (Vec<T>, Vec<RecordSource>) {
         self.0.into_iter().unzip()
     }
 }
 
-/// The leads, in the order in which they came.
+/// Converts and validates leads. Returns them in chronological order.
 pub(super) fn validate_leads(
     records: &[ImportRecord],
     issues: &mut BTreeSet<ValidationIssue>,
 ) -> ImportedFacts<Lead> {
-    let mut seen: BTreeMap<String, TextPosition> = BTreeMap::new();
+    let mut positions: BTreeMap<String, TextPosition> = BTreeMap::new();
     let mut leads = ImportedFacts::default();
     for record in records {
-        let known = [
+        let columns = [
             "company",
             "contact",
             "email",
@@ -88,31 +88,32 @@ pub(super) fn validate_leads(
             "updated_at",
             "notes",
         ];
-        let mut it = RecordValidator::new(record, &known, issues);
-        let company = it.required_text("company", validation::MAX_LINE_LENGTH);
-        if let Some(spot) = seen.get(&normalize_name(&company)) {
-            it.add_issue("company", format!("it is already in line {spot}"));
+        let mut validator = RecordValidator::new(record, &columns, issues);
+        let company = validator.required_text("company", validation::MAX_LINE_LENGTH);
+        if let Some(position) = positions.get(&normalize_name(&company)) {
+            validator.add_issue("company", format!("it is already in line {position}"));
         }
-        seen.entry(normalize_name(&company))
+        positions
+            .entry(normalize_name(&company))
             .or_insert(record.position);
-        let created_at = it.past_instant("created_at", None);
-        let status = it.keyword(
+        let created_at = validator.past_instant("created_at", None);
+        let status = validator.keyword(
             "status",
             &["NEW", "CONTACTED", "QUALIFIED", "DISQUALIFIED", "CONVERTED"],
         );
-        let updated_at = if it.has_value("updated_at") {
-            it.past_instant("updated_at", Some(created_at))
+        let updated_at = if validator.has_value("updated_at") {
+            validator.past_instant("updated_at", Some(created_at))
         } else {
             created_at
         };
         let lead = Lead {
             index: 0,
             company,
-            contact: it.required_text("contact", validation::MAX_LINE_LENGTH),
-            email: it.email("email"),
-            phone: it.required_text("phone", validation::MAX_LINE_LENGTH),
-            notes: it.optional_text("notes", validation::MAX_NOTES_LENGTH),
-            seller: it.user_id("seller"),
+            contact: validator.required_text("contact", validation::MAX_LINE_LENGTH),
+            email: validator.email("email"),
+            phone: validator.required_text("phone", validation::MAX_LINE_LENGTH),
+            notes: validator.optional_text("notes", validation::MAX_NOTES_LENGTH),
+            seller: validator.user_id("seller"),
             created_at,
             updated_at,
             outcome: match status {
@@ -129,40 +130,38 @@ pub(super) fn validate_leads(
     let mut clients = 0;
     for (index, lead) in (0..).zip(leads.facts_mut()) {
         lead.index = index;
-        if let LeadOutcome::Converted {
-            client_index: client,
-        } = &mut lead.outcome
-        {
-            *client = clients;
+        if let LeadOutcome::Converted { client_index } = &mut lead.outcome {
+            *client_index = clients;
             clients += 1;
         }
     }
     leads
 }
 
-/// The clients that leads have become, by company.
+/// Returns the client index and the conversion time of converted leads, by company.
 pub(super) fn clients_by_company(
     leads: &ImportedFacts<Lead>,
 ) -> BTreeMap<String, (u64, DateTime<Utc>)> {
     let converted = leads.facts().filter_map(|lead| match lead.outcome {
-        LeadOutcome::Converted {
-            client_index: client,
-        } => Some((normalize_name(&lead.company), (client, lead.updated_at))),
+        LeadOutcome::Converted { client_index } => Some((
+            normalize_name(&lead.company),
+            (client_index, lead.updated_at),
+        )),
         _ => None,
     });
     converted.collect()
 }
 
-/// The orders, in the order in which they came.
+/// Converts and validates orders. Returns them in chronological order.
 pub(super) fn validate_orders(
     records: &[ImportRecord],
     clients: &BTreeMap<String, (u64, DateTime<Utc>)>,
-    ground: &ReferenceData,
+    reference: &ReferenceData,
     issues: &mut BTreeSet<ValidationIssue>,
 ) -> ImportedFacts<Order> {
     let mut orders = ImportedFacts::default();
     for record in records {
-        let known = [
+        let columns = [
             "client",
             "seller",
             "created_at",
@@ -174,34 +173,34 @@ pub(super) fn validate_orders(
             "shipped_by",
             "truck",
         ];
-        let mut it = RecordValidator::new(record, &known, issues);
-        let name = it.required_text("client", validation::MAX_LINE_LENGTH);
-        let (client, since) = match clients.get(&normalize_name(&name)) {
-            Some((client, since)) => (ClientRef::InRun(*client), Some(*since)),
+        let mut validator = RecordValidator::new(record, &columns, issues);
+        let name = validator.required_text("client", validation::MAX_LINE_LENGTH);
+        let (client, client_since) = match clients.get(&normalize_name(&name)) {
+            Some((index, since)) => (ClientRef::InRun(*index), Some(*since)),
             None => {
-                if !name.is_empty() && !ground.client_ids.contains(&name) {
+                if !name.is_empty() && !reference.client_ids.contains(&name) {
                     let name = abbreviate(&name);
                     let reason = format!(
                         "`{name}` is neither a company of `leads` with the status CONVERTED \
                          nor the id of an existing client"
                     );
-                    it.add_issue("client", reason);
+                    validator.add_issue("client", reason);
                 }
                 (ClientRef::Existing(name), None)
             }
         };
-        let created_at = it.past_instant("created_at", since);
-        let items = validate_items(&mut it, ground);
-        let end = match it.keyword("status", &["RESERVED", "SHIPPED"]) {
+        let created_at = validator.past_instant("created_at", client_since);
+        let items = validate_items(&mut validator, reference);
+        let outcome = match validator.keyword("status", &["RESERVED", "SHIPPED"]) {
             "SHIPPED" => OrderOutcome::Shipped {
-                shipped_by: it.user_id("shipped_by"),
-                truck_id: it.required_text("truck", validation::MAX_TRUCK_ID_LENGTH),
-                shipped_at: it.past_instant("shipped_at", Some(created_at)),
+                shipped_by: validator.user_id("shipped_by"),
+                truck_id: validator.required_text("truck", validation::MAX_TRUCK_ID_LENGTH),
+                shipped_at: validator.past_instant("shipped_at", Some(created_at)),
             },
             _ => {
                 for column in ["shipped_at", "shipped_by", "truck"] {
-                    if it.has_value(column) {
-                        it.add_issue(column, "allowed only for orders with status SHIPPED");
+                    if validator.has_value(column) {
+                        validator.add_issue(column, "allowed only for orders with status SHIPPED");
                     }
                 }
                 OrderOutcome::Reserved
@@ -210,12 +209,12 @@ pub(super) fn validate_orders(
         let order = Order {
             index: 0,
             client,
-            seller: it.user_id("seller"),
+            seller: validator.user_id("seller"),
             created_at,
-            ship_date: it.date("ship_date"),
+            ship_date: validator.date("ship_date"),
             items,
-            notes: it.optional_text("notes", validation::MAX_NOTES_LENGTH),
-            outcome: end,
+            notes: validator.optional_text("notes", validation::MAX_NOTES_LENGTH),
+            outcome,
         };
         orders.push(order, record);
     }
@@ -226,30 +225,33 @@ pub(super) fn validate_orders(
     orders
 }
 
-fn validate_items(it: &mut RecordValidator<'_>, ground: &ReferenceData) -> Vec<OrderLine> {
+fn validate_items(
+    validator: &mut RecordValidator<'_>,
+    reference: &ReferenceData,
+) -> Vec<OrderLine> {
     let mut items: Vec<OrderLine> = Vec::new();
-    let pairs = parse_items(it);
+    let pairs = parse_items(validator);
     if pairs.len() > validation::MAX_ORDER_ITEMS {
-        let (count, most) = (pairs.len(), validation::MAX_ORDER_ITEMS);
-        it.add_issue(
+        let (count, maximum) = (pairs.len(), validation::MAX_ORDER_ITEMS);
+        validator.add_issue(
             "items",
-            format!("{count} products, and at most {most} are allowed"),
+            format!("{count} products, and at most {maximum} are allowed"),
         );
         return items;
     }
     for (sku, quantity) in pairs {
         let sku = sku.trim();
-        // As order-service has it: a number of JSON without a point.
+        // The syntax of order-service: an integer of JSON.
         let Ok(quantity) = serde_json::from_str::<i32>(&quantity) else {
             let (sku, quantity) = (abbreviate(sku), abbreviate(&quantity));
-            it.add_issue(
+            validator.add_issue(
                 "items",
                 format!("`{quantity}` of `{sku}` is not a quantity such as 40"),
             );
             continue;
         };
-        if !ground.skus.contains(sku) {
-            it.add_issue(
+        if !reference.skus.contains(sku) {
+            validator.add_issue(
                 "items",
                 format!("there is no product `{}`", abbreviate(sku)),
             );
@@ -260,14 +262,14 @@ fn validate_items(it: &mut RecordValidator<'_>, ground: &ReferenceData) -> Vec<O
                 sku.chars().count(),
                 validation::MAX_SKU_LENGTH
             );
-            it.add_issue("items", reason);
+            validator.add_issue("items", reason);
         } else if quantity < 1 {
-            it.add_issue(
+            validator.add_issue(
                 "items",
                 format!("{quantity} of `{sku}`: it must be 1 or more"),
             );
         } else if items.iter().any(|item| item.sku == sku) {
-            it.add_issue("items", format!("`{sku}` is listed twice"));
+            validator.add_issue("items", format!("`{sku}` is listed twice"));
         }
         items.push(OrderLine {
             sku: sku.to_owned(),
@@ -277,21 +279,21 @@ fn validate_items(it: &mut RecordValidator<'_>, ground: &ReferenceData) -> Vec<O
     items
 }
 
-/// What the column of items says: each SKU with its quantity.
-fn parse_items(it: &mut RecordValidator<'_>) -> Vec<(String, String)> {
-    if let Some(FieldValue::Items(items)) = it.record.get("items") {
+/// Parses the column `items`: SKUs with their quantities.
+fn parse_items(validator: &mut RecordValidator<'_>) -> Vec<(String, String)> {
+    if let Some(FieldValue::Items(items)) = validator.record.get("items") {
         if items.is_empty() {
-            it.add_issue("items", "missing");
+            validator.add_issue("items", "missing");
         }
         return items.clone();
     }
-    if let Some(FieldValue::Unsupported(what)) = it.record.get("items") {
-        let reason = format!("expected a list of {{\"sku\": …, \"quantity\": …}}, found {what}");
-        it.add_issue("items", reason);
+    if let Some(FieldValue::Unsupported(actual)) = validator.record.get("items") {
+        let reason = format!("expected a list of {{\"sku\": …, \"quantity\": …}}, found {actual}");
+        validator.add_issue("items", reason);
         return Vec::new();
     }
-    it.require("items");
-    let text = it.trimmed_text("items").unwrap_or_default();
+    validator.require("items");
+    let text = validator.trimmed_text("items").unwrap_or_default();
     let mut pairs = Vec::new();
     for part in text.split(';').map(str::trim) {
         if part.is_empty() {
@@ -302,24 +304,24 @@ fn parse_items(it: &mut RecordValidator<'_>) -> Vec<(String, String)> {
             None => {
                 let part = abbreviate(part);
                 let reason = format!("`{part}` is not SKU:quantity, e.g. PPR-A4-WHT-500:40");
-                it.add_issue("items", reason);
+                validator.add_issue("items", reason);
             }
         }
     }
     if pairs.is_empty() && !text.is_empty() && text.split(';').all(|part| part.trim().is_empty()) {
-        it.add_issue("items", "missing");
+        validator.add_issue("items", "missing");
     }
     pairs
 }
 
-/// The expenses, in the order in which they came.
+/// Converts and validates expenses. Returns them in chronological order.
 pub(super) fn validate_expenses(
     records: &[ImportRecord],
     issues: &mut BTreeSet<ValidationIssue>,
 ) -> ImportedFacts<Expense> {
     let mut expenses = ImportedFacts::default();
     for record in records {
-        let known = [
+        let columns = [
             "submitter",
             "category",
             "amount",
@@ -331,42 +333,42 @@ pub(super) fn validate_expenses(
             "decided_at",
             "comment",
         ];
-        let mut it = RecordValidator::new(record, &known, issues);
-        let created_at = it.past_instant("created_at", None);
-        let amount = it.amount("amount");
-        let status = it.keyword("status", &["PENDING", "APPROVED", "REJECTED"]);
+        let mut validator = RecordValidator::new(record, &columns, issues);
+        let created_at = validator.past_instant("created_at", None);
+        let amount = validator.amount("amount");
+        let status = validator.keyword("status", &["PENDING", "APPROVED", "REJECTED"]);
         let decision = if status == "PENDING" {
             for column in ["decided_by", "decided_at", "comment"] {
-                if it.has_value(column) {
-                    it.add_issue(column, "allowed only for decided expenses");
+                if validator.has_value(column) {
+                    validator.add_issue(column, "allowed only for decided expenses");
                 }
             }
             None
         } else {
             let comment = if status == "REJECTED" {
-                it.required_text("comment", validation::MAX_REMARK_LENGTH)
+                validator.required_text("comment", validation::MAX_REMARK_LENGTH)
             } else {
-                it.optional_text("comment", validation::MAX_REMARK_LENGTH)
+                validator.optional_text("comment", validation::MAX_REMARK_LENGTH)
             };
             Some(ExpenseDecision {
                 is_approved: status == "APPROVED",
-                decided_by: it.user_id("decided_by"),
-                decided_at: it.past_instant("decided_at", Some(created_at)),
+                decided_by: validator.user_id("decided_by"),
+                decided_at: validator.past_instant("decided_at", Some(created_at)),
                 comment,
             })
         };
-        let currency = it.optional_text("currency", validation::MAX_CURRENCY_LENGTH);
+        let currency = validator.optional_text("currency", validation::MAX_CURRENCY_LENGTH);
         let expense = Expense {
             index: 0,
-            submitter: it.user_id("submitter"),
-            category: it.required_text("category", validation::MAX_CATEGORY_LENGTH),
+            submitter: validator.user_id("submitter"),
+            category: validator.required_text("category", validation::MAX_CATEGORY_LENGTH),
             amount,
             currency: if currency.is_empty() {
                 "USD".to_owned()
             } else {
                 currency.to_uppercase()
             },
-            description: it.required_text("description", validation::MAX_REMARK_LENGTH),
+            description: validator.required_text("description", validation::MAX_REMARK_LENGTH),
             created_at,
             decision,
         };

@@ -1,4 +1,4 @@
-//! Who gets in, and who is turned away.
+//! Authentication and authorization.
 
 use dm_gateway_client::{BrowserSession, RequestFailure, TracedResponse, new_trace_id};
 use reqwest::header::{AUTHORIZATION, HeaderName};
@@ -7,13 +7,13 @@ use serde_json::json;
 use super::ScenarioState;
 
 pub(super) async fn services_are_up(state: &mut ScenarioState) -> Result<(), RequestFailure> {
-    let nobody = BrowserSession::anonymous(&state.endpoints)?;
+    let anonymous = BrowserSession::anonymous(&state.endpoints)?;
     for (name, base) in &state.endpoints.service_urls {
-        let answer = nobody.get_from(base, "/actuator/health").send().await?;
-        if answer.status != 200 {
-            return Err(answer.failure(format!("{name} is not up")));
+        let response = anonymous.get_from(base, "/actuator/health").send().await?;
+        if response.status != 200 {
+            return Err(response.failure(format!("{name} is not up")));
         }
-        answer.expect_value("/status", "UP")?;
+        response.expect_value("/status", "UP")?;
     }
     Ok(())
 }
@@ -21,8 +21,8 @@ pub(super) async fn services_are_up(state: &mut ScenarioState) -> Result<(), Req
 pub(super) async fn anonymous_requests_are_refused(
     state: &mut ScenarioState,
 ) -> Result<(), RequestFailure> {
-    let nobody = BrowserSession::anonymous(&state.endpoints)?;
-    let me = nobody.get("/api/v1/auth/me").expect_status(401).await?;
+    let anonymous = BrowserSession::anonymous(&state.endpoints)?;
+    let me = anonymous.get("/api/v1/auth/me").expect_status(401).await?;
     if me.json()? != json!({"error": "unauthenticated"}) {
         return Err(me.failure("the body violates the contract"));
     }
@@ -31,14 +31,14 @@ pub(super) async fn anonymous_requests_are_refused(
         "/api/v1/expenses",
         "/api/v1/notifications",
     ] {
-        let answer = nobody.get(path).expect_status(401).await?;
-        answer.expect_value("/error/code", "UNAUTHENTICATED")?;
-        answer.expect_value("/error/message", "Login is required")?;
+        let response = anonymous.get(path).expect_status(401).await?;
+        response.expect_value("/error/code", "UNAUTHENTICATED")?;
+        response.expect_value("/error/message", "Login is required")?;
     }
     let trace = new_trace_id();
     let name = HeaderName::from_static("x-trace-id");
-    let stranger = BrowserSession::anonymous(&state.endpoints)?;
-    let shipments = stranger
+    let bearer = BrowserSession::anonymous(&state.endpoints)?;
+    let shipments = bearer
         .get("/api/v1/warehouse/shipments")
         .header(AUTHORIZATION, "Bearer nonsense")
         .expect_status(401)
@@ -51,20 +51,20 @@ pub(super) async fn anonymous_requests_are_refused(
 }
 
 pub(super) async fn sales_signs_in(state: &mut ScenarioState) -> Result<(), RequestFailure> {
-    let person = BrowserSession::sign_in(&state.endpoints, "jhalpert").await?;
-    let me = person.get("/api/v1/auth/me").expect_status(200).await?;
+    let seller = BrowserSession::sign_in(&state.endpoints, "jhalpert").await?;
+    let me = seller.get("/api/v1/auth/me").expect_status(200).await?;
     me.expect_value("/userId", "jhalpert")?
         .expect_value("/displayName", "Jim Halpert")?
         .expect_value("/apps", json!(["portal", "infinity"]))?;
-    state.seller = Some(person);
+    state.seller = Some(seller);
     Ok(())
 }
 
 pub(super) async fn wrong_roles_are_refused(
     state: &mut ScenarioState,
 ) -> Result<(), RequestFailure> {
-    let refused = |answer: TracedResponse, message: &'static str| {
-        answer
+    let refused = |response: TracedResponse, message: &'static str| {
+        response
             .expect_value("/error/code", "FORBIDDEN")?
             .expect_value("/error/message", message)
             .map(drop)
@@ -95,7 +95,7 @@ pub(super) async fn wrong_roles_are_refused(
     if page.body.contains("<h1>Access denied</h1>") {
         Ok(())
     } else {
-        Err(page.failure("the page does not say that access is denied"))
+        Err(page.failure("the page does not report that access is denied"))
     }
 }
 

@@ -25,12 +25,12 @@ pub(super) async fn expense_is_decided(state: &mut ScenarioState) -> Result<(), 
         .expect_value("/amount", 42.5)?;
     let expense = submitted.string_at("/expenseId")?;
     let path = format!("/api/v1/expenses/{expense}/decision");
-    let silent = accountant
+    let without_comment = accountant
         .post(&path)
         .json(&json!({"decision": "REJECTED"}))
         .expect_status(400)
         .await?;
-    silent.expect_value("/error/message", "Expense decision validation failed")?;
+    without_comment.expect_value("/error/message", "Expense decision validation failed")?;
     let decided = accountant
         .post(&path)
         .json(&json!({"decision": "APPROVED"}))

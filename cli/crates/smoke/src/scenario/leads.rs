@@ -1,4 +1,4 @@
-//! A profile, and a lead that becomes a client.
+//! A profile, and a lead that is converted to a client.
 
 use dm_gateway_client::RequestFailure;
 use serde_json::json;
@@ -20,12 +20,12 @@ pub(super) async fn profile_is_saved(state: &mut ScenarioState) -> Result<(), Re
         .expect_status(200)
         .await?;
     after.expect_value("/profile", body["profile"].clone())?;
-    let broken = seller
+    let invalid = seller
         .post("/api/v1/profile/me")
         .json(&json!({"profile": {}, "preferences": {}}))
         .expect_status(400)
         .await?;
-    broken.expect_value("/error/message", "Profile update validation failed")?;
+    invalid.expect_value("/error/message", "Profile update validation failed")?;
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! The steps, in the order of the business: a lead becomes a client, an order
-//! becomes a reservation, a shipment and a notification, an expense is decided;
-//! and what must be refused is.
+//! becomes a reservation, a shipment and a notification, an expense is decided,
+//! and unauthorized requests are refused.
 
 mod access;
 mod expenses;
@@ -20,13 +20,13 @@ use tokio::time::{Instant, sleep};
 
 use super::EVENT_TIMEOUT;
 
-/// The paper that everything is about.
+/// The product of all orders.
 const SKU: &str = "PPR-A4-WHT-500";
 
-/// How often something that takes a moment is looked at.
+/// The interval at which an asynchronous effect is polled.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What the steps have found out so far.
+/// The ids and sessions that earlier steps created.
 pub(super) struct ScenarioState {
     endpoints: StackEndpoints,
     seller: Option<BrowserSession>,
@@ -95,7 +95,7 @@ macro_rules! step {
     };
 }
 
-/// Everything that is tried.
+/// The steps of the smoke test.
 pub(super) const STEPS: &[StepDefinition] = &[
     step!("gateway", "every service is up", access::services_are_up),
     step!(
@@ -173,20 +173,21 @@ pub(super) const STEPS: &[StepDefinition] = &[
     ),
 ];
 
-/// Asks again and again until the answer is as expected, and tells the last fault
-/// if it never is.
+/// Repeats a request until `check` accepts the response. Returns the last failure after the
+/// timeout.
 async fn eventually(
     mut send_request: impl AsyncFnMut() -> Result<TracedResponse, RequestFailure>,
     check: impl Fn(&TracedResponse) -> Result<(), RequestFailure>,
 ) -> Result<(), RequestFailure> {
     let deadline = Instant::now() + EVENT_TIMEOUT;
     loop {
-        let answer = send_request().await?;
-        match check(&answer) {
+        let response = send_request().await?;
+        match check(&response) {
             Ok(()) => return Ok(()),
-            Err(mut fault) if Instant::now() >= deadline => {
-                fault.what = format!("{} after {} s", fault.what, EVENT_TIMEOUT.as_secs());
-                return Err(fault);
+            Err(mut failure) if Instant::now() >= deadline => {
+                failure.message =
+                    format!("{} after {} s", failure.message, EVENT_TIMEOUT.as_secs());
+                return Err(failure);
             }
             Err(_) => sleep(POLL_INTERVAL).await,
         }

@@ -22,10 +22,10 @@ pub(super) async fn seller_is_notified(state: &mut ScenarioState) -> Result<(), 
         .await?;
     let item = list.expect_item("title", &shipped)?;
     let id = item["notificationId"].as_str().unwrap_or_default();
-    let read = format!("/api/v1/notifications/{id}/read");
-    let first = seller.post(&read).expect_status(200).await?;
+    let path = format!("/api/v1/notifications/{id}/read");
+    let first = seller.post(&path).expect_status(200).await?;
     first.expect_value("/isRead", true)?;
-    let again = seller.post(&read).expect_status(200).await?;
+    let again = seller.post(&path).expect_status(200).await?;
     again.expect_value("/readAt", first.string_at("/readAt")?)?;
     Ok(())
 }

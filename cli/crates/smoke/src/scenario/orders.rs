@@ -19,12 +19,12 @@ fn order_body(client: &str, quantity: i64) -> Value {
 
 pub(super) async fn order_is_placed(state: &mut ScenarioState) -> Result<(), RequestFailure> {
     let seller = state.seller()?;
-    let broken = seller
+    let invalid = seller
         .post("/api/v1/orders")
         .json(&json!({"items": [{"sku": "", "quantity": 0}]}))
         .expect_status(400)
         .await?;
-    broken.expect_value("/error/message", "Order request validation failed")?;
+    invalid.expect_value("/error/message", "Order request validation failed")?;
     let placed = seller
         .post("/api/v1/orders")
         .json(&order_body(&state.client_id, 3))
@@ -32,7 +32,7 @@ pub(super) async fn order_is_placed(state: &mut ScenarioState) -> Result<(), Req
         .await?;
     placed.expect_value("/status", "CREATED")?;
     let order = placed.string_at("/orderId")?;
-    // Once, right after the answer, as the sales page does.
+    // Only once, right after the response, like the sales page.
     let list = seller
         .get(&format!("/api/v1/orders?clientId={}", state.client_id))
         .expect_status(200)
@@ -67,9 +67,9 @@ pub(super) async fn timeline_streams(state: &mut ScenarioState) -> Result<(), Re
         Err(RequestFailure::new("the stream ended"))
     };
     match timeout(EVENT_TIMEOUT, reading).await {
-        Ok(read) => read,
+        Ok(result) => result,
         Err(_) => Err(RequestFailure::new(format!(
-            "RESERVED was not streamed within {} s; the stream said: {text}",
+            "RESERVED was not streamed within {} s; the stream contained: {text}",
             EVENT_TIMEOUT.as_secs()
         ))),
     }

@@ -26,13 +26,13 @@ pub(super) async fn shipment_is_pending(state: &mut ScenarioState) -> Result<(),
 pub(super) async fn shipment_is_scanned(state: &mut ScenarioState) -> Result<(), RequestFailure> {
     let path = format!("/api/v1/warehouse/shipments/{}/scan", state.shipment_id);
     let scan = json!({"barcode": format!("SKU:{SKU}"), "quantity": 3});
-    let broken = state
+    let invalid = state
         .warehouse_worker()?
         .post(&path)
         .json(&json!({"barcode": " ", "quantity": 0}))
         .expect_status(400)
         .await?;
-    broken.expect_value("/error/message", "Scan payload validation failed")?;
+    invalid.expect_value("/error/message", "Scan payload validation failed")?;
     let key = format!("wm_scan_{}", new_trace_id());
     let first = state
         .warehouse_worker()?
@@ -100,7 +100,7 @@ pub(super) async fn shipment_is_dispatched(
     Ok(())
 }
 
-/// A replayed key gets the stored answer.
+/// Checks that a repeated idempotency key returned the stored response.
 fn expect_same_body(first: &TracedResponse, again: &TracedResponse) -> Result<(), RequestFailure> {
     if first.json()? == again.json()? {
         Ok(())

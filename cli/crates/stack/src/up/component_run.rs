@@ -1,4 +1,4 @@
-//! One component's part of a run: its container made, started, and waited for.
+//! The run of one component: creates and starts its container and waits until it is ready.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,30 +26,30 @@ use crate::{Stack, StackError, failure, prebuilt_schema};
 /// How long the engine may take to show a container whose name it has taken.
 const NAME_CONFLICT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A component with what its container should be and what is to be done about it.
+/// A component with its desired container and the planned action.
 #[derive(Debug, Clone)]
 pub(super) struct PlannedComponent {
     pub component: Arc<dyn Component>,
     pub spec: ContainerSpec,
     pub action: PlanAction,
-    /// The image that is there already.
+    /// The local image, if it exists.
     pub image: Option<String>,
-    /// The node that gets its image, where there is none.
+    /// The node that acquires its image, if it does not exist.
     pub image_node: Option<String>,
 }
 
-/// What the components of a run share.
+/// The state that the components of a run share.
 #[derive(Debug)]
 pub(super) struct SharedRunState {
-    /// The golden images that new volumes begin with, by component.
+    /// The golden images from which new volumes are filled, by component.
     pub golden_images: BTreeMap<String, GoldenImage>,
     pub deadline: RunDeadline,
-    /// The containers once the services are compiled, which takes minutes: asked for by the
-    /// first service that needs them.
+    /// The containers after the services were compiled, which takes minutes. The first service
+    /// that needs them lists them.
     pub containers: OnceCell<Vec<Container>>,
 }
 
-/// One component's part of a run.
+/// The run of one component.
 #[derive(Debug)]
 pub(super) struct ComponentRun {
     pub stack: Arc<Stack>,
@@ -59,29 +59,29 @@ pub(super) struct ComponentRun {
 }
 
 impl ComponentRun {
-    /// Brings the component up. The stack goes on without one that it can do without.
+    /// Brings the component up. The stack continues without an optional component.
     pub(super) async fn run(self, cancel: CancellationToken) -> Result<NodeState, TaskError> {
         let (stack, emitter) = (self.stack.clone(), self.emitter.clone());
         let component = self.planned.component.clone();
         let container = self.planned.spec.name.clone();
-        let brought = self.bring_up(cancel).await;
-        let failure = match brought {
+        let result = self.bring_up(cancel).await;
+        let failure = match result {
             Err(TaskError::Failed(failure) | TaskError::TimedOut(failure))
                 if component.is_optional() =>
             {
                 failure
             }
-            brought => return brought,
+            result => return result,
         };
-        let told = [&failure.what].into_iter().chain(failure.log.last());
-        let told: Vec<&str> = told.map(String::as_str).collect();
-        let why = format!("the stack continues without it: {}", told.join(": "));
-        emitter.emit_note(Some(component.name()), why);
-        // What is left of it would be taken for it.
+        let details = [&failure.message].into_iter().chain(failure.log.last());
+        let details: Vec<&str> = details.map(String::as_str).collect();
+        let note = format!("the stack continues without it: {}", details.join(": "));
+        emitter.emit_note(Some(component.name()), note);
+        // A leftover container would be taken for the component.
         if let Err(error) = stack.engine.remove_container(&container).await {
             emitter.emit_note(Some(component.name()), error.to_string());
         }
-        Ok(NodeState::Gone)
+        Ok(NodeState::Removed)
     }
 
     async fn bring_up(mut self, cancel: CancellationToken) -> Result<NodeState, TaskError> {
@@ -100,12 +100,12 @@ impl ComponentRun {
                 return Err(TaskError::Failed(Box::new(failure)));
             }
         }
-        // The deadline is also that of an engine or a server that answers late.
-        let acted = tokio::select! {
+        // The deadline also limits an engine or a server that responds late.
+        let applied = tokio::select! {
             () = cancel.cancelled() => return Err(TaskError::Cancelled),
-            acted = tokio::time::timeout_at(self.deadline(), self.apply_action()) => acted,
+            applied = tokio::time::timeout_at(self.deadline(), self.apply_action()) => applied,
         };
-        match acted {
+        match applied {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 let failure = failure::from_start_error(
@@ -118,18 +118,18 @@ impl ComponentRun {
                 return Err(TaskError::Failed(Box::new(failure)));
             }
             Err(_) => {
-                let (spec, late) = (&self.planned.spec, NotReady::TimedOut);
+                let (spec, reason) = (&self.planned.spec, NotReady::TimedOut);
                 let failure =
-                    failure::from_not_ready(&self.stack, spec, late, None, &self.emitter).await;
+                    failure::from_not_ready(&self.stack, spec, reason, None, &self.emitter).await;
                 return Err(TaskError::TimedOut(Box::new(failure)));
             }
         }
-        let mut last = String::new();
-        let mut ready = self.wait_until_ready(&mut last, &cancel).await;
+        let mut last_answer = String::new();
+        let mut ready = self.wait_until_ready(&mut last_answer, &cancel).await;
         if matches!(ready, Err(NotReady::Refused(_))) && self.apply_configured_password().await {
-            ready = self.wait_until_ready(&mut last, &cancel).await;
+            ready = self.wait_until_ready(&mut last_answer, &cancel).await;
         }
-        let probe = (!last.is_empty()).then_some(last);
+        let probe = (!last_answer.is_empty()).then_some(last_answer);
         match ready {
             Ok(()) => self.apply_adjustment(false, &cancel).await,
             Err(NotReady::Cancelled) => Err(TaskError::Cancelled),
@@ -154,30 +154,30 @@ impl ComponentRun {
         }
     }
 
-    /// Gives the component, which is ready, what can change while it runs.
+    /// Applies the settings that can change while the component, which is ready, runs.
     async fn apply_adjustment(
         &self,
-        kept: bool,
+        unchanged: bool,
         cancel: &CancellationToken,
     ) -> Result<NodeState, TaskError> {
         if let Some(work) = self.planned.component.reconfigure(&self.stack.ports) {
-            let done = tokio::select! {
+            let result = tokio::select! {
                 () = cancel.cancelled() => return Err(TaskError::Cancelled),
-                done = work => done,
+                result = work => result,
             };
-            if let Err(error) = done {
+            if let Err(error) = result {
                 let name = self.planned.component.name();
                 let failure = failure::from_error(name, error.as_ref(), self.emitter.elapsed());
                 return Err(TaskError::Failed(Box::new(failure)));
             }
         }
-        Ok(NodeState::Ready { kept })
+        Ok(NodeState::Ready { unchanged })
     }
 
-    /// Waits until it is ready. `last` gets what it answered last.
+    /// Waits until the component is ready. `last_answer` receives the result of its last probe.
     async fn wait_until_ready(
         &self,
-        last: &mut String,
+        last_answer: &mut String,
         cancel: &CancellationToken,
     ) -> Result<(), NotReady> {
         let name = self.planned.component.name();
@@ -189,9 +189,9 @@ impl ComponentRun {
             self.deadline(),
             cancel,
             |answer| {
-                if answer != last {
-                    last.clear();
-                    last.push_str(answer);
+                if answer != last_answer {
+                    last_answer.clear();
+                    last_answer.push_str(answer);
                     let probe = Some(answer.to_owned());
                     self.emitter.emit_state(name, NodeState::Starting { probe });
                 }
@@ -200,49 +200,49 @@ impl ComponentRun {
         .await
     }
 
-    /// Has a component take the password of the configuration, where it can be made to.
+    /// Sets the component's password to the configured one, if the component supports this.
     async fn apply_configured_password(&self) -> bool {
         let component = self.planned.component.as_ref();
-        let Some(admission) = component.password_reset() else {
+        let Some(reset) = component.password_reset() else {
             return false;
         };
         let spec = ExecSpec {
-            command: admission.command,
+            command: reset.command,
             stdin: true,
             ..ExecSpec::default()
         };
         let container = &self.planned.spec.name;
-        let ran = async {
+        let exit_code = async {
             let engine = &self.stack.engine;
             let mut running = engine.exec(container, &spec).await?;
             let mut input = running.take_stdin();
-            // A command that ends early takes no more; its exit code says so.
-            let _ = input.write_all(admission.stdin.as_bytes()).await;
+            // A command that exits early reads no more input; its exit code shows that.
+            let _ = input.write_all(reset.stdin.as_bytes()).await;
             let _ = input.shutdown().await;
             drop(input);
             while running.next_chunk().await?.is_some() {}
             engine.exec_exit_code(&running).await
         };
-        let admitted = ran.await.is_ok_and(|code| code == 0);
-        if admitted {
+        let is_reset = exit_code.await.is_ok_and(|code| code == 0);
+        if is_reset {
             let text = "the password of its first start was replaced by that of dm.toml";
             self.emitter.emit_note(Some(component.name()), text);
         }
-        admitted
+        is_reset
     }
 
-    /// Decides anew where the plan could not know what the image would be: a service
-    /// whose sources changed may have the same binary as before.
+    /// Plans the component again if its image was not known before: a service whose
+    /// sources have changed may have the same binary as before.
     async fn replan_after_build(&mut self) -> Result<()> {
         let name = self.planned.component.name();
         if self.planned.image_node.is_none() || !self.stack.images.is_service(name) {
             return Ok(());
         }
-        let site = self.stack.instance_layout();
+        let layout = self.stack.instance_layout();
         self.planned.spec = self
             .stack
-            .container_spec(self.planned.component.as_ref(), &site)?;
-        let wanted = DesiredComponent {
+            .container_spec(self.planned.component.as_ref(), &layout)?;
+        let desired = DesiredComponent {
             component: name.to_owned(),
             digest: self.planned.spec.digest(),
         };
@@ -251,23 +251,23 @@ impl ComponentRun {
             .containers
             .get_or_try_init(|| self.stack.list_containers())
             .await?;
-        if let Some(step) = compute_plan(&[wanted], containers, false).pop() {
+        if let Some(step) = compute_plan(&[desired], containers, false).pop() {
             self.planned.action = step.action;
         }
         Ok(())
     }
 
-    /// Decides anew where a container that was to be kept does not answer: it may have ended
-    /// since the plan was made.
+    /// Plans a component again that was to be kept and does not respond: its container may
+    /// have exited since the plan was made.
     async fn replan_unresponsive(&mut self) -> Result<()> {
-        let wanted = DesiredComponent {
+        let desired = DesiredComponent {
             component: self.planned.component.name().to_owned(),
             digest: self.planned.spec.digest(),
         };
         let containers = self.stack.list_containers().await?;
-        let action = compute_plan(&[wanted], &containers, false)
+        let action = compute_plan(&[desired], &containers, false)
             .pop()
-            .map(|it| it.action);
+            .map(|step| step.action);
         if let Some(action @ (PlanAction::Create | PlanAction::Start | PlanAction::Resume)) = action
         {
             self.planned.action = action;
@@ -275,11 +275,11 @@ impl ComponentRun {
         Ok(())
     }
 
-    /// When the component has to be ready.
+    /// Returns the instant at which the component has to be ready.
     fn deadline(&self) -> Instant {
         let run = self.shared.deadline.instant();
         match self.planned.component.wait_timeout() {
-            Some(own) => run.min(Instant::now() + own),
+            Some(timeout) => run.min(Instant::now() + timeout),
             None => run,
         }
     }
@@ -329,15 +329,15 @@ impl ComponentRun {
         Ok(())
     }
 
-    /// Makes the container, in place of one that appeared after the plan was
-    /// made: the engine carries out what a killed run still asked of it.
+    /// Creates the container. Replaces one that appeared after the plan was made:
+    /// the engine may still execute requests of a killed run.
     async fn create_container(
         &self,
         spec: &ContainerSpec,
         labels: &BTreeMap<String, String>,
     ) -> Result<(), StackError> {
         let engine = &self.stack.engine;
-        let until = Instant::now() + NAME_CONFLICT_TIMEOUT;
+        let deadline = Instant::now() + NAME_CONFLICT_TIMEOUT;
         loop {
             let error = match engine.create_container(spec, labels).await {
                 Ok(_) => return Ok(()),
@@ -356,20 +356,20 @@ impl ComponentRun {
             if ours.iter().any(|container| container.name == spec.name) {
                 engine.remove_container(&spec.name).await?;
             } else if engine.inspect_container(&spec.name).await?.is_some()
-                || Instant::now() > until
+                || Instant::now() > deadline
             {
-                // Somebody else's: its name is not ours to take.
+                // A container outside the instance has the name and keeps it.
                 return Err(error.into());
             } else {
-                // Its name is taken before it can be seen.
+                // The engine reserves a name before it lists the container.
                 tokio::time::sleep(self.stack.probe_timing.interval).await;
             }
         }
     }
 
-    /// The image to make the container from: the golden one where there is one.
-    /// The engine fills a volume from it that is empty, as a killed run leaves
-    /// it too, and never one that has data.
+    /// Returns the image of the container: the golden one, if it exists. The engine
+    /// fills an empty volume from it, also one that a killed run left, and never a
+    /// volume that has data.
     async fn resolve_image(&self) -> Result<String, StackError> {
         let name = self.planned.component.name();
         if let Some(golden) = self.shared.golden_images.get(name) {
@@ -377,7 +377,7 @@ impl ComponentRun {
         }
         match &self.planned.image {
             Some(image) => Ok(image.clone()),
-            // Its image task has run by now.
+            // The image task has finished by now.
             None => self
                 .stack
                 .images

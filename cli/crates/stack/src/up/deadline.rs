@@ -1,25 +1,29 @@
-//! When a run has to be done.
+//! The deadline of a run.
 
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// The time that a run has.
+/// The deadline of a run, which depends on its images.
 #[derive(Debug, Clone)]
 pub(super) struct RunDeadline {
-    /// How long the components may take, once the images are there.
+    /// How long the components may take, once the images are available.
     pub wait_timeout: Duration,
-    /// How many images are still to come, and when the last one came.
+    /// The number of remaining images, and the time at which the last one became available.
     pub pending_images: watch::Receiver<(usize, Instant)>,
 }
 
 impl RunDeadline {
-    /// When all has to be ready. The run's time begins when the last image is there: a build
-    /// takes as long as it takes.
+    /// Returns the instant at which every component has to be ready. The timeout starts when
+    /// the last image is available: builds have no time limit.
     pub(super) fn instant(&self) -> Instant {
-        let (left, at) = *self.pending_images.borrow();
-        let began = if left == 0 { at } else { Instant::now() };
-        began + self.wait_timeout
+        let (remaining, changed_at) = *self.pending_images.borrow();
+        let started_at = if remaining == 0 {
+            changed_at
+        } else {
+            Instant::now()
+        };
+        started_at + self.wait_timeout
     }
 }

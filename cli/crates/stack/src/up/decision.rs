@@ -1,4 +1,4 @@
-//! What a run does, decided from what was asked and what was found.
+//! Decides the actions of a run from the request and the existing containers and images.
 
 use dm_engine::containers::Container;
 use dm_images::SERVICES_PROGRESS_NAME;
@@ -7,77 +7,80 @@ use super::UnchangedComponents;
 use crate::image_progress::image_node_name as image_node;
 use crate::plan::{PlanAction, PlanStep};
 
-/// What is known of the image of a component.
+/// The image of a component.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ComponentImage {
     /// The component.
     pub component: String,
-    /// What its image is called.
+    /// The name of its image.
     pub image: String,
-    /// Whether the image is made with those of the other services.
+    /// Whether the image is built together with those of the other services.
     pub is_service: bool,
-    /// The image's reference, where it is needed and there.
+    /// The reference of the local image, if the image is needed and exists.
     pub local_reference: Option<String>,
 }
 
-/// A component's part in a run.
+/// The decision about one component.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ComponentDecision {
     /// The component.
     pub component: String,
-    /// What is done about it.
+    /// The action.
     pub action: PlanAction,
-    /// The image that is there already.
+    /// The local image, if it exists.
     pub image: Option<String>,
-    /// The node that gets its image, where there is none.
+    /// The node that acquires its image, if it does not exist.
     pub image_node: Option<String>,
 }
 
-/// Everything that a run does.
+/// All actions of a run.
 #[derive(Debug, Clone)]
 pub(super) struct UpDecision {
-    /// The steps that are left, in their order.
+    /// The remaining steps, in order.
     pub steps: Vec<PlanStep>,
-    /// The parts, in the order of the components.
+    /// The decisions, in the order of the components.
     pub components: Vec<ComponentDecision>,
-    /// The images to get first, without repetition; those of services are one.
+    /// The images to acquire first, without repetition. Those of services are one entry.
     pub images: Vec<String>,
     /// The containers to remove.
     pub removals: Vec<Container>,
 }
 
-/// Decides what is done: `steps` compares the stack with `containers`, `wishes` tells of the
-/// images of the components among them.
+/// Decides the actions of a run. `steps` are the differences between the stack and
+/// `containers`, `component_images` are the images of the components in `steps`.
 pub(super) fn decide_up(
     mut steps: Vec<PlanStep>,
-    wishes: Vec<ComponentImage>,
+    component_images: Vec<ComponentImage>,
     containers: &[Container],
-    kept: UnchangedComponents,
+    unchanged: UnchangedComponents,
 ) -> UpDecision {
     let mut images: Vec<String> = Vec::new();
-    let mut parts = Vec::new();
-    for wish in wishes {
-        let Some(step) = steps.iter().find(|it| it.component == wish.component) else {
+    let mut components = Vec::new();
+    for component_image in component_images {
+        let Some(step) = steps
+            .iter()
+            .find(|step| step.component == component_image.component)
+        else {
             continue;
         };
-        let is_missing = step.action.needs_image() && wish.local_reference.is_none();
-        let needed = is_missing.then(|| {
-            if wish.is_service {
+        let is_missing = step.action.needs_image() && component_image.local_reference.is_none();
+        let missing_image = is_missing.then(|| {
+            if component_image.is_service {
                 SERVICES_PROGRESS_NAME.to_owned()
             } else {
-                wish.image
+                component_image.image
             }
         });
-        if let Some(needed) = &needed
-            && !images.contains(needed)
+        if let Some(missing_image) = &missing_image
+            && !images.contains(missing_image)
         {
-            images.push(needed.clone());
+            images.push(missing_image.clone());
         }
-        parts.push(ComponentDecision {
-            component: wish.component,
+        components.push(ComponentDecision {
+            component: component_image.component,
             action: step.action,
-            image: wish.local_reference,
-            image_node: needed.as_deref().map(image_node),
+            image: component_image.local_reference,
+            image_node: missing_image.as_deref().map(image_node),
         });
     }
     let is_removed = |container: &&Container| {
@@ -86,13 +89,13 @@ pub(super) fn decide_up(
             .any(|step| step.action == PlanAction::Remove && step.component == container.component)
     };
     let removals = containers.iter().filter(is_removed).cloned().collect();
-    if kept == UnchangedComponents::Skip {
-        parts.retain(|part| part.action != PlanAction::Keep);
+    if unchanged == UnchangedComponents::Skip {
+        components.retain(|decision| decision.action != PlanAction::Keep);
         steps.retain(|step| step.action != PlanAction::Keep);
     }
     UpDecision {
         steps,
-        components: parts,
+        components,
         images,
         removals,
     }
@@ -111,7 +114,7 @@ mod tests {
         }
     }
 
-    fn wish(component: &str, local: Option<&str>) -> ComponentImage {
+    fn component_image(component: &str, local: Option<&str>) -> ComponentImage {
         ComponentImage {
             component: component.to_owned(),
             image: format!("{component}-base"),
@@ -121,19 +124,19 @@ mod tests {
     }
 
     #[test]
-    fn services_without_an_image_wait_for_one_build() {
+    fn services_without_images_share_one_build() {
         let names = ["service-a", "service-b"];
         let steps = names.map(|name| step(name, PlanAction::Create)).to_vec();
-        let wishes = names.map(|name| wish(name, None)).to_vec();
-        let decision = decide_up(steps, wishes, &[], UnchangedComponents::Probe);
+        let component_images = names.map(|name| component_image(name, None)).to_vec();
+        let decision = decide_up(steps, component_images, &[], UnchangedComponents::Probe);
         assert_eq!(decision.images, [SERVICES_PROGRESS_NAME]);
-        for part in decision.components {
-            assert_eq!(part.image_node.as_deref(), Some("services-image"));
+        for component in decision.components {
+            assert_eq!(component.image_node.as_deref(), Some("services-image"));
         }
     }
 
     #[test]
-    fn an_image_is_got_only_for_a_container_that_is_made() {
+    fn image_is_acquired_only_for_a_created_container() {
         let steps = vec![
             step("created", PlanAction::Create),
             step("there", PlanAction::Recreate),
@@ -141,51 +144,54 @@ mod tests {
             step("started", PlanAction::Start),
             step("resumed", PlanAction::Resume),
         ];
-        let wishes = vec![
-            wish("created", None),
-            wish("there", Some("dm/there:1")),
-            wish("kept", None),
-            wish("started", None),
-            wish("resumed", None),
+        let component_images = vec![
+            component_image("created", None),
+            component_image("there", Some("dm/there:1")),
+            component_image("kept", None),
+            component_image("started", None),
+            component_image("resumed", None),
         ];
-        let decision = decide_up(steps, wishes, &[], UnchangedComponents::Probe);
+        let decision = decide_up(steps, component_images, &[], UnchangedComponents::Probe);
         assert_eq!(decision.images, ["created-base"]);
         let waiting = decision
             .components
             .iter()
-            .filter(|it| it.image_node.is_some());
-        let waiting: Vec<&str> = waiting.map(|it| it.component.as_str()).collect();
+            .filter(|component| component.image_node.is_some());
+        let waiting: Vec<&str> = waiting
+            .map(|decision| decision.component.as_str())
+            .collect();
         assert_eq!(waiting, ["created"]);
         assert_eq!(decision.components[1].image.as_deref(), Some("dm/there:1"));
     }
 
     #[test]
-    fn only_what_the_plan_removes_is_removed() {
+    fn only_containers_with_a_remove_step_are_removed() {
         let steps = vec![step("a", PlanAction::Keep), step("old", PlanAction::Remove)];
-        let there = ["a", "old", "other"].map(container);
+        let existing = ["a", "old", "other"].map(container);
         let decision = decide_up(
             steps,
-            vec![wish("a", None)],
-            &there,
+            vec![component_image("a", None)],
+            &existing,
             UnchangedComponents::Probe,
         );
-        let removed = decision.removals.iter().map(|it| it.component.as_str());
+        let removals = decision.removals.iter();
+        let removed = removals.map(|container| container.component.as_str());
         assert_eq!(removed.collect::<Vec<_>>(), ["old"]);
     }
 
     #[test]
-    fn a_run_in_the_midst_of_work_leaves_out_what_is_kept() {
+    fn skip_omits_unchanged_components() {
         let steps = vec![step("a", PlanAction::Keep), step("b", PlanAction::Start)];
-        let wishes = vec![wish("a", None), wish("b", None)];
-        let asked = decide_up(
+        let component_images = vec![component_image("a", None), component_image("b", None)];
+        let probed = decide_up(
             steps.clone(),
-            wishes.clone(),
+            component_images.clone(),
             &[],
             UnchangedComponents::Probe,
         );
-        assert_eq!((asked.components.len(), asked.steps.len()), (2, 2));
-        let left = decide_up(steps, wishes, &[], UnchangedComponents::Skip);
-        assert_eq!(left.steps, [step("b", PlanAction::Start)]);
-        assert_eq!(left.components.len(), 1);
+        assert_eq!((probed.components.len(), probed.steps.len()), (2, 2));
+        let skipped = decide_up(steps, component_images, &[], UnchangedComponents::Skip);
+        assert_eq!(skipped.steps, [step("b", PlanAction::Start)]);
+        assert_eq!(skipped.components.len(), 1);
     }
 }

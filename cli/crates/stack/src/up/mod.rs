@@ -1,4 +1,4 @@
-//! Brings an instance to what it should be, by the plan and the graph.
+//! Brings an instance to its desired state, according to the plan and the graph.
 
 mod component_run;
 mod deadline;
@@ -30,50 +30,50 @@ use super::local_images::LocalImages;
 use super::plan::{DesiredComponent, PlanAction, PlanStep, compute_plan};
 use super::{Stack, executor, select_with_dependencies};
 
-/// What golden images are to a run.
+/// Whether a run uses golden images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GoldenPolicy {
-    /// New volumes begin with them.
+    /// Fill new volumes from golden images.
     Use,
-    /// They are left alone.
+    /// Use no golden images.
     Ignore,
 }
 
-/// What components that are as they should be are to a run.
+/// How a run treats components for which nothing has to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnchangedComponents {
-    /// They are part of it: each has to answer.
+    /// Probe them: each has to respond.
     Probe,
-    /// They are left out: a run in the midst of work is about what changed.
+    /// Leave them out: a run during development concerns only changed components.
     Skip,
 }
 
-/// What is asked of a run.
+/// The request for a run.
 #[derive(Debug, Clone)]
 pub struct UpPlanRequest {
-    /// Only these components and what they need; all where empty.
+    /// The components to bring up with their dependencies; all if empty.
     pub only: Vec<String>,
-    /// The time the components have to become ready, once the images are there.
+    /// How long components may take to become ready, once the images are available.
     pub wait_timeout: Duration,
-    /// What golden images are to it.
+    /// Whether the run uses golden images.
     pub golden_policy: GoldenPolicy,
-    /// What components are to it that are as they should be.
+    /// How the run treats components for which nothing has to be done.
     pub unchanged: UnchangedComponents,
 }
 
-/// Everything that a run would do, before it does anything, with what it was decided from:
-/// nothing of it is asked for again.
+/// All actions of a run, decided before the first one, with the state that they were decided
+/// from: the run does not query it again.
 #[derive(Debug)]
 pub struct UpPlan {
     /// The steps, in the order of the components; removals last.
     pub steps: Vec<PlanStep>,
-    /// The images that have to be pulled or built first; those of services are
-    /// built together, as [`SERVICES`].
+    /// The images that have to be pulled or built first. Those of services are
+    /// built together, as [`SERVICES_PROGRESS_NAME`].
     pub images: Vec<String>,
-    /// The golden images that new volumes begin with, by component: all of the set or none.
+    /// The golden images from which new volumes are filled, by component: a complete set or none.
     pub golden_images: BTreeMap<String, GoldenImage>,
     request: UpPlanRequest,
-    /// The instance's containers as they were found.
+    /// The instance's containers before the run.
     containers: Vec<Container>,
     components: Vec<PlannedComponent>,
     /// Whether the database is to be set up.
@@ -82,7 +82,7 @@ pub struct UpPlan {
 }
 
 impl UpPlan {
-    /// True where nothing has to be done.
+    /// Returns true if nothing has to be done.
     #[must_use]
     pub(crate) fn is_noop(&self) -> bool {
         self.steps
@@ -90,8 +90,7 @@ impl UpPlan {
             .all(|step| step.action == PlanAction::Keep)
     }
 
-    /// The instance's containers, where a run with this outcome has left them as they were
-    /// found.
+    /// Returns the instance's containers, if a run with this outcome has not changed them.
     #[must_use]
     pub fn unchanged_containers(&self, outcome: &RunOutcome) -> Option<&[Container]> {
         let is_unchanged =
@@ -100,37 +99,39 @@ impl UpPlan {
     }
 }
 
-/// Compares the stack with what the engine has. `containers` are the instance's, as they are
-/// now.
+/// Compares the stack with the state of the engine. `containers` are the instance's current
+/// containers.
 ///
 /// # Errors
-/// Unknown names in `only`, unreadable fixtures, or a failing engine.
+/// If a name in `only` is unknown, a fixture cannot be read, or an engine request fails.
 pub async fn prepare_plan(
     stack: &Stack,
     request: UpPlanRequest,
     containers: Vec<Container>,
 ) -> Result<UpPlan> {
     let selected = select_with_dependencies(&stack.components, &request.only)?;
-    let site = stack.instance_layout();
+    let layout = stack.instance_layout();
     let mut specs = BTreeMap::new();
-    let mut wanted = Vec::new();
-    let chosen = stack.components.iter();
-    for component in chosen.filter(|it| selected.contains(it.name())) {
-        let spec = stack.container_spec(component.as_ref(), &site)?;
-        wanted.push(DesiredComponent {
+    let mut desired = Vec::new();
+    for component in &stack.components {
+        if !selected.contains(component.name()) {
+            continue;
+        }
+        let spec = stack.container_spec(component.as_ref(), &layout)?;
+        desired.push(DesiredComponent {
             component: component.name().to_owned(),
             digest: spec.digest(),
         });
         specs.insert(component.name().to_owned(), (component.clone(), spec));
     }
-    let steps = compute_plan(&wanted, &containers, request.only.is_empty());
+    let steps = compute_plan(&desired, &containers, request.only.is_empty());
     let mut local = LocalImages::new(&stack.images);
-    let mut wishes = Vec::new();
+    let mut component_images = Vec::new();
     for step in &steps {
         let Some((component, _)) = specs.get(&step.component) else {
             continue;
         };
-        wishes.push(ComponentImage {
+        component_images.push(ComponentImage {
             component: step.component.clone(),
             image: component.image_name().to_owned(),
             is_service: stack.images.is_service(component.name()),
@@ -141,40 +142,39 @@ pub async fn prepare_plan(
             },
         });
     }
-    let goldens = match request.golden_policy {
+    let golden_images = match request.golden_policy {
         GoldenPolicy::Use => golden::find_golden_images_with(stack, &mut local).await?,
         GoldenPolicy::Ignore => BTreeMap::new(),
     };
-    let decision = decide_up(steps, wishes, &containers, request.unchanged);
-    let mut items = Vec::new();
-    for part in decision.components {
-        if let Some((component, spec)) = specs.remove(&part.component) {
-            items.push(PlannedComponent {
+    let decision = decide_up(steps, component_images, &containers, request.unchanged);
+    let mut components = Vec::new();
+    for decided in decision.components {
+        if let Some((component, spec)) = specs.remove(&decided.component) {
+            components.push(PlannedComponent {
                 component,
                 spec,
-                action: part.action,
-                image: part.image,
-                image_node: part.image_node,
+                action: decided.action,
+                image: decided.image,
+                image_node: decided.image_node,
             });
         }
     }
     Ok(UpPlan {
         steps: decision.steps,
         images: decision.images,
-        golden_images: goldens,
+        golden_images,
         request,
         containers,
-        components: items,
+        components,
         prepares_database: selected.contains(dm_components::postgres::NAME),
         removals: decision.removals,
     })
 }
 
-/// Carries out a plan.
+/// Executes a plan.
 ///
 /// # Errors
-/// Only what stops a run before its first node; what fails in a node is in the
-/// outcome.
+/// If the run cannot start. The failure of a node is in the outcome.
 pub async fn execute_plan(
     stack: &Arc<Stack>,
     plan: &UpPlan,
@@ -191,31 +191,31 @@ pub async fn execute_plan(
     let selected: BTreeSet<&str> = plan
         .components
         .iter()
-        .map(|item| item.component.name())
+        .map(|planned| planned.component.name())
         .collect();
-    let (images_left, images_done) = watch::channel((plan.images.len(), Instant::now()));
-    let images_left = Arc::new(images_left);
+    let (remaining_images, images_receiver) = watch::channel((plan.images.len(), Instant::now()));
+    let remaining_images = Arc::new(remaining_images);
     let shared = Arc::new(SharedRunState {
         golden_images: plan.golden_images.clone(),
         deadline: RunDeadline {
             wait_timeout: plan.request.wait_timeout,
-            pending_images: images_done,
+            pending_images: images_receiver,
         },
         containers: OnceCell::new(),
     });
 
     let mut tasks = Vec::new();
     for name in &plan.images {
-        let images_left = images_left.clone();
+        let remaining_images = remaining_images.clone();
         tasks.push(image_task(stack, name, emitter, move || {
-            images_left.send_modify(|(left, at)| {
-                *left = left.saturating_sub(1);
-                *at = Instant::now();
+            remaining_images.send_modify(|(remaining, changed_at)| {
+                *remaining = remaining.saturating_sub(1);
+                *changed_at = Instant::now();
             });
         }));
     }
-    for item in &plan.components {
-        let after = item
+    for planned in &plan.components {
+        let after = planned
             .component
             .start_dependencies()
             .iter()
@@ -224,17 +224,17 @@ pub async fn execute_plan(
                 selected.contains(name.as_str())
                     || (plan.prepares_database && name == database_setup::NAME)
             })
-            .chain(item.image_node.clone())
+            .chain(planned.image_node.clone())
             .collect();
         let run = ComponentRun {
             stack: stack.clone(),
-            planned: item.clone(),
+            planned: planned.clone(),
             emitter: emitter.clone(),
             shared: shared.clone(),
         };
         tasks.push(Task {
             node: Node {
-                name: item.component.name().to_owned(),
+                name: planned.component.name().to_owned(),
                 kind: NodeKind::Service,
                 after,
             },
@@ -266,7 +266,7 @@ pub async fn execute_plan(
     Ok(executor::run_tasks(tasks, emitter, interrupt).await?)
 }
 
-/// The task that gets an image, or those of all services, and then calls `ended`.
+/// Returns the task that acquires an image, or those of all services, and then calls `on_end`.
 pub(super) fn image_task(
     stack: &Arc<Stack>,
     component: &str,
@@ -297,7 +297,7 @@ pub(super) fn image_task(
             let acquired = tokio::select! {
                 acquired = &mut acquire => acquired,
                 () = cancel.cancelled() => {
-                    // It has to tidy up: a build must not go on unattended.
+                    // The build has to clean up: it must not continue in the background.
                     stack.images_cancel.cancel();
                     acquire.await
                 }
@@ -305,15 +305,15 @@ pub(super) fn image_task(
             on_end();
             match acquired {
                 Ok(acquired) => {
-                    let mut kept = true;
+                    let mut unchanged = true;
                     for image in acquired
                         .iter()
-                        .filter(|image| image.how != ImageOrigin::Local)
+                        .filter(|image| image.origin != ImageOrigin::Local)
                     {
-                        kept = false;
+                        unchanged = false;
                         emitter.emit_note(Some(&name), image.to_string());
                     }
-                    Ok(NodeState::Ready { kept })
+                    Ok(NodeState::Ready { unchanged })
                 }
                 Err(_) if cancel.is_cancelled() => Err(TaskError::Cancelled),
                 Err(error) => Err(TaskError::Failed(Box::new(failure::from_error(
@@ -333,7 +333,7 @@ pub(super) fn image_task(
 fn database_task(
     stack: &Arc<Stack>,
     after: Option<String>,
-    time: RunDeadline,
+    deadline: RunDeadline,
     emitter: &EventEmitter,
 ) -> Task {
     let node = Node {
@@ -347,7 +347,7 @@ fn database_task(
             emitter.emit_state(
                 database_setup::NAME,
                 NodeState::Working {
-                    doing: "checking".into(),
+                    activity: "checking".into(),
                     detail: Some("roles, schemas, migrations".into()),
                     current: None,
                     total: None,
@@ -356,14 +356,14 @@ fn database_task(
             );
             let limits = WorkLimits {
                 lock_timeout: stack.lock_timeout,
-                deadline: Some(time.instant()),
+                deadline: Some(deadline.instant()),
                 interrupt: cancel,
             };
             stack
                 .database
                 .apply(&stack.ports, &limits)
                 .await
-                .map(|kept| NodeState::Ready { kept })
+                .map(|unchanged| NodeState::Ready { unchanged })
                 .map_err(|error| {
                     let failure =
                         failure::from_error(database_setup::NAME, &error, emitter.elapsed());

@@ -1,7 +1,7 @@
 //! Lines at the end of a terminal that `indicatif` redraws in place.
 //!
-//! Each visible line is one progress bar. What a line says and how long it is
-//! is decided elsewhere; why the terminal is one of our own is written in
+//! Each visible line is one progress bar. The caller decides its text and length.
+//! The reason for a terminal of our own is in
 //! `docs/adr/0002-draw-live-progress-with-indicatif-on-our-own-terminal.md`.
 
 mod progress_terminal;
@@ -18,21 +18,20 @@ pub use progress_terminal::{ProgressTerminal, SizeQuery};
 /// The columns of a progress bar.
 pub const BAR_WIDTH: usize = 20;
 
-/// One line. Together with its spinner and bar it is narrower than the
-/// terminal.
+/// A live line. With its spinner and bar it is narrower than the terminal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LiveLine {
-    /// Text as it is.
+    /// A text.
     Text(String),
-    /// Text behind a spinner and a space.
+    /// A spinner, a space, and a text.
     Spinner(String),
-    /// A spinner, a space, text, a bar of [`BAR`] columns, and text.
+    /// A spinner, a space, text, a bar of [`BAR_WIDTH`] columns, and text.
     Bar {
         /// The text before the bar.
         prefix: String,
-        /// How much is done …
+        /// The amount done.
         current: u64,
-        /// … of how much.
+        /// The total amount.
         total: u64,
         /// The text behind the bar.
         suffix: String,
@@ -40,13 +39,13 @@ pub enum LiveLine {
 }
 
 impl LiveLine {
-    /// What indicatif makes of such a line.
+    /// Returns the style of the line for indicatif.
     fn progress_style(&self, style: Style) -> ProgressStyle {
         let template = match self {
             Self::Text(_) => "{msg}".to_owned(),
             Self::Spinner(_) => "{spinner} {msg}".to_owned(),
             Self::Bar { .. } if style.colour => {
-                // Left to itself, console looks at the stdout of the process.
+                // By default, the crate `console` checks the stdout of the process.
                 console::set_colors_enabled(true);
                 format!("{{spinner}} {{prefix}}{{bar:{BAR_WIDTH}.cyan/dim}}{{msg}}")
             }
@@ -55,7 +54,7 @@ impl LiveLine {
         let spinner: Vec<String> = style
             .spinner_frames()
             .iter()
-            // The last one is for a spinner that has ended, which none does.
+            // The last frame is for a finished spinner, which does not occur.
             .chain([&" "])
             .map(|tick| style.paint(StyleRole::Active, tick))
             .collect();
@@ -77,10 +76,10 @@ pub struct LiveLines {
 }
 
 impl LiveLines {
-    /// No lines yet.
+    /// Creates an empty list of lines.
     #[must_use]
     pub fn new(terminal: ProgressTerminal) -> Self {
-        // Without a rate of its own: a frame is drawn when it is asked for.
+        // Without a refresh rate: a frame is drawn on request.
         let target = ProgressDrawTarget::term_like(Box::new(terminal.clone()));
         Self {
             terminal,
@@ -89,17 +88,17 @@ impl LiveLines {
         }
     }
 
-    /// Replaces what is shown, by one write, or by none if it is the same.
-    /// Spinners turn by one if `turn` is true.
+    /// Replaces the shown lines with one write, or with none if nothing has changed.
+    /// Spinners advance by one frame if `turn` is true.
     ///
     /// # Errors
-    /// If the terminal can't be written to.
+    /// If the write to the terminal fails.
     pub fn draw(&self, lines: Vec<LiveLine>, style: Style, turn: bool) -> io::Result<()> {
         let mut shown = self.lock();
-        // Each change of a bar draws: only the last drawing is to be seen.
+        // Each change of a bar draws: only the last drawing must be visible.
         self.terminal.set_frozen(true);
-        let stay = shown.len().min(lines.len());
-        for (bar, _) in shown.drain(stay..) {
+        let reused = shown.len().min(lines.len());
+        for (bar, _) in shown.drain(reused..) {
             self.progress.remove(&bar);
         }
         for (index, line) in lines.into_iter().enumerate() {
@@ -114,8 +113,8 @@ impl LiveLines {
                     (bar, None)
                 }
             };
-            let turned = update_bar(&bar, before.as_ref(), &line, style);
-            if turn && !turned {
+            let advanced = update_bar(&bar, before.as_ref(), &line, style);
+            if turn && !advanced {
                 bar.tick();
             }
         }
@@ -127,8 +126,7 @@ impl LiveLines {
         self.terminal.take_error()
     }
 
-    /// Takes the lines away while `write` writes to the terminal, whichever
-    /// way.
+    /// Hides the lines while `write` writes to the terminal.
     pub(crate) fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
         let shown = self.lock();
         if shown.is_empty() {
@@ -141,12 +139,12 @@ impl LiveLines {
     /// Writes text that stays above the lines.
     ///
     /// # Errors
-    /// If the terminal can't be written to.
+    /// If the write to the terminal fails.
     pub(crate) fn write_above(&self, text: &str) -> io::Result<()> {
         self.suspend(|| self.terminal.write(text))
     }
 
-    /// Rows and columns of the terminal, if it is one.
+    /// Returns the rows and columns of the terminal, if it is one.
     #[must_use]
     pub(crate) fn size(&self) -> Option<(u16, u16)> {
         self.terminal.size()
@@ -158,14 +156,14 @@ impl LiveLines {
 }
 
 impl Drop for LiveLines {
-    /// What is on the terminal stays there: bars that go would be wiped out.
+    /// Keeps the lines on the terminal: dropped bars would be erased.
     fn drop(&mut self) {
         self.terminal.set_frozen(true);
     }
 }
 
-/// Gives a bar the looks of a line. Returns whether that turned its spinner:
-/// a new position does.
+/// Updates a bar to show a line. Returns whether this advanced its spinner, as a
+/// new position does.
 fn update_bar(bar: &ProgressBar, before: Option<&LiveLine>, line: &LiveLine, style: Style) -> bool {
     if before == Some(line) {
         return false;
@@ -174,22 +172,22 @@ fn update_bar(bar: &ProgressBar, before: Option<&LiveLine>, line: &LiveLine, sty
         bar.set_style(line.progress_style(style));
     }
     match line {
-        // indicatif makes no line of nothing.
+        // indicatif draws no line for an empty text.
         LiveLine::Text(text) if text.is_empty() => bar.set_message(" "),
         LiveLine::Text(text) | LiveLine::Spinner(text) => bar.set_message(text.clone()),
         LiveLine::Bar {
-            prefix: before,
-            current: done,
-            total: of,
-            suffix: after,
+            prefix,
+            current,
+            total,
+            suffix,
         } => {
-            bar.set_prefix(before.clone());
-            bar.set_message(after.clone());
-            let moved = bar.position() != *done || bar.length() != Some(*of);
+            bar.set_prefix(prefix.clone());
+            bar.set_message(suffix.clone());
+            let moved = bar.position() != *current || bar.length() != Some(*total);
             if moved {
                 bar.update(|state| {
-                    state.set_len(*of);
-                    state.set_pos(*done);
+                    state.set_len(*total);
+                    state.set_pos(*current);
                 });
             }
             return moved;

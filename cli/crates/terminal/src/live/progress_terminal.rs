@@ -8,35 +8,37 @@ use indicatif::TermLike;
 
 use crate::text;
 
-/// Rows and columns of a terminal, asked anew each time: windows are resized.
+/// A function that returns the rows and columns of a terminal, called each time: windows are
+/// resized.
 pub type SizeQuery = Box<dyn Fn() -> Option<(u16, u16)> + Send + Sync>;
 
-/// Rows and columns of a terminal that won't tell.
+/// Rows and columns of a terminal of unknown size.
 const DEFAULT_SIZE: (u16, u16) = (24, 80);
 
-/// A terminal, or whatever else stderr is, and what stands at its end.
+/// A terminal, or another stream, with the lines at its end.
 ///
 /// indicatif fills each line to the right edge and lets the terminal wrap to
-/// the next one. Here that edge is only what indicatif takes for it: a filled
-/// line is cut back to its text and ended by a line feed, so that no terminal
-/// takes two lines for one when it is resized, and the cursor rests at the
-/// start of the line below, where the echo of a Ctrl-C does no harm.
+/// the next one. Here indicatif sees a narrower terminal: a filled line is cut
+/// back to its text and ended by a line feed, so that no terminal joins two
+/// lines when it is resized, and the cursor stays at the start of the line
+/// below, where the echo of Ctrl-C does no harm.
 #[derive(Clone)]
 pub struct ProgressTerminal(Arc<Mutex<TerminalState>>);
 
 struct TerminalState {
     writer: Box<dyn Write + Send>,
     size: SizeQuery,
-    /// True where frames are drawn for nobody.
+    /// True if frames are discarded.
     is_frozen: bool,
-    /// The lines that stand at the end of the terminal …
+    /// The lines at the end of the terminal.
     shown: Vec<String>,
-    /// … which had so many columns when they were drawn.
+    /// The columns of the terminal when they were drawn.
     columns: usize,
-    /// The frame that is being drawn, and its last line so far.
+    /// The complete lines of the frame that is being drawn.
     frame: Vec<String>,
+    /// The last line of the frame so far.
     current_line: String,
-    /// Why the last frame could not be written; indicatif tells nobody.
+    /// The error of the last frame, which indicatif does not return.
     error: Option<io::Error>,
 }
 
@@ -49,11 +51,11 @@ impl fmt::Debug for ProgressTerminal {
 }
 
 impl ProgressTerminal {
-    /// A terminal with nothing at its end.
+    /// Creates a terminal without lines at its end.
     #[must_use]
-    pub fn new(to: Box<dyn Write + Send>, size: SizeQuery) -> Self {
+    pub fn new(writer: Box<dyn Write + Send>, size: SizeQuery) -> Self {
         Self(Arc::new(Mutex::new(TerminalState {
-            writer: to,
+            writer,
             size,
             is_frozen: false,
             shown: Vec::new(),
@@ -64,29 +66,29 @@ impl ProgressTerminal {
         })))
     }
 
-    /// Rows and columns, where it is a terminal.
+    /// Returns the rows and columns, if it is a terminal.
     #[must_use]
     pub(crate) fn size(&self) -> Option<(u16, u16)> {
         (self.lock().size)()
     }
 
-    /// From now on frames are drawn for nobody, or for everybody again.
-    pub(crate) fn set_frozen(&self, frozen: bool) {
-        self.lock().is_frozen = frozen;
+    /// Discards all following frames, or draws them again.
+    pub(crate) fn set_frozen(&self, is_frozen: bool) {
+        self.lock().is_frozen = is_frozen;
     }
 
-    /// Whether the frames since the last call could be written.
+    /// Takes the error of the last frame.
     ///
     /// # Errors
-    /// The last reason why not.
+    /// If the last frame could not be written.
     pub(crate) fn take_error(&self) -> io::Result<()> {
         self.lock().error.take().map_or(Ok(()), Err)
     }
 
-    /// Writes text as it is. Frames must be suspended.
+    /// Writes text unchanged. Frames must be suspended.
     ///
     /// # Errors
-    /// If it can't be written to.
+    /// If the write fails.
     pub(crate) fn write(&self, text: &str) -> io::Result<()> {
         let mut state = self.lock();
         state.writer.write_all(text.as_bytes())?;
@@ -100,8 +102,8 @@ impl ProgressTerminal {
 }
 
 impl TerminalState {
-    /// The size that indicatif draws for: one row is the cursor's, and no line
-    /// reaches the last column.
+    /// Returns the size that indicatif sees: one row is reserved for the cursor, and
+    /// no line reaches the last column.
     fn drawable_size(&self) -> (u16, u16) {
         let (rows, columns) = (self.size)().unwrap_or(DEFAULT_SIZE);
         (
@@ -121,7 +123,7 @@ impl TerminalState {
         }
     }
 
-    /// Replaces what is shown by the frame.
+    /// Replaces the shown lines by the frame.
     fn draw_frame(&mut self) {
         self.current_line.clear();
         let frame = std::mem::take(&mut self.frame);
@@ -132,9 +134,9 @@ impl TerminalState {
         let rows = self.shown_rows(columns);
         let mut bytes = String::new();
         if frame.is_empty() {
-            // From the last row to the first. Clearing all at once from the
-            // first would not do: where that is the top of the window, tmux
-            // takes it for a cleared screen and keeps the lines in its history.
+            // From the last row to the first. If all rows are cleared at once from
+            // the first one, and that is the top of the window, tmux takes this for
+            // a cleared screen and keeps the lines in its history.
             bytes.push_str("\r\x1b[J");
             bytes.push_str(&"\x1b[A\x1b[2K".repeat(rows));
         } else {
@@ -151,12 +153,12 @@ impl TerminalState {
         }
         self.shown = frame;
         self.columns = columns;
-        let written = self.writer.write_all(bytes.as_bytes());
-        self.error = written.and_then(|()| self.writer.flush()).err();
+        let result = self.writer.write_all(bytes.as_bytes());
+        self.error = result.and_then(|()| self.writer.flush()).err();
     }
 
-    /// The rows that the shown lines take where the terminal has so many
-    /// columns now: one that reflows has broken each line that no longer fits.
+    /// Returns the rows that the shown lines occupy at this number of columns: a
+    /// terminal that reflows has broken each line that no longer fits.
     fn shown_rows(&self, columns: usize) -> usize {
         self.shown
             .iter()
@@ -165,8 +167,8 @@ impl TerminalState {
     }
 }
 
-/// What indicatif tells of the frame before is not needed, since that is known
-/// here, and with it how a resize has changed it.
+/// The cursor movements of indicatif are ignored: the previous frame is known here,
+/// and also how a resize has changed it.
 impl TermLike for ProgressTerminal {
     fn width(&self) -> u16 {
         self.lock().drawable_size().1

@@ -17,7 +17,7 @@ fn text(lines: &[&str]) -> Vec<LiveLine> {
         .collect()
 }
 
-/// Lines at the end of an emulated terminal.
+/// Returns live lines at the end of an emulated terminal.
 fn emulated_lines(rows: u16, columns: u16) -> (LiveLines, TerminalEmulator) {
     let emulator = TerminalEmulator::new(rows, columns);
     let size = Box::new(move || Some((rows, columns)));
@@ -27,19 +27,19 @@ fn emulated_lines(rows: u16, columns: u16) -> (LiveLines, TerminalEmulator) {
     )
 }
 
-/// Lines whose bytes can be read, on a terminal whose columns can be changed.
+/// Returns live lines with their captured bytes, on a terminal with variable columns.
 fn captured_lines(columns: u16) -> (LiveLines, CapturedOutput, Arc<AtomicU16>) {
     let (bytes, columns) = (CapturedOutput::default(), Arc::new(AtomicU16::new(columns)));
-    let now = Arc::clone(&columns);
-    let size = Box::new(move || Some((24, now.load(Ordering::Relaxed))));
+    let current = Arc::clone(&columns);
+    let size = Box::new(move || Some((24, current.load(Ordering::Relaxed))));
     let lines = LiveLines::new(ProgressTerminal::new(Box::new(bytes.clone()), size));
     (lines, bytes, columns)
 }
 
 #[test]
-fn frames_replace_one_another() {
+fn frame_replaces_the_previous_one() {
     let (lines, terminal) = emulated_lines(6, 20);
-    for (frame, seen) in [
+    for (frame, expected) in [
         (
             vec!["one long line", "two", "three"],
             "one long line\ntwo\nthree",
@@ -50,28 +50,28 @@ fn frames_replace_one_another() {
         (vec!["again"], "again"),
     ] {
         lines.draw(text(&frame), STYLE, false).unwrap();
-        assert_eq!(terminal.contents(), seen);
+        assert_eq!(terminal.contents(), expected);
         assert_eq!(terminal.cursor(), (u16::try_from(frame.len()).unwrap(), 0));
     }
 }
 
 #[test]
-fn spinners_turn_and_bars_grow() {
+fn draw_advances_spinners_and_bars() {
     let (lines, terminal) = emulated_lines(6, 60);
-    let counted = |done| LiveLine::Bar {
+    let bar = |done| LiveLine::Bar {
         prefix: "x pulling ".into(),
         current: done,
         total: 10,
         suffix: " of 10".into(),
     };
-    for (done, seen) in [
+    for (done, expected) in [
         (0, "⠙ x pulling ──────────────────── of 10\n⠙ y"),
         (5, "⠹ x pulling ━━━━━━━━━━────────── of 10\n⠹ y"),
         (10, "⠸ x pulling ━━━━━━━━━━━━━━━━━━━━ of 10\n⠸ y"),
     ] {
-        let frame = vec![counted(done), LiveLine::Spinner("y".into())];
+        let frame = vec![bar(done), LiveLine::Spinner("y".into())];
         lines.draw(frame, STYLE, true).unwrap();
-        assert_eq!(terminal.contents(), seen);
+        assert_eq!(terminal.contents(), expected);
     }
     // A bar that becomes a text has neither spinner nor bar.
     lines.draw(text(&["x ready"]), STYLE, true).unwrap();
@@ -79,7 +79,7 @@ fn spinners_turn_and_bars_grow() {
 }
 
 #[test]
-fn text_above_stays_and_scrolls() {
+fn text_above_the_lines_stays_and_scrolls() {
     let (lines, terminal) = emulated_lines(4, 20);
     lines.draw(text(&["x", "y"]), STYLE, false).unwrap();
     lines.write_above("note 1\nnote 2\n").unwrap();
@@ -89,7 +89,7 @@ fn text_above_stays_and_scrolls() {
 }
 
 #[test]
-fn a_long_text_above_is_broken_by_the_terminal_alone() {
+fn long_text_above_the_lines_is_written_unbroken() {
     let (lines, bytes, _) = captured_lines(20);
     lines.draw(text(&["x"]), STYLE, false).unwrap();
     let long = "0123456789".repeat(5) + "\n";
@@ -98,7 +98,7 @@ fn a_long_text_above_is_broken_by_the_terminal_alone() {
 }
 
 #[test]
-fn the_echo_of_an_interrupt_is_wiped_out() {
+fn echo_of_ctrl_c_is_overwritten() {
     let (lines, terminal) = emulated_lines(5, 20);
     lines.draw(text(&["x", "y"]), STYLE, false).unwrap();
     terminal.clone().write_all(b"^C").unwrap();
@@ -107,7 +107,7 @@ fn the_echo_of_an_interrupt_is_wiped_out() {
 }
 
 #[test]
-fn lines_that_are_dropped_stay_as_they_are() {
+fn dropped_lines_stay_on_the_terminal() {
     let (lines, terminal) = emulated_lines(5, 20);
     lines.draw(text(&["x", "y"]), STYLE, false).unwrap();
     drop(lines);
@@ -115,19 +115,19 @@ fn lines_that_are_dropped_stay_as_they_are() {
 }
 
 #[test]
-fn a_narrower_terminal_has_reflowed_the_last_frame() {
+fn draw_clears_rows_that_a_narrower_terminal_has_reflowed() {
     let (lines, bytes, columns) = captured_lines(20);
     lines
         .draw(text(&["123456789012345", "12"]), STYLE, false)
         .unwrap();
-    let before = bytes.contents().len();
+    let start = bytes.contents().len();
     columns.store(10, Ordering::Relaxed);
     lines.draw(text(&["1", "2"]), STYLE, false).unwrap();
-    assert!(bytes.contents()[before..].starts_with("\r\x1b[3A"));
+    assert!(bytes.contents()[start..].starts_with("\r\x1b[3A"));
 }
 
 #[test]
-fn no_line_reaches_the_edge_whatever_it_is_given() {
+fn lines_are_cut_before_the_last_column() {
     let (lines, terminal) = emulated_lines(5, 10);
     lines
         .draw(
@@ -140,7 +140,7 @@ fn no_line_reaches_the_edge_whatever_it_is_given() {
 }
 
 #[test]
-fn a_frame_is_one_write_and_an_unchanged_one_none() {
+fn changed_frame_is_one_write_and_unchanged_frame_none() {
     let (lines, bytes, _) = captured_lines(20);
     lines.draw(text(&["x", "y", "z"]), STYLE, false).unwrap();
     assert_eq!(bytes.write_count(), 1);
@@ -151,9 +151,9 @@ fn a_frame_is_one_write_and_an_unchanged_one_none() {
 }
 
 #[test]
-fn a_terminal_that_has_gone_is_told_of() {
-    struct Gone;
-    impl Write for Gone {
+fn draw_reports_a_closed_terminal() {
+    struct ClosedTerminal;
+    impl Write for ClosedTerminal {
         fn write(&mut self, _: &[u8]) -> io::Result<usize> {
             Err(io::ErrorKind::BrokenPipe.into())
         }
@@ -161,7 +161,10 @@ fn a_terminal_that_has_gone_is_told_of() {
             Ok(())
         }
     }
-    let lines = LiveLines::new(ProgressTerminal::new(Box::new(Gone), Box::new(|| None)));
+    let lines = LiveLines::new(ProgressTerminal::new(
+        Box::new(ClosedTerminal),
+        Box::new(|| None),
+    ));
     let error = lines.draw(text(&["x"]), STYLE, false).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
 }

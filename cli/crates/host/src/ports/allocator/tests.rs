@@ -23,11 +23,11 @@ impl TestAllocator {
     fn allocate(
         &self,
         instance: &str,
-        wanted: &[(&str, u16)],
+        requested: &[(&str, u16)],
         mode: PortMode,
-        ours: &[u16],
+        published: &[u16],
     ) -> Result<BTreeMap<String, u16>, PortError> {
-        let wanted = wanted
+        let requested = requested
             .iter()
             .map(|(name, port)| ((*name).to_owned(), *port))
             .collect();
@@ -35,14 +35,14 @@ impl TestAllocator {
             project: "dm-01234567",
             root: self.dir.path(),
             instance,
-            requested: &wanted,
+            requested: &requested,
             mode,
-            published: &ours.iter().copied().collect(),
+            published: &published.iter().copied().collect(),
         })
     }
 }
 
-/// A port that somebody listens on, as long as the listener lives.
+/// Returns a port and its listener. The port is in use while the listener exists.
 fn occupied_port() -> (TcpListener, u16) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -50,10 +50,10 @@ fn occupied_port() -> (TcpListener, u16) {
 }
 
 #[test]
-fn a_taken_port_names_its_owner_and_three_ways_out() {
-    let scratch = test_allocator();
+fn taken_port_error_names_the_owner_and_three_suggestions() {
+    let fixture = test_allocator();
     let (_listener, port) = occupied_port();
-    let error = scratch
+    let error = fixture
         .allocate("default", &[("postgres", port)], PortMode::Fixed, &[])
         .unwrap_err();
     let PortError::Taken { owner, .. } = &error else {
@@ -68,7 +68,7 @@ fn a_taken_port_names_its_owner_and_three_ways_out() {
         error.suggestions()[2],
         "or set another port in dm.toml: postgres.port"
     );
-    assert_eq!(scratch.allocator.list().unwrap(), []);
+    assert_eq!(fixture.allocator.list().unwrap(), []);
     let error = error.with_container(|_| Some("other-postgres".into()));
     assert_eq!(
         error.to_string(),
@@ -81,54 +81,54 @@ fn a_taken_port_names_its_owner_and_three_ways_out() {
 }
 
 #[test]
-fn a_port_of_its_own_containers_is_no_obstacle() {
-    let scratch = test_allocator();
+fn port_published_by_own_containers_is_allocated() {
+    let fixture = test_allocator();
     let (_listener, port) = occupied_port();
-    let given = scratch
+    let first = fixture
         .allocate("default", &[("postgres", port)], PortMode::Fixed, &[port])
         .unwrap();
-    assert_eq!(given["postgres"], port);
-    let again = scratch
+    assert_eq!(first["postgres"], port);
+    let second = fixture
         .allocate("default", &[("postgres", port)], AUTO, &[port])
         .unwrap();
-    assert_eq!(again["postgres"], port);
+    assert_eq!(second["postgres"], port);
 }
 
 #[test]
-fn what_is_not_wanted_this_time_keeps_its_port_unasked() {
-    let scratch = test_allocator();
-    let postgres = scratch
+fn component_outside_the_request_keeps_its_port() {
+    let fixture = test_allocator();
+    let postgres = fixture
         .allocate("default", &[("postgres", 1)], AUTO, &[])
         .unwrap()["postgres"];
-    // Whoever sits there now is not asked: only the broker is wanted.
+    // The port is not checked, because only the broker is requested.
     let _listener = TcpListener::bind(("127.0.0.1", postgres)).unwrap();
-    let both = scratch
+    let first = fixture
         .allocate("default", &[("rabbitmq", 2)], AUTO, &[])
         .unwrap();
-    assert_eq!(both["postgres"], postgres);
-    assert_ne!(both["rabbitmq"], postgres);
-    let again = scratch
+    assert_eq!(first["postgres"], postgres);
+    assert_ne!(first["rabbitmq"], postgres);
+    let second = fixture
         .allocate("default", &[("postgres", 1), ("rabbitmq", 2)], AUTO, &[])
         .unwrap();
-    assert_ne!(again["postgres"], postgres);
-    assert_eq!(again["rabbitmq"], both["rabbitmq"]);
+    assert_ne!(second["postgres"], postgres);
+    assert_eq!(second["rabbitmq"], first["rabbitmq"]);
 }
 
 #[test]
-fn auto_goes_round_a_taken_port_and_keeps_what_it_chose() {
-    let scratch = test_allocator();
+fn auto_mode_avoids_a_taken_port_and_keeps_its_choice() {
+    let fixture = test_allocator();
     let (_listener, port) = occupied_port();
     let mode = PortMode::Auto {
         prefer_requested: true,
     };
-    let first = scratch
+    let first = fixture
         .allocate("default", &[("postgres", port)], mode, &[])
         .unwrap();
     assert_ne!(first["postgres"], port);
-    let second = scratch.allocate("default", &[("postgres", port), ("keycloak", 0)], mode, &[]);
+    let second = fixture.allocate("default", &[("postgres", port), ("keycloak", 0)], mode, &[]);
     assert_eq!(second.unwrap()["postgres"], first["postgres"]);
     assert_eq!(
-        scratch
+        fixture
             .allocator
             .allocated_ports("dm-01234567", "default")
             .unwrap()
@@ -136,7 +136,7 @@ fn auto_goes_round_a_taken_port_and_keeps_what_it_chose() {
         first["postgres"]
     );
     assert_eq!(
-        scratch
+        fixture
             .allocator
             .allocated_ports("dm-01234567", "demo")
             .unwrap(),
@@ -145,86 +145,86 @@ fn auto_goes_round_a_taken_port_and_keeps_what_it_chose() {
 }
 
 #[test]
-fn a_recorded_port_that_somebody_took_meanwhile_is_given_up() {
-    let scratch = test_allocator();
-    let first = scratch
+fn recorded_port_that_is_taken_is_replaced() {
+    let fixture = test_allocator();
+    let first = fixture
         .allocate("demo", &[("postgres", 5432)], AUTO, &[])
         .unwrap()["postgres"];
     let _listener = TcpListener::bind(("127.0.0.1", first)).unwrap();
-    let second = scratch
+    let second = fixture
         .allocate("demo", &[("postgres", 5432)], AUTO, &[])
         .unwrap()["postgres"];
     assert_ne!(first, second);
 }
 
 #[test]
-fn a_second_instance_leaves_the_customary_ports_alone() {
-    let scratch = test_allocator();
+fn auto_mode_without_preference_avoids_the_requested_ports() {
+    let fixture = test_allocator();
     let port = { occupied_port().1 };
-    let given = scratch
+    let auto = fixture
         .allocate("demo", &[("postgres", port)], AUTO, &[])
         .unwrap();
-    assert_ne!(given["postgres"], port);
-    let fixed = scratch
+    assert_ne!(auto["postgres"], port);
+    let fixed = fixture
         .allocate("default", &[("postgres", port)], PortMode::Fixed, &[])
         .unwrap();
     assert_eq!(fixed["postgres"], port);
 }
 
 #[test]
-fn a_port_kept_for_a_stopped_instance_is_given_to_no_other_until_released() {
-    let scratch = test_allocator();
+fn port_of_a_stopped_instance_is_reserved_until_released() {
+    let fixture = test_allocator();
     let port = { occupied_port().1 };
-    scratch
+    fixture
         .allocate("one", &[("postgres", port)], PortMode::Fixed, &[])
         .unwrap();
-    let error = scratch
+    let error = fixture
         .allocate("two", &[("postgres", port)], PortMode::Fixed, &[])
         .unwrap_err();
     assert!(matches!(&error, PortError::Reserved { instance, .. } if instance == "one"));
     assert!(error.suggestions()[1].ends_with("dm down --instance one"));
-    scratch.allocator.release("dm-01234567", "one").unwrap();
-    scratch.allocator.release("dm-01234567", "one").unwrap();
-    scratch
+    fixture.allocator.release("dm-01234567", "one").unwrap();
+    fixture.allocator.release("dm-01234567", "one").unwrap();
+    fixture
         .allocate("two", &[("postgres", port)], PortMode::Fixed, &[])
         .unwrap();
 }
 
 #[test]
-fn a_deleted_project_keeps_no_ports() {
-    let scratch = test_allocator();
-    let gone = scratch.dir.path().join("gone");
-    std::fs::create_dir(&gone).unwrap();
+fn deleted_project_loses_its_ports() {
+    let fixture = test_allocator();
+    let deleted = fixture.dir.path().join("deleted");
+    std::fs::create_dir(&deleted).unwrap();
     let port = { occupied_port().1 };
-    let wanted = BTreeMap::from([("postgres".to_owned(), port)]);
-    let ask = |root: &Path, project: &str| {
+    let requested = BTreeMap::from([("postgres".to_owned(), port)]);
+    let allocate = |root: &Path, project: &str| {
         let request = PortRequest {
             project,
             root,
             instance: "default",
-            requested: &wanted,
+            requested: &requested,
             mode: PortMode::Fixed,
             published: &BTreeSet::new(),
         };
-        scratch.allocator.allocate(&request).map(|_| ())
+        fixture.allocator.allocate(&request).map(|_| ())
     };
-    ask(&gone, "gone-1").unwrap();
-    assert!(ask(scratch.dir.path(), "dm-2").is_err());
-    std::fs::remove_dir(&gone).unwrap();
-    ask(scratch.dir.path(), "dm-2").unwrap();
+    allocate(&deleted, "deleted-1").unwrap();
+    assert!(allocate(fixture.dir.path(), "dm-2").is_err());
+    std::fs::remove_dir(&deleted).unwrap();
+    allocate(fixture.dir.path(), "dm-2").unwrap();
 }
 
 #[test]
-fn one_port_for_two_components_is_refused() {
-    let scratch = test_allocator();
-    let error = scratch
+fn same_port_for_two_components_is_an_error() {
+    let fixture = test_allocator();
+    let error = fixture
         .allocate("x", &[("a", 7), ("b", 7)], PortMode::Fixed, &[])
         .unwrap_err();
     assert_eq!(error.to_string(), "a and b both require port 7");
 }
 
 #[test]
-fn automatic_ports_stay_below_the_ephemeral_ones() {
+fn auto_ports_are_below_the_ephemeral_range() {
     assert_eq!(below_ephemeral(32_768), 20_000..=32_767);
     assert_eq!(below_ephemeral(1_024), 20_000..=29_999);
     assert_eq!(below_ephemeral(20_500), 20_000..=29_999);
@@ -233,27 +233,28 @@ fn automatic_ports_stay_below_the_ephemeral_ones() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 
-    /// Any number of instances that ask at the same moment, each through its
-    /// own allocator as a process would, get ports that no two share.
+    /// Instances that allocate in parallel, each through its own allocator as separate
+    /// processes would, never share a port.
     #[test]
     fn parallel_allocations_are_disjoint(instances in 2_usize..9, components in 1_usize..5) {
-        let scratch = test_allocator();
+        let fixture = test_allocator();
         let names: Vec<String> = (0..components).map(|n| format!("c{n}")).collect();
-        let given: Vec<BTreeMap<String, u16>> = std::thread::scope(|scope| {
+        let allocations: Vec<BTreeMap<String, u16>> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..instances)
                 .map(|n| {
-                    let (names, scratch) = (&names, &scratch);
+                    let (names, fixture) = (&names, &fixture);
                     scope.spawn(move || {
                         let allocator = PortAllocator::new(
-                            StateDir::open_at(scratch.dir.path().join("state")).unwrap(),
+                            StateDir::open_at(fixture.dir.path().join("state")).unwrap(),
                         );
-                        let wanted = names.iter().zip(5000..).map(|(c, p)| (c.clone(), p)).collect();
+                        let requested =
+                            names.iter().zip(5000..).map(|(name, port)| (name.clone(), port)).collect();
                         allocator
                             .allocate(&PortRequest {
                                 project: "dm-01234567",
-                                root: scratch.dir.path(),
+                                root: fixture.dir.path(),
                                 instance: &format!("i{n}"),
-                                requested: &wanted,
+                                requested: &requested,
                                 mode: PortMode::Auto { prefer_requested: n == 0 },
                                 published: &BTreeSet::new(),
                             })
@@ -263,8 +264,9 @@ proptest! {
                 .collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
-        let all: BTreeSet<u16> = given.iter().flat_map(|ports| ports.values().copied()).collect();
+        let all: BTreeSet<u16> =
+            allocations.iter().flat_map(|ports| ports.values().copied()).collect();
         prop_assert_eq!(all.len(), instances * components);
-        prop_assert_eq!(scratch.allocator.list().unwrap().len(), instances);
+        prop_assert_eq!(fixture.allocator.list().unwrap().len(), instances);
     }
 }

@@ -1,12 +1,12 @@
-//! A replay under way.
+//! Executes a replay run.
 //!
-//! It goes window by window, and two at a time: while the broker confirms one and the
-//! audit notes it, the next one is read and published.
+//! Letters are published in windows, two at a time: while one window is confirmed and recorded in
+//! the audit, the next one is read and published.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use dm_amqp::{PendingConfirms, PublishOutcome as Fate};
+use dm_amqp::{PendingConfirms, PublishOutcome};
 use lapin::options::ConfirmSelectOptions;
 use lapin::{Channel, Connection};
 use serde::Serialize;
@@ -24,64 +24,64 @@ use crate::dead_letters::letter_reader::{LetterReader, UnackedLetter};
 use crate::dead_letters::replay_audit::{self, EditedEvent, ReplayEntry, ReplayOutcome};
 use crate::service_tables::ServiceTables;
 
-/// How many windows are under way at most.
+/// The maximum number of windows in flight.
 const MAX_WINDOWS: usize = 2;
-/// How often a paced run publishes, in windows a second.
+/// The number of windows per second of a run with a rate limit.
 const WINDOWS_PER_SECOND: u32 = 10;
 
-/// What a run has done.
+/// The result of a replay run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct ReplaySummary {
-    /// The run's id.
-    pub run: String,
-    /// How many it is about.
+    /// The id of the run.
+    pub run_id: String,
+    /// The number of messages of the run.
     pub messages: u64,
-    /// How many are back in their queues, those of an earlier attempt at the run
-    /// included.
+    /// The number of replayed messages, including those before the run was resumed.
     pub replayed: u64,
-    /// How many the broker had no queue for.
+    /// The number of messages that the broker could not route to a queue.
     pub returned: u64,
-    /// How many were no longer there.
+    /// The number of messages that were no longer dead letters.
     pub missing: u64,
 }
 
-/// The ways that a run needs, and how it is told of.
+/// The connections and callbacks of a run.
 pub struct ReplayContext<'a> {
-    /// The broker. Its turn at the dead letters must be had.
+    /// The connection to the broker. It must hold the dead-letter lock.
     pub connection: &'a Connection,
     /// The database.
     pub database: &'a PgPool,
     /// The services' tables.
     pub service_tables: &'a [ServiceTables],
-    /// Ends the run between two messages.
+    /// Ends the run between two windows.
     pub interrupt: &'a CancellationToken,
-    /// Told of each message once its outcome is noted.
+    /// Called for each message when its outcome is recorded.
     pub on_progress: &'a (dyn Fn(&ReplayProgress<'_>) + Sync),
 }
 
-/// What became of a message of a run.
+/// The outcome of a message, and the progress of its run.
 #[derive(Debug, Serialize)]
 pub struct ReplayProgress<'a> {
-    /// The run.
-    pub run: &'a str,
-    /// Its place in the set.
+    /// The id of the run.
+    pub run_id: &'a str,
+    /// The number of the message within the run.
     pub number: i64,
     /// The event's id.
     pub id: Option<&'a str>,
     /// The work queue that it failed in.
     pub queue: &'a str,
-    /// What became of it.
+    /// The outcome.
     pub outcome: ReplayOutcome,
-    /// How many of the run are back in their queues …
-    pub done: u64,
-    /// … of how many.
-    pub of: u64,
+    /// The number of replayed messages of the run.
+    pub replayed: u64,
+    /// The number of messages of the run.
+    pub total: u64,
 }
 
-/// Freezes a selection and carries it out.
+/// Records a selection as a run and executes it.
 ///
 /// # Errors
-/// The broker or the database fails, or somebody interrupts: the run can be resumed.
+/// If the broker or the database returns an error. Returns
+/// [`MessagingError::ReplayInterrupted`] on an interrupt. The run can be resumed.
 pub async fn run(
     context: &ReplayContext<'_>,
     request: &ReplayRequest,
@@ -89,14 +89,11 @@ pub async fn run(
     edited: Option<&EditedEvent>,
     limits: ReplayLimits,
 ) -> Result<ReplaySummary, MessagingError> {
-    let run = format!("rep_{}", &Uuid::new_v4().simple().to_string()[..12]);
-    let ReplaySelection {
-        plan,
-        unacked: in_hand,
-    } = selection;
+    let run_id = format!("rep_{}", &Uuid::new_v4().simple().to_string()[..12]);
+    let ReplaySelection { plan, unacked } = selection;
     replay_audit::record_run(
         context.database,
-        &run,
+        &run_id,
         &plan.digest,
         request.to_exchange,
         &serde_json::to_value(request).unwrap_or_default(),
@@ -104,39 +101,39 @@ pub async fn run(
         edited,
     )
     .await?;
-    execute(context, &run, limits, in_hand).await
+    execute(context, &run_id, limits, unacked).await
 }
 
-/// Carries on with a run, from wherever it was cut short.
+/// Resumes an unfinished run.
 ///
 /// # Errors
-/// As [`run`], and [`MessagingError::NoRun`].
+/// Returns [`MessagingError::ReplayRunNotFound`] if there is no such run; otherwise like [`run`].
 pub async fn resume(
     context: &ReplayContext<'_>,
-    run: &str,
+    run_id: &str,
     limits: ReplayLimits,
 ) -> Result<ReplaySummary, MessagingError> {
-    execute(context, run, limits, BTreeMap::new()).await
+    execute(context, run_id, limits, BTreeMap::new()).await
 }
 
-/// Does what is left of a run. Letters that are in hand are not read again.
+/// Executes the remaining messages of a run. Unacknowledged letters are not read again.
 async fn execute(
     context: &ReplayContext<'_>,
-    run: &str,
+    run_id: &str,
     limits: ReplayLimits,
     mut unacked: BTreeMap<String, UnackedQueue>,
 ) -> Result<ReplaySummary, MessagingError> {
-    let (to_exchange, entries) = replay_audit::load_entries(context.database, run).await?;
-    let mut work = ReplayExecutor {
+    let (to_exchange, entries) = replay_audit::load_entries(context.database, run_id).await?;
+    let mut executor = ReplayExecutor {
         context,
-        run_id: run,
+        run_id,
         to_exchange,
         channels: [
             open_confirm_channel(context.connection).await?,
             open_confirm_channel(context.connection).await?,
         ],
         summary: ReplaySummary {
-            run: run.to_owned(),
+            run_id: run_id.to_owned(),
             messages: entries.len() as u64,
             ..ReplaySummary::default()
         },
@@ -144,39 +141,38 @@ async fn execute(
     let mut queues: BTreeMap<String, RemainingEntries> = BTreeMap::new();
     for entry in entries {
         match entry.outcome {
-            Some(ReplayOutcome::Replayed) => work.summary.replayed += 1,
+            Some(ReplayOutcome::Replayed) => executor.summary.replayed += 1,
             Some(ReplayOutcome::Missing) => {
-                work.summary.missing += 1;
+                executor.summary.missing += 1;
                 continue;
             }
-            // There may be a queue for it now.
+            // A queue may be bound now.
             Some(ReplayOutcome::Returned) | None => {}
         }
         queues.entry(entry.queue.clone()).or_default().add(entry);
     }
-    let mut pace = RateLimiter::new(limits);
-    for (queue, left) in queues {
+    let mut rate_limiter = RateLimiter::new(limits);
+    for (queue, remaining) in queues {
         let mut source = match unacked.remove(&queue) {
-            Some(UnackedQueue {
-                reader: pass,
-                letters,
-            }) => QueueSource {
-                reader: pass,
+            Some(UnackedQueue { reader, letters }) => QueueSource {
+                reader,
                 prefetched: Some(letters),
-                remaining: left,
+                remaining,
             },
             None => QueueSource {
                 reader: LetterReader::open(context.connection, &queue).await?,
                 prefetched: None,
-                remaining: left,
+                remaining,
             },
         };
-        work.replay_queue(&mut source, &mut pace).await?;
+        executor
+            .replay_queue(&mut source, &mut rate_limiter)
+            .await?;
         source.reader.requeue_and_close().await?;
-        work.record_missing(source.remaining).await?;
+        executor.record_missing(source.remaining).await?;
     }
-    replay_audit::record_end(context.database, run).await?;
-    Ok(work.summary)
+    replay_audit::record_end(context.database, run_id).await?;
+    Ok(executor.summary)
 }
 
 async fn open_confirm_channel(connection: &Connection) -> Result<Channel, MessagingError> {
@@ -187,10 +183,10 @@ async fn open_confirm_channel(connection: &Connection) -> Result<Channel, Messag
     Ok(channel)
 }
 
-/// How fast a run may go.
+/// Limits the rate of a run.
 struct RateLimiter {
     rate: Option<u32>,
-    /// How many letters there are to a window at most.
+    /// The maximum number of letters per window.
     window_size: usize,
     started_at: Instant,
     published: u32,
@@ -199,30 +195,30 @@ struct RateLimiter {
 impl RateLimiter {
     fn new(limits: ReplayLimits) -> Self {
         let rate = limits.max_per_second.filter(|rate| *rate > 0);
-        let window = (usize::from(limits.max_in_flight) / MAX_WINDOWS).max(1);
-        let even = rate.map_or(window, |rate| (rate / WINDOWS_PER_SECOND).max(1) as usize);
+        let max_size = (usize::from(limits.max_in_flight) / MAX_WINDOWS).max(1);
+        let paced_size = rate.map_or(max_size, |rate| (rate / WINDOWS_PER_SECOND).max(1) as usize);
         Self {
             rate,
-            window_size: window.min(even),
+            window_size: max_size.min(paced_size),
             started_at: Instant::now(),
             published: 0,
         }
     }
 
-    /// Waits until so many more are allowed.
-    async fn acquire(&mut self, more: usize) {
+    /// Waits until `count` more messages are allowed.
+    async fn acquire(&mut self, count: usize) {
         if let Some(rate) = self.rate {
             let due = Duration::from_secs(1) * self.published / rate;
             tokio::time::sleep_until((self.started_at + due).into()).await;
         }
         self.published = self
             .published
-            .saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
+            .saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
     }
 }
 
-/// What is left to be found of a queue. Letters can be alike to the last byte, as after
-/// an import of what is still there.
+/// The entries of a queue whose letters are not found yet, by fingerprint. Letters can be equal,
+/// for example after an import of letters that are still in the queue.
 #[derive(Debug, Default)]
 struct RemainingEntries {
     entries: HashMap<String, Vec<ReplayEntry>>,
@@ -231,8 +227,8 @@ struct RemainingEntries {
 
 impl RemainingEntries {
     fn add(&mut self, entry: ReplayEntry) {
-        let alike = self.entries.entry(entry.fingerprint.clone()).or_default();
-        alike.push(entry);
+        let equal = self.entries.entry(entry.fingerprint.clone()).or_default();
+        equal.push(entry);
         self.count += 1;
     }
 
@@ -251,16 +247,16 @@ impl RemainingEntries {
     }
 }
 
-/// A letter of the run, in hand: read, and neither published nor acknowledged.
+/// A letter of the run that was read and not yet acknowledged.
 pub(super) struct InFlightLetter {
     pub(super) entry: ReplayEntry,
     pub(super) unacked: UnackedLetter,
 }
 
-/// The dead letters of one queue.
+/// The source of the dead letters of one queue.
 struct QueueSource {
     reader: LetterReader,
-    /// What was read before; otherwise it is read now.
+    /// The letters that the selection has read already. `None` to read from the queue.
     prefetched: Option<VecDeque<UnackedLetter>>,
     remaining: RemainingEntries,
 }
@@ -273,38 +269,35 @@ impl QueueSource {
         }
     }
 
-    /// The next ones that are to go back; none where there are no more.
+    /// Reads the next window of letters to replay. Empty if there are no more.
     async fn next_window(&mut self, size: usize) -> Result<Vec<InFlightLetter>, MessagingError> {
         let mut window = Vec::new();
         while window.len() < size && !self.remaining.is_empty() {
-            let Some(found) = self.next().await? else {
+            let Some(unacked) = self.next().await? else {
                 break;
             };
-            let Some(entry) = self.remaining.take(&found.letter.fingerprint) else {
+            let Some(entry) = self.remaining.take(&unacked.letter.fingerprint) else {
                 continue;
             };
             if entry.outcome == Some(ReplayOutcome::Replayed) {
-                // It was noted, and not acknowledged any more.
-                self.reader.ack(&found).await?;
+                // It was recorded, but not acknowledged.
+                self.reader.ack(&unacked).await?;
                 continue;
             }
-            window.push(InFlightLetter {
-                entry,
-                unacked: found,
-            });
+            window.push(InFlightLetter { entry, unacked });
         }
         Ok(window)
     }
 }
 
-/// Letters that were published, and of which nothing is noted.
+/// Letters that were published, and whose outcomes are not recorded yet.
 struct PublishedWindow {
     letters: Vec<InFlightLetter>,
     channel_index: usize,
     confirms: PendingConfirms,
 }
 
-/// A run under way.
+/// Executes the messages of a run.
 struct ReplayExecutor<'a> {
     context: &'a ReplayContext<'a>,
     run_id: &'a str,
@@ -314,23 +307,23 @@ struct ReplayExecutor<'a> {
 }
 
 impl ReplayExecutor<'_> {
-    /// Publishes, notes, acknowledges: in that order for each letter.
+    /// Publishes, records and acknowledges each letter, in this order.
     async fn replay_queue(
         &mut self,
         source: &mut QueueSource,
         rate_limiter: &mut RateLimiter,
     ) -> Result<(), MessagingError> {
-        let mut under_way: Option<PublishedWindow> = None;
-        for lane in (0..MAX_WINDOWS).cycle() {
-            // Both to their ends, whatever becomes of the other: what was published
-            // should be noted.
-            let (noted, next) = tokio::join!(
-                self.record_window(under_way.take()),
-                self.publish_window(source, rate_limiter, lane)
+        let mut published: Option<PublishedWindow> = None;
+        for channel_index in (0..MAX_WINDOWS).cycle() {
+            // Both complete even if the other one fails, so that published letters are
+            // recorded.
+            let (recorded, next) = tokio::join!(
+                self.record_window(published.take()),
+                self.publish_window(source, rate_limiter, channel_index)
             );
-            self.ack_window(source, &noted?).await?;
-            under_way = next?;
-            if under_way.is_none() {
+            self.ack_window(source, &recorded?).await?;
+            published = next?;
+            if published.is_none() {
                 break;
             }
         }
@@ -338,14 +331,14 @@ impl ReplayExecutor<'_> {
             return Err(MessagingError::ReplayInterrupted {
                 run: self.run_id.to_owned(),
                 replayed: self.summary.replayed,
-                of: self.summary.messages,
+                total: self.summary.messages,
             });
         }
         Ok(())
     }
 
-    /// Reads the next window and publishes it; none where all of them are done or
-    /// somebody interrupts.
+    /// Reads the next window and publishes it. `None` if no letters remain or the run is
+    /// interrupted.
     async fn publish_window(
         &self,
         source: &mut QueueSource,
@@ -363,47 +356,51 @@ impl ReplayExecutor<'_> {
         tokio::select! {
             () = rate_limiter.acquire(letters.len()) => {}
             () = interrupt.cancelled() => {
-                letters.into_iter().for_each(|held| source.remaining.add(held.entry));
+                letters.into_iter().for_each(|letter| source.remaining.add(letter.entry));
                 return Ok(None);
             }
         }
         let messages: Vec<OutgoingMessage> = letters
             .iter()
-            .map(|held| to_replay_message(&held.entry, &held.unacked, self.to_exchange))
+            .map(|letter| to_replay_message(&letter.entry, &letter.unacked, self.to_exchange))
             .collect();
-        let sent = dm_amqp::publish(&self.channels[channel_index], &messages).await?;
+        let confirms = dm_amqp::publish(&self.channels[channel_index], &messages).await?;
         Ok(Some(PublishedWindow {
             letters,
             channel_index,
-            confirms: sent,
+            confirms,
         }))
     }
 
-    /// Waits for the confirms of a window and notes what they say: whether each letter is
-    /// back in a queue.
+    /// Waits for the confirms of a window and records the outcomes. Returns the letters with
+    /// whether they were confirmed.
     async fn record_window(
         &self,
         window: Option<PublishedWindow>,
     ) -> Result<Vec<(InFlightLetter, bool)>, MessagingError> {
         let Some(PublishedWindow {
             letters,
-            channel_index: lane,
-            confirms: sent,
+            channel_index,
+            confirms,
         }) = window
         else {
             return Ok(Vec::new());
         };
-        let fates = sent.wait_for_confirms(&self.channels[lane]).await?;
-        let fates = fates.iter().map(|fate| *fate == Fate::Confirmed);
-        let letters: Vec<_> = letters.into_iter().zip(fates).collect();
-        for (outcome, there) in [
+        let outcomes = confirms
+            .wait_for_confirms(&self.channels[channel_index])
+            .await?;
+        let confirmed = outcomes
+            .iter()
+            .map(|outcome| *outcome == PublishOutcome::Confirmed);
+        let letters: Vec<_> = letters.into_iter().zip(confirmed).collect();
+        for (outcome, is_confirmed) in [
             (ReplayOutcome::Replayed, true),
             (ReplayOutcome::Returned, false),
         ] {
             let numbers: Vec<i64> = letters
                 .iter()
-                .filter(|(_, taken)| *taken == there)
-                .map(|(held, _)| held.entry.number)
+                .filter(|(_, confirmed)| *confirmed == is_confirmed)
+                .map(|(letter, _)| letter.entry.number)
                 .collect();
             replay_audit::record_outcome(self.context.database, self.run_id, &numbers, outcome)
                 .await?;
@@ -412,40 +409,40 @@ impl ReplayExecutor<'_> {
             database: self.context.database,
             service_tables: self.context.service_tables,
         };
-        let back = letters.iter().filter(|(_, taken)| *taken);
-        let back = back.map(|(held, _)| &held.unacked.letter);
-        records.resolve(back, Resolution::Replayed).await?;
+        let replayed = letters.iter().filter(|(_, confirmed)| *confirmed);
+        let replayed = replayed.map(|(letter, _)| &letter.unacked.letter);
+        records.resolve(replayed, Resolution::Replayed).await?;
         Ok(letters)
     }
 
-    /// Takes out of the dead letters what is noted to be back in a queue.
+    /// Acknowledges the letters that are recorded as replayed.
     async fn ack_window(
         &mut self,
         source: &mut QueueSource,
         letters: &[(InFlightLetter, bool)],
     ) -> Result<(), MessagingError> {
-        for (held, taken) in letters {
-            let outcome = if *taken {
-                source.reader.ack(&held.unacked).await?;
+        for (letter, confirmed) in letters {
+            let outcome = if *confirmed {
+                source.reader.ack(&letter.unacked).await?;
                 self.summary.replayed += 1;
                 ReplayOutcome::Replayed
             } else {
                 self.summary.returned += 1;
                 ReplayOutcome::Returned
             };
-            self.report_progress(&held.entry, outcome);
+            self.report_progress(&letter.entry, outcome);
         }
         Ok(())
     }
 
-    /// Notes what is no longer among the dead letters.
+    /// Records the messages that are no longer dead letters.
     async fn record_missing(&mut self, remaining: RemainingEntries) -> Result<(), MessagingError> {
-        // What was noted as replayed is gone because it was acknowledged.
-        let gone: Vec<ReplayEntry> = remaining
+        // Messages recorded as replayed are gone because they were acknowledged.
+        let missing: Vec<ReplayEntry> = remaining
             .into_entries()
             .filter(|entry| entry.outcome != Some(ReplayOutcome::Replayed))
             .collect();
-        let numbers: Vec<i64> = gone.iter().map(|entry| entry.number).collect();
+        let numbers: Vec<i64> = missing.iter().map(|entry| entry.number).collect();
         replay_audit::record_outcome(
             self.context.database,
             self.run_id,
@@ -454,7 +451,7 @@ impl ReplayExecutor<'_> {
         )
         .await?;
         self.summary.missing += numbers.len() as u64;
-        for entry in &gone {
+        for entry in &missing {
             self.report_progress(entry, ReplayOutcome::Missing);
         }
         Ok(())
@@ -462,13 +459,13 @@ impl ReplayExecutor<'_> {
 
     fn report_progress(&self, entry: &ReplayEntry, outcome: ReplayOutcome) {
         (self.context.on_progress)(&ReplayProgress {
-            run: self.run_id,
+            run_id: self.run_id,
             number: entry.number,
             id: entry.event_id.as_deref(),
             queue: &entry.queue,
             outcome,
-            done: self.summary.replayed,
-            of: self.summary.messages,
+            replayed: self.summary.replayed,
+            total: self.summary.messages,
         });
     }
 }
@@ -478,7 +475,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn letters_that_are_alike_are_taken_one_by_one() {
+    fn equal_letters_are_taken_one_by_one() {
         let entry = |number| ReplayEntry {
             number,
             queue: "q".into(),
@@ -487,13 +484,14 @@ mod tests {
             outcome: None,
             replacement: None,
         };
-        let mut left = RemainingEntries::default();
-        left.add(entry(1));
-        left.add(entry(2));
-        assert_eq!(left.take("b"), None);
-        let mut taken = [left.take("a"), left.take("a")].map(|entry| entry.unwrap().number);
+        let mut remaining = RemainingEntries::default();
+        remaining.add(entry(1));
+        remaining.add(entry(2));
+        assert_eq!(remaining.take("b"), None);
+        let mut taken =
+            [remaining.take("a"), remaining.take("a")].map(|entry| entry.unwrap().number);
         taken.sort_unstable();
         assert_eq!(taken, [1, 2]);
-        assert!(left.is_empty() && left.take("a").is_none());
+        assert!(remaining.is_empty() && remaining.take("a").is_none());
     }
 }

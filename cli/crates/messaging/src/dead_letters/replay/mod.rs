@@ -1,10 +1,10 @@
-//! The way back of dead letters.
+//! Replays of dead letters.
 //!
-//! The set is frozen in the audit before anything is done. Each message is read and
-//! not acknowledged, published to where it goes and confirmed, noted in the audit, and
-//! acknowledged at last. Killed in between, it is still a dead letter: where the audit
-//! has it as replayed, resuming only acknowledges it; where it has not, it goes again
-//! under the same id, and the inbox absorbs one of the two.
+//! The letters of a run are recorded in the audit before the first one is published. Each letter
+//! is read without an acknowledgement, published and confirmed, recorded in the audit, and
+//! acknowledged last. After a kill it is still a dead letter: if the audit has it as replayed,
+//! resuming only acknowledges it; otherwise it is published again with the same id, and the
+//! inbox absorbs one of the two.
 
 mod executor;
 mod republish;
@@ -23,52 +23,54 @@ use super::{DeadLetter, DeadLetterFilter};
 pub use executor::{ReplayContext, ReplayProgress, ReplaySummary, resume, run};
 pub use selection::{ReplaySelection, select_letters};
 
-/// What is to be replayed, and how.
+/// A request for a replay.
 #[derive(Debug, Clone, Serialize)]
 pub struct ReplayRequest {
-    /// From the dead letters of these work queues.
+    /// The work queues whose dead letters are replayed.
     pub queues: Vec<&'static str>,
-    /// Which of them.
+    /// The conditions that the letters must meet.
     pub filter: DeadLetterFilter,
-    /// At most so many, from the head of each queue on.
+    /// The maximum number of letters, from the head of each queue.
     pub limit: Option<usize>,
-    /// To every queue that takes its routing key, and not to the one that failed.
+    /// Whether to publish to every queue bound to the routing key instead of the work queue that
+    /// failed.
     pub to_exchange: bool,
-    /// Messages that were replayed so often stay where they are.
-    pub most_rounds: u64,
-    /// How long the inbox of each queue remembers. What failed longer ago stays where it
-    /// is: it would be taken twice. A queue that is not in here has no inbox to ask.
+    /// The number of replays after which a letter is refused. The audit stores this name.
+    #[serde(rename = "most_rounds")]
+    pub max_rounds: u64,
+    /// The inbox retention by queue. Letters that failed earlier are refused, since they could be
+    /// processed twice. A queue without an entry has no inbox.
     #[serde(skip)]
     pub inbox_retention: BTreeMap<String, Duration>,
 }
 
-/// How fast.
+/// The rate limits of a replay.
 #[derive(Debug, Clone, Copy)]
 pub struct ReplayLimits {
-    /// At most so many a second.
+    /// The maximum number of messages per second.
     pub max_per_second: Option<u32>,
-    /// At most so many that are published and not yet acknowledged.
+    /// The maximum number of published messages that are not yet acknowledged.
     pub max_in_flight: u16,
 }
 
-/// Why a letter is not replayed.
+/// The reason for which a letter is not replayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ReplayRefusal {
-    /// It went round as often as is allowed.
-    Rounds,
-    /// The inbox of its queue may have forgotten it.
-    Age,
+    /// It was replayed the maximum number of times.
+    MaxRoundsReached,
+    /// It failed longer ago than the retention of the inbox.
+    RetentionExceeded,
 }
 
-/// A set of dead letters, frozen.
+/// The letters of a replay.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ReplayPlan {
-    /// What would go back, in order.
+    /// The letters to replay, in order.
     pub letters: Vec<DeadLetter>,
-    /// What would stay, and why.
+    /// The refused letters, with the reason.
     pub refused: Vec<(DeadLetter, ReplayRefusal)>,
-    /// Over the fingerprints of what would go back.
+    /// The digest of the fingerprints of the letters to replay.
     pub digest: String,
 }
 
@@ -77,12 +79,12 @@ impl ReplayRequest {
         let age = letter
             .failed_at
             .map(|at| (now - at).to_std().unwrap_or_default());
-        if letter.replays >= self.most_rounds {
-            Some(ReplayRefusal::Rounds)
-        } else if let (Some(age), Some(memory)) = (age, self.inbox_retention.get(&letter.queue))
-            && age > *memory
+        if letter.replays >= self.max_rounds {
+            Some(ReplayRefusal::MaxRoundsReached)
+        } else if let (Some(age), Some(retention)) = (age, self.inbox_retention.get(&letter.queue))
+            && age > *retention
         {
-            Some(ReplayRefusal::Age)
+            Some(ReplayRefusal::RetentionExceeded)
         } else {
             None
         }
@@ -114,22 +116,30 @@ mod tests {
     }
 
     #[test]
-    fn what_went_round_too_often_or_is_too_old_stays() {
+    fn check_refusal_refuses_exhausted_and_old_letters() {
         let request = ReplayRequest {
             queues: Vec::new(),
             filter: DeadLetterFilter::default(),
             limit: None,
             to_exchange: false,
-            most_rounds: 3,
+            max_rounds: 3,
             inbox_retention: [("q".to_owned(), Duration::from_secs(3600))].into(),
         };
         let now = time::parse("2026-02-03T12:00:00Z").unwrap();
         for (replays, failed_at, refusal) in [
             (0, "2026-02-03T11:30:00Z", None),
             (2, "2026-02-03T11:00:00Z", None),
-            (3, "2026-02-03T11:30:00Z", Some(ReplayRefusal::Rounds)),
-            (0, "2026-02-03T10:59:59Z", Some(ReplayRefusal::Age)),
-            // A clock that is ahead makes nothing old.
+            (
+                3,
+                "2026-02-03T11:30:00Z",
+                Some(ReplayRefusal::MaxRoundsReached),
+            ),
+            (
+                0,
+                "2026-02-03T10:59:59Z",
+                Some(ReplayRefusal::RetentionExceeded),
+            ),
+            // A failure in the future is not old.
             (0, "2026-02-03T13:00:00Z", None),
             (0, "never", None),
         ] {
@@ -138,19 +148,19 @@ mod tests {
                 refusal
             );
         }
-        let elsewhere = DeadLetter {
+        let other_queue = DeadLetter {
             queue: "other".into(),
             ..letter(0, "2020-01-01T00:00:00Z")
         };
         assert_eq!(
-            request.check_refusal(&elsewhere, now),
+            request.check_refusal(&other_queue, now),
             None,
-            "it has no inbox"
+            "the queue has no inbox"
         );
     }
 
     #[test]
-    fn another_set_has_another_digest() {
+    fn plan_digest_depends_on_letters_and_order() {
         let (mut one, mut other) = (letter(0, ""), letter(0, ""));
         one.fingerprint = "a".into();
         other.fingerprint = "b".into();

@@ -1,4 +1,4 @@
-//! What goes back for a dead letter.
+//! The message that replays a dead letter.
 
 use dm_amqp::header::{get_number, text_value};
 use dm_contracts::{headers, topology};
@@ -8,22 +8,22 @@ use super::super::letter_reader::UnackedLetter;
 use super::super::replay_audit::ReplayEntry;
 use crate::broker::OutgoingMessage;
 
-/// The message that goes back: id, properties and body as they were unless somebody
-/// changed them, one more round, and attempts counted anew. What the broker would act on,
-/// an expiration or a user's name, stays in a header of ours.
+/// Returns the message that replays a letter: with the original id, properties and body unless
+/// the letter was edited, the next round, and without the attempt count. Properties that the
+/// broker acts on, such as an expiration or a user id, stay in a header.
 pub(super) fn to_replay_message(
     entry: &ReplayEntry,
-    found: &UnackedLetter,
+    unacked: &UnackedLetter,
     to_exchange: bool,
 ) -> OutgoingMessage {
-    let letter = &found.letter;
+    let letter = &unacked.letter;
     let edited = entry.replacement.as_ref();
-    let mut original = found.original();
+    let mut original = unacked.original();
     let mut table = FieldTable::default();
     let old = original.properties.headers().clone().unwrap_or_default();
     for (name, value) in old.inner() {
-        // Attempts count for a round, and so does a letter; the broker's own history is of
-        // the way that ended here.
+        // Attempts and the letter id belong to one round; `x-death` describes the delivery that
+        // failed.
         if ![headers::ATTEMPTS, headers::LETTER, "x-death"].contains(&name.as_str()) {
             table.insert(name.clone(), value.clone());
         }
@@ -35,12 +35,12 @@ pub(super) fn to_replay_message(
     table.insert(headers::REPLAYS.into(), AMQPValue::LongInt(rounds));
     let (exchange, routing_key) = match &letter.routing_key {
         Some(key) if to_exchange => (topology::EVENT_EXCHANGE.to_owned(), key.clone()),
-        // The default exchange takes a queue's name for a key.
+        // The routing key of the default exchange is the name of a queue.
         _ => (String::new(), letter.queue.clone()),
     };
     if let Some(edited) = edited {
-        let before = letter.id.as_deref().unwrap_or_default();
-        table.insert(headers::EDITED.into(), text_value(before));
+        let previous_id = letter.id.as_deref().unwrap_or_default();
+        table.insert(headers::EDITED.into(), text_value(previous_id));
         original.properties = original
             .properties
             .with_message_id(edited.id.as_str().into());
@@ -52,7 +52,7 @@ pub(super) fn to_replay_message(
         mandatory: true,
         properties: original.to_copy_properties(false),
         body: edited.map_or_else(
-            || found.delivery.data.clone(),
+            || unacked.delivery.data.clone(),
             |edited| edited.body.clone().into_bytes(),
         ),
     }

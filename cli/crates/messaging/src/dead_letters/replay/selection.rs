@@ -1,4 +1,4 @@
-//! What is to be replayed, found in one pass over the queues.
+//! Selects the letters to replay in one pass over the queues.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -10,60 +10,63 @@ use crate::MessagingError;
 use crate::dead_letters::browse::RequestedIds;
 use crate::dead_letters::letter_reader::{LetterReader, UnackedLetter};
 
-/// How much of the letters is kept in hand until they are sent: more than that is given
-/// back, and read again.
+/// The maximum size of letters that stay unacknowledged until they are published. A queue that
+/// exceeds it is requeued and read again.
 const MAX_UNACKED_BYTES: usize = 64 * 1024 * 1024;
 
-/// What a letter takes beside its body.
+/// The estimated memory of a letter without its body.
 const LETTER_OVERHEAD_BYTES: usize = 1024;
 
-/// What is to be replayed, and what of it is still in hand.
+/// The letters to replay, and those of them that are unacknowledged.
 pub struct ReplaySelection {
-    /// The set.
+    /// The letters to replay.
     pub plan: ReplayPlan,
     pub(super) unacked: BTreeMap<String, UnackedQueue>,
 }
 
-/// The chosen letters of a queue, read and not given back.
+/// The selected letters of a queue that are unacknowledged.
 pub(super) struct UnackedQueue {
     pub(super) reader: LetterReader,
     pub(super) letters: VecDeque<UnackedLetter>,
 }
 
 impl ReplaySelection {
-    /// Gives back what is in hand: the set stays the same, and its letters are read again.
+    /// Requeues the unacknowledged letters. The plan stays the same, and the letters are read
+    /// again when it is executed.
     ///
     /// # Errors
-    /// The broker is away.
+    /// If the broker cannot be reached.
     pub async fn requeue(&mut self) -> Result<(), MessagingError> {
-        for (_, hand) in std::mem::take(&mut self.unacked) {
-            hand.reader.requeue_and_close().await?;
+        for (_, queue) in std::mem::take(&mut self.unacked) {
+            queue.reader.requeue_and_close().await?;
         }
         Ok(())
     }
 }
 
-/// Looks for what would be replayed. Nothing changes by that.
+/// Selects the letters to replay. Has no side effects.
 ///
 /// # Errors
-/// The broker is away, or [`MessagingError::NotFound`] where an id is no letter's.
+/// If the broker cannot be reached. Returns [`MessagingError::DeadLetterNotFound`] if an id has
+/// no letter.
 pub async fn select_letters(
     connection: &Connection,
     request: &ReplayRequest,
     now: DateTime<Utc>,
 ) -> Result<ReplaySelection, MessagingError> {
     let (mut letters, mut refused) = (Vec::new(), Vec::new());
-    let (mut in_hand, mut room) = (BTreeMap::new(), MAX_UNACKED_BYTES);
-    let mut named = RequestedIds::from_filter(&request.filter);
+    let (mut unacked, mut free_bytes) = (BTreeMap::new(), MAX_UNACKED_BYTES);
+    let mut requested = RequestedIds::from_filter(&request.filter);
     for &queue in &request.queues {
-        let mut pass = LetterReader::open(connection, queue).await?;
-        let mut hand = Some(VecDeque::new());
-        while let Some(found) = pass.next().await? {
-            let letter = &found.letter;
+        let mut reader = LetterReader::open(connection, queue).await?;
+        // `None` once the size limit is exceeded.
+        let mut selected = Some(VecDeque::new());
+        while let Some(unacked_letter) = reader.next().await? {
+            let letter = &unacked_letter.letter;
             if !request.filter.matches(letter) {
                 continue;
             }
-            named.mark_found(letter);
+            requested.mark_found(letter);
             if let Some(refusal) = request.check_refusal(letter, now) {
                 refused.push((letter.clone(), refusal));
                 continue;
@@ -72,36 +75,31 @@ pub async fn select_letters(
                 continue;
             }
             letters.push(letter.clone());
-            match room.checked_sub(LETTER_OVERHEAD_BYTES + found.delivery.data.len()) {
-                Some(left) => {
-                    room = left;
-                    if let Some(hand) = &mut hand {
-                        hand.push_back(found);
+            let size = LETTER_OVERHEAD_BYTES + unacked_letter.delivery.data.len();
+            match free_bytes.checked_sub(size) {
+                Some(remaining) => {
+                    free_bytes = remaining;
+                    if let Some(selected) = &mut selected {
+                        selected.push_back(unacked_letter);
                     }
                 }
-                None => hand = None,
+                None => selected = None,
             }
         }
-        match hand {
+        match selected {
             Some(letters) if !letters.is_empty() => {
-                in_hand.insert(
-                    queue.to_owned(),
-                    UnackedQueue {
-                        reader: pass,
-                        letters,
-                    },
-                );
+                unacked.insert(queue.to_owned(), UnackedQueue { reader, letters });
             }
-            _ => pass.requeue_and_close().await?,
+            _ => reader.requeue_and_close().await?,
         }
     }
-    named.ensure_all_found()?;
+    requested.ensure_all_found()?;
     Ok(ReplaySelection {
         plan: ReplayPlan {
             digest: plan_digest(&letters),
             letters,
             refused,
         },
-        unacked: in_hand,
+        unacked,
     })
 }
