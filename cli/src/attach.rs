@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 const FINAL_OUTPUT_TIMEOUT: Duration = Duration::from_secs(9);
 
 /// Runs a command in a component's container, attached to the standard streams of this
-/// process. The command ends with this process.
+/// process. The command ends with this process, if a guard could be started.
 ///
 /// On a terminal, the command gets a terminal. Otherwise it gets the standard input of this
 /// process if `spec.stdin` is set.
@@ -68,7 +68,8 @@ struct AttachedCommand<'a> {
 impl AttachedCommand<'_> {
     /// Runs the command until it exits or this process is interrupted.
     async fn run(&self, spec: &ExecSpec) -> Result<ExitStatus> {
-        // Started first, so that the command never runs without a guard.
+        // Started first. If the container has no shell, the command runs without a guard and
+        // outlives this process.
         let guard = self
             .engine
             .start_exec_guard(self.container, spec.user.as_deref());

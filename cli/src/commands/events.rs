@@ -41,7 +41,7 @@ enum Action {
     /// Trace an order, another aggregate, a request or an event through the system.
     ///
     /// Prints a tree: the published events, the services that processed each of them and when,
-    /// the events that resulted, and the dead letters.
+    /// the events that resulted, and the dead letters; and the timeline of each order.
     #[command(after_long_help = "Examples:
   dm events trace ord_9001
   dm events trace expense/exp_12
@@ -129,12 +129,12 @@ async fn trace(
     id: &str,
     logs: bool,
 ) -> Result<ExitStatus> {
-    let (stores, database) = (clients.stores(), clients.connect_database().await?);
+    let (service_tables, database) = (clients.service_tables(), clients.connect_database().await?);
     let connection = clients
         .lock_dead_letters_or_warn(&*context.session.frontend)
         .await?;
     let trace_context = TraceContext {
-        service_tables: &stores,
+        service_tables: &service_tables,
         database: &database,
         connection: connection.as_ref(),
     };

@@ -161,7 +161,6 @@ enum Command {
     Golden(golden::Arguments),
     Doctor(doctor::Arguments),
     Config(config::Arguments),
-    /// Run benchmarks.
     Bench(bench::Arguments),
     Completions(completions::Arguments),
 }

@@ -107,7 +107,7 @@ struct OutboxListArgs {
 
 pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitStatus> {
     let clients = StackClients::open(&context.session).await?;
-    let all = clients.stores();
+    let all = clients.service_tables();
     match arguments.action {
         Action::Ls(list) => {
             let tables = service_tables::resolve_services(&all, &list.filter.service)?;

@@ -13,7 +13,7 @@ use crate::views;
 
 /// Check that every event was delivered.
 ///
-/// Accounts for every event, from one snapshot of the database and the queues of the broker:
+/// Checks every event, from one snapshot of the database and the queues of the broker:
 /// for each queue that is bound to it, the event is pending, in flight, processed or
 /// dead-lettered. The queue of the read model has no consumer in the stack: for that queue, the
 /// command shows how many events wait, and for how many the state is unknown. The invariants of

@@ -254,12 +254,12 @@ pub(crate) fn render_trace(document: &TraceDocument<'_>, canvas: &Canvas) -> Str
     if !trace.timeline.is_empty() {
         lines.push(String::new());
         lines.push(canvas.paint(StyleRole::Muted, "timeline"));
-        for step in &trace.timeline {
+        for entry in &trace.timeline {
             lines.push(format!(
                 "  {}  {}  {}",
-                text::pad_right(&format_offset(step.at, first), 8),
-                text::sanitize(&step.status, false),
-                canvas.paint(StyleRole::Muted, &text::sanitize(&step.source, false))
+                text::pad_right(&format_offset(entry.at, first), 8),
+                text::sanitize(&entry.status, false),
+                canvas.paint(StyleRole::Muted, &text::sanitize(&entry.source, false))
             ));
         }
     }
@@ -327,7 +327,7 @@ fn push_event_tree(
 #[cfg(test)]
 mod tests {
     use dm_messaging::tail::examples::published_event;
-    use dm_messaging::trace::TimelineStep;
+    use dm_messaging::trace::TimelineEntry;
     use dm_messaging::trace::examples::{order_created_event, stock_reserved_event};
     use dm_terminal::testing::terminal_canvas;
     use serde_json::value::RawValue;
@@ -388,7 +388,7 @@ mod tests {
             query: "ord_9001".into(),
             traces: vec!["0af7651916cd43dd8448eb211c80319c".into()],
             events: vec![first],
-            timeline: vec![TimelineStep {
+            timeline: vec![TimelineEntry {
                 order_id: "ord_9001".into(),
                 status: "CREATED".into(),
                 at: time::parse("2026-02-03T10:00:00Z").unwrap(),

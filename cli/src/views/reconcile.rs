@@ -83,7 +83,7 @@ fn render_queues(report: &ReconcileReport, canvas: &Canvas) -> String {
         Column::new("dead letters").right_aligned(),
         Column::new("missing").right_aligned(),
     ]);
-    for account in &report.queues {
+    for queue in &report.queues {
         let count = |count: i64, role: StyleRole| {
             let cell = Cell::new(count.to_string());
             if count > 0 {
@@ -94,31 +94,31 @@ fn render_queues(report: &ReconcileReport, canvas: &Canvas) -> String {
         };
         // A service processes, retries and dead-letters events; for other consumers, they wait.
         let cell_if = |is_internal: bool, cell: Cell| {
-            if account.consumer.is_some() == is_internal {
+            if queue.consumer.is_some() == is_internal {
                 cell
             } else {
                 Cell::default()
             }
         };
         table.add_row(vec![
-            Cell::new(account.queue),
-            Cell::new(account.published.to_string()),
-            if account.consumer.is_some() {
-                Cell::new(account.processed.to_string())
+            Cell::new(queue.queue),
+            Cell::new(queue.published.to_string()),
+            if queue.consumer.is_some() {
+                Cell::new(queue.processed.to_string())
             } else {
-                Cell::new("outside").with_role(StyleRole::Muted)
+                Cell::new("external").with_role(StyleRole::Muted)
             },
-            cell_if(true, count(account.in_flight, StyleRole::Active)),
-            cell_if(false, count(account.waiting, StyleRole::Active)),
-            cell_if(true, count(account.dead_lettered, StyleRole::Warning)),
-            count(account.missing, StyleRole::Error),
+            cell_if(true, count(queue.in_flight, StyleRole::Active)),
+            cell_if(false, count(queue.waiting, StyleRole::Active)),
+            cell_if(true, count(queue.dead_lettered, StyleRole::Warning)),
+            count(queue.missing, StyleRole::Error),
         ]);
     }
     let mut lines = vec![table.render(canvas)];
-    lines.extend(report.queues.iter().filter_map(|account| {
+    lines.extend(report.queues.iter().filter_map(|queue| {
         let sentence = format!(
             "{}: {} of {} could not be checked: {}",
-            account.queue, account.unaccounted, account.published, account.reason?
+            queue.queue, queue.undetermined, queue.published, queue.reason?
         );
         let first = format!("{} ", canvas.paint_glyph(StyleRole::Muted, Glyph::Skipped));
         Some(canvas.wrap(&sentence, &first, "  "))
@@ -177,10 +177,10 @@ fn render_findings(report: &ReconcileReport, canvas: &Canvas) -> String {
 }
 
 fn render_verdict(report: &ReconcileReport, canvas: &Canvas) -> String {
-    let events = report
+    let deliveries = report
         .queues
         .iter()
-        .map(|account| account.published - account.unaccounted)
+        .map(|queue| queue.published - queue.undetermined)
         .sum::<i64>();
     let pending = usize::try_from(report.pending).unwrap_or(usize::MAX);
     let pending = format!(
@@ -188,7 +188,7 @@ fn render_verdict(report: &ReconcileReport, canvas: &Canvas) -> String {
         text::pluralize(pending, "event")
     );
     if report.is_clean() {
-        let sentence = format!("{events} deliveries checked, every invariant holds; {pending}");
+        let sentence = format!("{deliveries} deliveries checked, every invariant holds; {pending}");
         let first = format!("{} ", canvas.paint_glyph(StyleRole::Success, Glyph::Check));
         return canvas.wrap(&sentence, &first, "  ");
     }
@@ -211,24 +211,24 @@ fn render_verdict(report: &ReconcileReport, canvas: &Canvas) -> String {
 
 #[cfg(test)]
 mod tests {
-    use dm_messaging::reconcile::{Invariant, QueueAccount, ReconcileFinding};
+    use dm_messaging::reconcile::{Invariant, QueueReport, ReconcileFinding};
     use dm_terminal::testing::{assert_fits, terminal_canvas};
 
     use super::*;
 
     fn report(missing: i64) -> ReconcileReport {
-        let internal = QueueAccount {
+        let internal = QueueReport {
             processed: 118 - missing,
             in_flight: 1,
             dead_lettered: 1,
             missing,
-            ..QueueAccount::new("inventory.order-events.q", Some("inventory-service"), 120)
+            ..QueueReport::new("inventory.order-events.q", Some("inventory-service"), 120)
         };
-        let external = QueueAccount {
+        let external = QueueReport {
             waiting: 97,
-            unaccounted: 23,
+            undetermined: 23,
             reason: Some("a consumer took them, or they were dropped; RabbitMQ records neither"),
-            ..QueueAccount::new("notification.readmodel.q", None, 120)
+            ..QueueReport::new("notification.readmodel.q", None, 120)
         };
         ReconcileReport {
             pending: 2,

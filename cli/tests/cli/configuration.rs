@@ -86,7 +86,7 @@ fn config_error_names_the_layer_of_the_value() {
        ·                     ╰── this is not one
        ╰────
 
-      next: every key is described in docs/configuration.md
+      next: see docs/configuration.md for all keys
     "#);
     project.write("dm.local.toml", "[postgrse]\n");
     assert_snapshot!(project.output_of(&["status"]), @r#"
@@ -100,7 +100,7 @@ fn config_error_names_the_layer_of_the_value() {
        ╰────
 
       next: the sections are project, engine, images, timeouts, golden, postgres, rabbitmq, openldap, keycloak, services, backup
-            every key is described in docs/configuration.md
+            see docs/configuration.md for all keys
     "#);
 }
 

@@ -150,7 +150,7 @@ pub(crate) fn scheduler_container_creates_encrypted_backups() -> Result<(), Fail
         std::thread::sleep(Duration::from_millis(200));
     }
     let stderr = up(&[])?;
-    assert!(stderr.contains("backup gone"), "{stderr}");
+    assert!(stderr.contains("backup removed"), "{stderr}");
     Ok(())
 }
 

@@ -313,10 +313,10 @@ pub(crate) fn reconcile_counts_parked_dead_letters() -> Result<(), Failed> {
     }
     let count_dead_letters = || {
         let report = dm_json(&["reconcile"])?;
-        let accounts = report["queues"].as_array().into_iter().flatten();
+        let queues = report["queues"].as_array().into_iter().flatten();
         Ok::<_, Failed>(
-            accounts
-                .filter_map(|account| account["dead_lettered"].as_i64())
+            queues
+                .filter_map(|queue| queue["dead_lettered"].as_i64())
                 .sum::<i64>(),
         )
     };

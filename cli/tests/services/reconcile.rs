@@ -436,10 +436,10 @@ pub(crate) fn reconcile_counts_expiring_messages_as_in_flight() -> Result<(), Fa
         report
     })?;
     assert_eq!(report["clean"], true, "{report}");
-    let accounts = report["queues"].as_array().into_iter().flatten();
-    let in_flight = accounts
-        .filter(|account| account["queue"] == INVENTORY_QUEUE)
-        .find_map(|account| account["in_flight"].as_i64());
+    let queues = report["queues"].as_array().into_iter().flatten();
+    let in_flight = queues
+        .filter(|queue| queue["queue"] == INVENTORY_QUEUE)
+        .find_map(|queue| queue["in_flight"].as_i64());
     assert_eq!(in_flight, Some(3), "{report}");
     dm_ok(&["up"])?;
     assert_eq!(
@@ -452,7 +452,7 @@ pub(crate) fn reconcile_counts_expiring_messages_as_in_flight() -> Result<(), Fa
 }
 
 /// The read model's queue has no consumer in the stack. An event that is missing behind waiting
-/// ones is reported, an event that was taken from the queue is counted as unaccounted, and an
+/// ones is reported, an event that was taken from the queue is counted as undetermined, and an
 /// event that no outbox has written is an orphan.
 pub(crate) fn reconcile_covers_the_read_model_queue() -> Result<(), Failed> {
     dm_ok(&["up"])?;
@@ -532,14 +532,14 @@ pub(crate) fn reconcile_covers_the_read_model_queue() -> Result<(), Failed> {
     assert_eq!(ids.iter().filter(|id| **id == lost).count(), 1, "{ids:?}");
     let report = reconcile_when_idle()?;
     assert_eq!(report["clean"], true, "{report}");
-    let accounts = report["queues"].as_array().into_iter().flatten();
-    let account = accounts
+    let queues = report["queues"].as_array().into_iter().flatten();
+    let queue = queues
         .into_iter()
-        .find(|account| account["queue"] == READ_MODEL_QUEUE);
-    let account = account.cloned().unwrap_or_default();
-    assert_eq!(account["waiting"], 0, "{account}");
-    assert_eq!(account["unaccounted"], account["published"], "{account}");
-    assert!(account["reason"].is_string(), "{account}");
+        .find(|queue| queue["queue"] == READ_MODEL_QUEUE);
+    let queue = queue.cloned().unwrap_or_default();
+    assert_eq!(queue["waiting"], 0, "{queue}");
+    assert_eq!(queue["undetermined"], queue["published"], "{queue}");
+    assert!(queue["reason"].is_string(), "{queue}");
     Ok(())
 }
 

@@ -54,8 +54,8 @@ pub(crate) fn reset_removes_all_data_and_keeps_slow_containers_running() -> Resu
 pub(crate) fn killed_reset_is_completed_by_up() -> Result<(), Failed> {
     for text in [
         "stopping",
-        "rabbitmq gone",
-        "postgres gone",
+        "rabbitmq removed",
+        "postgres removed",
         "postgres starting",
     ] {
         dm_ok(&["chaos", "poison", "inventory.order-events.q"])?;

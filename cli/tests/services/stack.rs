@@ -116,10 +116,16 @@ pub(crate) fn signal_at(
         .stderr(Stdio::piped())
         .spawn()?;
     let mut lines = BufReader::new(run.stderr.take().unwrap()).lines();
+    let mut was_printed = false;
     for line in &mut lines {
         if line?.contains(text) {
+            was_printed = true;
             break;
         }
+    }
+    if !was_printed {
+        let status = run.wait()?;
+        return Err(format!("{arguments:?} ended with {status} and without `{text}`").into());
     }
     let pid = Pid::from_child(&run);
     kill_process(pid, signal)?;

@@ -49,7 +49,7 @@ async fn up_applies_changed_secrets_to_existing_data() {
     let up = ["up", "--ports", "auto"];
     call(&up)
         .ok()
-        .stderr_contains("was replaced by that of dm.toml");
+        .stderr_contains("was replaced by the one from dm.toml");
     assert!(project.has_marker());
     // Signing in needs the directory, whose password Keycloak has; the snapshot needs Keycloak's
     // administrator.

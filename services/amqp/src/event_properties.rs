@@ -4,7 +4,7 @@ use dm_contracts::{envelope, headers};
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 
-use crate::{DELIVERY_MODE_PERSISTENT, header};
+use crate::{DELIVERY_MODE_PERSISTENT, header_value};
 
 /// The data from which the message properties of an event are made. Relay, repair and restore
 /// use it, so that they publish an event identically.
@@ -24,7 +24,10 @@ impl EventProperties<'_> {
     pub fn to_basic_properties(&self) -> BasicProperties {
         let mut table = FieldTable::default();
         if let Some(parent) = self.traceparent {
-            table.insert(headers::TRACEPARENT.into(), header::text_value(parent));
+            table.insert(
+                headers::TRACEPARENT.into(),
+                header_value::text_value(parent),
+            );
         }
         BasicProperties::default()
             .with_message_id(self.id.into())
@@ -40,7 +43,7 @@ impl EventProperties<'_> {
     #[must_use]
     pub fn to_republish_properties(&self, round: Option<i64>) -> BasicProperties {
         let round = round.map(|round| (headers::REPLAYS, AMQPValue::LongLongInt(round)));
-        header::with_headers(&self.to_basic_properties(), round)
+        header_value::with_headers(&self.to_basic_properties(), round)
     }
 }
 
@@ -61,9 +64,9 @@ mod tests {
         );
         let republished = event.to_republish_properties(Some(2));
         let table = republished.headers().as_ref().unwrap();
-        assert_eq!(header::get_number(table, headers::REPLAYS), Some(2));
+        assert_eq!(header_value::get_number(table, headers::REPLAYS), Some(2));
         assert_eq!(
-            header::get_text(table, headers::TRACEPARENT).as_deref(),
+            header_value::get_text(table, headers::TRACEPARENT).as_deref(),
             Some("00-a-b-01")
         );
         assert_eq!(

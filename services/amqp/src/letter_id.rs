@@ -12,7 +12,7 @@ use lapin::types::AMQPValue;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use crate::header::get_number;
+use crate::header_value::get_number;
 
 /// The number of hexadecimal digits of a letter id.
 const ID_HEX_DIGITS: usize = 32;
@@ -38,8 +38,7 @@ impl LetterMessage<'_> {
             .unwrap_or_default()
     }
 
-    /// Returns the letter id if it follows from the message. `None` for a message without any
-    /// id.
+    /// Returns the letter id if the message determines it. `None` for a message without any id.
     #[must_use]
     pub fn letter_id(&self) -> Option<String> {
         let event = EventAttributes::from_body(self.body).id;
@@ -81,8 +80,8 @@ impl LetterMessage<'_> {
         }
     }
 
-    /// Returns the digest of everything that the publisher set, and of the round. Headers that
-    /// services, `dm` or the broker added later are not part of it.
+    /// Returns the digest of the queue, the round and everything that the publisher set. Headers
+    /// that services, `dm` or the broker added later are not part of it.
     #[must_use]
     pub fn content_digest(&self) -> String {
         let is_added_later = |name: &str| {

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! event_properties   the message properties of an event
-//! header             reading and adding headers
+//! header_value       reading and adding headers
 //! original           properties that a copy of a message cannot carry in their own fields
 //! letter_id          the identity of a dead letter
 //! backoff            delays between attempts
@@ -15,7 +15,7 @@
 
 mod backoff;
 mod event_properties;
-pub mod header;
+pub mod header_value;
 pub mod letter_id;
 mod original;
 mod supervise;

@@ -14,7 +14,7 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use uuid::Uuid;
 
-use crate::{DELIVERY_MODE_PERSISTENT, header};
+use crate::{DELIVERY_MODE_PERSISTENT, header_value};
 
 /// Headers that the broker acts on or accepts from no publisher.
 const MOVED_HEADERS: [&str; 3] = ["CC", "BCC", "x-death"];
@@ -107,10 +107,13 @@ impl OriginalMessage {
     pub fn to_copy_properties(&self, keep_target: bool) -> BasicProperties {
         let mut moved = FieldTable::default();
         if keep_target {
-            moved.insert("exchange".into(), header::text_value(&self.target.exchange));
+            moved.insert(
+                "exchange".into(),
+                header_value::text_value(&self.target.exchange),
+            );
             moved.insert(
                 "routing_key".into(),
-                header::text_value(&self.target.routing_key),
+                header_value::text_value(&self.target.routing_key),
             );
         }
         let properties = &self.properties;
@@ -132,14 +135,17 @@ impl OriginalMessage {
             moved.insert("delivery_mode".into(), mode);
         }
         if let Some(expiration) = properties.expiration() {
-            moved.insert("expiration".into(), header::text_value(expiration.as_str()));
+            moved.insert(
+                "expiration".into(),
+                header_value::text_value(expiration.as_str()),
+            );
         }
         if let Some(id) = properties.user_id() {
-            moved.insert("user_id".into(), header::text_value(id.as_str()));
+            moved.insert("user_id".into(), header_value::text_value(id.as_str()));
         }
         let message_id = properties.message_id().clone().unwrap_or_else(|| {
             moved.insert("message_id".into(), AMQPValue::Void);
-            // A return is attributed to its message by the message id.
+            // A returned message (`basic.return`) is matched by its message id.
             Uuid::new_v4().simple().to_string().into()
         });
         if !moved.inner().is_empty() {
@@ -161,8 +167,8 @@ impl OriginalMessage {
 }
 
 impl PropertyOverrides {
-    /// Returns `others` with these overrides.
-    fn apply_to(self, others: &BasicProperties) -> BasicProperties {
+    /// Returns `base` with these overrides.
+    fn apply_to(self, base: &BasicProperties) -> BasicProperties {
         /// Sets the value if it is present.
         fn set<T>(
             properties: BasicProperties,
@@ -176,28 +182,28 @@ impl PropertyOverrides {
         }
         type P = BasicProperties;
         let mut result = BasicProperties::default();
-        result = set(result, others.content_type().clone(), P::with_content_type);
+        result = set(result, base.content_type().clone(), P::with_content_type);
         result = set(
             result,
-            others.content_encoding().clone(),
+            base.content_encoding().clone(),
             P::with_content_encoding,
         );
         result = set(result, self.headers, P::with_headers);
         result = set(result, self.delivery_mode, P::with_delivery_mode);
-        result = set(result, *others.priority(), P::with_priority);
+        result = set(result, *base.priority(), P::with_priority);
         result = set(
             result,
-            others.correlation_id().clone(),
+            base.correlation_id().clone(),
             P::with_correlation_id,
         );
-        result = set(result, others.reply_to().clone(), P::with_reply_to);
+        result = set(result, base.reply_to().clone(), P::with_reply_to);
         result = set(result, self.expiration, P::with_expiration);
         result = set(result, self.message_id, P::with_message_id);
-        result = set(result, *others.timestamp(), P::with_timestamp);
-        result = set(result, others.kind().clone(), P::with_type);
+        result = set(result, *base.timestamp(), P::with_timestamp);
+        result = set(result, base.kind().clone(), P::with_type);
         result = set(result, self.user_id, P::with_user_id);
-        result = set(result, others.app_id().clone(), P::with_app_id);
-        set(result, others.cluster_id().clone(), P::with_cluster_id)
+        result = set(result, base.app_id().clone(), P::with_app_id);
+        set(result, base.cluster_id().clone(), P::with_cluster_id)
     }
 }
 
@@ -226,7 +232,7 @@ fn header_entries(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::header::text_value as text;
+    use crate::header_value::text_value as text;
 
     fn table(entries: &[(&str, AMQPValue)]) -> FieldTable {
         let mut table = FieldTable::default();

@@ -1,4 +1,4 @@
-//! The project's message headers.
+//! Names of message and HTTP headers.
 //!
 //! RabbitMQ drops `x-death` from messages that a client publishes, and its own dead
 //! letters do not contain the error: therefore these headers carry attempts and reasons.

@@ -17,7 +17,8 @@ pub const WUPHF_QUEUE: &str = "wuphf.domain-events.q";
 /// The queue of the read model of notifications, for external consumers.
 pub const READ_MODEL_QUEUE: &str = "notification.readmodel.q";
 
-/// A queue with its consumer and its bindings.
+/// A queue that is bound to [`EVENT_EXCHANGE`], with its consumer and its bindings. This includes
+/// the queue of the read model, which no service consumes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WorkQueue {
     /// Name of the queue.
@@ -28,7 +29,7 @@ pub struct WorkQueue {
     pub bindings: &'static [&'static str],
 }
 
-/// Every queue that is bound to [`EVENT_EXCHANGE`].
+/// Every queue that is bound to [`EVENT_EXCHANGE`], including the queue of the read model.
 pub const WORK_QUEUES: [WorkQueue; 4] = [
     WorkQueue {
         name: INVENTORY_QUEUE,
@@ -52,7 +53,8 @@ pub const WORK_QUEUES: [WorkQueue; 4] = [
     },
 ];
 
-/// The delay before a failed message is delivered again.
+/// The retry tier, named after the delay before a failed message is delivered again. The delay
+/// itself is `x-message-ttl` in `fixtures/rabbitmq/definitions.json`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RetryTier {
     /// One second.
@@ -67,8 +69,8 @@ impl RetryTier {
     /// Every tier, shortest first.
     pub const ALL: [Self; 3] = [Self::Second, Self::TenSeconds, Self::Minute];
 
-    /// Returns the tier after this number of failures: three of the first two tiers each, then
-    /// always the longest.
+    /// Returns the tier after this number of failures: the first two tiers three times each, then
+    /// the longest.
     #[must_use]
     pub const fn after_failures(failures: u32) -> Self {
         match failures {
@@ -88,7 +90,8 @@ impl RetryTier {
         }
     }
 
-    /// Returns the delay in seconds.
+    /// Returns the delay in seconds. The delay itself is `x-message-ttl` in
+    /// `fixtures/rabbitmq/definitions.json`; this value must equal it and is logged.
     #[must_use]
     pub const fn delay_seconds(self) -> u32 {
         match self {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 pub(crate) use confirms::{PublishFailure, PublishReport};
-use dm_amqp::header;
+use dm_amqp::header_value;
 pub(crate) use dm_amqp::{OutgoingMessage, PublishOutcome};
 use futures_util::StreamExt as _;
 use lapin::options::ConfirmSelectOptions;
@@ -207,5 +207,5 @@ pub(crate) fn message_id(properties: &BasicProperties) -> &str {
 /// Returns the text of a header, if the message has it.
 #[must_use]
 pub(crate) fn header_text(properties: &BasicProperties, name: &str) -> Option<String> {
-    header::get_text(properties.headers().as_ref()?, name)
+    header_value::get_text(properties.headers().as_ref()?, name)
 }

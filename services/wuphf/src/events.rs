@@ -8,16 +8,16 @@ use dm_kit::inbox::{EventHandler, HandlerError};
 use dm_kit::outbox;
 use tracing::warn;
 
-use crate::domain::{MissingField, NotificationDecision, decide_notification};
+use crate::domain::{InvalidField, NotificationDecision, decide_notification};
 use crate::store::notifications;
 
 /// Handles events: stores a notification for the recipient and publishes it.
 #[derive(Debug)]
 pub(crate) struct NotificationHandler;
 
-impl From<MissingField> for HandlerError {
-    fn from(missing: MissingField) -> Self {
-        Self::invalid_data(missing.to_string())
+impl From<InvalidField> for HandlerError {
+    fn from(error: InvalidField) -> Self {
+        Self::invalid_data(error.to_string())
     }
 }
 

@@ -16,7 +16,7 @@ use super::broker::DeadLetterIds;
 /// If the database cannot be queried.
 pub async fn orphaned_since_restore(
     options: &PgConnectOptions,
-    stores: &[ServiceTables],
+    service_tables: &[ServiceTables],
     orphans: Vec<(String, String)>,
     letters: &DeadLetterIds,
 ) -> Result<Vec<(String, String)>, BackupError> {
@@ -25,8 +25,8 @@ pub async fn orphaned_since_restore(
         return Ok(since);
     }
     let mut session = options.connect().await?;
-    for store in stores {
-        let Some(queue) = store.work_queue else {
+    for tables in service_tables {
+        let Some(queue) = tables.work_queue else {
             continue;
         };
         let ids: Vec<&str> = since
@@ -40,7 +40,7 @@ pub async fn orphaned_since_restore(
               WHERE queue = $1 AND event_id = ANY($2)
                 AND processed_at < (SELECT max(restored_at) FROM dm_ops.restores
                                      WHERE schema_name IS NULL)",
-            store.schema
+            tables.schema
         );
         let before: Vec<String> = sqlx::query_scalar(AssertSqlSafe(statement))
             .bind(queue)

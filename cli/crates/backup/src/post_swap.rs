@@ -19,8 +19,8 @@ const LDAP_CONFIG_DIR: &str = "/etc/ldap/slapd.d";
 /// letters.
 ///
 /// # Errors
-/// If a server cannot be reached. The services cannot connect then.
-pub(super) async fn restore_broker_and_directory(
+/// Returns [`BackupError`] if a server cannot be reached. The services cannot connect then.
+pub(super) async fn finish_after_swap(
     context: &RestoreContext<'_>,
     opened: &OpenBackup<'_>,
 ) -> Result<DeadLetterIds, BackupError> {
@@ -47,14 +47,16 @@ pub(super) async fn restore_broker_and_directory(
     for queue in republished {
         if queue.published > 0 {
             (context.report)(&format!(
-                "{} events were published to {} again",
-                queue.published, queue.queue
+                "published {} to {} again",
+                count_events(queue.published),
+                queue.queue
             ));
         }
         if queue.rejected > 0 {
             (context.warn)(&format!(
-                "{} refused {} events; publish them later: dm reconcile --repair",
-                queue.queue, queue.rejected
+                "{} refused {}; to publish again later: dm reconcile --repair",
+                queue.queue,
+                count_events(queue.rejected)
             ));
         }
     }
@@ -66,6 +68,13 @@ pub(super) async fn restore_broker_and_directory(
     context.broker.grant_access().await?;
     finish_restore(context, opened).await?;
     Ok(letters)
+}
+
+fn count_events(number: u64) -> String {
+    match number {
+        1 => "1 event".into(),
+        _ => format!("{number} events"),
+    }
 }
 
 /// Loads the LDAP entries into a second database and swaps it with the one in use.

@@ -33,7 +33,7 @@ const RETENTION_SAFETY_FACTOR: f64 = 0.9;
 /// The outboxes from which events are published.
 pub struct OutboxSource<'a> {
     /// The tables of the services.
-    pub stores: &'a [ServiceTables],
+    pub service_tables: &'a [ServiceTables],
     /// The retention period of outbox and inbox, by service.
     pub retention: &'a BTreeMap<String, Duration>,
 }
@@ -49,9 +49,9 @@ struct OutboxEvent {
     round: Option<i64>,
 }
 
-/// The number of events that were published to a queue again.
+/// The numbers of events that a queue confirmed and rejected.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct RepublishedQueue {
+pub(super) struct RepublishCounts {
     pub(super) queue: &'static str,
     pub(super) published: u64,
     pub(super) rejected: u64,
@@ -65,7 +65,7 @@ pub(super) async fn republish_events(
     source: &OutboxSource<'_>,
     dead_letters: &DeadLetterIds,
     taken_at: DateTime<Utc>,
-) -> Result<Vec<RepublishedQueue>, BackupError> {
+) -> Result<Vec<RepublishCounts>, BackupError> {
     let mut session = target.connect().await?;
     let channel = broker.connection.create_channel().await;
     let channel = channel.map_err(MessagingError::from)?;
@@ -73,17 +73,17 @@ pub(super) async fn republish_events(
     for queue in WORK_QUEUES {
         let letters = dead_letters.get(queue.name).into_iter().flatten();
         let dead_lettered: HashSet<&str> = letters.filter_map(Option::as_deref).collect();
-        let mut republished = RepublishedQueue {
+        let mut republished = RepublishCounts {
             queue: queue.name,
             published: 0,
             rejected: 0,
         };
-        for publisher in source.stores {
+        for publisher in source.service_tables {
             let keys = matching_routing_keys(&mut session, publisher, &queue).await?;
             if keys.is_empty() {
                 continue;
             }
-            let statement = match find_consumer(&queue, source.stores) {
+            let statement = match find_consumer(&queue, source.service_tables) {
                 Some(consumer) => {
                     let retention = source.retention.get(&consumer.service).copied();
                     unprocessed_events_query(publisher, consumer, &queue, retention, taken_at)
@@ -114,10 +114,13 @@ pub(super) async fn republish_events(
 }
 
 /// Returns the service that consumes a queue, if it has an inbox.
-fn find_consumer<'a>(queue: &WorkQueue, stores: &'a [ServiceTables]) -> Option<&'a ServiceTables> {
-    stores
+fn find_consumer<'a>(
+    queue: &WorkQueue,
+    service_tables: &'a [ServiceTables],
+) -> Option<&'a ServiceTables> {
+    service_tables
         .iter()
-        .find(|store| store.work_queue == Some(queue.name))
+        .find(|tables| tables.work_queue == Some(queue.name))
 }
 
 /// Returns the routing keys of an outbox that match the bindings of a queue.
@@ -142,8 +145,8 @@ async fn matching_routing_keys(
     Ok(keys.into_iter().filter(is_bound).collect())
 }
 
-fn outbox_table(store: &ServiceTables) -> String {
-    format!("\"{}\".outbox_events", store.schema)
+fn outbox_table(tables: &ServiceTables) -> String {
+    format!("\"{}\".outbox_events", tables.schema)
 }
 
 /// Returns the query for events that were published to a queue and neither processed, nor parked,

@@ -182,7 +182,7 @@ async fn restore_remaining(
     context: &RestoreContext<'_>,
     opened: &OpenBackup<'_>,
 ) -> Result<DeadLetterIds, BackupError> {
-    post_swap::restore_broker_and_directory(context, opened)
+    post_swap::finish_after_swap(context, opened)
         .await
         .map_err(|source| BackupError::RestoreIncomplete {
             id: opened.backup.manifest.id.clone(),

@@ -28,7 +28,8 @@ pub struct RetentionPolicy {
 pub enum KeepReason {
     /// The data was last restored from it.
     RestoredFrom,
-    /// A restore of the backup was started after that, and its result is unknown.
+    /// A restore of this backup was started after the last completed restore; its result is
+    /// unknown.
     Restoring,
     /// The newest backup that was restored to another instance and compared.
     Verified,

@@ -200,7 +200,7 @@ fn render_markdown_chain(breakdown: &TimeBreakdown) -> String {
         breakdown.metric.description(),
         breakdown.round
     );
-    for link in &breakdown.timings.critical_chain.links {
+    for link in &breakdown.timings.critical_path.links {
         let phases: Vec<String> = link
             .phases
             .iter()

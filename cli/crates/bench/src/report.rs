@@ -62,12 +62,12 @@ pub(crate) struct TimeBreakdown {
     /// The part of that time outside the run: starting the program, reading the
     /// configuration, finding the engine, and printing the stack at the end.
     pub(crate) overhead_seconds: f64,
-    /// The critical chain, and the phases of each node.
+    /// The critical path, and the phases of each node.
     #[serde(flatten)]
     pub(crate) timings: Timings,
 }
 
-/// The longest phase of the critical chain.
+/// The longest phase of the critical path.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Bottleneck {
     /// The node.
@@ -121,10 +121,10 @@ impl TimeBreakdown {
         })
     }
 
-    /// Returns the longest phase of the critical chain.
+    /// Returns the longest phase of the critical path.
     pub(crate) fn bottleneck(&self) -> Option<Bottleneck> {
         self.timings
-            .critical_chain
+            .critical_path
             .links
             .iter()
             .flat_map(|link| {

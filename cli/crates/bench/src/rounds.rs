@@ -192,7 +192,7 @@ mod tests {
 
     use dm_operations::RunRecording;
     use dm_stack::event::RunEvent;
-    use dm_stack::timings::{CriticalChain, Timings};
+    use dm_stack::timings::{CriticalPath, Timings};
     use futures_util::FutureExt as _;
     use futures_util::future::BoxFuture;
     use tokio::sync::mpsc::UnboundedReceiver;
@@ -248,7 +248,7 @@ mod tests {
             process_seconds,
             overhead_seconds: 0.0,
             timings: Timings {
-                critical_chain: CriticalChain {
+                critical_path: CriticalPath {
                     total: Duration::ZERO,
                     links: Vec::new(),
                 },

@@ -2,8 +2,8 @@
 //! that hold them.
 //!
 //! PostgreSQL lets a statement wait for a lock without limit and without a message.
-//! Therefore a second session watches the first one. It identifies it by its
-//! `application_name`, also in the case of a dump in the database's container.
+//! Therefore a second session watches the first one. The watcher finds the session by its
+//! `application_name`; this also works for a dump in the database's container.
 
 use std::fmt;
 use std::time::Duration;
@@ -145,7 +145,7 @@ pub enum AbortReason {
 pub struct WorkLimits {
     /// How long to wait for one lock.
     pub lock_timeout: Duration,
-    /// When all of the work has to be done, if it is limited.
+    /// Deadline for all of the work, if any.
     pub deadline: Option<Instant>,
     /// Aborts the work.
     pub interrupt: CancellationToken,

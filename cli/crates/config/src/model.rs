@@ -153,9 +153,9 @@ pub struct TimeoutsConfig {
     /// is killed.
     pub stop: BoundedDuration<1_000, 3_600_000>,
     /// Time limit of one readiness probe: one query, one bind or one request.
-    pub probe: BoundedDuration<100, 60_000>,
+    pub probe_timeout: BoundedDuration<100, 60_000>,
     /// Pause between two readiness probes of a component.
-    pub poll: BoundedDuration<10, 10_000>,
+    pub probe_interval: BoundedDuration<10, 10_000>,
 }
 
 /// Backups of the stack's data.

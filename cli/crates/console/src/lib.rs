@@ -5,7 +5,7 @@
 //! process    the runtime, the interrupts and the exit code of a program
 //! progress   the progress of a run, from its events
 //! failure    the report of a failed component
-//! timings    the critical chain and the chart of a run
+//! timings    the critical path and the chart of a run
 //! ```
 //!
 //! It depends on `dm-operations` and `dm-terminal`, and on no command: `dm` and the benchmark

@@ -1,8 +1,8 @@
-//! The timings of a run: the critical chain and a chart.
+//! The timings of a run: the critical path and a chart.
 
 use std::time::Duration;
 
-use dm_stack::timings::{ChainLink, CriticalChain, NodeSpan, Timings};
+use dm_stack::timings::{ChainLink, CriticalPath, NodeSpan, Timings};
 use dm_terminal::canvas::{Canvas, Glyph, StyleRole};
 use dm_terminal::text;
 
@@ -11,17 +11,17 @@ const MAX_WIDTH: usize = 120;
 /// The columns of a duration, e.g. `59.9s` or `1m 04s`.
 const DURATION_WIDTH: usize = 7;
 
-/// Renders the critical chain as a tree, and below it the chart of all nodes.
+/// Renders the critical path as a tree, and below it the chart of all nodes.
 #[must_use]
 pub fn render(timings: &Timings, canvas: &Canvas) -> String {
-    let mut lines = render_chain(&timings.critical_chain, canvas);
+    let mut lines = render_chain(&timings.critical_path, canvas);
     lines.push(String::new());
     lines.extend(render_chart(timings, canvas));
     lines.join("\n")
 }
 
-fn render_chain(chain: &CriticalChain, canvas: &Canvas) -> Vec<String> {
-    let title = format!("critical chain: {}", text::format_duration(chain.total));
+fn render_chain(chain: &CriticalPath, canvas: &Canvas) -> Vec<String> {
+    let title = format!("critical path: {}", text::format_duration(chain.total));
     let mut lines = vec![
         canvas.paint(StyleRole::Emphasis, &title),
         canvas.wrap(
@@ -112,7 +112,7 @@ fn render_chart(timings: &Timings, canvas: &Canvas) -> Vec<String> {
         .map(|span| span.ended)
         .max()
         .unwrap_or_default()
-        .max(timings.critical_chain.total);
+        .max(timings.critical_path.total);
     let width = canvas.width.min(MAX_WIDTH);
     let name_width = timings
         .spans
@@ -124,7 +124,7 @@ fn render_chart(timings: &Timings, canvas: &Canvas) -> Vec<String> {
     let room = width.saturating_sub(name_width + DURATION_WIDTH + 4).max(1);
     let is_critical = |node: &str| {
         timings
-            .critical_chain
+            .critical_path
             .links
             .iter()
             .any(|link| link.node == node)

@@ -96,13 +96,13 @@ macro_rules! schemas {
 
 schemas! {
     document BACKUP = "dm.backup/1", ["dm backup show ID"],
-        "the manifest of one backup: reason, times, schemas, row counts, files with digests";
+        "the manifest of one backup: purpose, times, versions, row counts, files with digests";
     document BACKUP_PRUNE = "dm.backup-prune/1", ["dm backup prune"],
         "the backups that were removed and those that stay, each with the reason";
     document BACKUPS = "dm.backups/1", ["dm backup ls"],
         "one entry for each backup, damaged ones included";
     document BENCH = "dm.bench/1", ["dm bench up", "dm bench services", "dm bench events", "dm bench data"],
-        "every sample of every figure, the targets, and the machine ([figures](../performance.md))";
+        "every sample of every metric, the targets, and the machine ([figures](../performance.md))";
     stream CI = "dm.ci/1", ["dm ci"],
         "one line for each phase of the job ([lines](../ci.md#json-lines))";
     document CONFIG = "dm.config/1", ["dm config show"],
@@ -176,7 +176,7 @@ schemas! {
     document SCHEMA_SNAPSHOT = "dm.schema-snapshot/1", ["dm schema snapshot"],
         "the files that were written";
     document SEED = "dm.seed/1", ["dm seed"],
-        "the rows and events that were loaded";
+        "the numbers of leads, clients, orders, expenses and profiles that were loaded";
     document SMOKE = "dm.smoke/1", ["dm smoke"],
         "the steps of each run, with times and failures";
     document STATUS = "dm.status/1", ["dm status", "dm up"],

@@ -60,7 +60,8 @@ impl Engine {
 }
 
 impl Engine {
-    /// Runs a command as [`Engine::exec_output`] does, and ends it with this process.
+    /// Runs a command as [`Engine::exec_output`] does, and ends the command when this process
+    /// exits, if a guard could be started.
     ///
     /// # Errors
     /// Returns [`EngineError::Api`] if the command cannot be run.

@@ -1,4 +1,4 @@
-//! File locks that end with their process, even after `kill -9`.
+//! File locks that the system releases when the last process that holds them exits.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -62,7 +62,7 @@ impl LockHolder {
             }
             None if *host == current_location.host => {
                 format!(
-                    "wait for it to end, or stop process {} where it runs",
+                    "wait for it to end, or stop process {} on the host, outside this container",
                     self.pid
                 )
             }
@@ -144,7 +144,7 @@ impl UserError for LockError {
                 .unwrap_or_default(),
             Self::Interrupted { .. } => Vec::new(),
             Self::Io { .. } => vec![
-                "check the permissions of the directory, or set XDG_STATE_HOME to a directory of yours"
+                "check the permissions of the directory, or set XDG_STATE_HOME to a directory that you can write to"
                     .into(),
             ],
         }
@@ -171,7 +171,7 @@ impl LockGuard {
     /// program outlives a killed `dm`, the next command waits for it.
     ///
     /// # Errors
-    /// If the process has too many open files.
+    /// Returns an [`std::io::Error`] if the process has too many open files.
     pub fn inheritable_stdin(&self) -> std::io::Result<Stdio> {
         let file = self.file.try_clone()?;
         self.is_inherited.store(true, Ordering::Relaxed);

@@ -68,7 +68,7 @@ impl UserError for StateError {
     fn suggestions(&self) -> Vec<String> {
         match self {
             Self::NoHome | Self::Io { .. } | Self::ForeignOwner { .. } => {
-                vec!["set XDG_STATE_HOME to a directory of yours that is writable".into()]
+                vec!["set XDG_STATE_HOME to a directory that you can write to".into()]
             }
             Self::Corrupt { path, .. } => vec![format!(
                 "move the file away, which does not affect running stacks: mv {0} {0}.damaged",

@@ -1,7 +1,7 @@
 //! Live events.
 
 use chrono::{DateTime, Utc};
-use dm_amqp::header;
+use dm_amqp::header_value;
 use dm_contracts::{headers, topology};
 use futures_util::StreamExt as _;
 use lapin::message::Delivery;
@@ -189,7 +189,7 @@ fn to_observed_event(delivery: &Delivery, observed_at: DateTime<Utc>) -> Observe
     let failed = kind != ObservedEventKind::Published;
     let queue_header = || {
         let table = delivery.properties.headers().as_ref()?;
-        header::get_text(table, headers::QUEUE)
+        header_value::get_text(table, headers::QUEUE)
     };
     let key = delivery.routing_key.to_string();
     ObservedEvent {

@@ -230,10 +230,11 @@ async fn update_records(
     resolution: Option<Resolution>,
 ) {
     let update = async {
-        let (database, stores) = (clients.connect_database().await?, clients.stores());
+        let (database, service_tables) =
+            (clients.connect_database().await?, clients.service_tables());
         let records = FailureRecords {
             database: &database,
-            service_tables: &stores,
+            service_tables: &service_tables,
         };
         match resolution {
             Some(resolution) => records.resolve(letters, resolution).await?,

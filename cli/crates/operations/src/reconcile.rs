@@ -19,14 +19,14 @@ pub async fn reconcile_events(
     in_flight_timeout: Duration,
     repair: bool,
 ) -> Result<ReconcileReport> {
-    let (stores, database) = (clients.stores(), clients.connect_database().await?);
+    let (service_tables, database) = (clients.service_tables(), clients.connect_database().await?);
     let connection = clients.lock_dead_letters().await?;
     let (queue_inspector, retention) = (
         clients.queue_browser(),
         retention::retention_by_service(clients.config()),
     );
     let context = ReconcileContext {
-        service_tables: &stores,
+        service_tables: &service_tables,
         database: &database,
         connection: &connection,
         queue_inspector: &queue_inspector,

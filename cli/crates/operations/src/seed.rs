@@ -267,7 +267,7 @@ struct HistoryTarget {
 impl HistoryTarget {
     async fn open(clients: &StackClients) -> Result<Self> {
         let file = SeedFile::load(&clients.project.loaded.root)?;
-        let schemas = ServiceSchemas::from_stores(&clients.stores())?;
+        let schemas = ServiceSchemas::from_service_tables(&clients.service_tables())?;
         let database = clients.connect_database().await?;
         let reference_data = history::fetch_reference_data(&database, &schemas).await?;
         Ok(Self {
@@ -278,12 +278,12 @@ impl HistoryTarget {
         })
     }
 
-    /// Returns whether the stack is empty.
+    /// Returns whether the stack contains only rows of `dm smoke`.
     ///
     /// # Errors
     /// Returns [`SeedError::NotEmpty`] if it is not and `append` is not set.
     async fn check_empty(&self, append: bool) -> Result<bool> {
-        let is_empty = history::is_stack_empty(&self.database, &self.schemas).await?;
+        let is_empty = history::has_only_smoke_rows(&self.database, &self.schemas).await?;
         if !is_empty && !append {
             let existing = history::count_existing(&self.database, &self.schemas).await?;
             return Err(SeedError::NotEmpty(existing).into());
@@ -330,14 +330,14 @@ async fn seed_from_files(
     seed: &Seed,
 ) -> Result<SeedOutput> {
     let directory = seed.import_dir.clone().unwrap_or_default();
-    let schemas = ServiceSchemas::from_stores(&clients.stores())?;
+    let schemas = ServiceSchemas::from_service_tables(&clients.service_tables())?;
     let database = clients.connect_database().await?;
     let reference_data = history::fetch_reference_data(&database, &schemas).await?;
     let imported = ImportedData::load(&directory, &reference_data)?;
     if let Some(run) = history::find_unfinished(&database).await? {
         return Err(unfinished_run_error(&run).into());
     }
-    if !seed.append && !history::is_stack_empty(&database, &schemas).await? {
+    if !seed.append && !history::has_only_smoke_rows(&database, &schemas).await? {
         let existing = history::count_existing(&database, &schemas).await?;
         return Err(SeedError::NotEmpty(existing).into());
     }

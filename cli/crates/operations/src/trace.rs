@@ -15,12 +15,12 @@ pub async fn load_event(
     clients: &StackClients,
     id: &str,
 ) -> Result<EventDetail> {
-    let (stores, database) = (clients.stores(), clients.connect_database().await?);
+    let (service_tables, database) = (clients.service_tables(), clients.connect_database().await?);
     let connection = clients
         .lock_dead_letters_or_warn(&*session.frontend)
         .await?;
     let context = TraceContext {
-        service_tables: &stores,
+        service_tables: &service_tables,
         database: &database,
         connection: connection.as_ref(),
     };

@@ -68,7 +68,7 @@ pub enum NodeState {
     },
     /// It is being stopped.
     Stopping,
-    /// It was stopped or removed, as requested.
+    /// It was stopped or removed: as requested, or because it is optional and failed.
     Removed,
     /// It failed; the report follows as [`RunEvent::Failed`].
     Failed,

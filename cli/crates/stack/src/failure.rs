@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use dm_core::config_keys::{component_key, port_key};
+use dm_core::config_keys::component_key;
 use dm_core::error::{UserError, error_chain};
 use dm_engine::EngineRefusal;
 use dm_engine::spec::{ContainerSpec, PublishedPort};
-use dm_host::ports;
+use dm_host::ports::{self, PortError};
 
 use super::event::NodeFailure;
 use super::executor::EventEmitter;
@@ -45,16 +45,18 @@ pub(crate) async fn from_start_error(
     error: &StackError,
     elapsed: Duration,
 ) -> NodeFailure {
-    let mut failure = from_error(&spec.component, error, elapsed);
-    if let Some(port) = find_taken_port(spec, error) {
-        let owner = ports::find_port_owner(port.host)
-            .map_or_else(|| "another program".to_owned(), |owner| owner.to_string());
-        failure.message = format!("port {} is taken by {owner}", port.host);
-        failure.next = vec![
-            "dm up --ports auto".into(),
-            format!("or stop {owner}, or set another {}", port_key(&port.name)),
-        ];
-    }
+    let mut failure = match find_taken_port(spec, error) {
+        Some(port) => {
+            let taken = PortError::Taken {
+                port: port.host,
+                component: port.name.clone(),
+                owner: ports::find_port_owner(port.host),
+                container: None,
+            };
+            from_error(&spec.component, &taken, elapsed)
+        }
+        None => from_error(&spec.component, error, elapsed),
+    };
     if failure.next.is_empty() {
         failure.next = vec!["dm doctor".into()];
     }
@@ -66,7 +68,7 @@ pub(crate) async fn from_start_error(
     failure
 }
 
-/// Returns the container's port that another program uses, if that prevented its start.
+/// Returns the container's port that another process uses, if that prevented its start.
 fn find_taken_port<'a>(spec: &'a ContainerSpec, error: &StackError) -> Option<&'a PublishedPort> {
     let StackError::Engine(error) = error else {
         return None;
@@ -109,7 +111,7 @@ pub(crate) async fn from_not_ready(
                 (_, _, Some(error)) => format!("could not run: {error}"),
                 _ if may_lack_memory => "was killed, possibly out of memory".into(),
                 (_, Some(code), None) => format!("exited with code {code} before it was ready"),
-                (_, None, None) => format!("is {} before it was ready", exit.state),
+                (_, None, None) => format!("was in state {} before it became ready", exit.state),
             };
             failure.state = Some(exit.state);
             failure.exit_code = exit.exit_code;
@@ -137,7 +139,7 @@ pub(crate) async fn from_not_ready(
             failure.next = vec!["dm engine status".into(), "dm up".into()];
             return failure;
         }
-        NotReady::Refused(misconfiguration) => {
+        NotReady::Misconfigured(misconfiguration) => {
             failure.message = misconfiguration.problem;
             failure.state = Some("running".into());
             failure.next.splice(0..0, misconfiguration.suggestions);

@@ -24,7 +24,7 @@ pub(crate) enum NotReady {
     /// Its process ended.
     Exited(ContainerExit),
     /// It is misconfigured: waiting does not help.
-    Refused(Misconfiguration),
+    Misconfigured(Misconfiguration),
     /// The deadline passed.
     TimedOut,
     /// The run was cancelled.
@@ -61,7 +61,7 @@ where
             let answer = match tokio::time::timeout(timing.timeout, probe()).await {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(ProbeError::Misconfigured(misconfiguration))) => {
-                    return Err(NotReady::Refused(misconfiguration));
+                    return Err(NotReady::Misconfigured(misconfiguration));
                 }
                 Ok(Err(ProbeError::NotReady(answer))) => answer,
                 Err(_) => format!("no answer within {:.1} s", timing.timeout.as_secs_f64()),

@@ -12,7 +12,7 @@ use super::event::{Node, NodeState, RunEvent};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Timings {
     /// The chain of nodes that determined the duration.
-    pub critical_chain: CriticalChain,
+    pub critical_path: CriticalPath,
     /// All nodes that ended, in the order in which they started.
     pub spans: Vec<NodeSpan>,
 }
@@ -20,7 +20,7 @@ pub struct Timings {
 /// The nodes that determined the duration of the run: each could not start before
 /// the next one was ready. To make the run faster, make one of them faster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct CriticalChain {
+pub struct CriticalPath {
     /// The duration of the chain: the sum of its links.
     #[serde(rename = "total_seconds", serialize_with = "as_seconds")]
     pub total: Duration,
@@ -29,7 +29,7 @@ pub struct CriticalChain {
     pub links: Vec<ChainLink>,
 }
 
-/// One node of the critical chain.
+/// One node of the critical path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ChainLink {
     /// The node.
@@ -100,14 +100,14 @@ impl Timings {
     #[must_use]
     pub fn from_events(events: &[RunEvent]) -> Option<Self> {
         let nodes = collect_histories(events);
-        let critical_chain = critical_chain(&nodes)?;
+        let critical_path = critical_path(&nodes)?;
         let mut spans: Vec<NodeSpan> = nodes
             .iter()
             .filter_map(|(node, history)| node_span(node, history))
             .collect();
         spans.sort_by(|a, b| (a.started, a.ended, &a.node).cmp(&(b.started, b.ended, &b.node)));
         Some(Self {
-            critical_chain,
+            critical_path,
             spans,
         })
     }
@@ -166,7 +166,7 @@ fn phase_name(state: &NodeState) -> Option<String> {
     }
 }
 
-fn critical_chain(nodes: &HashMap<String, NodeHistory>) -> Option<CriticalChain> {
+fn critical_path(nodes: &HashMap<String, NodeHistory>) -> Option<CriticalPath> {
     let ended = |name: &str| nodes.get(name).and_then(|node| node.ended);
     let (mut name, total) = nodes
         .iter()
@@ -199,7 +199,7 @@ fn critical_chain(nodes: &HashMap<String, NodeHistory>) -> Option<CriticalChain>
         name = blocker;
         ready = ended;
     }
-    Some(CriticalChain { total, links })
+    Some(CriticalPath { total, links })
 }
 
 fn node_span(name: &str, node: &NodeHistory) -> Option<NodeSpan> {

@@ -31,7 +31,7 @@ const READY: NodeState = NodeState::Ready { unchanged: false };
 const STARTING: NodeState = NodeState::Starting { probe: None };
 
 #[test]
-fn critical_chain_follows_the_last_dependency_of_each_node() {
+fn critical_path_follows_the_last_dependency_of_each_node() {
     let events = [
         started(vec![
             node("postgres", &[]),
@@ -49,7 +49,7 @@ fn critical_chain_follows_the_last_dependency_of_each_node() {
     ];
     let timings = Timings::from_events(&events).unwrap();
     let text: Vec<String> = timings
-        .critical_chain
+        .critical_path
         .links
         .iter()
         .map(|link| format!("{} {:?}", link.node, link.phases))
@@ -61,7 +61,7 @@ fn critical_chain_follows_the_last_dependency_of_each_node() {
             r#"postgres [("queued", 10ms), ("creating", 190ms), ("starting", 1s)]"#,
         ]
     );
-    assert_eq!(timings.critical_chain.total, Duration::from_secs(6));
+    assert_eq!(timings.critical_path.total, Duration::from_secs(6));
     let order: Vec<&str> = timings
         .spans
         .iter()
@@ -71,7 +71,7 @@ fn critical_chain_follows_the_last_dependency_of_each_node() {
 }
 
 #[test]
-fn blocked_node_is_not_in_the_critical_chain() {
+fn blocked_node_is_not_in_the_critical_path() {
     let events = [
         started(vec![node("a", &[]), node("b", &["a".into()])]),
         node_event("a", STARTING, 1),
@@ -84,7 +84,7 @@ fn blocked_node_is_not_in_the_critical_chain() {
             900,
         ),
     ];
-    let chain = Timings::from_events(&events).unwrap().critical_chain;
+    let chain = Timings::from_events(&events).unwrap().critical_path;
     assert_eq!(chain.total, Duration::from_millis(400));
     assert_eq!(chain.links.len(), 1);
 }
@@ -175,10 +175,7 @@ fn arbitrary_events() -> impl Strategy<Value = Vec<RunEvent>> {
     })
 }
 
-fn assert_chain_invariants(
-    chain: &CriticalChain,
-    events: &[RunEvent],
-) -> Result<(), TestCaseError> {
+fn assert_chain_invariants(chain: &CriticalPath, events: &[RunEvent]) -> Result<(), TestCaseError> {
     let nodes = collect_histories(events);
     let links = &chain.links;
     prop_assert_eq!(links[0].ready, chain.total);
@@ -199,10 +196,10 @@ fn assert_chain_invariants(
 
 proptest! {
     #[test]
-    fn critical_chain_of_a_run_has_no_gaps((nodes, events) in executor_runs()) {
+    fn critical_path_of_a_run_has_no_gaps((nodes, events) in executor_runs()) {
         let events: Vec<RunEvent> = std::iter::once(started(nodes)).chain(events).collect();
         let timings = Timings::from_events(&events).unwrap();
-        assert_chain_invariants(&timings.critical_chain, &events)?;
+        assert_chain_invariants(&timings.critical_path, &events)?;
         for span in &timings.spans {
             let phases: Duration = span.phases.iter().map(|(_, length)| *length).sum();
             prop_assert_eq!(phases, span.ended - span.started);
@@ -210,9 +207,9 @@ proptest! {
     }
 
     #[test]
-    fn critical_chain_of_arbitrary_events_has_no_gaps(events in arbitrary_events()) {
+    fn critical_path_of_arbitrary_events_has_no_gaps(events in arbitrary_events()) {
         if let Some(timings) = Timings::from_events(&events) {
-            assert_chain_invariants(&timings.critical_chain, &events)?;
+            assert_chain_invariants(&timings.critical_path, &events)?;
         }
     }
 }

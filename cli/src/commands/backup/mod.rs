@@ -111,8 +111,8 @@ enum Action {
         id: String,
         /// Also restore the backup into a scratch instance.
         ///
-        /// Compares the number of rows of every table, accounts for every event, and removes
-        /// the instance.
+        /// Compares the number of rows of every table, checks every event, and removes the
+        /// instance.
         #[arg(long)]
         restore: bool,
     },

@@ -55,8 +55,8 @@ pub(crate) struct Arguments {
     yes: bool,
     /// Time limit for the components to become ready, e.g. `90s` [default: timeouts.wait].
     ///
-    /// The time starts when all images are present. The same limit applies to the wait for
-    /// another command that holds the lock of the instance (30 minutes by default).
+    /// The time starts when all images are present. If set, the option also limits the wait for
+    /// the instance lock, which is 30 min otherwise.
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     wait_timeout: Option<Duration>,
 }

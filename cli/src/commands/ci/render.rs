@@ -8,7 +8,7 @@ use std::time::Duration;
 use dm_gateway_client::describe_failure;
 use dm_operations::ci::report::{CiReport, NodeOutcome, StageName};
 use dm_smoke::report::StepOutcome;
-use dm_stack::timings::CriticalChain;
+use dm_stack::timings::CriticalPath;
 use dm_terminal::canvas::{Canvas, StyleRole};
 use dm_terminal::text;
 
@@ -108,7 +108,7 @@ pub(crate) fn render_markdown(report: &CiReport) -> String {
         }
     }
     if let Some(timings) = &report.timings {
-        write_critical_chain(&mut page, &timings.critical_chain);
+        write_critical_path(&mut page, &timings.critical_path);
     }
     write_components(&mut page, report);
     page
@@ -118,7 +118,7 @@ const fn outcome_emoji(ok: bool) -> &'static str {
     if ok { "✅" } else { "❌" }
 }
 
-fn write_critical_chain(page: &mut String, chain: &CriticalChain) {
+fn write_critical_path(page: &mut String, chain: &CriticalPath) {
     let total = text::format_duration(chain.total);
     let _ = write!(
         page,

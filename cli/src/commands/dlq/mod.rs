@@ -292,10 +292,13 @@ async fn print_groups(
     filter: &DeadLetterFilter,
 ) -> Result<bool> {
     // Without the database, the queues are read, which takes longer.
-    let (database, stores) = (clients.connect_database().await.ok(), clients.stores());
+    let (database, service_tables) = (
+        clients.connect_database().await.ok(),
+        clients.service_tables(),
+    );
     let records = database.as_ref().map(|database| FailureRecords {
         database,
-        service_tables: &stores,
+        service_tables: &service_tables,
     });
     let listing = browse::list_groups(connection, records.as_ref(), queues, filter).await?;
     for reading in &listing.scanned_queues {

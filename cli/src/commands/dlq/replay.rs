@@ -21,7 +21,7 @@ use crate::context::Context;
 /// records that, and only then removes the dead letter. A run that is killed loses no message,
 /// and can be resumed.
 ///
-/// Exit code 1 if no queue took one of the messages; its dead letter stays.
+/// Exit code 1 if a message was accepted by no queue. Its dead letter is kept.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
   dm dlq replay --dry-run
@@ -42,7 +42,7 @@ pub(super) struct Arguments {
     /// Maximum number of messages per second [default: no limit].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rate: Option<u32>,
-    /// Maximum number of published messages that are not yet acknowledged.
+    /// Maximum number of published messages that are not yet confirmed.
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=2000))]
     max_in_flight: u16,
     /// Skip dead letters that were already replayed N times or more.
@@ -60,7 +60,7 @@ pub(super) struct Arguments {
     /// Edit the message in $VISUAL or $EDITOR first.
     ///
     /// The filter must match exactly one dead letter. The edited message must be a valid event
-    /// of the catalogue, and is sent with a new event id.
+    /// of the catalog, and is sent with a new event id.
     #[arg(long, conflicts_with_all = ["to_exchange", "resume", "dry_run"])]
     edit: bool,
     /// Resume an interrupted run.
@@ -97,13 +97,13 @@ pub(super) async fn run(
         // A closed output does not stop the replay. Printing the result reports it.
         let _ = print_message_outcome(context, progress);
     };
-    let stores = clients.stores();
+    let service_tables = clients.service_tables();
     if let Some(run_id) = &arguments.resume {
         let database = clients.connect_database().await?;
         let replay_context = replay::ReplayContext {
             connection: &connection,
             database: &database,
-            service_tables: &stores,
+            service_tables: &service_tables,
             interrupt: &context.session.interrupt,
             on_progress: &report,
         };
@@ -145,7 +145,7 @@ pub(super) async fn run(
     let replay_context = replay::ReplayContext {
         connection: &connection,
         database: &database,
-        service_tables: &stores,
+        service_tables: &service_tables,
         interrupt: &context.session.interrupt,
         on_progress: &report,
     };

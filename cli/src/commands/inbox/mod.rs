@@ -102,7 +102,7 @@ struct InboxListArgs {
 
 pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitStatus> {
     let clients = StackClients::open(&context.session).await?;
-    let all = clients.stores();
+    let all = clients.service_tables();
     match arguments.action {
         Action::Ls(list) => {
             let services = service_tables::resolve_services(&all, &list.filter.service)?;

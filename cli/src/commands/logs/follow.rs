@@ -138,7 +138,7 @@ impl LogFollower<'_> {
         };
         if !is_first {
             self.printer.note(&format!(
-                "{} is running again; its log continues",
+                "{} has started; following its log",
                 container.component
             ));
         }

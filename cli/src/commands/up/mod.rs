@@ -17,7 +17,7 @@ use plan::PlanRow;
 /// The choice of the host ports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum PortChoice {
-    /// Ports of dm.toml for the default instance, free ports for other instances.
+    /// Ports of dm.toml; a named instance always uses free ports.
     #[default]
     Fixed,
     /// Ports of dm.toml, and free ports for those that are taken.
@@ -46,8 +46,8 @@ pub(crate) struct Arguments {
     yes: bool,
     /// Time limit for the components to become ready, e.g. `90s` [default: timeouts.wait].
     ///
-    /// The time starts when all images are present. The same limit applies to the wait for
-    /// another command that holds the lock of the instance (30 minutes by default).
+    /// The time starts when all images are present. If set, the option also limits the wait for
+    /// the instance lock, which is 30 min otherwise.
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     wait_timeout: Option<Duration>,
     /// Choice of the host ports to publish.
@@ -140,7 +140,7 @@ async fn dry_run(
     let images = preview.plan.images.iter().map(|component| PlanRow {
         node: format!("{component} image"),
         action: "get".into(),
-        reason: Some("it is not on the engine".into()),
+        reason: Some("the engine does not have it".into()),
     });
     let steps = preview.plan.steps.iter().map(|step| PlanRow {
         node: step.component.clone(),

@@ -204,9 +204,9 @@ pub(crate) fn reconcile_when_idle() -> Result<Value, Failed> {
             return Err(report.to_string().into());
         }
         let count_in_flight = |report: &Value| {
-            let accounts = report["queues"].as_array().into_iter().flatten();
-            accounts
-                .filter_map(|account| account["in_flight"].as_i64())
+            let queues = report["queues"].as_array().into_iter().flatten();
+            queues
+                .filter_map(|queue| queue["in_flight"].as_i64())
                 .sum::<i64>()
         };
         let is_idle = report["pending"] == 0 && count_in_flight(&report) == 0;

@@ -64,7 +64,7 @@ async fn build_request(
     };
     let base = gateway.services.base_url(route.service);
     let url = downstream::service_url(base, request.uri().path(), query)
-        .ok_or_else(|| ApiError::not_found("NOT_FOUND", "There is nothing here"))?;
+        .ok_or_else(|| ApiError::not_found("NOT_FOUND", "No such path"))?;
     let mut headers = downstream::service_headers(&gateway.secret, route.service, user, &trace)
         .ok_or_else(|| ApiError::internal("the user name is not a valid header value"))?;
     if route.forwards == Forwarded::BodyAndIdempotencyKey

@@ -1,4 +1,4 @@
-//! The timeline of an order as server-sent events: complete, or step by step.
+//! The timeline of an order as server-sent events: complete, or entry by entry.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -33,13 +33,13 @@ const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 pub(super) fn routes() -> OpenApiRouter<Arc<Gateway>> {
     OpenApiRouter::new()
         .routes(routes!(timeline))
-        .routes(routes!(steps))
+        .routes(routes!(entries))
 }
 
 /// Streams the timeline of an order.
 ///
-/// `timeline` has the complete timeline. It is sent first and after each change.
-/// `error` has a message. The stream ends if the order is not found.
+/// The event `timeline` carries the complete timeline; it is sent first and after each change.
+/// The event `error` carries a message. The stream ends if the order is not found.
 #[utoipa::path(
     get,
     path = "/api/v1/orders/{orderId}/timeline/stream",
@@ -61,13 +61,15 @@ async fn timeline(
     stream_timeline(gateway, TimelineDiff::full(order), &request, "/stream", "")
 }
 
-/// Streams the steps of the timeline of an order.
+/// Streams the entries of the timeline of an order.
 ///
-/// `order.status.changed` has one step of the timeline. The existing steps are sent first,
-/// then each new one. `error` is the same as in the stream of the timeline.
+/// The event `order.status.changed` carries one entry of the timeline. The existing entries are
+/// sent first, then each new entry. The event `error` carries a message, as in the stream of the
+/// timeline.
 #[utoipa::path(
     get,
     path = "/api/v1/orders/{orderId}/stream",
+    operation_id = "steps",
     tag = "order",
     security(("session" = [])),
     params(("orderId" = String, Path, description = "The id of the order.")),
@@ -78,12 +80,12 @@ async fn timeline(
         (status = 429, description = "There are too many streams already", body = ErrorBody),
     )
 )]
-async fn steps(
+async fn entries(
     State(gateway): State<Arc<Gateway>>,
     Path(order): Path<String>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let diff = TimelineDiff::by_step(order);
+    let diff = TimelineDiff::by_entry(order);
     stream_timeline(gateway, diff, &request, "/stream", "/timeline")
 }
 
@@ -111,7 +113,7 @@ fn stream_timeline(
         .path()
         .strip_suffix(suffix)
         .and_then(|path| downstream::service_url(base, &format!("{path}{replacement}"), None))
-        .ok_or_else(|| ApiError::not_found("NOT_FOUND", "There is nothing here"))?;
+        .ok_or_else(|| ApiError::not_found("NOT_FOUND", "No such path"))?;
     let permits =
         [&gateway.streams, &session.streams].map(|limit| Arc::clone(limit).try_acquire_owned());
     let [Ok(gateway_permit), Ok(session_permit)] = permits else {
@@ -207,9 +209,9 @@ fn to_sse_event(event: StreamEvent) -> Event {
     };
     match event {
         StreamEvent::Timeline(text) => Event::default().event("timeline").data(text),
-        StreamEvent::Step(step) => Event::default()
+        StreamEvent::Entry(entry) => Event::default()
             .event("order.status.changed")
-            .data(step.to_string()),
+            .data(entry.to_string()),
         StreamEvent::NotFound { order } => error(&format!("Order {order} was not found")),
         StreamEvent::Failed => error("Unable to stream order timeline"),
     }

@@ -39,8 +39,8 @@ impl PollResult {
 pub(super) enum StreamEvent {
     /// The complete timeline.
     Timeline(String),
-    /// One step of the timeline.
-    Step(Value),
+    /// One entry of the timeline.
+    Entry(Value),
     /// The order does not exist.
     NotFound {
         /// The id of the order.
@@ -61,12 +61,12 @@ impl StreamEvent {
 #[derive(Debug)]
 pub(super) struct TimelineDiff {
     order: String,
-    /// Whether the client receives single steps.
-    by_step: bool,
+    /// Whether the client receives single entries.
+    by_entry: bool,
     /// The timeline that was sent last.
     last_sent: Option<String>,
-    /// The steps that were sent. A late step may precede steps that were sent before it.
-    sent_steps: HashSet<String>,
+    /// The entries that were sent. A late entry may precede entries that were sent before it.
+    sent_entries: HashSet<String>,
 }
 
 impl TimelineDiff {
@@ -74,28 +74,29 @@ impl TimelineDiff {
     pub(super) fn full(order: String) -> Self {
         Self {
             order,
-            by_step: false,
+            by_entry: false,
             last_sent: None,
-            sent_steps: HashSet::new(),
+            sent_entries: HashSet::new(),
         }
     }
 
-    /// Creates the state of a client that receives each step once.
-    pub(super) fn by_step(order: String) -> Self {
+    /// Creates the state of a client that receives each entry once.
+    pub(super) fn by_entry(order: String) -> Self {
         Self {
-            by_step: true,
+            by_entry: true,
             ..Self::full(order)
         }
     }
 
-    /// Returns the events that are new to the client. After a failure, the complete timeline is
-    /// sent again: otherwise the failure would seem to last.
+    /// Returns the events that are new to the client. In full mode, a timeline is sent again after
+    /// a failure: otherwise the failure would seem to last. In entry mode, only new entries are
+    /// sent.
     pub(super) fn update(&mut self, result: PollResult) -> Vec<StreamEvent> {
         match result {
             PollResult::Timeline(text) if self.last_sent.as_ref() == Some(&text) => Vec::new(),
             PollResult::Timeline(text) => {
-                let events = if self.by_step {
-                    self.new_steps(&text)
+                let events = if self.by_entry {
+                    self.new_entries(&text)
                 } else {
                     vec![StreamEvent::Timeline(text.clone())]
                 };
@@ -112,23 +113,23 @@ impl TimelineDiff {
         }
     }
 
-    fn new_steps(&mut self, text: &str) -> Vec<StreamEvent> {
+    fn new_entries(&mut self, text: &str) -> Vec<StreamEvent> {
         let timeline: Value = serde_json::from_str(text).unwrap_or_default();
-        let Some(steps) = timeline["events"].as_array() else {
+        let Some(entries) = timeline["events"].as_array() else {
             return vec![StreamEvent::Failed];
         };
-        let mut new_steps = Vec::new();
-        for step in steps {
-            if !self.sent_steps.insert(step.to_string()) {
+        let mut new_entries = Vec::new();
+        for entry in entries {
+            if !self.sent_entries.insert(entry.to_string()) {
                 continue;
             }
-            let mut step = step.clone();
-            if let Some(fields) = step.as_object_mut() {
+            let mut entry = entry.clone();
+            if let Some(fields) = entry.as_object_mut() {
                 fields.insert("orderId".to_owned(), timeline["orderId"].clone());
             }
-            new_steps.push(StreamEvent::Step(step));
+            new_entries.push(StreamEvent::Entry(entry));
         }
-        new_steps
+        new_entries
     }
 }
 
@@ -207,25 +208,25 @@ mod tests {
     #[test]
     fn invalid_timeline_is_sent_as_a_failure() {
         for text in ["", "[]", "{}", r#"{"events":1}"#] {
-            let mut diff = TimelineDiff::by_step("ord_1".into());
+            let mut diff = TimelineDiff::by_entry("ord_1".into());
             assert_eq!(diff.update(timeline(text)), [StreamEvent::Failed], "{text}");
         }
     }
 
     #[test]
-    fn late_step_is_sent_even_if_it_precedes_a_sent_step() {
-        let mut diff = TimelineDiff::by_step("ord_1".into());
+    fn late_entry_is_sent_even_if_it_precedes_a_sent_entry() {
+        let mut diff = TimelineDiff::by_entry("ord_1".into());
         let mut new_statuses = |statuses: &[&str]| {
-            let steps: Vec<_> = statuses
+            let entries: Vec<_> = statuses
                 .iter()
                 .map(|name| json!({"status": name}))
                 .collect();
-            let text = json!({"orderId": "ord_1", "events": steps}).to_string();
+            let text = json!({"orderId": "ord_1", "events": entries}).to_string();
             diff.update(PollResult::Timeline(text))
                 .into_iter()
                 .map(|event| match event {
-                    StreamEvent::Step(step) => {
-                        step["status"].as_str().unwrap_or_default().to_owned()
+                    StreamEvent::Entry(entry) => {
+                        entry["status"].as_str().unwrap_or_default().to_owned()
                     }
                     other => panic!("{other:?}"),
                 })
@@ -243,18 +244,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn each_step_is_sent_once_and_in_order_despite_failures(
+        fn each_entry_is_sent_once_and_in_order_despite_failures(
             polls in proptest::collection::vec((0..4_usize, any::<bool>()), 0..20)
         ) {
-            let mut diff = TimelineDiff::by_step("ord_1".into());
+            let mut diff = TimelineDiff::by_entry("ord_1".into());
             let (mut total, mut sent) = (0, Vec::new());
             for (added, fails) in polls {
                 total += added;
-                let steps: Vec<_> = (0..total).map(|n| json!({"status": n})).collect();
-                let text = json!({"orderId": "ord_1", "events": steps}).to_string();
+                let entries: Vec<_> = (0..total).map(|n| json!({"status": n})).collect();
+                let text = json!({"orderId": "ord_1", "events": entries}).to_string();
                 let result = if fails { PollResult::Failed } else { PollResult::Timeline(text) };
                 sent.extend(diff.update(result).into_iter().filter_map(|event| match event {
-                    StreamEvent::Step(step) => Some(step),
+                    StreamEvent::Entry(entry) => Some(entry),
                     _ => None,
                 }));
             }

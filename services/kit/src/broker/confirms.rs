@@ -137,7 +137,7 @@ pub(super) async fn publish_on_channel(
         }
     }
     if failure.is_none() {
-        // A return precedes its confirm, so that no return can follow these.
+        // A return precedes its confirm, so no return can follow these.
         match channel.wait_for_confirms().await {
             Ok(returns) => returned.extend(
                 returns
@@ -152,7 +152,7 @@ pub(super) async fn publish_on_channel(
 }
 
 /// Returns the id of the returned message that a confirm carries. A return is attached to the
-/// next confirm of the channel, so that only its message id identifies the message.
+/// next confirm of the channel, so only its message id identifies the message.
 fn returned_message_id(confirmation: Confirmation) -> Option<Option<ShortString>> {
     confirmation
         .take_message()

@@ -1,7 +1,7 @@
 //! Access control for every request, whatever its route.
 //!
-//! A service trusts the user id in a header of the gateway, so that only the gateway may
-//! call it. The gateway presents a secret that it shares with the services of its instance.
+//! A service trusts the user id in a header of the gateway, so only the gateway may call
+//! it. The gateway presents a secret that it shares with the services of its instance.
 //! A request must also name a host of this service: in a DNS-rebinding attack, a page's
 //! request names the host of that page.
 

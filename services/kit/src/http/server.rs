@@ -60,7 +60,7 @@ impl HttpServer {
             .merge(api_docs::routes(&self.api))
             .route("/metrics", scrape.clone())
             .route("/actuator/prometheus", scrape)
-            .fallback(|| async { ApiError::not_found("NOT_FOUND", "There is nothing here") })
+            .fallback(|| async { ApiError::not_found("NOT_FOUND", "No such path") })
             .method_not_allowed_fallback(|| async {
                 ApiError::new(
                     StatusCode::METHOD_NOT_ALLOWED,

@@ -14,7 +14,7 @@ use sqlx::{FromRow, Postgres, Row as _};
 
 use super::error::ApiError;
 
-/// Maximum number of rows of a chunk. A shorter list is not streamed.
+/// Maximum number of rows of a chunk. A list that fits into one chunk is not streamed.
 const MAX_CHUNK_ROWS: i64 = 500;
 
 /// The size of a chunk in bytes, as the database sends them: it ends with the row that reaches
@@ -50,11 +50,11 @@ pub struct ListChunk<T> {
 }
 
 impl<T> ListChunk<T> {
-    /// Reads rows until they are enough. The query asks for `limit` rows at most; where these
-    /// are too large together, the rest is left to the next chunk.
+    /// Reads rows until the chunk has `limit` rows or `MAX_CHUNK_BYTES`. The query asks for at
+    /// most `limit` rows; the rows after the size limit are left to the next chunk.
     ///
     /// # Errors
-    /// If the query fails, or a row cannot be decoded.
+    /// Returns [`sqlx::Error`] if the query fails or a row cannot be decoded.
     pub async fn read(
         pool: &PgPool,
         query: Query<'_, Postgres, PgArguments>,
@@ -87,7 +87,7 @@ impl<T> ListChunk<T> {
     /// Converts the items.
     ///
     /// # Errors
-    /// If a conversion fails.
+    /// Returns the [`sqlx::Error`] of the first conversion that fails.
     pub fn try_map<U>(
         self,
         convert: impl FnMut(T) -> Result<U, sqlx::Error>,
@@ -156,7 +156,7 @@ enum NextChunk<R: ListSource> {
 /// closed before the end of the body.
 ///
 /// # Errors
-/// If the first rows cannot be read.
+/// Returns [`ApiError`] if the first rows cannot be read.
 pub async fn list_response<R: ListSource>(source: R) -> Result<Response, ApiError> {
     let chunk = source.fetch_after(None, MAX_CHUNK_ROWS).await?;
     if chunk.next_limit.is_none() {
@@ -176,7 +176,7 @@ pub async fn list_response<R: ListSource>(source: R) -> Result<Response, ApiErro
 }
 
 /// Returns the next bytes of the body and the new state. They are only read when the body is
-/// polled, so that no chunk is held in memory for a slow client.
+/// polled, so that at most the current chunk is held in memory for a slow client.
 async fn next_bytes<R: ListSource>(
     mut state: ListStream<R>,
 ) -> Result<Option<(Bytes, ListStream<R>)>, std::io::Error> {

@@ -56,7 +56,7 @@ pub(crate) struct ConsumerContext {
     pub(crate) metrics: Metrics,
 }
 
-/// Processes the events of one work queue, each one once.
+/// Processes the events of one work queue, each with one effect.
 #[derive(Debug)]
 pub(crate) struct Consumer<H> {
     context: ConsumerContext,
@@ -210,7 +210,7 @@ impl<H: EventHandler> Consumer<H> {
             let incoming = IncomingMessage::from_delivery(&self.queue, &delivery);
             // Without an outcome the delivery is not acknowledged: the broker delivers it again.
             let Some((outcome, record)) = self
-                .resolve_outcome(&delivery, &incoming, &trace, stop)
+                .process_and_record(&delivery, &incoming, &trace, stop)
                 .await
             else {
                 return;
@@ -220,7 +220,7 @@ impl<H: EventHandler> Consumer<H> {
                     fail_point::reached("consumer.acknowledged").await;
                     self.context.metrics.record_event(&self.queue, outcome);
                 }
-                // Inbox or failure record identify the second delivery as a duplicate.
+                // The inbox or the failure record identifies a second delivery.
                 Ok(false) => debug!("the acknowledgement was too late"),
                 Err(error) => debug!(error.message = %error, "could not acknowledge the delivery"),
             }
@@ -240,9 +240,10 @@ impl<H: EventHandler> Consumer<H> {
         .await;
     }
 
-    /// Processes a delivery. Returns the value of the metric label `outcome`, and the record of a
-    /// failure. Returns `None` if the service stops before.
-    async fn resolve_outcome(
+    /// Processes the event and, on failure, records it and publishes the retry or dead letter.
+    /// Returns the value of the metric label `outcome`, and the record of a failure. Returns `None`
+    /// if the service stops first.
+    async fn process_and_record(
         &self,
         delivery: &Delivery,
         incoming: &IncomingMessage,
@@ -250,7 +251,7 @@ impl<H: EventHandler> Consumer<H> {
         stop: &CancellationToken,
     ) -> Option<(&'static str, Option<FailureRecord>)> {
         let record = match self.process_event(incoming, trace, stop).await? {
-            AttemptOutcome::Processed => return Some(("applied", None)),
+            AttemptOutcome::Processed => return Some(("processed", None)),
             AttemptOutcome::AlreadyProcessed => return Some(("duplicate", None)),
             AttemptOutcome::AlreadyRecorded(record) => record,
             AttemptOutcome::Failed(failure) => {
@@ -285,13 +286,13 @@ impl<H: EventHandler> Consumer<H> {
         fail_point::reached("consumer.marked").await;
         let outcome = match disposition {
             FailureDisposition::Retry(_) => "retried",
-            FailureDisposition::DeadLetter => "dead",
+            FailureDisposition::DeadLetter => "dead-lettered",
         };
         Some((outcome, Some(record)))
     }
 
     /// Processes the event. Retries while PostgreSQL is unavailable, and returns `None` if the
-    /// service stops before.
+    /// service stops first.
     async fn process_event(
         &self,
         incoming: &IncomingMessage,
@@ -338,7 +339,7 @@ impl<H: EventHandler> Consumer<H> {
                     }
                     return Some(attempt);
                 }
-                // Not caused by the event, so that it does not count as an attempt. This also
+                // Not caused by the event, so it does not count as an attempt. This also
                 // covers a commit whose outcome is unknown: the inbox contains the event if it
                 // was committed.
                 Err(HandlerError::Database(error)) if database::is_unavailable(&error) => {
@@ -366,8 +367,12 @@ impl<H: EventHandler> Consumer<H> {
             // On its first delivery it is a different message, even if it has equal content.
             None if !incoming.redelivered => Ok(None),
             None => {
-                failure_record::find_unacknowledged(database, &self.queue, &incoming.fingerprint())
-                    .await
+                failure_record::find_unacknowledged(
+                    database,
+                    &self.queue,
+                    &incoming.content_digest(),
+                )
+                .await
             }
         }
     }
@@ -425,7 +430,7 @@ impl<H: EventHandler> Consumer<H> {
     }
 
     /// Records a failure before its message is published. Returns `None` if the service stops
-    /// before. A failure that cannot be recorded is published all the same: it must neither be
+    /// first. A failure that cannot be recorded is published all the same: it must neither be
     /// lost nor block later events.
     async fn record_failure(
         &self,
@@ -453,7 +458,7 @@ impl<H: EventHandler> Consumer<H> {
     }
 
     /// Publishes the failed message to its retry or dead-letter queue, until the broker confirms
-    /// it. Returns `None` if the service stops before.
+    /// it. Returns `None` if the service stops first.
     async fn publish_failure(
         &self,
         delivery: &Delivery,
@@ -531,7 +536,7 @@ fn panic_message(panic: &(dyn Any + Send)) -> String {
 }
 
 /// Executes a database operation. Retries while the database is unavailable, and returns `None`
-/// if the service stops before.
+/// if the service stops first.
 async fn retry_while_unavailable<T, F>(
     stop: &CancellationToken,
     operation: impl Fn() -> F,

@@ -1,6 +1,6 @@
 //! Builds the copy of a failed message for a retry queue or the dead-letter queue.
 
-use dm_amqp::{OriginalMessage, header};
+use dm_amqp::{OriginalMessage, header_value};
 use dm_contracts::{headers, time, topology};
 use lapin::message::Delivery;
 use lapin::types::AMQPValue;
@@ -11,7 +11,8 @@ use super::incoming::IncomingMessage;
 use crate::broker::{self, OutgoingMessage};
 
 /// Builds the copy of a failed message, for a retry or as a dead letter. It keeps body, properties
-/// and headers, and describes the failure in the project's headers. All copies are equal.
+/// and headers, and describes the failure in the project's headers. All copies are equal, except
+/// for the generated id of a message that has none.
 pub(super) fn build_message(
     delivery: &Delivery,
     incoming: &IncomingMessage,
@@ -25,7 +26,7 @@ pub(super) fn build_message(
         }
         FailureDisposition::DeadLetter => (topology::DEAD_LETTER_EXCHANGE, queue.to_owned()),
     };
-    let text = header::text_value;
+    let text = header_value::text_value;
     // A message from a retry queue has another routing key: the original one is kept in a
     // header from the first failure on.
     let original = |name, current: &str| {
@@ -55,7 +56,7 @@ pub(super) fn build_message(
         failure_headers.push((headers::LETTER, text(&record.letter_id)));
     }
     let failed = OriginalMessage {
-        properties: header::with_headers(incoming.properties(), failure_headers),
+        properties: header_value::with_headers(incoming.properties(), failure_headers),
         ..OriginalMessage::default()
     };
     OutgoingMessage {

@@ -176,7 +176,12 @@ pub(super) async fn record_failure(
     .bind(replace_nul(&record.error))
     .bind(&record.trace_id)
     .bind(record.failed_at)
-    .bind(incoming.letter_id.is_none().then(|| incoming.fingerprint()))
+    .bind(
+        incoming
+            .letter_id
+            .is_none()
+            .then(|| incoming.content_digest()),
+    )
     .execute(&mut *transaction)
     .await?;
     if let Some(event) = event {

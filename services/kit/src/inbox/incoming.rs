@@ -1,7 +1,7 @@
 //! The parsed form of a delivery.
 
 use dm_amqp::OriginalMessage;
-use dm_amqp::header::get_number;
+use dm_amqp::header_value::get_number;
 use dm_amqp::letter_id::LetterMessage;
 use dm_contracts::envelope::{EnvelopeError, EventAttributes};
 use dm_contracts::{Envelope, events, headers};
@@ -104,7 +104,7 @@ impl IncomingMessage {
     }
 
     /// Returns the digest that identifies a message without any id.
-    pub(super) fn fingerprint(&self) -> String {
+    pub(super) fn content_digest(&self) -> String {
         self.message().content_digest()
     }
 

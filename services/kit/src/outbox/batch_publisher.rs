@@ -20,8 +20,8 @@ use crate::broker::{BrokerError, PublishFailure, PublishOutcome, PublishReport, 
 use crate::fail_point;
 use crate::telemetry::Metrics;
 
-/// Maximum number of parts that are in flight at the same time, each on its own channel. Events
-/// that were confirmed before are marked in the meantime.
+/// Maximum number of publish batches that are in flight at the same time, each on its own channel.
+/// Events that were confirmed before are marked in the meantime.
 pub(super) const CHANNELS: usize = 4;
 
 /// Maximum delay before a refused event is published again.
@@ -37,7 +37,7 @@ pub(super) struct BatchPublisher<'a> {
     pub(super) isolating: &'a AtomicBool,
 }
 
-/// A part that was sent, with its report.
+/// A publish batch that was sent, with its report.
 struct SentPart {
     channel: usize,
     part: Vec<PendingEvent>,
@@ -48,7 +48,7 @@ impl BatchPublisher<'_> {
     /// Publishes a batch. Returns the time until the first refused event is published again.
     ///
     /// Events that were confirmed before a failure are marked all the same, so that none is
-    /// published again for ever.
+    /// published again forever.
     pub(super) async fn publish(
         mut self,
         batch: Vec<PendingEvent>,
@@ -152,7 +152,7 @@ impl BatchPublisher<'_> {
             }
             match report.failure {
                 None => {}
-                // One of the events caused it: they are published one by one.
+                // One of these events caused the closure, so they are published one by one.
                 Some(PublishFailure::ChannelClosed(reason)) => {
                     debug!(error.message = reason, "RabbitMQ closed the channel");
                     queue.requeue_suspects(unknown);
@@ -161,14 +161,16 @@ impl BatchPublisher<'_> {
                     if matches!(other, PublishFailure::ConnectionClosed(_)) && !is_single {
                         self.isolating.store(true, Ordering::Relaxed);
                     }
-                    // The other parts are awaited first, so that their events are marked.
+                    // The other publish batches are awaited first, so that their events are
+                    // marked.
                     failure.get_or_insert(BrokerError::from(other).into());
                 }
             }
         }
     }
 
-    /// Loads the missing envelopes of a part. Events that no longer exist are removed from it.
+    /// Loads the missing envelopes of a publish batch. Events that no longer exist are removed from
+    /// it.
     async fn load_payloads(
         &mut self,
         mut part: Vec<PendingEvent>,
@@ -200,7 +202,7 @@ impl BatchPublisher<'_> {
         }
     }
 
-    /// Delays an event that the broker refused.
+    /// Delays an event that could not be published.
     async fn mark_refused(
         &mut self,
         pending: &PendingEvent,
@@ -254,7 +256,7 @@ async fn mark_published(
     Ok(())
 }
 
-/// Publishes a part on one of the channels.
+/// Sends a publish batch on one of the channels.
 async fn send_part(
     publisher: Arc<Publisher>,
     channel: usize,
@@ -274,8 +276,7 @@ fn task_failed(error: JoinError) -> RelayError {
     RelayError::TaskFailed(error.to_string())
 }
 
-/// Returns the delay before an event is published again that was refused this number of times
-/// before.
+/// Returns the delay before an event with this number of refusals is published again.
 fn retry_delay(attempts: i32) -> Duration {
     let doublings = u32::try_from(attempts.clamp(0, 8)).unwrap_or_default();
     (Duration::from_millis(500) * 2_u32.pow(doublings)).min(MAX_RETRY_DELAY)

@@ -25,7 +25,7 @@ use crate::telemetry::Metrics;
 const BATCH_SIZE: u16 = 2000;
 
 /// Settings of the relay's session. It only marks events as published. If the database server
-/// crashes and loses a mark, the event is sent again, so that a mark need not wait for the disk.
+/// crashes and loses a mark, the event is sent again, so a mark need not wait for the disk.
 const SESSION_SETTINGS: [(&str, &str); 1] = [("synchronous_commit", "off")];
 
 /// Poll interval. A process can be killed between its commit and the notification.
@@ -147,8 +147,8 @@ impl Relay {
                 isolating,
             };
             let next_retry_in = batch_publisher.publish(due).await?;
-            // Later commits notify this relay, so that it need not read again if all pending
-            // rows were read.
+            // Later commits notify this relay, so it need not read again if all pending rows were
+            // read.
             if complete {
                 let timeout = [next_due_in, next_retry_in]
                     .into_iter()

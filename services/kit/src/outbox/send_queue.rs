@@ -1,23 +1,25 @@
-//! Divides the events of a wave into parts that are published together.
+//! Divides a chunk of a batch into publish batches, whose events are published together.
+//!
+//! In names, a chunk of a batch is a `wave`, and a publish batch is a `part`.
 
 use std::collections::VecDeque;
 
 use super::store::PendingEvent;
 
-/// Maximum number of events of a part, which are sent before their confirms are awaited. The
-/// broker writes all waiting messages to disk together, so that few large parts are cheaper than
-/// many small ones.
+/// Maximum number of events of a publish batch, which are sent before their confirms are awaited.
+/// The broker writes all waiting messages to disk together, so a few large publish batches are
+/// cheaper than many small ones.
 const MAX_PART_EVENTS: usize = 500;
 
-/// Maximum size of a part in bytes: a part is in memory until it is sent. A larger event is a
-/// part by itself.
+/// Maximum size of a publish batch in bytes: it is in memory until it is sent. A larger event is a
+/// publish batch by itself.
 const MAX_PART_BYTES: i64 = 1 << 20;
 
-/// The events of a wave that have not been sent.
+/// The events of a chunk of a batch that have not been sent.
 #[derive(Debug)]
 pub(super) struct SendQueue {
     queue: VecDeque<QueuedEvent>,
-    /// Whether each event is a part by itself.
+    /// Whether each event is a publish batch by itself.
     one_by_one: bool,
 }
 
@@ -29,7 +31,7 @@ struct QueuedEvent {
 }
 
 impl SendQueue {
-    /// Queues the events of a wave.
+    /// Queues the events of a chunk of a batch.
     pub(super) fn new(wave: Vec<PendingEvent>, one_by_one: bool) -> Self {
         let queue = wave.into_iter().map(|pending| QueuedEvent {
             // An event that was refused before is likely to be refused again.
@@ -42,8 +44,8 @@ impl SendQueue {
         }
     }
 
-    /// Queues the events of a part again, in their order, at the front. The broker closed the
-    /// channel because of one of them.
+    /// Queues the events of a publish batch again, in their order, at the front. The broker closed
+    /// the channel because of one of them.
     pub(super) fn requeue_suspects(&mut self, part: Vec<PendingEvent>) {
         for pending in part.into_iter().rev() {
             self.queue.push_front(QueuedEvent {
@@ -53,7 +55,7 @@ impl SendQueue {
         }
     }
 
-    /// Returns the next part, which is empty if all events were sent.
+    /// Returns the next publish batch, which is empty if all events were sent.
     pub(super) fn next_part(&mut self) -> Vec<PendingEvent> {
         let (mut part, mut bytes) = (Vec::new(), 0_i64);
         while let Some(next) = self.queue.front() {
@@ -127,8 +129,8 @@ mod tests {
     }
 
     proptest! {
-        /// The parts contain all events in their order, and no part is larger than allowed unless
-        /// it is one event.
+        /// The publish batches contain all events in their order, and none is larger than allowed
+        /// unless it is one event.
         #[test]
         fn parts_keep_order_and_size_limit(
             events in proptest::collection::vec((0_i64..MAX_PART_BYTES * 3 / 2, 0..2_i32), 0..60),

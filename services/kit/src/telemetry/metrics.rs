@@ -53,7 +53,7 @@ pub(crate) fn method_label(method: &Method) -> &'static str {
 pub(crate) struct EventLabels {
     /// The work queue.
     pub queue: String,
-    /// `applied`, `duplicate`, `retried` or `dead`.
+    /// `processed`, `duplicate`, `retried` or `dead-lettered`.
     pub outcome: String,
 }
 
@@ -192,12 +192,12 @@ mod tests {
             },
             Duration::from_millis(3),
         );
-        metrics.record_event("order.inventory-events.q", "applied");
+        metrics.record_event("order.inventory-events.q", "processed");
         let text = metrics.encode_text();
         for line in [
             r#"http_requests_total{method="GET",route="/internal/orders/{orderId}",status="200"} 1"#,
             r#"http_request_seconds_bucket{le="0.005"} 1"#,
-            r#"inbox_events_total{queue="order.inventory-events.q",outcome="applied"} 1"#,
+            r#"inbox_events_total{queue="order.inventory-events.q",outcome="processed"} 1"#,
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }

@@ -20,7 +20,12 @@ pub(crate) fn reason(missing: &[MissingItem]) -> String {
         .checked_sub(MAX_NAMED_PRODUCTS)
         .filter(|remaining| *remaining > 0)
     {
-        parts.push(format!("{remaining} more products"));
+        let noun = if remaining == 1 {
+            "product"
+        } else {
+            "products"
+        };
+        parts.push(format!("{remaining} more {noun}"));
     }
     format!("insufficient stock: {} missing", parts.join(", "))
 }
@@ -41,6 +46,10 @@ mod tests {
         assert_eq!(
             reason(&missing[..1]),
             "insufficient stock: 1 of PPR-1 missing"
+        );
+        assert_eq!(
+            reason(&missing[..4]),
+            "insufficient stock: 1 of PPR-1, 2 of PPR-2, 3 of PPR-3, 1 more product missing"
         );
         assert_eq!(
             reason(&missing),

@@ -30,9 +30,12 @@ pub(super) async fn timeline(
     State(database): State<Database>,
     PathId(order_id): PathId,
 ) -> Result<Json<OrderTimeline>, ApiError> {
-    let events = store::timeline::list(&database, &order_id).await?;
-    if events.is_empty() {
+    let entries = store::timeline::list(&database, &order_id).await?;
+    if entries.is_empty() {
         return Err(not_found(&order_id));
     }
-    Ok(Json(OrderTimeline { order_id, events }))
+    Ok(Json(OrderTimeline {
+        order_id,
+        events: entries,
+    }))
 }

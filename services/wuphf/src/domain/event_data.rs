@@ -6,7 +6,7 @@ use thiserror::Error;
 /// A required field is missing or invalid.
 #[derive(Debug, PartialEq, Eq, Error)]
 #[error("field {field} of {event_type} is missing or invalid")]
-pub(crate) struct MissingField {
+pub(crate) struct InvalidField {
     event_type: String,
     field: &'static str,
 }
@@ -36,9 +36,9 @@ impl<'a> EventData<'a> {
     /// Returns a required text.
     ///
     /// # Errors
-    /// Returns [`MissingField`] if the text is missing or invalid.
-    pub(super) fn required_text(self, field: &'static str) -> Result<&'a str, MissingField> {
-        self.optional_text(field).ok_or_else(|| MissingField {
+    /// Returns [`InvalidField`] if the text is missing or invalid.
+    pub(super) fn required_text(self, field: &'static str) -> Result<&'a str, InvalidField> {
+        self.optional_text(field).ok_or_else(|| InvalidField {
             event_type: self.event_type.to_owned(),
             field,
         })

@@ -3,5 +3,5 @@
 mod event_data;
 mod notification;
 
-pub(crate) use event_data::MissingField;
+pub(crate) use event_data::InvalidField;
 pub(crate) use notification::{NotificationDecision, NotificationDraft, decide_notification};

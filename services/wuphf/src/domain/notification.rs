@@ -6,7 +6,7 @@ use dm_contracts::{DomainEvent as _, Envelope};
 use dm_kit::http::MAX_USER_ID_LENGTH;
 use url::form_urlencoded::byte_serialize;
 
-use super::MissingField;
+use super::InvalidField;
 use super::event_data::EventData;
 
 /// A notification before it has an id.
@@ -34,8 +34,8 @@ pub(crate) enum NotificationDecision {
 /// Returns the decision about the notification of an event.
 ///
 /// # Errors
-/// Returns [`MissingField`] if the recipient or another required field is missing.
-pub(crate) fn decide_notification(event: &Envelope) -> Result<NotificationDecision, MissingField> {
+/// Returns [`InvalidField`] if the recipient or another required field is missing or invalid.
+pub(crate) fn decide_notification(event: &Envelope) -> Result<NotificationDecision, InvalidField> {
     let data = EventData::new(&event.event_type, &event.data);
     let text = match event.event_type.as_str() {
         OrderCreated::TYPE => order_placed(data)?,
@@ -65,7 +65,7 @@ struct NotificationText<'a> {
     deep_link: String,
 }
 
-fn order_placed(data: EventData<'_>) -> Result<NotificationText<'_>, MissingField> {
+fn order_placed(data: EventData<'_>) -> Result<NotificationText<'_>, InvalidField> {
     let order = data.required_text("orderId")?;
     Ok(NotificationText {
         user_id: data.required_text("createdBy")?,
@@ -79,7 +79,7 @@ fn order_placed(data: EventData<'_>) -> Result<NotificationText<'_>, MissingFiel
     })
 }
 
-fn shipment_dispatched(data: EventData<'_>) -> Result<NotificationText<'_>, MissingField> {
+fn shipment_dispatched(data: EventData<'_>) -> Result<NotificationText<'_>, InvalidField> {
     let order = data.required_text("orderId")?;
     let shipment = data.required_text("shipmentId")?;
     Ok(NotificationText {
@@ -94,7 +94,7 @@ fn shipment_dispatched(data: EventData<'_>) -> Result<NotificationText<'_>, Miss
     })
 }
 
-fn expense_decided(data: EventData<'_>) -> Result<NotificationText<'_>, MissingField> {
+fn expense_decided(data: EventData<'_>) -> Result<NotificationText<'_>, InvalidField> {
     let expense = data.required_text("expenseId")?;
     let decision = data.required_text("decision")?;
     Ok(NotificationText {

@@ -151,7 +151,7 @@ fn health_check(component: &str, config: &Config) -> String {
         openldap::NAME => {
             let domain = config.openldap.domain.as_str();
             format!(
-                "ldapsearch -x -LLL -H ldap://127.0.0.1 -D \"{}\" -w \"$LDAP_ADMIN_PASSWORD\" \
+                "ldapsearch -x -LLL -H ldap://127.0.0.1 -D \"{}\" -y \"$LDAP_ADMIN_PASSWORD_FILE\" \
                  -b \"{}\" -s base dn",
                 openldap::admin_dn(domain),
                 openldap::base_dn(domain)

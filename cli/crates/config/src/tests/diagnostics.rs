@@ -199,14 +199,14 @@ fn duration_without_unit_suggests_units() {
 
 #[test]
 fn duration_out_of_range_names_the_range() {
-    insta::assert_snapshot!(rendered_error_for_file("[timeouts]\npoll = \"1m\"\n"), @r#"
+    insta::assert_snapshot!(rendered_error_for_file("[timeouts]\nprobe_interval = \"1m\"\n"), @r#"
     config-invalid-value
 
-      × invalid timeouts.poll: 1 min is too long
-       ╭─[dm.toml:2:8]
+      × invalid timeouts.probe_interval: 1 min is too long
+       ╭─[dm.toml:2:18]
      1 │ [timeouts]
-     2 │ poll = "1m"
-       ·        ────
+     2 │ probe_interval = "1m"
+       ·                  ────
        ╰────
       help: write 10 ms to 10 s
     "#);

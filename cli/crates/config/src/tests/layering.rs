@@ -11,7 +11,15 @@ fn empty_file_yields_the_defaults() {
     let loaded = TestProject::new("").load_valid();
     assert_eq!(loaded.config.postgres.port.get(), 5432);
     assert_eq!(loaded.origin("postgres.port"), Some(ValueOrigin::Default));
-    assert_eq!(loaded.config.timeouts.poll.as_duration().as_millis(), 75);
+    assert_eq!(
+        loaded
+            .config
+            .timeouts
+            .probe_interval
+            .as_duration()
+            .as_millis(),
+        75
+    );
     assert!(loaded.warnings.is_empty());
 }
 

@@ -20,14 +20,14 @@ pub(crate) struct NodeRow {
     pub finished_at: Option<Duration>,
 }
 
-/// The group of a row, for displays without room for all rows.
+/// The phase of a row, for displays without room for all rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NodePhase {
     /// Not started.
     Waiting,
     /// In progress.
     Active,
-    /// Ready, or removed as requested.
+    /// Ready, or removed: as requested, or because it is optional and failed.
     Done,
     /// Failed.
     Failed,
@@ -45,7 +45,7 @@ impl NodeRow {
         }
     }
 
-    /// Returns its group.
+    /// Returns its phase.
     pub(crate) fn phase(&self) -> NodePhase {
         match &self.state {
             None | Some(NodeState::Waiting { .. }) => NodePhase::Waiting,
@@ -142,7 +142,7 @@ impl RunState {
         row.node.after.iter().filter(is_unready).cloned().collect()
     }
 
-    /// Returns the rows of a group.
+    /// Returns the rows of a phase.
     pub(crate) fn rows_in(&self, phase: NodePhase) -> impl Iterator<Item = &NodeRow> {
         self.rows.iter().filter(move |row| row.phase() == phase)
     }

@@ -97,31 +97,22 @@ fn port_finding(
                 .filter(|_| container.is_none())
                 .map(|owner| format!(": {}", shorten_command(&owner.command)))
                 .unwrap_or_default();
+            let taken = ports::describe_taken(owner.as_ref(), container.as_deref());
             let error = PortError::Taken {
                 port,
                 component: component.to_owned(),
                 owner,
                 container,
             };
-            // The name of the finding already contains the port.
-            let text = error.to_string();
-            let detail = text
-                .split_once(" of ")
-                .map_or(text.as_str(), |(_, rest)| rest);
             let suggestions = if instance == DEFAULT_INSTANCE {
                 error.suggestions()
             } else {
                 // A named instance has its own ports, which no key sets.
                 vec![format!("choose another port: dm up --instance {instance}")]
             };
-            DoctorFinding::error(
-                name,
-                format!(
-                    "required by {}{command}",
-                    detail.replacen(" is taken by", ", taken by", 1)
-                ),
-                suggestions,
-            )
+            // The name of the finding already contains the port.
+            let detail = format!("required by {component}, {taken}{command}");
+            DoctorFinding::error(name, detail, suggestions)
         }
     }
 }
@@ -178,9 +169,9 @@ mod tests {
         port 5432: in use by postgres of this stack (postgres.port) []
         port 5432: required by postgres, taken by postgres (pid 4211): /usr/lib/postgresql/17/bin/postgres -D /data --password=*** ["let dm choose free ports: dm up --ports auto", "or stop it: kill 4211", "or set another port in dm.toml: postgres.port"]
         port 5432: required by postgres, taken by container shop-db-1 ["let dm choose free ports: dm up --ports auto", "or stop it: docker stop shop-db-1", "or set another port in dm.toml: postgres.port"]
-        port 5432: required by postgres, taken by a process of another user ["let dm choose free ports: dm up --ports auto", "or identify the process as root: sudo dm doctor", "or set another port in dm.toml: postgres.port"]
-        port 8093: required by order, taken by a process of another user ["let dm choose free ports: dm up --ports auto", "or identify the process as root: sudo dm doctor", "or set another port in dm.toml: services.order.port"]
-        port 24093: required by order, taken by a process of another user ["choose another port: dm up --instance review"]
+        port 5432: required by postgres, taken by an unknown process ["let dm choose free ports: dm up --ports auto", "or identify the process as root: sudo dm doctor", "or set another port in dm.toml: postgres.port"]
+        port 8093: required by order, taken by an unknown process ["let dm choose free ports: dm up --ports auto", "or identify the process as root: sudo dm doctor", "or set another port in dm.toml: services.order.port"]
+        port 24093: required by order, taken by an unknown process ["choose another port: dm up --instance review"]
         "#);
     }
 }

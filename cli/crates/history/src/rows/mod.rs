@@ -74,7 +74,7 @@ pub struct HistoryCounts {
     pub profiles: u64,
 }
 
-/// The maximum number of timeline steps of an order, and of its events in the outbox of order.
+/// The maximum number of timeline entries of an order, and of its events in the outbox of order.
 const STEPS_PER_ORDER: u64 = 3;
 /// The maximum number of events of inventory per order.
 const INVENTORY_EVENTS_PER_ORDER: u64 = 2;

@@ -27,9 +27,9 @@ const DISPATCH_KIND: u64 = 4;
 const STOCK_RESULT_DELAY: TimeDelta = TimeDelta::seconds(1);
 /// The interval between scans of two lines.
 const SCAN_INTERVAL: TimeDelta = TimeDelta::seconds(11);
-/// The source of the first timeline step.
+/// The source of the first timeline entry.
 const ORDER_SOURCE: &str = "order-service";
-/// The source of the other timeline steps.
+/// The source of the other timeline entries.
 const INVENTORY_SOURCE: &str = "inventory-service";
 
 /// The values that the rows of an order share.
@@ -85,7 +85,7 @@ impl RowWriter {
                 is_shipped.then_some(&context.shipment_id),
                 CopyRow::unescaped,
             );
-        self.write_timeline_step(
+        self.write_timeline_entry(
             rows,
             &context,
             0,
@@ -144,7 +144,7 @@ impl RowWriter {
         }
     }
 
-    fn write_timeline_step(
+    fn write_timeline_entry(
         &self,
         rows: &mut TableRows,
         context: &OrderContext<'_>,
@@ -341,7 +341,7 @@ impl RowWriter {
         (status, at, reason): (OrderStatus, DateTime<Utc>, Option<String>),
         event: &PublishedEvent,
     ) {
-        self.write_timeline_step(rows, context, step, status, at, INVENTORY_SOURCE);
+        self.write_timeline_entry(rows, context, step, status, at, INVENTORY_SOURCE);
         let processed_at = self.write_inbox_event(rows, ServiceName::Order, ORDER_QUEUE, event);
         let changed = OrderStatusChanged {
             order_id: context.order_id.clone(),

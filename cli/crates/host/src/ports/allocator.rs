@@ -9,16 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-use dm_core::config_keys::port_key;
-use dm_core::error::{ExitStatus, UserError};
-use dm_core::error_code::ErrorCode;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use thiserror::Error;
 
-use super::{PortOwner, find_port_owner, is_free};
-use crate::lock::LockError;
-use crate::state::{StateDir, StateError};
+use super::{PortError, find_port_owner, is_free};
+use crate::state::StateDir;
 
 const REGISTRY_FILE: &str = "ports.json";
 
@@ -33,7 +28,7 @@ const LAST_FALLBACK_PORT: u16 = 29_999;
 pub enum PortMode {
     /// Exactly the requested ports, or an error that names their owner.
     Fixed,
-    /// The requested ports if `prefer_requested` is set and they are free, otherwise others.
+    /// The earlier port if it is free, else the requested one if `prefer_requested`, else another.
     Auto {
         /// Whether the instance may use the requested ports. It is true for the default
         /// instance only, so that a second instance never prevents the first from starting.
@@ -70,141 +65,6 @@ pub struct PortAllocation {
     pub instance: String,
     /// The ports by component.
     pub ports: BTreeMap<String, u16>,
-}
-
-/// An error of allocating ports.
-#[derive(Debug, Error)]
-pub enum PortError {
-    /// Another process listens on a requested port.
-    #[error("port {port} of {component} is taken by {}", describe_owner(.owner.as_ref(), .container.as_deref()))]
-    Taken {
-        /// The port.
-        port: u16,
-        /// The component that requests it.
-        component: String,
-        /// The process that listens, or `None` if the system does not name it.
-        owner: Option<PortOwner>,
-        /// The container that publishes the port, if the owner is the engine. Set by
-        /// [`PortError::with_container`].
-        container: Option<String>,
-    },
-    /// The requested port is allocated to another instance, although no process listens.
-    #[error("port {port} of {component} is reserved for instance {instance} of {}", root.display())]
-    Reserved {
-        /// The port.
-        port: u16,
-        /// The component that requests it.
-        component: String,
-        /// The instance to which it is allocated.
-        instance: String,
-        /// The project of that instance.
-        root: PathBuf,
-    },
-    /// Two components of the same instance request the same port.
-    #[error("{first} and {second} both require port {port}")]
-    DuplicateRequest {
-        /// The port.
-        port: u16,
-        /// The first component.
-        first: String,
-        /// The second component.
-        second: String,
-    },
-    /// The range contains no free port.
-    #[error("no free port is left between {} and {}", range.start(), range.end())]
-    Exhausted {
-        /// The range.
-        range: RangeInclusive<u16>,
-    },
-    /// The registry cannot be read or written.
-    #[error(transparent)]
-    State(#[from] StateError),
-    /// The registry cannot be locked.
-    #[error(transparent)]
-    Lock(#[from] LockError),
-}
-
-fn describe_owner(owner: Option<&PortOwner>, container: Option<&str>) -> String {
-    match (container, owner) {
-        (Some(container), _) => format!("container {container}"),
-        (None, Some(owner)) => owner.to_string(),
-        (None, None) => "a process of another user".into(),
-    }
-}
-
-impl PortError {
-    /// Sets the container that publishes the taken port.
-    #[must_use]
-    pub fn with_container(mut self, find: impl FnOnce(u16) -> Option<String>) -> Self {
-        if let Self::Taken {
-            port, container, ..
-        } = &mut self
-        {
-            *container = find(*port);
-        }
-        self
-    }
-}
-
-impl UserError for PortError {
-    fn code(&self) -> ErrorCode {
-        match self {
-            Self::Taken { .. } => ErrorCode::PortTaken,
-            Self::Reserved { .. } => ErrorCode::PortReserved,
-            Self::DuplicateRequest { .. } => ErrorCode::PortTwice,
-            Self::Exhausted { .. } => ErrorCode::PortExhausted,
-            Self::State(error) => error.code(),
-            Self::Lock(error) => error.code(),
-        }
-    }
-
-    fn exit_status(&self) -> ExitStatus {
-        match self {
-            Self::State(error) => error.exit_status(),
-            Self::Lock(error) => error.exit_status(),
-            _ => ExitStatus::Usage,
-        }
-    }
-
-    fn suggestions(&self) -> Vec<String> {
-        let use_auto = || "let dm choose free ports: dm up --ports auto".to_owned();
-        let set_port =
-            |component: &str| format!("or set another port in dm.toml: {}", port_key(component));
-        match self {
-            Self::Taken {
-                component,
-                owner,
-                container,
-                ..
-            } => {
-                let stop = match (container, owner) {
-                    (Some(container), _) => format!("or stop it: docker stop {container}"),
-                    (None, Some(owner)) => format!("or stop it: kill {}", owner.pid),
-                    (None, None) => "or identify the process as root: sudo dm doctor".into(),
-                };
-                vec![use_auto(), stop, set_port(component)]
-            }
-            Self::Reserved {
-                component,
-                instance,
-                root,
-                ..
-            } => vec![
-                use_auto(),
-                format!(
-                    "or remove that instance: cd {} && dm down --instance {instance}",
-                    root.display()
-                ),
-                set_port(component),
-            ],
-            Self::DuplicateRequest { second, .. } => {
-                vec![format!("set another port in dm.toml: {}", port_key(second))]
-            }
-            Self::Exhausted { .. } => vec!["dm doctor".into()],
-            Self::State(error) => error.suggestions(),
-            Self::Lock(error) => error.suggestions(),
-        }
-    }
 }
 
 /// Allocates ports to instances and records them.

@@ -2,7 +2,9 @@
 //! allocation to instances.
 
 mod allocator;
+mod error;
 mod owner;
 
-pub use allocator::{PortAllocation, PortAllocator, PortError, PortMode, PortRequest};
+pub use allocator::{PortAllocation, PortAllocator, PortMode, PortRequest};
+pub use error::{PortError, describe_taken};
 pub use owner::{PortOwner, find_port_owner, is_free};

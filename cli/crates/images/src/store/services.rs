@@ -115,7 +115,7 @@ impl ImageStore {
             .map(|image| (image.name.clone(), image.reference.clone()))
             .collect();
         services::record_images(&self.dirs.state_dir, &sources, references)?;
-        self.remove_stale_services(services).await?;
+        self.remove_stale_service_images(services).await?;
         Ok(images)
     }
 

@@ -13,13 +13,14 @@ use crate::services::{self, ServiceImages};
 const MIN_AGE: TimeDelta = TimeDelta::minutes(10);
 
 impl ImageStore {
-    /// Removes the services' images that no record names and no container uses.
-    pub(super) async fn remove_stale_services(
+    /// Removes the services' images that no record names, that no container uses and that are older
+    /// than `MIN_AGE`.
+    pub(super) async fn remove_stale_service_images(
         &self,
         services: &ServiceImages,
     ) -> Result<(), ImageError> {
         let recorded = services::all_recorded_references(&self.dirs.state_dir);
-        let newest_removable = Utc::now() - MIN_AGE;
+        let removable_before = Utc::now() - MIN_AGE;
         for image in self.engine.list_images_with_label(LABEL_COMPONENT).await? {
             let component = image.labels.get(LABEL_COMPONENT).map(String::as_str);
             let is_service = component.is_some_and(|name| services.names().contains(&name))
@@ -27,7 +28,7 @@ impl ImageStore {
                     .labels
                     .get(LABEL_DERIVED_FROM)
                     .is_some_and(|base| base == SCRATCH);
-            if !is_service || image.created > newest_removable {
+            if !is_service || image.created > removable_before {
                 continue;
             }
             for reference in &image.references {

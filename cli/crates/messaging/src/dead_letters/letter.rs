@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeZone as _, Utc};
 use dm_amqp::OriginalMessage;
-use dm_amqp::header::{as_text, get_number, get_text};
+use dm_amqp::header_value::{as_text, get_number, get_text};
 use dm_amqp::letter_id::LetterMessage;
 use dm_contracts::envelope::EventAttributes;
 use dm_contracts::{headers, time};

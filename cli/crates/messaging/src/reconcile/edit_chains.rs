@@ -55,16 +55,16 @@ impl EditChains {
     pub(super) fn edited_ids(&self, queue: &str, id: &str) -> Vec<String> {
         let mut edited_ids: Vec<String> = Vec::new();
         let mut seen = HashSet::from([id.to_owned()]);
-        let mut round = vec![id.to_owned()];
-        while !round.is_empty() {
-            let next = round.iter().flat_map(|id| {
+        let mut frontier = vec![id.to_owned()];
+        while !frontier.is_empty() {
+            let next = frontier.iter().flat_map(|id| {
                 let key = (queue.to_owned(), id.clone());
                 self.edited_ids.get(&key).cloned().unwrap_or_default()
             });
             // `dm` assigns an id once; a table that was edited by hand may contain a cycle.
             let next: Vec<String> = next.filter(|id| seen.insert(id.clone())).collect();
             edited_ids.extend(next.iter().cloned());
-            round = next;
+            frontier = next;
         }
         edited_ids
     }

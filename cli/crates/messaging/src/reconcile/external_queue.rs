@@ -13,17 +13,17 @@ use dm_contracts::topology::WorkQueue;
 use sqlx::{AssertSqlSafe, FromRow};
 
 use super::ReconcileContext;
-use super::report::QueueAccount;
+use super::report::QueueReport;
 use crate::queue_inspector::{QueueContents, QueuedMessage};
 use crate::{MessagingError, queues};
 
-/// The reason for unaccounted events.
-const UNACCOUNTED_REASON: &str = "a consumer outside the stack took them, or the limits of the queue \
+/// The reason for undetermined events.
+const UNDETERMINED_REASON: &str = "a consumer outside the stack took them, or the limits of the queue \
                    (rabbitmq.policies.read_model) dropped them; RabbitMQ records neither";
 
 /// The number of inspections before an event is reported as missing: a message that is consumed
 /// during an inspection is in the state of the queue, but not in the output.
-const INSPECTION_ROUNDS: usize = 2;
+const INSPECTIONS: usize = 2;
 
 /// The expected contents of the queue.
 pub(super) struct ExpectedContents<'a> {
@@ -48,12 +48,12 @@ pub(super) struct ExternalQueueContents {
     pub(super) missing: Vec<MissingEvent>,
 }
 
-/// Inspects the queue and completes its account.
+/// Inspects the queue and completes its report.
 pub(super) async fn reconcile_external_queue(
     context: &ReconcileContext<'_>,
     queue: &WorkQueue,
     expected: &ExpectedContents<'_>,
-    account: &mut QueueAccount,
+    report: &mut QueueReport,
 ) -> Result<ExternalQueueContents, MessagingError> {
     let (mut result, mut waiting) = (ExternalQueueContents::default(), 0);
     let depths = queues::load_depths(context.connection, &[*queue]).await?;
@@ -61,7 +61,7 @@ pub(super) async fn reconcile_external_queue(
         .iter()
         .any(|depth| depth.ready > 0 || depth.consumers > 0)
     {
-        for round in 0..INSPECTION_ROUNDS {
+        for inspection in 0..INSPECTIONS {
             let contents = context
                 .queue_inspector
                 .inspect(&[queue.name.to_owned()])
@@ -76,7 +76,7 @@ pub(super) async fn reconcile_external_queue(
                 Some(since) => find_missing(context, expected, since, &messages).await?,
                 None => Vec::new(),
             };
-            if round > 0 {
+            if inspection > 0 {
                 // Only events that are missing in both inspections.
                 missing.retain(|event| result.missing.contains(event));
             }
@@ -93,16 +93,16 @@ pub(super) async fn reconcile_external_queue(
             }
         }
     }
-    complete_account(account, waiting, result.missing.len() as i64);
+    complete_report(report, waiting, result.missing.len() as i64);
     Ok(result)
 }
 
-/// Completes an account: events that neither wait nor are missing are unaccounted.
-fn complete_account(account: &mut QueueAccount, waiting: i64, missing: i64) {
-    account.missing = missing;
-    account.waiting = waiting.min(account.published - missing).max(0);
-    account.unaccounted = account.published - account.waiting - missing;
-    account.reason = (account.unaccounted > 0).then_some(UNACCOUNTED_REASON);
+/// Completes a report: events that neither wait nor are missing are undetermined.
+fn complete_report(report: &mut QueueReport, waiting: i64, missing: i64) {
+    report.missing = missing;
+    report.waiting = waiting.min(report.published - missing).max(0);
+    report.undetermined = report.published - report.waiting - missing;
+    report.reason = (report.undetermined > 0).then_some(UNDETERMINED_REASON);
 }
 
 /// Returns the publish times of the events of these messages, as of the snapshot.
@@ -225,15 +225,15 @@ mod tests {
     }
 
     #[test]
-    fn events_neither_waiting_nor_missing_are_unaccounted() {
+    fn events_neither_waiting_nor_missing_are_undetermined() {
         let completed = |published, waiting, missing| {
-            let mut account = QueueAccount::new("q", None, published);
-            complete_account(&mut account, waiting, missing);
+            let mut report = QueueReport::new("q", None, published);
+            complete_report(&mut report, waiting, missing);
             (
-                account.waiting,
-                account.missing,
-                account.unaccounted,
-                account.reason.is_some(),
+                report.waiting,
+                report.missing,
+                report.undetermined,
+                report.reason.is_some(),
             )
         };
         assert_eq!(completed(10, 4, 1), (4, 1, 5, true));

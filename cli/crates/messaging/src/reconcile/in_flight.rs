@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use dm_contracts::topology::{WORK_QUEUES, WorkQueue};
 
 use super::ReconcileContext;
-use super::report::{FindingKind, QueueAccount, ReconcileFinding};
+use super::report::{FindingKind, QueueReport, ReconcileFinding};
 use super::snapshot;
 use super::unprocessed::UnprocessedEvents;
 use crate::dead_letters::{DeadLetter, DeadLetterFilter, browse, parking};
@@ -18,7 +18,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// The number of inspections before an event is reported as missing: a message may move from a
 /// queue that is not inspected yet to an inspected one.
-const INSPECTION_ROUNDS: usize = 2;
+const INSPECTIONS: usize = 2;
 
 type UnprocessedByQueue = BTreeMap<&'static str, UnprocessedEvents>;
 
@@ -26,23 +26,23 @@ type UnprocessedByQueue = BTreeMap<&'static str, UnprocessedEvents>;
 /// messages in work queues.
 pub(super) async fn locate_unprocessed(
     context: &ReconcileContext<'_>,
-    accounts: &mut [QueueAccount],
+    reports: &mut [QueueReport],
     unprocessed: &mut UnprocessedByQueue,
     findings: &mut Vec<ReconcileFinding>,
 ) -> Result<BrokerContents, MessagingError> {
-    let letters = collect_dead_letters(context, accounts, unprocessed, &work_queue_names()).await?;
-    wait_for_in_flight(context, accounts, unprocessed).await?;
+    let letters = locate_dead_letters(context, reports, unprocessed, &work_queue_names()).await?;
+    wait_for_in_flight(context, reports, unprocessed).await?;
     let mut queued_messages = Vec::new();
     for queue in WORK_QUEUES {
-        // No service consumes it: `external_queue` completes its account.
+        // No service consumes it: `external_queue` completes its report.
         if queue.consumer.is_none() {
             continue;
         }
         let mut remaining = unprocessed.remove(queue.name).unwrap_or_default();
-        if let Some(account) = find_account(accounts, queue.name) {
-            let messages = inspect_queues(context, &queue, account, &mut remaining).await?;
+        if let Some(report) = find_report(reports, queue.name) {
+            let messages = inspect_queues(context, &queue, report, &mut remaining).await?;
             queued_messages.extend(messages.into_iter().map(|message| (queue.name, message)));
-            account.missing = remaining.len() as i64;
+            report.missing = remaining.len() as i64;
         }
         findings.extend(remaining.iter().map(|(id, event)| ReconcileFinding {
             kind: FindingKind::Missing,
@@ -71,18 +71,19 @@ pub(super) struct BrokerContents {
     pub(super) queued_messages: Vec<(&'static str, QueuedMessage)>,
 }
 
-fn find_account<'a>(accounts: &'a mut [QueueAccount], queue: &str) -> Option<&'a mut QueueAccount> {
-    accounts.iter_mut().find(|account| account.queue == queue)
+fn find_report<'a>(reports: &'a mut [QueueReport], queue: &str) -> Option<&'a mut QueueReport> {
+    reports.iter_mut().find(|report| report.queue == queue)
 }
 
 fn work_queue_names() -> Vec<&'static str> {
     WORK_QUEUES.iter().map(|queue| queue.name).collect()
 }
 
-/// Counts the unprocessed events that are dead letters or parked.
-async fn collect_dead_letters(
+/// Counts and removes the unprocessed events that are dead-lettered or parked. Returns the dead
+/// letters.
+async fn locate_dead_letters(
     context: &ReconcileContext<'_>,
-    accounts: &mut [QueueAccount],
+    reports: &mut [QueueReport],
     unprocessed: &mut UnprocessedByQueue,
     queues: &[&'static str],
 ) -> Result<Vec<DeadLetter>, MessagingError> {
@@ -102,9 +103,9 @@ async fn collect_dead_letters(
         .iter()
         .filter_map(|letter| Some((letter.queue.as_str(), letter.event_id.as_deref()?)));
     for (queue, id) in dead_lettered.chain(parked) {
-        let account = find_account(accounts, queue);
-        if let (Some(remaining), Some(account)) = (unprocessed.get_mut(queue), account) {
-            account.dead_lettered += i64::from(remaining.remove(id));
+        let report = find_report(reports, queue);
+        if let (Some(remaining), Some(report)) = (unprocessed.get_mut(queue), report) {
+            report.dead_lettered += i64::from(remaining.remove(id));
         }
     }
     Ok(letters)
@@ -114,7 +115,7 @@ async fn collect_dead_letters(
 /// the events that were processed meanwhile.
 async fn wait_for_in_flight(
     context: &ReconcileContext<'_>,
-    accounts: &mut [QueueAccount],
+    reports: &mut [QueueReport],
     unprocessed: &mut UnprocessedByQueue,
 ) -> Result<(), MessagingError> {
     let started_at = Instant::now();
@@ -128,10 +129,10 @@ async fn wait_for_in_flight(
             else {
                 continue;
             };
-            let Some(account) = find_account(accounts, queue.name) else {
+            let Some(report) = find_report(reports, queue.name) else {
                 continue;
             };
-            count_processed(context, queue.name, account, remaining).await?;
+            count_processed(context, queue.name, report, remaining).await?;
             if !remaining.is_empty() {
                 let depths = queues::load_depths(context.connection, &[queue]).await?;
                 has_consumers |= depths.iter().any(|depth| depth.consumers > 0);
@@ -152,12 +153,12 @@ async fn wait_for_in_flight(
 async fn count_processed(
     context: &ReconcileContext<'_>,
     queue: &'static str,
-    account: &mut QueueAccount,
+    report: &mut QueueReport,
     unprocessed: &mut UnprocessedEvents,
 ) -> Result<(), MessagingError> {
     let ids = unprocessed.ids();
     for id in snapshot::find_processed(context, queue, &ids).await? {
-        account.processed += i64::from(unprocessed.remove(&id));
+        report.processed += i64::from(unprocessed.remove(&id));
     }
     Ok(())
 }
@@ -168,7 +169,7 @@ async fn count_processed(
 async fn inspect_queues(
     context: &ReconcileContext<'_>,
     queue: &WorkQueue,
-    account: &mut QueueAccount,
+    report: &mut QueueReport,
     unprocessed: &mut UnprocessedEvents,
 ) -> Result<Vec<QueuedMessage>, MessagingError> {
     if unprocessed.is_empty() {
@@ -185,7 +186,7 @@ async fn inspect_queues(
     let work = [queue.name.to_owned()];
     let names: Vec<String> = [&retries[..], &work, &retries].concat();
     let (mut messages, mut unreadable) = (Vec::new(), 0);
-    for _ in 0..INSPECTION_ROUNDS {
+    for _ in 0..INSPECTIONS {
         let contents = context.queue_inspector.inspect(&names).await?;
         unreadable = contents.iter().map(|queue| queue.unreadable).sum();
         messages = contents
@@ -193,16 +194,16 @@ async fn inspect_queues(
             .flat_map(|QueueContents { messages, .. }| messages)
             .collect();
         for id in messages.iter().filter_map(|message| message.id.as_deref()) {
-            account.in_flight += i64::from(unprocessed.remove(id));
+            report.in_flight += i64::from(unprocessed.remove(id));
         }
-        count_processed(context, queue.name, account, unprocessed).await?;
+        count_processed(context, queue.name, report, unprocessed).await?;
         if unprocessed.is_empty() {
             break;
         }
         let mut by_queue = UnprocessedByQueue::from([(queue.name, std::mem::take(unprocessed))]);
-        collect_dead_letters(
+        locate_dead_letters(
             context,
-            std::slice::from_mut(account),
+            std::slice::from_mut(report),
             &mut by_queue,
             &[queue.name],
         )

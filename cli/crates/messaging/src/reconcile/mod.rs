@@ -1,4 +1,4 @@
-//! Accounts for every event in every queue that receives it: pending, in flight, processed or
+//! Checks every event in every queue that receives it: pending, in flight, processed or
 //! dead-lettered; and checks the invariants of the business tables.
 //!
 //! ```text
@@ -42,7 +42,7 @@ use super::service_tables::ServiceTables;
 use snapshot::Snapshot;
 
 pub use repair::repair;
-pub use report::{FindingKind, Invariant, QueueAccount, ReconcileFinding, ReconcileReport};
+pub use report::{FindingKind, Invariant, QueueReport, ReconcileFinding, ReconcileReport};
 
 /// The data sources and the timeout of a reconciliation.
 pub struct ReconcileContext<'a> {
@@ -62,7 +62,7 @@ pub struct ReconcileContext<'a> {
     pub on_progress: &'a (dyn Fn(&str) + Sync),
 }
 
-/// Accounts for every event, and checks the invariants. Has no side effects.
+/// Checks every event and the invariants. Has no side effects.
 ///
 /// # Errors
 /// If the broker or the database returns an error.
@@ -71,7 +71,7 @@ pub async fn run(context: &ReconcileContext<'_>) -> Result<ReconcileReport, Mess
         pending,
         taken_at,
         routing_keys,
-        mut accounts,
+        mut reports,
         mut unprocessed,
         edit_chains,
         orphans,
@@ -81,21 +81,18 @@ pub async fn run(context: &ReconcileContext<'_>) -> Result<ReconcileReport, Mess
     let mut findings = violations;
     findings.extend(orphans);
     let mut broker_contents =
-        in_flight::locate_unprocessed(context, &mut accounts, &mut unprocessed, &mut findings)
+        in_flight::locate_unprocessed(context, &mut reports, &mut unprocessed, &mut findings)
             .await?;
     for queue in WORK_QUEUES.iter().filter(|queue| queue.consumer.is_none()) {
         let expected = external_queue::ExpectedContents {
             routing_keys: routing_keys.get(queue.name).map_or(&[], Vec::as_slice),
             snapshot_at: taken_at,
         };
-        let Some(account) = accounts
-            .iter_mut()
-            .find(|account| account.queue == queue.name)
-        else {
+        let Some(report) = reports.iter_mut().find(|report| report.queue == queue.name) else {
             continue;
         };
         let contents =
-            external_queue::reconcile_external_queue(context, queue, &expected, account).await?;
+            external_queue::reconcile_external_queue(context, queue, &expected, report).await?;
         findings.extend(contents.missing.into_iter().map(|event| ReconcileFinding {
             kind: FindingKind::Missing,
             scope: queue.name.to_owned(),
@@ -118,7 +115,7 @@ pub async fn run(context: &ReconcileContext<'_>) -> Result<ReconcileReport, Mess
     findings.sort();
     Ok(ReconcileReport {
         pending,
-        queues: accounts,
+        queues: reports,
         invariants,
         findings,
     })

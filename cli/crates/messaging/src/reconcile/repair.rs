@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dm_amqp::{EventProperties, header};
+use dm_amqp::{EventProperties, header_value};
 use dm_contracts::{envelope, headers};
 use sqlx::{AssertSqlSafe, FromRow};
 
@@ -152,12 +152,12 @@ fn to_message(queue: &str, event: &RepublishedEvent) -> OutgoingMessage {
     }
     .to_republish_properties(event.round);
     let previous_id = event.previous_id.as_deref();
-    let edited = previous_id.map(|id| (headers::EDITED, header::text_value(id)));
+    let edited = previous_id.map(|id| (headers::EDITED, header_value::text_value(id)));
     OutgoingMessage {
         exchange: String::new(),
         routing_key: queue.to_owned(),
         mandatory: true,
-        properties: header::with_headers(&properties, edited),
+        properties: header_value::with_headers(&properties, edited),
         body: event.payload.clone().into_bytes(),
     }
 }

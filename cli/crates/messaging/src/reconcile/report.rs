@@ -8,7 +8,7 @@ use serde::Serialize;
 pub enum FindingKind {
     /// An event that was published and is neither in a queue nor in an inbox.
     Missing,
-    /// An event that exists twice.
+    /// A dead letter of an event that was processed or has another dead letter.
     Doubled,
     /// A message or inbox row of an event that no outbox contains.
     Orphaned,
@@ -44,7 +44,7 @@ pub struct ReconcileFinding {
 
 /// The numbers of events of a queue by status.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct QueueAccount {
+pub struct QueueReport {
     /// The queue.
     pub queue: &'static str,
     /// The service that consumes it. `None` if the queue is for external consumers.
@@ -62,13 +62,13 @@ pub struct QueueAccount {
     /// Events that wait in the queue for an external consumer.
     pub waiting: i64,
     /// Events whose location cannot be determined.
-    pub unaccounted: i64,
-    /// The reason for unaccounted events.
+    pub undetermined: i64,
+    /// The reason for undetermined events.
     pub reason: Option<&'static str>,
 }
 
-impl QueueAccount {
-    /// Creates the account of a queue with its number of published events.
+impl QueueReport {
+    /// Creates the report of a queue with its number of published events.
     #[must_use]
     pub const fn new(queue: &'static str, consumer: Option<&'static str>, published: i64) -> Self {
         Self {
@@ -80,7 +80,7 @@ impl QueueAccount {
             dead_lettered: 0,
             missing: 0,
             waiting: 0,
-            unaccounted: 0,
+            undetermined: 0,
             reason: None,
         }
     }
@@ -104,8 +104,8 @@ pub struct Invariant {
 pub struct ReconcileReport {
     /// The number of events that are still unpublished in the outboxes.
     pub pending: i64,
-    /// The accounts of the queues.
-    pub queues: Vec<QueueAccount>,
+    /// The reports of the queues.
+    pub queues: Vec<QueueReport>,
     /// The invariants.
     pub invariants: Vec<Invariant>,
     /// The findings, at most 100 per invariant.
@@ -121,10 +121,10 @@ impl ReconcileReport {
                 .invariants
                 .iter()
                 .all(|invariant| invariant.violations == 0)
-            && self.queues.iter().all(|account| account.missing == 0)
+            && self.queues.iter().all(|queue| queue.missing == 0)
     }
 
-    /// Returns the number of findings of a kind.
+    /// Returns the number of findings of a kind; for `Broken`, the number of violations.
     #[must_use]
     pub fn count_findings(&self, kind: FindingKind) -> usize {
         match kind {

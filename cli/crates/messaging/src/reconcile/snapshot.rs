@@ -7,7 +7,7 @@ use dm_contracts::topology::{self, WORK_QUEUES, WorkQueue};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use super::edit_chains::EditChains;
-use super::report::{FindingKind, Invariant, QueueAccount, ReconcileFinding};
+use super::report::{FindingKind, Invariant, QueueReport, ReconcileFinding};
 use super::unprocessed::{UnprocessedEvent, UnprocessedEvents};
 use super::{ReconcileContext, invariants};
 use crate::MessagingError;
@@ -25,7 +25,7 @@ pub(super) struct Snapshot {
     pub(super) pending: i64,
     /// The routing keys that each queue receives.
     pub(super) routing_keys: BTreeMap<&'static str, Vec<String>>,
-    pub(super) accounts: Vec<QueueAccount>,
+    pub(super) reports: Vec<QueueReport>,
     /// The unprocessed events by queue.
     pub(super) unprocessed: BTreeMap<&'static str, UnprocessedEvents>,
     /// The edits of dead letters.
@@ -53,7 +53,7 @@ pub(super) async fn take_snapshot(
     let edit_chains = EditChains::load(&mut snapshot).await?;
     let keys = count_by_routing_key(&mut snapshot, context.service_tables).await?;
     let pending = keys.values().map(|(pending, _)| pending).sum();
-    let (mut accounts, mut unprocessed, mut orphans) = (Vec::new(), BTreeMap::new(), Vec::new());
+    let (mut reports, mut unprocessed, mut orphans) = (Vec::new(), BTreeMap::new(), Vec::new());
     let mut routing_keys = BTreeMap::new();
     for queue in WORK_QUEUES {
         let queue_keys: Vec<String> = keys
@@ -67,7 +67,7 @@ pub(super) async fn take_snapshot(
             .cloned()
             .collect();
         let published = queue_keys.iter().map(|key| keys[key].1).sum();
-        let mut account = QueueAccount::new(queue.name, queue.consumer, published);
+        let mut report = QueueReport::new(queue.name, queue.consumer, published);
         let tables = context
             .service_tables
             .iter()
@@ -82,11 +82,11 @@ pub(super) async fn take_snapshot(
                 &edit_chains,
             )
             .await?;
-            account.processed = account.published - events.len() as i64;
+            report.processed = report.published - events.len() as i64;
             unprocessed.insert(queue.name, events);
             orphans.extend(find_orphans(&mut snapshot, context, tables).await?);
         }
-        accounts.push(account);
+        reports.push(report);
         routing_keys.insert(queue.name, queue_keys);
     }
     let age_limits = invariants::AgeLimits {
@@ -100,7 +100,7 @@ pub(super) async fn take_snapshot(
         taken_at,
         pending,
         routing_keys,
-        accounts,
+        reports,
         unprocessed,
         edit_chains,
         orphans,

@@ -45,19 +45,19 @@ pub(super) async fn find_unexpected(
         known.extend(snapshot::find_known_ids(context, &ids, false).await?);
     }
     let mut findings = check_dead_letters(&broker_contents.dead_letters, &processed, &known, since);
-    let is_young = |received: Option<DateTime<Utc>>| received.is_none_or(|at| at > since);
-    let young_messages: Vec<_> = broker_contents
+    let is_recent = |received: Option<DateTime<Utc>>| received.is_none_or(|at| at > since);
+    let recent_messages: Vec<_> = broker_contents
         .queued_messages
         .iter()
-        .filter(|(_, message)| is_young(message.received_at))
+        .filter(|(_, message)| is_recent(message.received_at))
         .collect();
-    let ids: Vec<String> = young_messages
+    let ids: Vec<String> = recent_messages
         .iter()
         .filter_map(|(_, message)| message.id.clone())
         .collect();
     let known = snapshot::find_known_ids(context, &ids, true).await?;
     findings.extend(
-        young_messages
+        recent_messages
             .iter()
             .filter(|(_, message)| !message.id.as_ref().is_some_and(|id| known.contains(id)))
             .map(|(queue, message)| ReconcileFinding {

@@ -1,10 +1,8 @@
 //! Finds the events of an id in the outboxes.
 
-use std::collections::BTreeSet;
+use sqlx::QueryBuilder;
 
-use sqlx::{AssertSqlSafe, QueryBuilder};
-
-use super::{TimelineStep, TraceContext};
+use super::TraceContext;
 use crate::MessagingError;
 use crate::outbox::{OutboxRow, row};
 
@@ -68,32 +66,6 @@ pub(super) async fn find_rows(
             .push(")");
     }
     Ok(query.build_query_as().fetch_all(context.database).await?)
-}
-
-pub(super) async fn load_timeline(
-    context: TraceContext<'_>,
-    rows: impl Iterator<Item = &OutboxRow>,
-) -> Result<Vec<TimelineStep>, MessagingError> {
-    let orders: BTreeSet<String> = rows
-        .filter_map(|row| row.subject.strip_prefix("order/"))
-        .map(str::to_owned)
-        .collect();
-    let tables = context
-        .service_tables
-        .iter()
-        .find(|tables| tables.service == "order");
-    let Some(tables) = tables.filter(|_| !orders.is_empty()) else {
-        return Ok(Vec::new());
-    };
-    let statement = format!(
-        "SELECT order_id, status, at, source FROM {} WHERE order_id = ANY($1) ORDER BY at, id",
-        tables.qualified_table("order_timeline")
-    );
-    let orders: Vec<String> = orders.into_iter().collect();
-    Ok(sqlx::query_as(AssertSqlSafe(statement))
-        .bind(orders)
-        .fetch_all(context.database)
-        .await?)
 }
 
 #[cfg(test)]

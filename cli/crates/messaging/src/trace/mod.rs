@@ -1,14 +1,17 @@
-//! The trace of an event: its delivery status in each queue, and the events that it caused.
+//! The trace of an event: its delivery status in each queue, the events that it caused, and the
+//! timelines of the orders.
 //!
 //! ```text
 //! lookup            finds the events of an id in the outboxes
 //! delivery_status   the delivery status of each event in each queue
 //! causality         the tree of events and the events they caused
+//! timeline          the timelines of the orders that the events are about
 //! ```
 
 mod causality;
 mod delivery_status;
 mod lookup;
+mod timeline;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +20,7 @@ use lapin::Connection;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use sqlx::types::Json;
-use sqlx::{AssertSqlSafe, FromRow, PgPool};
+use sqlx::{AssertSqlSafe, PgPool};
 
 use super::MessagingError;
 use super::outbox::OutboxRow;
@@ -26,7 +29,9 @@ use causality::build_causal_tree;
 #[cfg(any(test, feature = "examples"))]
 pub use causality::examples;
 use delivery_status::load_deliveries;
-use lookup::{LookupColumn, candidate_subjects, find_rows, load_timeline};
+use lookup::{LookupColumn, candidate_subjects, find_rows};
+pub use timeline::TimelineEntry;
+use timeline::load_timeline;
 
 /// The delivery status of an event in one queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -88,19 +93,6 @@ pub struct EventDetail {
     pub envelope: Box<RawValue>,
 }
 
-/// A step of an order's timeline.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, FromRow)]
-pub struct TimelineStep {
-    /// The order.
-    pub order_id: String,
-    /// The status of the order.
-    pub status: String,
-    /// The instant.
-    pub at: DateTime<Utc>,
-    /// The service that set the status.
-    pub source: String,
-}
-
 /// The events, traces and timelines of an id.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct EventTrace {
@@ -111,7 +103,7 @@ pub struct EventTrace {
     /// The events without a cause in this trace, with the events that they caused.
     pub events: Vec<TracedEvent>,
     /// The timelines of the orders.
-    pub timeline: Vec<TimelineStep>,
+    pub timeline: Vec<TimelineEntry>,
 }
 
 /// The data sources for tracing events.

@@ -117,7 +117,7 @@ pub(super) struct RestoreClients<'a> {
     directory_container: Option<String>,
     dependent_containers: Vec<String>,
     setup: DatabaseSetup,
-    stores: Vec<ServiceTables>,
+    service_tables: Vec<ServiceTables>,
     retention: BTreeMap<String, Duration>,
     definitions: Value,
     keycloak_version: Option<String>,
@@ -147,7 +147,7 @@ impl<'a> RestoreClients<'a> {
                 .map(|name| instance.container_name(name))
                 .collect(),
             setup: DatabaseSetup::new(config, root),
-            stores: clients.stores(),
+            service_tables: clients.service_tables(),
             retention: retention::retention_by_service(config)
                 .into_iter()
                 .map(|(service, retention)| (service, retention.event_retention()))
@@ -194,7 +194,7 @@ impl<'a> RestoreClients<'a> {
                 administrator: self.clients.config().rabbitmq.user.as_str(),
             },
             outbox_source: OutboxSource {
-                stores: &self.stores,
+                service_tables: &self.service_tables,
                 retention: &self.retention,
             },
             directory: self
@@ -493,10 +493,10 @@ async fn is_consistent(
         return Ok(false);
     }
     let options = postgres::superuser_connect_options(&clients.config().postgres, &clients.ports);
-    let stores = clients.stores();
+    let service_tables = clients.service_tables();
     let new_orphans = dm_backup::orphaned_since_restore(
         &options,
-        &stores,
+        &service_tables,
         orphaned_events(report).collect(),
         known_orphans,
     );

@@ -270,8 +270,8 @@ impl Session {
             database: DatabaseSetup::new(config, &project.loaded.root).with_digest_key(key.clone()),
             digest_key: key,
             probe_timing: ProbeTiming {
-                interval: config.timeouts.poll.as_duration(),
-                timeout: config.timeouts.probe.as_duration(),
+                interval: config.timeouts.probe_interval.as_duration(),
+                timeout: config.timeouts.probe_timeout.as_duration(),
             },
             lock_timeout: config.timeouts.lock.as_duration(),
             engine,

@@ -75,7 +75,7 @@ impl StackClients {
     }
 
     /// Returns the tables of the services.
-    pub fn stores(&self) -> Vec<ServiceTables> {
+    pub fn service_tables(&self) -> Vec<ServiceTables> {
         service_tables::from_config(self.config())
     }
 

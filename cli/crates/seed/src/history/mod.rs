@@ -19,5 +19,5 @@ mod schemas;
 
 pub use bulk_load::{LoadContext, LoadSummary, fetch_reference_data, load_import, load_run};
 pub use request::{HistoryRequest, HistorySlice};
-pub use run_store::{SeedRun, begin_run, count_existing, find_unfinished, is_stack_empty};
+pub use run_store::{SeedRun, begin_run, count_existing, find_unfinished, has_only_smoke_rows};
 pub use schemas::ServiceSchemas;

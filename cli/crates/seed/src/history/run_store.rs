@@ -38,11 +38,11 @@ const BUSINESS_TABLES: [(ServiceName, &str, &str); 3] = [
     (ServiceName::Finance, "expenses", "description"),
 ];
 
-/// Reports whether the business tables contain no rows except those of `dm smoke`.
+/// Returns whether the tables of leads, orders and expenses contain only rows of `dm smoke`.
 ///
 /// # Errors
 /// Returns [`SeedError::Database`] if a query fails.
-pub async fn is_stack_empty(
+pub async fn has_only_smoke_rows(
     database: &PgPool,
     schemas: &ServiceSchemas,
 ) -> Result<bool, SeedError> {
@@ -51,11 +51,11 @@ pub async fn is_stack_empty(
         format!("EXISTS (SELECT FROM {table} WHERE {column} <> $1)")
     });
     let statement = format!("SELECT NOT ({})", conditions.join(" OR "));
-    let is_empty: bool = sqlx::query_scalar(AssertSqlSafe(statement))
+    let has_only_smoke_rows: bool = sqlx::query_scalar(AssertSqlSafe(statement))
         .bind(dm_smoke::DATA_MARKER)
         .fetch_one(database)
         .await?;
-    Ok(is_empty)
+    Ok(has_only_smoke_rows)
 }
 
 /// Counts the rows of the business tables.

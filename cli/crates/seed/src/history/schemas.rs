@@ -16,12 +16,12 @@ impl ServiceSchemas {
     ///
     /// # Errors
     /// Returns [`SeedError::MissingService`] if one of these services has no schema.
-    pub fn from_stores(stores: &[ServiceTables]) -> Result<Self, SeedError> {
+    pub fn from_service_tables(service_tables: &[ServiceTables]) -> Result<Self, SeedError> {
         let schema = |service: ServiceName| {
-            let store = stores
+            let tables = service_tables
                 .iter()
-                .find(|store| store.service == service.as_str());
-            let schema = store.map(|store| (service.as_str(), store.schema.clone()));
+                .find(|tables| tables.service == service.as_str());
+            let schema = tables.map(|tables| (service.as_str(), tables.schema.clone()));
             schema.ok_or(SeedError::MissingService(service.as_str()))
         };
         let schemas: Result<_, _> = ServiceName::ALL.into_iter().map(schema).collect();

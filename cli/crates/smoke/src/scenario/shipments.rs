@@ -105,6 +105,6 @@ fn expect_same_body(first: &TracedResponse, again: &TracedResponse) -> Result<()
     if first.json()? == again.json()? {
         Ok(())
     } else {
-        Err(again.failure("the same key got another response"))
+        Err(again.failure("a repeated idempotency key returned a different response"))
     }
 }

@@ -126,7 +126,9 @@ impl ComponentRun {
         }
         let mut last_answer = String::new();
         let mut ready = self.wait_until_ready(&mut last_answer, &cancel).await;
-        if matches!(ready, Err(NotReady::Refused(_))) && self.apply_configured_password().await {
+        if matches!(ready, Err(NotReady::Misconfigured(_)))
+            && self.apply_configured_password().await
+        {
             ready = self.wait_until_ready(&mut last_answer, &cancel).await;
         }
         let probe = (!last_answer.is_empty()).then_some(last_answer);
@@ -225,7 +227,7 @@ impl ComponentRun {
         };
         let is_reset = exit_code.await.is_ok_and(|code| code == 0);
         if is_reset {
-            let text = "the password of its first start was replaced by that of dm.toml";
+            let text = "the stored password was replaced by the one from dm.toml";
             self.emitter.emit_note(Some(component.name()), text);
         }
         is_reset
@@ -275,7 +277,8 @@ impl ComponentRun {
         Ok(())
     }
 
-    /// Returns the instant at which the component has to be ready.
+    /// Returns the deadline of the next step. A component with a `wait_timeout` of its own has this
+    /// time for each step, up to the deadline of the run.
     fn deadline(&self) -> Instant {
         let run = self.shared.deadline.instant();
         match self.planned.component.wait_timeout() {
@@ -358,7 +361,8 @@ impl ComponentRun {
             } else if engine.inspect_container(&spec.name).await?.is_some()
                 || Instant::now() > deadline
             {
-                // A container outside the instance has the name and keeps it.
+                // A container outside the instance has the name, or the engine did not list the
+                // container in time.
                 return Err(error.into());
             } else {
                 // The engine reserves a name before it lists the container.

@@ -1,5 +1,6 @@
 use std::net::TcpListener;
 
+use dm_core::error::UserError as _;
 use proptest::prelude::*;
 
 use super::*;

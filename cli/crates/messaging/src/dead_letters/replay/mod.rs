@@ -49,7 +49,7 @@ pub struct ReplayRequest {
 pub struct ReplayLimits {
     /// The maximum number of messages per second.
     pub max_per_second: Option<u32>,
-    /// The maximum number of published messages that are not yet acknowledged.
+    /// The maximum number of published messages that are not yet confirmed.
     pub max_in_flight: u16,
 }
 

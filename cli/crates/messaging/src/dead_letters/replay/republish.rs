@@ -1,6 +1,6 @@
 //! The message that replays a dead letter.
 
-use dm_amqp::header::{get_number, text_value};
+use dm_amqp::header_value::{get_number, text_value};
 use dm_contracts::{headers, topology};
 use lapin::types::{AMQPValue, FieldTable};
 

@@ -1,4 +1,4 @@
-//! Message headers.
+//! Values of message headers.
 
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
