@@ -22,7 +22,7 @@ const WARMUP_ORDERS: u32 = 50;
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// The number of rows before the last one that are queried again.
 const OVERLAP_ROWS: i64 = 40;
-/// Every so many queries, all rows of the round are queried.
+/// The number of queries after which one query reads all rows of the round.
 const FULL_SCAN_EVERY: u32 = 20;
 /// The timeout for the reservation of all orders.
 const TIMEOUT: Duration = Duration::from_secs(30);
