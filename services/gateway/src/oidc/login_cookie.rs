@@ -103,9 +103,11 @@ impl LoginCookies {
         let login = cookies
             .filter_map(|cookie| self.open(cookie))
             .find(|login| login.state == state && login.until >= unix_now())?;
-        // Of concurrent requests with the same cookie, only the first one succeeds.
-        let entry = self.used_states.entry_by_ref(&login.state).or_insert(());
-        entry.is_fresh().then_some(login)
+        // Of concurrent requests with the same cookie, only the first one succeeds:
+        // `or_insert_with` runs one initializer per key, whereas `or_insert` reads and then
+        // inserts, and calls the entry fresh for each request that read before the insertion.
+        let entry = self.used_states.entry_by_ref(&login.state);
+        entry.or_insert_with(|| ()).is_fresh().then_some(login)
     }
 
     fn open(&self, cookie: &str) -> Option<PendingLogin> {
@@ -124,6 +126,7 @@ fn unix_now() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Barrier;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
@@ -177,22 +180,33 @@ mod tests {
 
     #[test]
     fn concurrent_redemptions_of_a_cookie_succeed_once() {
+        const THREADS: usize = 4;
         let cookies = login_cookies();
-        let value = cookies.seal(&login(&cookies, "one")).unwrap();
-        let redeemed = AtomicUsize::new(0);
+        // Many rounds: a read followed by an insertion passes most single rounds.
+        let values: Vec<(String, String)> = (0..500)
+            .map(|round| {
+                let state = format!("state-{round}");
+                let value = cookies.seal(&login(&cookies, &state)).unwrap();
+                (state, value)
+            })
+            .collect();
+        let redeemed: Vec<AtomicUsize> = values.iter().map(|_| AtomicUsize::new(0)).collect();
+        let round_begins = Barrier::new(THREADS);
         std::thread::scope(|scope| {
-            for _ in 0..8 {
+            for _ in 0..THREADS {
                 scope.spawn(|| {
-                    if cookies
-                        .redeem("one", [value.as_str()].into_iter())
-                        .is_some()
-                    {
-                        redeemed.fetch_add(1, Ordering::Relaxed);
+                    for ((state, value), redeemed) in values.iter().zip(&redeemed) {
+                        round_begins.wait();
+                        let login = cookies.redeem(state, [value.as_str()].into_iter());
+                        if login.is_some() {
+                            redeemed.fetch_add(1, Ordering::Relaxed);
+                        }
                     }
                 });
             }
         });
-        assert_eq!(redeemed.into_inner(), 1);
+        let redeemed: Vec<usize> = redeemed.into_iter().map(AtomicUsize::into_inner).collect();
+        assert_eq!(redeemed, vec![1; values.len()]);
     }
 
     #[test]
