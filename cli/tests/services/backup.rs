@@ -15,7 +15,7 @@ use tempfile::NamedTempFile;
 
 use super::faults::reconcile_when_idle;
 use super::stack::{
-    INSTANCE, TIMEOUT, block_on, container_labels, dm, dm_command, dm_ok, kill_at, signal_at,
+    TIMEOUT, block_on, container_labels, dm, dm_command, dm_ok, instance, kill_at, signal_at,
     spawn, sql,
 };
 
@@ -84,7 +84,7 @@ pub(crate) fn scheduler_container_creates_encrypted_backups() -> Result<(), Fail
     let call = |arguments: &[&str], settings: &[(&str, &str)]| -> Result<Output, Failed> {
         let mut command = dm_command();
         command.arg("--project-directory").arg(&project);
-        command.args(["--instance", INSTANCE]).args(arguments);
+        command.args(["--instance", instance()]).args(arguments);
         Ok(command.envs(settings.iter().copied()).output()?)
     };
     let up = |settings: &[(&str, &str)]| -> Result<String, Failed> {
@@ -272,7 +272,7 @@ fn instance_directory(directory: &tempfile::TempDir) -> Result<PathBuf, Failed> 
     let project = fs::read_dir(directory.path())?
         .next()
         .ok_or("no project")??;
-    Ok(project.path().join(INSTANCE))
+    Ok(project.path().join(instance()))
 }
 
 /// After a restore, the business data, the dead letters and the directory are as they were in the

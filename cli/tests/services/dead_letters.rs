@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::flow::place_order;
 use super::stack::{
-    ADMINISTRATOR, INSTANCE, TIMEOUT, block_on, broker, client, dm, dm_command, dm_ok, eventually,
+    ADMINISTRATOR, TIMEOUT, block_on, broker, client, dm, dm_command, dm_ok, eventually, instance,
     spawn, sql,
 };
 
@@ -163,7 +163,7 @@ fn edit_and_replay(before: &[Value]) -> Result<(), Failed> {
         dm_command()
             .args([
                 "--instance",
-                INSTANCE,
+                instance(),
                 "dlq",
                 "replay",
                 "--edit",

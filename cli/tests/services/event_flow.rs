@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::flow::place_order;
 use super::stack::{
-    INSTANCE, block_on, channel, client, dm, dm_command, dm_ok, eventually, spawn, sql,
+    block_on, channel, client, dm, dm_command, dm_ok, eventually, instance, spawn, sql,
 };
 
 fn dm_json(arguments: &[&str]) -> Result<Value, Failed> {
@@ -355,7 +355,7 @@ pub(crate) fn events_tail_shows_published_events_and_removes_its_queue() -> Resu
     let mut child = dm_command()
         .args([
             "--instance",
-            INSTANCE,
+            instance(),
             "events",
             "tail",
             "--json",

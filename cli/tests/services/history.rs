@@ -7,7 +7,7 @@ use std::time::Duration;
 use libtest_mimic::Failed;
 use serde_json::Value;
 
-use super::stack::{INSTANCE, dm, dm_command, dm_ok, sql};
+use super::stack::{dm, dm_command, dm_ok, instance, sql};
 
 fn assert_reconcile_is_clean() -> Result<(), Failed> {
     let report = dm(&["reconcile", "--repair", "--json"]);
@@ -88,7 +88,7 @@ pub(crate) fn killed_history_seed_is_resumed_without_duplicates() -> Result<(), 
     let mut arguments = vec!["seed", "--scale", "6000", "--seed-number", "4", "--append"];
     for delay in [400, 700, 900] {
         let mut run = dm_command()
-            .args(["--instance", INSTANCE])
+            .args(["--instance", instance()])
             .args(&arguments)
             .spawn()?;
         std::thread::sleep(Duration::from_millis(delay));

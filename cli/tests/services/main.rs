@@ -1,7 +1,7 @@
 //! Tests of the seven services on real servers.
 //!
-//! All tests share one instance of the repository's stack. It is built and started first, and
-//! removed last.
+//! The tests of a lane share one instance of the repository's stack. It is built and started first,
+//! and removed last.
 
 #![expect(
     clippy::unwrap_used,
@@ -17,6 +17,7 @@ mod event_flow;
 mod faults;
 mod flow;
 mod history;
+mod lanes;
 mod openapi;
 mod reconcile;
 mod reset;
@@ -33,111 +34,102 @@ mod untrusted_requests;
 
 use std::process::ExitCode;
 
-use libtest_mimic::{Arguments, Trial};
-
+use lanes::Lane;
 use timings::trials;
 
-/// Returns the tests that may run at the same time.
-fn concurrent_tests() -> Vec<Trial> {
-    trials![
-        flow::smoke_repeated_passes_every_run_and_writes_junit,
-        flow::up_only_one_service_plans_its_servers_and_no_other_service,
-        flow::concurrent_orders_reserve_no_more_than_the_stock,
-        flow::concurrent_dispatches_with_one_idempotency_key_have_one_effect,
-        untrusted_requests::services_reject_malformed_bodies_with_the_error_envelope,
-        untrusted_requests::services_reject_malformed_paths_with_the_error_envelope,
-        untrusted_requests::services_publish_an_openapi_document_and_metrics,
-        untrusted_requests::services_reject_requests_without_the_gateway_secret,
-        untrusted_requests::keycloak_refuses_a_sign_in_without_pkce,
-        untrusted_requests::unknown_methods_and_paths_do_not_grow_the_metrics,
-        untrusted_requests::idle_connections_do_not_block_other_clients,
-        untrusted_requests::idempotency_key_of_another_user_or_shipment_is_refused,
-    ]
-}
+/// The tests of commands that read and replace data, and of the services' interfaces.
+const DATA: Lane = Lane {
+    instance: "test-data",
+    concurrent: || {
+        trials![
+            flow::smoke_repeated_passes_every_run_and_writes_junit,
+            flow::up_only_one_service_plans_its_servers_and_no_other_service,
+            flow::concurrent_orders_reserve_no_more_than_the_stock,
+            flow::concurrent_dispatches_with_one_idempotency_key_have_one_effect,
+            untrusted_requests::services_reject_malformed_bodies_with_the_error_envelope,
+            untrusted_requests::services_reject_malformed_paths_with_the_error_envelope,
+            untrusted_requests::services_publish_an_openapi_document_and_metrics,
+            untrusted_requests::services_reject_requests_without_the_gateway_secret,
+            untrusted_requests::keycloak_refuses_a_sign_in_without_pkce,
+            untrusted_requests::unknown_methods_and_paths_do_not_grow_the_metrics,
+            untrusted_requests::idle_connections_do_not_block_other_clients,
+            untrusted_requests::idempotency_key_of_another_user_or_shipment_is_refused,
+        ]
+    },
+    exclusive: || {
+        trials![
+            // The snapshots are compared before any test changes the stack.
+            schema::schema_check_passes_on_the_running_stack,
+            schema::schema_diff_classifies_additive_and_breaking_changes,
+            schema::events_migration_upgrades_old_event_tables_and_keeps_rows,
+            schema::schema_diff_reports_each_changed_object_once,
+            schema::commands_waiting_for_a_database_lock_name_its_holder,
+            seed::seed_append_loads_the_rows_that_it_reports,
+            untrusted_requests::lists_with_slow_readers_use_little_memory,
+            ci::ci_job_that_passes_writes_its_reports,
+            ci::ci_job_that_fails_is_annotated_and_removes_its_instance,
+            tour::tour_commands_succeed_in_order,
+            dev::dev_restarts_only_the_changed_service,
+            openapi::services_answer_as_their_openapi_documents_describe,
+            openapi::gateway_answers_as_its_openapi_document_describes,
+            history::history_seed_keeps_reconcile_clean_and_stock_unchanged,
+            history::killed_history_seed_is_resumed_without_duplicates,
+            history::import_loads_all_rows_or_none,
+            backup::restore_brings_back_database_broker_and_directory,
+            backup::damaged_backup_is_refused_and_intact_one_verified,
+            backup::backup_row_counts_do_not_need_pg_stat_statements,
+            backup::restore_of_one_schema_leaves_the_others_unchanged,
+            backup::backup_schedule_creates_and_prunes_backups,
+            backup::scheduler_container_creates_encrypted_backups,
+            backup::backup_prune_keeps_the_restored_and_the_newest_backups,
+            backup::interrupted_backup_and_restore_leave_nothing,
+            backup::killed_restore_is_completed_by_resume,
+            restore::restore_brings_back_roles_settings_and_queues,
+            restore::restore_of_another_keycloak_version_changes_nothing,
+            restore::restore_of_a_schema_with_dependents_or_locks_is_refused,
+            restore::restored_events_waiting_for_a_retry_are_processed,
+            restore::restore_discards_messages_of_the_replaced_state,
+            restore::restore_killed_at_any_step_can_be_completed,
+            restore::concurrent_changing_commands_run_one_after_the_other,
+            restore::changing_commands_wait_for_the_instance_lock,
+            reset::reset_removes_all_data_and_keeps_slow_containers_running,
+            reset::killed_reset_is_completed_by_up,
+        ]
+    },
+};
 
-/// Returns the tests that would disturb others. They run one after the other, after the concurrent
-/// ones.
-fn exclusive_tests() -> Vec<Trial> {
-    let before_faults = trials![
-        // The snapshots are compared before any test changes the stack.
-        schema::schema_check_passes_on_the_running_stack,
-        schema::schema_diff_classifies_additive_and_breaking_changes,
-        schema::events_migration_upgrades_old_event_tables_and_keeps_rows,
-        schema::schema_diff_reports_each_changed_object_once,
-        schema::commands_waiting_for_a_database_lock_name_its_holder,
-        seed::seed_append_loads_the_rows_that_it_reports,
-        untrusted_requests::lists_with_slow_readers_use_little_memory,
-        ci::ci_job_that_passes_writes_its_reports,
-        ci::ci_job_that_fails_is_annotated_and_removes_its_instance,
-        tour::tour_commands_succeed_in_order,
-        dev::dev_restarts_only_the_changed_service,
-        openapi::services_answer_as_their_openapi_documents_describe,
-        openapi::gateway_answers_as_its_openapi_document_describes,
-        event_flow::events_trace_shows_what_an_order_caused,
-        event_flow::relay_publishes_the_payload_text_unchanged,
-        event_flow::outbox_retry_publishes_refused_events,
-        event_flow::events_tail_shows_published_events_and_removes_its_queue,
-        event_flow::reconcile_counts_parked_dead_letters,
-        dead_letters::dlq_commands_lose_no_dead_letter,
-        dead_letters::dlq_export_and_import_preserve_every_property_and_header,
-        dead_letters::killed_replay_is_resumed_without_losing_messages,
-    ];
-    let after_faults = trials![
-        reconcile::reconcile_reports_an_invariant_broken_by_a_lost_event,
-        reconcile::reconcile_checks_the_invariants_of_sales_and_profile,
-        reconcile::reconcile_repair_republishes_missing_events_in_outbox_order,
-        reconcile::reconcile_accepts_events_processed_after_outbox_cleanup,
-        reconcile::reconcile_covers_the_read_model_queue,
-        reconcile::reconcile_counts_expiring_messages_as_in_flight,
-        reconcile::changed_queue_limits_are_applied_to_the_running_broker,
-        history::history_seed_keeps_reconcile_clean_and_stock_unchanged,
-        history::killed_history_seed_is_resumed_without_duplicates,
-        history::import_loads_all_rows_or_none,
-        backup::restore_brings_back_database_broker_and_directory,
-        backup::damaged_backup_is_refused_and_intact_one_verified,
-        backup::backup_row_counts_do_not_need_pg_stat_statements,
-        backup::restore_of_one_schema_leaves_the_others_unchanged,
-        backup::backup_schedule_creates_and_prunes_backups,
-        backup::scheduler_container_creates_encrypted_backups,
-        backup::backup_prune_keeps_the_restored_and_the_newest_backups,
-        backup::interrupted_backup_and_restore_leave_nothing,
-        backup::killed_restore_is_completed_by_resume,
-        restore::restore_brings_back_roles_settings_and_queues,
-        restore::restore_of_another_keycloak_version_changes_nothing,
-        restore::restore_of_a_schema_with_dependents_or_locks_is_refused,
-        restore::restored_events_waiting_for_a_retry_are_processed,
-        restore::restore_discards_messages_of_the_replaced_state,
-        restore::restore_killed_at_any_step_can_be_completed,
-        restore::concurrent_changing_commands_run_one_after_the_other,
-        restore::changing_commands_wait_for_the_instance_lock,
-        reset::reset_removes_all_data_and_keeps_slow_containers_running,
-        reset::killed_reset_is_completed_by_up,
-    ];
-    before_faults
-        .into_iter()
-        .chain(faults::trials())
-        .chain(after_faults)
-        .collect()
-}
+/// The tests of the event flow, of faults in it and of its repair.
+const EVENTS: Lane = Lane {
+    instance: "test-events",
+    concurrent: Vec::new,
+    exclusive: || {
+        let before_faults = trials![
+            event_flow::events_trace_shows_what_an_order_caused,
+            event_flow::relay_publishes_the_payload_text_unchanged,
+            event_flow::outbox_retry_publishes_refused_events,
+            event_flow::events_tail_shows_published_events_and_removes_its_queue,
+            event_flow::reconcile_counts_parked_dead_letters,
+            dead_letters::dlq_commands_lose_no_dead_letter,
+            dead_letters::dlq_export_and_import_preserve_every_property_and_header,
+            dead_letters::killed_replay_is_resumed_without_losing_messages,
+        ];
+        let after_faults = trials![
+            reconcile::reconcile_reports_an_invariant_broken_by_a_lost_event,
+            reconcile::reconcile_checks_the_invariants_of_sales_and_profile,
+            reconcile::reconcile_repair_republishes_missing_events_in_outbox_order,
+            reconcile::reconcile_accepts_events_processed_after_outbox_cleanup,
+            reconcile::reconcile_covers_the_read_model_queue,
+            reconcile::reconcile_counts_expiring_messages_as_in_flight,
+            reconcile::changed_queue_limits_are_applied_to_the_running_broker,
+        ];
+        before_faults
+            .into_iter()
+            .chain(faults::trials())
+            .chain(after_faults)
+            .collect()
+    },
+};
 
 fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    if arguments.list {
-        let all = concurrent_tests()
-            .into_iter()
-            .chain(exclusive_tests())
-            .collect();
-        return libtest_mimic::run(&arguments, all).exit_code();
-    }
-    stack::begin();
-    let concurrent = libtest_mimic::run(&arguments, concurrent_tests());
-    arguments.test_threads = Some(1);
-    let exclusive = libtest_mimic::run(&arguments, exclusive_tests());
-    faults::publish();
-    timings::print(25);
-    let is_removed = stack::end();
-    if concurrent.has_failed() || exclusive.has_failed() || !is_removed {
-        return ExitCode::FAILURE;
-    }
-    ExitCode::SUCCESS
+    lanes::run(&[DATA, EVENTS])
 }

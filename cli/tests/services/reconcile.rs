@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use super::faults::reconcile_when_idle;
 use super::flow::place_order;
 use super::stack::{
-    INSTANCE, address, block_on, channel, client, dm, dm_command, dm_ok, eventually,
-    gateway_secret, request, sql,
+    address, block_on, channel, client, dm, dm_command, dm_ok, eventually, gateway_secret,
+    instance, request, sql,
 };
 
 const SKU: &str = "PPR-A4-WHT-500";
@@ -680,7 +680,7 @@ fn edit_dead_letter(id: &str, event: &Value) -> Result<String, Failed> {
     let output = dm_command()
         .args([
             "--instance",
-            INSTANCE,
+            instance(),
             "dlq",
             "replay",
             "--edit",
@@ -728,7 +728,7 @@ pub(crate) fn changed_queue_limits_are_applied_to_the_running_broker() -> Result
         policies()?
     );
     let variable = dm_command()
-        .args(["--instance", INSTANCE, "up"])
+        .args(["--instance", instance(), "up"])
         .env("DM_RABBITMQ__POLICIES__RETRY__MAX_LENGTH", "4321")
         .output()?;
     assert!(variable.status.success());

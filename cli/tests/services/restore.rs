@@ -21,7 +21,7 @@ use super::backup::{BUSINESS_STATE, create_backup, text};
 use super::faults::reconcile_when_idle;
 use super::flow::place_order;
 use super::stack::{
-    INSTANCE, TIMEOUT, block_on, broker, channel, client, dm, dm_command, dm_ok, eventually,
+    TIMEOUT, block_on, broker, channel, client, dm, dm_command, dm_ok, eventually, instance,
     kill_at, lock_file, signal_at, spawn, sql,
 };
 
@@ -56,7 +56,7 @@ struct Session(std::process::Child);
 impl Session {
     fn begin(statement: &str) -> Result<Self, Failed> {
         let mut command = dm_command();
-        command.args(["--instance", INSTANCE, "psql"]);
+        command.args(["--instance", instance(), "psql"]);
         let mut psql = command
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

@@ -7,7 +7,7 @@ use libtest_mimic::Failed;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::stack::{INSTANCE, TIMEOUT, dm, dm_command, dm_ok, eventually, spawn, sql};
+use super::stack::{TIMEOUT, dm, dm_command, dm_ok, eventually, instance, spawn, sql};
 
 /// The snapshots in the repository match the migrations and the running stack.
 pub(crate) fn schema_check_passes_on_the_running_stack() -> Result<(), Failed> {
@@ -261,7 +261,7 @@ fn assert_holder_is_named() -> Result<(), Failed> {
     eventually(SESSIONS, "0")?;
     // An interrupt ends the waiting command and its session.
     let mut waiting = dm_command()
-        .args(["--instance", INSTANCE, "schema", "diff"])
+        .args(["--instance", instance(), "schema", "diff"])
         .args(long_lock_timeout)
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -4,7 +4,7 @@
 use libtest_mimic::Failed;
 use serde_json::Value;
 
-use super::stack::{INSTANCE, dm, dm_ok, sql};
+use super::stack::{dm, dm_ok, instance, sql};
 
 /// The rows that a seed reports exist afterwards, by kind and by status. A second seed without
 /// `--append` is refused and changes nothing. A second seed with it creates other companies.
@@ -33,7 +33,7 @@ pub(crate) fn seed_append_loads_the_rows_that_it_reports() -> Result<(), Failed>
     let refused = dm(&["seed"]);
     assert_eq!(refused.status.code(), Some(2));
     let stderr = String::from_utf8_lossy(&refused.stderr);
-    let suggestion = format!("dm --instance {INSTANCE} seed --append");
+    let suggestion = format!("dm --instance {} seed --append", instance());
     assert!(stderr.contains(&suggestion), "{stderr}");
     // The error counts all rows, including those of other tests.
     let counts = format!(

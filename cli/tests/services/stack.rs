@@ -1,4 +1,4 @@
-//! The stack instance that all tests share, and calls of `dm` on it.
+//! The stack instance that the tests of a lane share, and calls of `dm` on it.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::secrets;
 
-pub(crate) const INSTANCE: &str = "test-services";
+static INSTANCE: OnceLock<&str> = OnceLock::new();
 
 /// The services behind the gateway.
 pub(crate) const SERVICES: [&str; 6] =
@@ -25,6 +25,11 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
 static ADDRESSES: OnceLock<BTreeMap<String, String>> = OnceLock::new();
 
+/// Returns the name of the instance.
+pub(crate) fn instance() -> &'static str {
+    INSTANCE.get().unwrap()
+}
+
 /// Returns the state directory of the `dm` calls that the tests make.
 pub(crate) fn state_directory() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("services-state")
@@ -33,7 +38,7 @@ pub(crate) fn state_directory() -> PathBuf {
 /// Returns the lock file of the instance. If the directory was copied from another clone, this is
 /// the lock that was taken last.
 pub(crate) fn lock_file() -> Result<PathBuf, Failed> {
-    let end = format!(".{INSTANCE}.lock");
+    let end = format!(".{}.lock", instance());
     let mut found = Vec::new();
     for entry in std::fs::read_dir(state_directory().join("dm/locks"))? {
         let entry = entry?;
@@ -53,7 +58,7 @@ pub(crate) fn container_labels(component: &str) -> Result<Vec<String>, Failed> {
     let project = name.split('.').next().unwrap_or_default();
     let labels = [
         ("project", project),
-        ("instance", INSTANCE),
+        ("instance", instance()),
         ("component", component),
     ];
     Ok(labels
@@ -83,7 +88,7 @@ pub(crate) fn dm_command() -> Command {
 /// Calls `dm` on the instance.
 pub(crate) fn dm(arguments: &[&str]) -> Output {
     dm_command()
-        .args(["--instance", INSTANCE])
+        .args(["--instance", instance()])
         .args(arguments)
         .output()
         .unwrap()
@@ -92,7 +97,7 @@ pub(crate) fn dm(arguments: &[&str]) -> Output {
 /// Starts a call on the instance and discards its output.
 pub(crate) fn spawn(arguments: &[&str]) -> Result<Child, Failed> {
     let mut command = dm_command();
-    command.args(["--instance", INSTANCE]).args(arguments);
+    command.args(["--instance", instance()]).args(arguments);
     Ok(command
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -111,7 +116,7 @@ pub(crate) fn signal_at(
     signal: Signal,
 ) -> Result<ExitStatus, Failed> {
     let mut run = dm_command()
-        .args(["--instance", INSTANCE])
+        .args(["--instance", instance()])
         .args(arguments)
         .stderr(Stdio::piped())
         .spawn()?;
@@ -150,8 +155,9 @@ pub(crate) fn dm_ok(arguments: &[&str]) -> Result<String, Failed> {
     .into())
 }
 
-/// Starts the stack.
-pub(crate) fn begin() {
+/// Starts the stack as this instance.
+pub(crate) fn begin(instance: &'static str) {
+    INSTANCE.set(instance).unwrap();
     let _ = dm(&["down", "--volumes"]);
     eprintln!("compiling the services and starting the stack");
     if let Err(failed) = dm_ok(&["up"]) {
@@ -223,7 +229,7 @@ pub(crate) fn gateway_secret() -> &'static str {
     static SECRET: OnceLock<String> = OnceLock::new();
     SECRET.get_or_init(|| {
         let mut files = std::fs::read_dir(state_directory().join("dm/gateway-secrets")).unwrap();
-        let ending = format!(".{INSTANCE}");
+        let ending = format!(".{}", instance());
         let file = files.find_map(|file| {
             let path = file.unwrap().path();
             path.display()
