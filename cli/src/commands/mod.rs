@@ -172,7 +172,7 @@ impl Cli {
         &self.0.flags
     }
 
-    /// Whether the command ends by itself after the first interrupt.
+    /// Returns whether the command ends by itself after the first interrupt.
     #[must_use]
     pub fn is_graceful(&self) -> bool {
         match &self.0.command {
@@ -199,7 +199,7 @@ impl Cli {
         }
     }
 
-    /// Whether the command may leave components stopped.
+    /// Returns whether the command may leave components stopped.
     fn may_leave_stopped(&self) -> bool {
         matches!(
             &self.0.command,

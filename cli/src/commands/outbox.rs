@@ -182,7 +182,6 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
                 .await?;
             let database = clients.connect_database().await?;
             let retried = retry::retry_refused(&database, &tables, &ids).await?;
-            let retried = usize::try_from(retried).unwrap_or(usize::MAX);
             context
                 .printer
                 .done(&format!("{} sent again", text::pluralize(retried, "event")));

@@ -131,7 +131,7 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
     Ok(ExitStatus::Success)
 }
 
-/// Whether the command line has a password and the seed signs no user in.
+/// Returns whether the command line has a password and the seed signs no user in.
 fn ignores_password(seed: &Seed, is_from_variable: bool) -> bool {
     // The variable applies to all commands.
     seed.password != FIXTURE_PASSWORD && !is_from_variable && !seed.needs_sign_in()

@@ -132,7 +132,7 @@ pub(crate) fn render_event(detail: &EventDetail, now: DateTime<Utc>, canvas: &Ca
     ));
     lines.push(canvas.paint(StyleRole::Muted, "queues"));
     if detail.event.deliveries.is_empty() {
-        lines.push("  no service of the stack consumes it".to_owned());
+        lines.push("  no queue receives it".to_owned());
     }
     for delivery in &detail.event.deliveries {
         lines.push(format!(

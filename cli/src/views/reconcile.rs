@@ -182,10 +182,9 @@ fn render_verdict(report: &ReconcileReport, canvas: &Canvas) -> String {
         .iter()
         .map(|queue| queue.published - queue.undetermined)
         .sum::<i64>();
-    let pending = usize::try_from(report.pending).unwrap_or(usize::MAX);
     let pending = format!(
         "{} still in the outboxes",
-        text::pluralize(pending, "event")
+        text::pluralize(report.pending, "event")
     );
     if report.is_clean() {
         let sentence = format!("{deliveries} deliveries checked, every invariant holds; {pending}");

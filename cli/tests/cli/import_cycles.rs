@@ -32,10 +32,11 @@ impl Modules {
     fn read(&mut self, file: &Path, module: &Module, directory: &Path) {
         let text = std::fs::read_to_string(file).unwrap();
         let tokens: TokenStream = text.parse().unwrap();
-        self.items(tokens, module, directory);
+        self.read_items(tokens, module, directory);
     }
 
-    fn items(&mut self, tokens: TokenStream, module: &Module, directory: &Path) {
+    /// Reads the items of a module whose child modules are in `directory`.
+    fn read_items(&mut self, tokens: TokenStream, module: &Module, directory: &Path) {
         self.known.insert(module.clone());
         let tokens: Vec<TokenTree> = tokens.into_iter().collect();
         let mut at = 0;
@@ -51,10 +52,10 @@ impl Modules {
             ) {
                 (Some("mod"), Some(name), Some(body)) => {
                     let name = identifier(name).unwrap();
-                    let child = [module.as_slice(), std::slice::from_ref(&name)].concat();
+                    let child = child(module, &name);
                     match body {
                         TokenTree::Group(body) => {
-                            self.items(body.stream(), &child, &directory.join(&name));
+                            self.read_items(body.stream(), &child, &directory.join(&name));
                         }
                         _ => self.read(&file_of(directory, &name), &child, &directory.join(&name)),
                     }
@@ -62,11 +63,13 @@ impl Modules {
                 }
                 (Some("use" | "crate" | "super" | "self"), ..) => {
                     let from = at + usize::from(identifier(token).as_deref() == Some("use"));
-                    at = self.path(&tokens, from, &Module::new(), module).max(at + 1);
+                    at = self
+                        .read_path(&tokens, from, &Module::new(), module)
+                        .max(at + 1);
                 }
                 _ => {
                     if let TokenTree::Group(group) = token {
-                        self.items(group.stream(), module, directory);
+                        self.read_items(group.stream(), module, directory);
                     }
                     at += 1;
                 }
@@ -76,7 +79,13 @@ impl Modules {
 
     /// Records the path that begins at `at`, or each path of a group. Returns the position behind
     /// it.
-    fn path(&mut self, tokens: &[TokenTree], at: usize, before: &Module, module: &Module) -> usize {
+    fn read_path(
+        &mut self,
+        tokens: &[TokenTree],
+        at: usize,
+        before: &Module,
+        module: &Module,
+    ) -> usize {
         let mut path = before.clone();
         let mut at = at;
         loop {
@@ -84,7 +93,7 @@ impl Modules {
                 Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Brace => {
                     let inner: Vec<TokenTree> = group.stream().into_iter().collect();
                     for one in inner.split(|token| is_punct(token, ',')) {
-                        self.path(one, 0, &path, module);
+                        self.read_path(one, 0, &path, module);
                     }
                     return at + 1;
                 }
@@ -272,7 +281,7 @@ fn sibling_modules_have_no_import_cycles() {
 fn cycles_finds_mutual_imports_and_ignores_one_way_imports() {
     let cycles_in = |text: &str| {
         let mut modules = Modules::default();
-        modules.items(text.parse().unwrap(), &Module::new(), Path::new(""));
+        modules.read_items(text.parse().unwrap(), &Module::new(), Path::new(""));
         modules.cycles()
     };
     let down = "mod a { use super::b::{B, C}; } mod b { use super::Parent; } use a::A;";

@@ -15,7 +15,7 @@ use crate::documented::repository;
 /// The columns of a help text in the reference.
 const COLUMNS: usize = 100;
 
-/// Compares a page with what the code says, or writes it.
+/// Compares a page with what the code generates, or writes it.
 fn assert_generated(page: &str, expected: &str) {
     let path = repository().join("docs/reference").join(page);
     if std::env::var_os("UPDATE_GENERATED").is_some() {

@@ -1,9 +1,10 @@
-//! Tests of dead letters: commands that inspect them change nothing, and replayed ones return to
-//! their queues.
+//! Tests of dead letters: commands that inspect them remove none, and replayed ones return to their
+//! queues.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use dm_contracts::headers;
 use dm_contracts::topology::{READ_MODEL_QUEUE, dead_letter_queue};
 use lapin::BasicProperties;
 use lapin::options::{BasicGetOptions, BasicPublishOptions};
@@ -72,7 +73,7 @@ pub(crate) fn dlq_commands_lose_no_dead_letter() -> Result<(), Failed> {
     let first = wait_for_dead_letters(0, 3)?;
     assert_eq!(fields(&first, "reason"), ["invalid-data"; 3]);
 
-    // Commands that only inspect change nothing.
+    // Commands that only inspect remove no dead letter and change none.
     for _ in 0..20 {
         assert_eq!(dead_letters()?, first, "inspecting changed something");
     }
@@ -334,7 +335,7 @@ fn headers_of_every_type() -> FieldTable {
         ("at", AMQPValue::Timestamp(1_770_000_000)),
         ("bytes", AMQPValue::ByteArray(vec![0, 255].into())),
         ("not-utf-8", AMQPValue::LongString(vec![0xff, 0].into())),
-        ("x-dm-reason", text("nul\0")),
+        (headers::REASON, text("nul\0")),
         (
             "list",
             AMQPValue::FieldArray(

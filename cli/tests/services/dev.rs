@@ -59,8 +59,8 @@ impl ProjectCopy {
             .prefix("dev-")
             .tempdir_in(temporary)?;
         // The copies keep their modification times, so cargo finds nothing to compile. The copy
-        // has its own target directory, because cargo also tells clones in one target directory
-        // apart only by these times.
+        // has its own target directory, because cargo also distinguishes clones in one target
+        // directory only by these times.
         let sources = dm_images::SERVICE_SOURCES
             .into_iter()
             .chain(["cli", "dm.toml"]);

@@ -104,7 +104,7 @@ async fn exec_and_psql_in_a_shell_loop_leave_its_input() {
     assert_eq!(script(project, copied), expected);
 }
 
-/// Returns true while the command line of a process in the container contains this text.
+/// Returns whether the command line of a process in the container contains this text.
 #[track_caller]
 fn has_process(project: &Project, container: &str, text: &str) -> bool {
     let list = "for f in /proc/[0-9]*/cmdline; do tr '\\0' ' ' < $f; echo; done 2> /dev/null";

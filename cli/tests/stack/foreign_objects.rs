@@ -1,4 +1,4 @@
-//! Tests that `dm down` leaves objects alone that belong to someone else.
+//! Tests that `dm down` does not remove objects that lack the labels of its instance.
 
 use std::collections::HashMap;
 
@@ -55,7 +55,8 @@ impl ForeignObjects {
         Self { docker, name }
     }
 
-    async fn exists(&self) -> bool {
+    /// Returns whether the objects exist and the container is running.
+    async fn is_intact(&self) -> bool {
         let container = self.docker.inspect_container(&self.name, None).await;
         let running = container
             .ok()
@@ -90,8 +91,8 @@ async fn down_removes_only_labelled_objects_of_its_instance() {
     let label = |name: &str| format!("com.dundermifflin.dm.{name}");
     let labels = own.container("openldap").labels.clone();
 
-    // One has a similar name and no labels. The other has the labels of another instance, whose
-    // name begins with the name of this instance.
+    // The first objects have a similar name and no labels. The others have the labels of another
+    // instance, whose name begins with the name of this instance.
     let unlabelled =
         ForeignObjects::new(format!("{network}-openldap2"), &image, HashMap::new()).await;
     let other = HashMap::from([
@@ -123,7 +124,7 @@ async fn down_removes_only_labelled_objects_of_its_instance() {
         .unwrap();
     let again = project.dm(&["down", "--volumes"]).run();
     let remaining = project.objects().await;
-    let exist = (unlabelled.exists().await, labelled.exists().await);
+    let intact = (unlabelled.is_intact().await, labelled.is_intact().await);
     unlabelled.remove().await;
     labelled.remove().await;
 
@@ -135,7 +136,7 @@ async fn down_removes_only_labelled_objects_of_its_instance() {
     let again = again.exits(0);
     assert!(remaining.names().is_empty(), "{remaining:?}\n{again}");
     assert_eq!(
-        exist,
+        intact,
         (true, true),
         "a foreign object was removed\n{output}\n{again}"
     );

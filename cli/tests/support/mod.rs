@@ -97,7 +97,7 @@ impl EngineFixture {
             .with_progress(self.progress.clone())
     }
 
-    /// Returns true if no build or save has left files in its work directory.
+    /// Returns whether no build or save has left files in its work directory.
     pub(crate) fn work_directory_is_empty(&self) -> bool {
         std::fs::read_dir(self.path("state/work"))
             .map_or(true, |mut entries| entries.next().is_none())
@@ -201,7 +201,7 @@ impl EngineFixture {
         );
     }
 
-    /// Returns true if the engine has an image.
+    /// Returns whether the engine has an image.
     pub(crate) async fn has(&self, reference: &str) -> bool {
         self.docker.inspect_image(reference).await.is_ok()
     }

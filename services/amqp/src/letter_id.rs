@@ -1,8 +1,8 @@
-//! The identity of a dead letter.
+//! The letter id of a dead letter.
 //!
-//! The id of an event's letter follows from the queue, the event id, the round and the body,
-//! so every copy of it has the same identity. A message without an event id is identified by
-//! its content. A message without any id gets a unique id with a random part.
+//! The letter id of an event follows from the queue, the event id, the round and the body, so
+//! every copy of a dead letter has the same letter id. A message without an event id is identified
+//! by its content. A message without any id gets a unique letter id with a random part.
 
 use data_encoding::HEXLOWER;
 use dm_contracts::envelope::EventAttributes;
@@ -66,8 +66,8 @@ impl LetterMessage<'_> {
         )
     }
 
-    /// Returns whether `letter` can be the id of this message. A changed message has another
-    /// id.
+    /// Returns whether `letter` can be the letter id of this message. A changed message has
+    /// another letter id.
     #[must_use]
     pub fn matches_letter_id(&self, letter: &str) -> bool {
         match self.letter_id() {
@@ -95,9 +95,9 @@ impl LetterMessage<'_> {
         self.digest_message(digest, |name| !is_added_later(name))
     }
 
-    /// Returns the digest of the complete message.
+    /// Returns the digest of the queue and the complete message.
     #[must_use]
-    pub fn fingerprint(&self) -> String {
+    pub fn complete_digest(&self) -> String {
         self.digest_message(FieldHasher::default(), |_| true)
     }
 
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn fingerprint_distinguishes_header_types() {
+    fn complete_digest_distinguishes_header_types() {
         let values = [
             AMQPValue::LongInt(1),
             AMQPValue::LongUInt(1),
@@ -286,10 +286,10 @@ mod tests {
             AMQPValue::Double(1.0),
             AMQPValue::Double(f64::NAN),
         ];
-        let fingerprints: std::collections::HashSet<String> = values
+        let digests: std::collections::HashSet<String> = values
             .into_iter()
-            .map(|value| message(&with(&[("h", value)]), b"").fingerprint())
+            .map(|value| message(&with(&[("h", value)]), b"").complete_digest())
             .collect();
-        assert_eq!(fingerprints.len(), 8);
+        assert_eq!(digests.len(), 8);
     }
 }

@@ -8,7 +8,7 @@
 //! event_properties   the message properties of an event
 //! header_value       reading and adding headers
 //! original           properties that a copy of a message cannot carry in their own fields
-//! letter_id          the identity of a dead letter
+//! letter_id          the letter id of a dead letter
 //! backoff            delays between attempts
 //! supervise          restarting sessions that fail
 //! ```
@@ -38,7 +38,7 @@ const DELIVERY_MODE_PERSISTENT: u8 = 2;
 /// Opens a connection that the broker lists under `name`.
 ///
 /// # Errors
-/// If the broker cannot be reached or refuses the connection.
+/// Returns [`lapin::Error`] if the broker cannot be reached or refuses the connection.
 pub async fn connect(uri: &str, name: &str) -> Result<Connection, Error> {
     let properties = ConnectionProperties::default().with_connection_name(name.into());
     Connection::connect(uri, properties).await
@@ -47,7 +47,7 @@ pub async fn connect(uri: &str, name: &str) -> Result<Connection, Error> {
 /// Like [`connect`], with a parsed URI.
 ///
 /// # Errors
-/// If the broker cannot be reached or refuses the connection.
+/// Returns [`lapin::Error`] if the broker cannot be reached or refuses the connection.
 pub async fn connect_uri(uri: AMQPUri, name: &str) -> Result<Connection, Error> {
     let properties = ConnectionProperties::default().with_connection_name(name.into());
     Connection::connect_uri(uri, properties).await
@@ -110,7 +110,7 @@ pub struct PendingConfirms {
 /// channel, because returns are attributed by channel.
 ///
 /// # Errors
-/// If the connection breaks. Some of the messages may have been published.
+/// Returns [`lapin::Error`] if the connection breaks. Some of the messages may have been published.
 pub async fn publish(
     channel: &Channel,
     messages: &[OutgoingMessage],
@@ -139,7 +139,7 @@ impl PendingConfirms {
     /// Waits for every confirm and returns the outcomes in the order of the messages.
     ///
     /// # Errors
-    /// If the connection breaks. The broker may have some of the messages.
+    /// Returns [`lapin::Error`] if the connection breaks. The broker may have some of the messages.
     pub async fn wait_for_confirms(self, channel: &Channel) -> Result<Vec<PublishOutcome>, Error> {
         let mut acknowledged = Vec::with_capacity(self.confirms.len());
         let mut returned: HashSet<Option<ShortString>> = HashSet::new();

@@ -37,9 +37,8 @@ pub struct OriginalMessage {
     pub properties: BasicProperties,
 }
 
-/// Replacements for the properties that a copy changes. Each may be absent.
-#[derive(Default)]
-struct PropertyOverrides {
+/// The properties that a copy changes. `None` removes a property.
+struct ReplacedProperties {
     headers: Option<FieldTable>,
     delivery_mode: Option<u8>,
     expiration: Option<ShortString>,
@@ -91,14 +90,14 @@ impl OriginalMessage {
             _ => *properties.delivery_mode(),
         };
         let message_id = properties.message_id().clone();
-        let overrides = PropertyOverrides {
+        let replaced = ReplacedProperties {
             headers: (!had_none).then_some(headers),
             delivery_mode,
             expiration: short("expiration").or_else(|| properties.expiration().clone()),
             message_id: message_id.filter(|_| !is_void("message_id")),
             user_id: short("user_id").or_else(|| properties.user_id().clone()),
         };
-        Cow::Owned(overrides.apply_to(properties))
+        Cow::Owned(replaced.apply_to(properties))
     }
 
     /// Returns the properties of a copy. `keep_target` also stores the exchange and routing
@@ -155,19 +154,19 @@ impl OriginalMessage {
             headers.insert(ORIGINAL.into(), AMQPValue::FieldTable(moved));
         }
         let has_headers = properties.headers().is_some() || !headers.inner().is_empty();
-        let overrides = PropertyOverrides {
+        let replaced = ReplacedProperties {
             headers: has_headers.then_some(headers),
             delivery_mode: Some(DELIVERY_MODE_PERSISTENT),
             expiration: None,
             message_id: Some(message_id),
             user_id: None,
         };
-        overrides.apply_to(properties)
+        replaced.apply_to(properties)
     }
 }
 
-impl PropertyOverrides {
-    /// Returns `base` with these overrides.
+impl ReplacedProperties {
+    /// Returns `base` with these five properties replaced; `None` removes one.
     fn apply_to(self, base: &BasicProperties) -> BasicProperties {
         /// Sets the value if it is present.
         fn set<T>(

@@ -15,8 +15,8 @@ pub const REASON: &str = "x-dm-reason";
 pub const ERROR: &str = "x-dm-error";
 /// The service whose consumer failed.
 pub const SERVICE: &str = "x-dm-service";
-/// Trace id, 32 hexadecimal digits.
-pub const TRACE_ID: &str = "x-dm-trace-id";
+/// Trace id of the failed processing, 32 hexadecimal digits.
+pub const MESSAGE_TRACE_ID: &str = "x-dm-trace-id";
 /// The exchange of the first publication.
 pub const EXCHANGE: &str = "x-dm-exchange";
 /// The routing key of the first publication.
@@ -27,7 +27,7 @@ pub const FAILED_AT: &str = "x-dm-failed-at";
 pub const EDITED: &str = "x-dm-edited";
 /// Number of replays from a dead-letter queue.
 pub const REPLAYS: &str = "x-dm-replays";
-/// Id of the dead letter: two messages with the same id are copies of each other.
+/// Letter id of a dead letter: two dead letters with the same letter id are copies of each other.
 pub const LETTER: &str = "x-dm-letter";
 /// Properties that a copy of a message cannot carry in their own place, e.g. its expiration.
 pub const ORIGINAL: &str = "x-dm-original";
@@ -36,3 +36,11 @@ pub const PREFIX: &str = "x-dm-";
 
 /// The header with which the gateway presents the secret of the instance to a service.
 pub const GATEWAY_SECRET: &str = "x-gateway-secret";
+/// The header with the id of the signed-in user, which the gateway sends to a service.
+pub const USER_ID: &str = "x-user-id";
+/// The header with the display name of the signed-in user, which the gateway sends to a service.
+pub const USER_DISPLAY_NAME: &str = "x-user-display-name";
+/// The header with the trace id of a request and of its response.
+pub const TRACE_ID: &str = "x-trace-id";
+/// The header with the key that identifies repetitions of one request.
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";

@@ -17,10 +17,10 @@ pub const WUPHF_QUEUE: &str = "wuphf.domain-events.q";
 /// The queue of the read model of notifications, for external consumers.
 pub const READ_MODEL_QUEUE: &str = "notification.readmodel.q";
 
-/// A queue that is bound to [`EVENT_EXCHANGE`], with its consumer and its bindings. This includes
-/// the queue of the read model, which no service consumes.
+/// A queue that is bound to [`EVENT_EXCHANGE`], with its consumer and its bindings: a work queue,
+/// or the queue of the read model, which no service consumes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WorkQueue {
+pub struct EventQueue {
     /// Name of the queue.
     pub name: &'static str,
     /// The service that consumes it; none for the read model.
@@ -30,23 +30,23 @@ pub struct WorkQueue {
 }
 
 /// Every queue that is bound to [`EVENT_EXCHANGE`], including the queue of the read model.
-pub const WORK_QUEUES: [WorkQueue; 4] = [
-    WorkQueue {
+pub const EVENT_QUEUES: [EventQueue; 4] = [
+    EventQueue {
         name: INVENTORY_QUEUE,
         consumer: Some("inventory-service"),
         bindings: &["order.created.v1"],
     },
-    WorkQueue {
+    EventQueue {
         name: ORDER_QUEUE,
         consumer: Some("order-service"),
         bindings: &["inventory.stock.*.v1", "shipment.dispatched.v1"],
     },
-    WorkQueue {
+    EventQueue {
         name: WUPHF_QUEUE,
         consumer: Some("wuphf-service"),
         bindings: &["order.*.v1", "shipment.*.v1", "finance.expense.*.v1"],
     },
-    WorkQueue {
+    EventQueue {
         name: READ_MODEL_QUEUE,
         consumer: None,
         bindings: &["notification.created.v1"],
@@ -90,8 +90,7 @@ impl RetryTier {
         }
     }
 
-    /// Returns the delay in seconds. The delay itself is `x-message-ttl` in
-    /// `fixtures/rabbitmq/definitions.json`; this value must equal it and is logged.
+    /// Returns the delay in seconds.
     #[must_use]
     pub const fn delay_seconds(self) -> u32 {
         match self {
@@ -108,7 +107,7 @@ pub fn retry_queue(queue: &str, tier: RetryTier) -> String {
     format!("{queue}.retry.{}", tier.suffix())
 }
 
-/// Returns the name of the dead-letter queue of a work queue.
+/// Returns the name of the dead-letter queue of an event queue.
 #[must_use]
 pub fn dead_letter_queue(queue: &str) -> String {
     format!("{queue}.dlq")
@@ -139,8 +138,8 @@ pub fn binding_matches(binding: &str, routing_key: &str) -> bool {
 }
 
 /// Returns the queues that receive an event with this routing key.
-pub fn queues_for(routing_key: &str) -> impl Iterator<Item = &'static WorkQueue> {
-    WORK_QUEUES.iter().filter(move |queue| {
+pub fn queues_for(routing_key: &str) -> impl Iterator<Item = &'static EventQueue> {
+    EVENT_QUEUES.iter().filter(move |queue| {
         queue
             .bindings
             .iter()
@@ -203,12 +202,16 @@ mod tests {
             [EVENT_EXCHANGE, DEAD_LETTER_EXCHANGE, RETRY_EXCHANGE]
         );
         let queues = names("queues");
-        for queue in WORK_QUEUES {
+        for queue in EVENT_QUEUES {
             assert!(queues.contains(&queue.name.to_owned()));
             assert!(queues.contains(&dead_letter_queue(queue.name)));
             if queue.consumer.is_some() {
                 for tier in RetryTier::ALL {
-                    assert!(queues.contains(&retry_queue(queue.name, tier)));
+                    let name = retry_queue(queue.name, tier);
+                    let mut declared = definitions["queues"].as_array().unwrap().iter();
+                    let found = declared.find(|item| item["name"] == name).unwrap();
+                    let delay = &found["arguments"]["x-message-ttl"];
+                    assert_eq!(*delay, tier.delay_seconds() * 1000, "{name}");
                 }
             }
             let bound: Vec<_> = definitions["bindings"]

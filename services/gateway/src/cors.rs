@@ -9,10 +9,11 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use dm_kit::http::ApiError;
 use dm_kit::trace::{REQUEST_ID, TRACE_ID, TRACEPARENT};
-use http::{HeaderName, HeaderValue, Method, header};
+use http::{HeaderValue, Method, header};
 use tower::{Layer as _, ServiceExt as _};
 use tower_http::cors::CorsLayer;
 
+use crate::downstream::IDEMPOTENCY_KEY;
 use crate::origin::RequestOrigin;
 use crate::settings::AllowedOrigins;
 
@@ -36,7 +37,7 @@ pub(crate) fn wrap_router(router: Router, origins: AllowedOrigins) -> Router {
         .allow_headers([
             header::AUTHORIZATION,
             header::CONTENT_TYPE,
-            HeaderName::from_static("idempotency-key"),
+            IDEMPOTENCY_KEY,
             header::ACCEPT,
             TRACE_ID,
             REQUEST_ID,

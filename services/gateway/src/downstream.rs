@@ -4,6 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use bytes::Bytes;
+use dm_contracts::headers;
 use dm_kit::Trace;
 use dm_kit::http::{GATEWAY_SECRET, GatewaySecret};
 use dm_kit::trace::{REQUEST_ID, TRACE_ID, TRACEPARENT};
@@ -25,11 +26,11 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The name of the calling user.
-const USER_ID: HeaderName = HeaderName::from_static("x-user-id");
+const USER_ID: HeaderName = HeaderName::from_static(headers::USER_ID);
 /// The display name of the user, for the profile.
-const DISPLAY_NAME: HeaderName = HeaderName::from_static("x-user-display-name");
+const DISPLAY_NAME: HeaderName = HeaderName::from_static(headers::USER_DISPLAY_NAME);
 /// The key that identifies repetitions of one request.
-pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static(headers::IDEMPOTENCY_KEY);
 
 /// Builds the client for all servers behind the gateway: plain HTTP, no proxy, redirects
 /// are not followed.

@@ -41,7 +41,7 @@ struct OrderCreatedData {
     created_at: Value,
 }
 
-/// Parses an event. Returns `None` if its type is not handled.
+/// Parses an event. Returns `None` if events of its type are not processed.
 fn parse_event(event: &Envelope) -> Result<Option<NewShipment>, HandlerError> {
     if event.event_type != OrderCreated::TYPE {
         return Ok(None);

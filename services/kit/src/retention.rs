@@ -73,7 +73,7 @@ impl RetentionRule {
     /// Removes the expired rows and returns their number.
     ///
     /// # Errors
-    /// If a statement fails. Batches that were removed before stay removed.
+    /// Returns [`sqlx::Error`] if a statement fails. Batches that were removed before stay removed.
     pub(crate) async fn apply(
         &self,
         pool: &PgPool,

@@ -3,15 +3,16 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use dm_contracts::headers;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use uuid::Uuid;
 
 /// The header with the trace id.
-pub const TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
+pub const TRACE_ID: HeaderName = HeaderName::from_static(headers::TRACE_ID);
 /// The header with the request id.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The header with the W3C trace context.
-pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+pub const TRACEPARENT: HeaderName = HeaderName::from_static(headers::TRACEPARENT);
 
 /// Maximum length of a request id that is accepted from a caller.
 const MAX_REQUEST_ID_LENGTH: usize = 128;

@@ -51,7 +51,7 @@ struct OrderUpdate {
     reason: Option<String>,
 }
 
-/// Parses an event. Returns `None` if its type is not handled.
+/// Parses an event. Returns `None` if events of its type are not processed.
 fn parse_event(event: &Envelope) -> Result<Option<OrderUpdate>, HandlerError> {
     let fact = match event.event_type.as_str() {
         StockReserved::TYPE => OrderFact::Reserved,

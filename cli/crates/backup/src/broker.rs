@@ -11,7 +11,7 @@ use std::io::BufReader;
 use std::time::Duration;
 
 use dm_components::rabbitmq::management::ManagementClient;
-use dm_contracts::topology::{RetryTier, WORK_QUEUES, dead_letter_queue, retry_queue};
+use dm_contracts::topology::{EVENT_QUEUES, RetryTier, dead_letter_queue, retry_queue};
 use dm_messaging::MessagingError;
 use dm_messaging::dead_letters::import_export;
 use lapin::Connection;
@@ -88,7 +88,7 @@ impl RestoreBroker<'_> {
 
     /// Deletes the queues and declares them again, until none of them has a message.
     pub(super) async fn recreate_queues(&self) -> Result<(), BackupError> {
-        let queues = event_queues();
+        let queues = all_queues();
         for _ in 0..MAX_RECREATE_ROUNDS {
             let channel = self.connection.create_channel().await;
             let channel = channel.map_err(MessagingError::from)?;
@@ -182,14 +182,14 @@ impl RestoreBroker<'_> {
     }
 }
 
-/// Returns the queues of events in the order in which they are recreated: messages return from a
-/// retry queue to the work queue, and move from that to the dead-letter queue.
-fn event_queues() -> Vec<String> {
-    let consumed = WORK_QUEUES.iter().filter(|queue| queue.consumer.is_some());
+/// Returns all queues in the order in which they are recreated: messages return from a retry
+/// queue to the work queue, and move from that to the dead-letter queue.
+fn all_queues() -> Vec<String> {
+    let consumed = EVENT_QUEUES.iter().filter(|queue| queue.consumer.is_some());
     let retries =
         consumed.flat_map(|queue| RetryTier::ALL.map(|tier| retry_queue(queue.name, tier)));
-    let work = WORK_QUEUES.iter().map(|queue| queue.name.to_owned());
-    let dead_letters = WORK_QUEUES.iter();
+    let work = EVENT_QUEUES.iter().map(|queue| queue.name.to_owned());
+    let dead_letters = EVENT_QUEUES.iter();
     let dead_letters = dead_letters.map(|queue| dead_letter_queue(queue.name));
     retries.chain(work).chain(dead_letters).collect()
 }
@@ -224,8 +224,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn event_queues_are_ordered_retry_work_dead_letter() {
-        let queues = event_queues();
+    fn all_queues_are_ordered_retry_work_dead_letter() {
+        let queues = all_queues();
         let position = |name: &str| queues.iter().position(|queue| queue == name).unwrap();
         let work = position("inventory.order-events.q");
         assert!(position("inventory.order-events.q.retry.60s") < work);

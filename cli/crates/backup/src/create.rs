@@ -70,7 +70,7 @@ pub async fn create(
 /// Removes what a failed or cancelled call of [`create`] has left.
 ///
 /// # Errors
-/// If the database cannot be reached or a file cannot be removed.
+/// Returns [`BackupError`] if the database cannot be reached or a file cannot be removed.
 pub async fn abort(source: &BackupSource<'_>, store: &BackupStore) -> Result<(), BackupError> {
     let mut session = source.servers.options.connect().await?;
     dump::terminate_running(&mut session).await?;

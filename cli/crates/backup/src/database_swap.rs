@@ -138,7 +138,7 @@ async fn check_swapped(
     Ok((!is_running).then_some(!is_staged))
 }
 
-/// Whether a database has sessions: `object_in_use`
+/// Returns whether a database has sessions: `object_in_use`
 /// (<https://www.postgresql.org/docs/17/errcodes-appendix.html>).
 fn is_in_use(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code());

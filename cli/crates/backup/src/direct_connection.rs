@@ -43,7 +43,7 @@ impl DirectConnection {
 /// server. In another network, the address may belong to another server.
 ///
 /// # Errors
-/// If the database cannot be reached.
+/// Returns [`BackupError`] if the database cannot be reached.
 pub(super) async fn connect_preferring_direct(
     direct: Option<DirectConnection>,
     options: &PgConnectOptions,

@@ -13,23 +13,23 @@ use super::broker::DeadLetterIds;
 /// restore. `letters` are the dead letters of the restored backup.
 ///
 /// # Errors
-/// If the database cannot be queried.
+/// Returns [`BackupError`] if the database cannot be queried.
 pub async fn orphaned_since_restore(
     options: &PgConnectOptions,
     service_tables: &[ServiceTables],
     orphans: Vec<(String, String)>,
     letters: &DeadLetterIds,
 ) -> Result<Vec<(String, String)>, BackupError> {
-    let mut since = without_known_letters(orphans, letters);
-    if since.is_empty() {
-        return Ok(since);
+    let mut new_orphans = without_known_letters(orphans, letters);
+    if new_orphans.is_empty() {
+        return Ok(new_orphans);
     }
     let mut session = options.connect().await?;
     for tables in service_tables {
         let Some(queue) = tables.work_queue else {
             continue;
         };
-        let ids: Vec<&str> = since
+        let ids: Vec<&str> = new_orphans
             .iter()
             .filter(|(orphan_queue, _)| orphan_queue == queue)
             .map(|(_, id)| id.as_str())
@@ -47,10 +47,10 @@ pub async fn orphaned_since_restore(
             .bind(ids)
             .fetch_all(&mut session)
             .await?;
-        since.retain(|(orphan_queue, id)| orphan_queue != queue || !before.contains(id));
+        new_orphans.retain(|(orphan_queue, id)| orphan_queue != queue || !before.contains(id));
     }
     session.close().await?;
-    Ok(since)
+    Ok(new_orphans)
 }
 
 /// Removes the orphans that are dead letters of the backup: by the id of the event, or by the

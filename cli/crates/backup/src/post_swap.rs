@@ -1,6 +1,7 @@
 //! The steps of a restore after the swap: broker and LDAP directory. Each step can be repeated,
 //! so that an interrupted restore can be resumed.
 
+use dm_core::units::pluralize;
 use sqlx::{AssertSqlSafe, Connection as _};
 
 use super::broker::DeadLetterIds;
@@ -48,7 +49,7 @@ pub(super) async fn finish_after_swap(
         if queue.published > 0 {
             (context.report)(&format!(
                 "published {} to {} again",
-                count_events(queue.published),
+                pluralize(queue.published, "event"),
                 queue.queue
             ));
         }
@@ -56,7 +57,7 @@ pub(super) async fn finish_after_swap(
             (context.warn)(&format!(
                 "{} refused {}; to publish again later: dm reconcile --repair",
                 queue.queue,
-                count_events(queue.rejected)
+                pluralize(queue.rejected, "event")
             ));
         }
     }
@@ -68,13 +69,6 @@ pub(super) async fn finish_after_swap(
     context.broker.grant_access().await?;
     finish_restore(context, opened).await?;
     Ok(letters)
-}
-
-fn count_events(number: u64) -> String {
-    match number {
-        1 => "1 event".into(),
-        _ => format!("{number} events"),
-    }
 }
 
 /// Loads the LDAP entries into a second database and swaps it with the one in use.

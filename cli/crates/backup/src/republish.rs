@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use dm_contracts::topology::{WORK_QUEUES, WorkQueue, binding_matches};
+use dm_contracts::topology::{EVENT_QUEUES, EventQueue, binding_matches};
 use dm_messaging::MessagingError;
 use dm_messaging::broker::{OutgoingMessage, publish_and_confirm};
 use dm_messaging::service_tables::ServiceTables;
@@ -70,7 +70,7 @@ pub(super) async fn republish_events(
     let channel = broker.connection.create_channel().await;
     let channel = channel.map_err(MessagingError::from)?;
     let mut queues = Vec::new();
-    for queue in WORK_QUEUES {
+    for queue in EVENT_QUEUES {
         let letters = dead_letters.get(queue.name).into_iter().flatten();
         let dead_lettered: HashSet<&str> = letters.filter_map(Option::as_deref).collect();
         let mut republished = RepublishCounts {
@@ -115,7 +115,7 @@ pub(super) async fn republish_events(
 
 /// Returns the service that consumes a queue, if it has an inbox.
 fn find_consumer<'a>(
-    queue: &WorkQueue,
+    queue: &EventQueue,
     service_tables: &'a [ServiceTables],
 ) -> Option<&'a ServiceTables> {
     service_tables
@@ -127,7 +127,7 @@ fn find_consumer<'a>(
 async fn matching_routing_keys(
     session: &mut PgConnection,
     publisher: &ServiceTables,
-    queue: &WorkQueue,
+    queue: &EventQueue,
 ) -> Result<Vec<String>, BackupError> {
     let statement = format!(
         "SELECT DISTINCT routing_key FROM {}",
@@ -154,7 +154,7 @@ fn outbox_table(tables: &ServiceTables) -> String {
 fn unprocessed_events_query(
     publisher: &ServiceTables,
     consumer: &ServiceTables,
-    queue: &WorkQueue,
+    queue: &EventQueue,
     retention: Option<Duration>,
     taken_at: DateTime<Utc>,
 ) -> String {
@@ -216,7 +216,7 @@ fn newest_events_query(publisher: &ServiceTables, limits: &QueueLimits) -> Strin
 async fn publish_events(
     session: &mut PgConnection,
     channel: &Channel,
-    queue: &WorkQueue,
+    queue: &EventQueue,
     statement: &str,
     keys: &[String],
     dead_lettered: &HashSet<&str>,
@@ -252,7 +252,7 @@ async fn publish_events(
 }
 
 /// Returns the message that the relay publishes for an event, addressed to one queue.
-fn to_message(queue: &WorkQueue, event: OutboxEvent) -> OutgoingMessage {
+fn to_message(queue: &EventQueue, event: OutboxEvent) -> OutgoingMessage {
     let properties = dm_amqp::EventProperties {
         id: &event.event_id,
         event_type: &event.event_type,

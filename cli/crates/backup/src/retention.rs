@@ -91,7 +91,7 @@ pub struct RetentionVerdict {
 }
 
 impl RetentionVerdict {
-    /// Whether the backup is pruned.
+    /// Returns whether the backup is pruned.
     #[must_use]
     pub const fn is_pruned(&self) -> bool {
         matches!(self.decision, RetentionDecision::Prune(_))
@@ -143,14 +143,14 @@ impl RetentionPolicy {
         decisions.extend(decide_by_count(safety, self.safety, now, &integrity));
 
         // From the weakest to the strongest reason: the last one is reported.
-        let main = || {
+        let non_safety = || {
             let backups = newest_first.iter().copied();
             backups.filter(|backup| backup.manifest.purpose != Purpose::Safety)
         };
-        let latest =
-            main().find(|backup| backup.manifest.taken_at <= now && integrity.is_intact(backup));
+        let latest = non_safety()
+            .find(|backup| backup.manifest.taken_at <= now && integrity.is_intact(backup));
         let verified =
-            main().find(|backup| backup.verified_at.is_some() && integrity.is_intact(backup));
+            non_safety().find(|backup| backup.verified_at.is_some() && integrity.is_intact(backup));
         let restored = newest_first
             .iter()
             .filter(|backup| backup.restored_at.is_some());

@@ -191,7 +191,8 @@ impl DatabaseRoles {
 }
 
 impl DatabaseRole {
-    /// Whether two roles have the same attributes. Password, comment and settings may differ.
+    /// Returns whether two roles have the same attributes. Password, comment and settings may
+    /// differ.
     fn has_same_attributes(&self, other: &Self) -> bool {
         let attributes = |role: &Self| Self {
             password: None,

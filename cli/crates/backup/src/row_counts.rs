@@ -72,7 +72,7 @@ struct UserTable {
 /// Counts the rows of each table of a database.
 ///
 /// # Errors
-/// If the database cannot be queried.
+/// Returns [`BackupError`] if the database cannot be queried.
 pub async fn count_rows(options: &PgConnectOptions) -> Result<RowCounts, BackupError> {
     let mut session = options.connect().await?;
     let counts = count_rows_in_session(&mut session).await?;

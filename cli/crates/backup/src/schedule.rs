@@ -160,7 +160,7 @@ impl ScheduleDir {
         Ok(spec)
     }
 
-    /// Whether the process has started.
+    /// Returns whether the process has started.
     #[must_use]
     pub(crate) fn has_started(&self) -> bool {
         self.0.join(STARTED_FILE).exists()

@@ -157,7 +157,7 @@ impl ServerAccess {
     /// Checks that the administrator can log in to each server.
     ///
     /// # Errors
-    /// If a server cannot be reached or refuses the login.
+    /// Returns [`BackupError`] if a server cannot be reached or refuses the login.
     pub async fn check_connections(&self, location: ClientLocation<'_>) -> Result<(), BackupError> {
         let database = async {
             let session = self.connect_options(location).connect().await?;

@@ -241,7 +241,7 @@ async fn keycloak_schema_version(
         .await?)
 }
 
-/// Whether a version is older than another one, compared by the numbers that both have.
+/// Returns whether a version is older than another one, compared by the numbers that both have.
 fn is_older(one: &str, other: &str) -> bool {
     let numbers = version_numbers(one).into_iter().zip(version_numbers(other));
     let mut differing = numbers.skip_while(|(one, other)| one == other);
@@ -257,7 +257,7 @@ fn version_numbers(version: &str) -> Vec<u32> {
 /// Removes the replaced database and the leftovers of killed restores.
 ///
 /// # Errors
-/// If the database cannot be reached or the container cannot run a command.
+/// Returns [`BackupError`] if the database cannot be reached or the container cannot run a command.
 pub async fn drop_leftover_databases(target: &RestoreTarget<'_>) -> Result<(), BackupError> {
     let mut server = target.connect_to("postgres").await?;
     let names: Vec<String> = sqlx::query_scalar(
@@ -286,7 +286,7 @@ pub async fn drop_leftover_databases(target: &RestoreTarget<'_>) -> Result<(), B
 /// Returns the id of the backup whose restore has swapped the database and has not been completed.
 ///
 /// # Errors
-/// If the database cannot be reached.
+/// Returns [`BackupError`] if the database cannot be reached.
 pub async fn unfinished_restore(options: &PgConnectOptions) -> Result<Option<String>, BackupError> {
     let mut session = options.connect().await?;
     let backup_id = dm_components::database_setup::unfinished_restore(&mut session).await?;

@@ -116,7 +116,7 @@ pub(crate) enum Threshold {
 }
 
 impl Threshold {
-    /// Reports whether a value meets the threshold.
+    /// Returns whether a value meets the threshold.
     pub(crate) fn is_met(self, value: f64) -> bool {
         match self {
             Self::AtLeast(limit) => value >= limit,

@@ -131,7 +131,7 @@ fn describe_environment(report: &BenchReport) -> String {
     }
     format!(
         "{}, ratios within a round, {}: {}.",
-        text::pluralize(report.rounds as usize, "round"),
+        text::pluralize(report.rounds, "round"),
         report.began_at,
         details.join(", ")
     )

@@ -94,7 +94,7 @@ impl MetricResult {
         })
     }
 
-    /// Reports whether the metric has a target and misses it.
+    /// Returns whether the metric has a target and misses it.
     pub(crate) fn is_missed(&self) -> bool {
         self.met == Some(false)
     }

@@ -189,7 +189,7 @@ impl UserError for DatabaseError {
 /// before the rest of the stack.
 ///
 /// # Errors
-/// If the query fails.
+/// Returns [`sqlx::Error`] if the query fails.
 pub async fn unfinished_restore(
     connection: &mut PgConnection,
 ) -> Result<Option<String>, sqlx::Error> {
@@ -323,7 +323,7 @@ impl DatabaseSetup {
         Ok(text)
     }
 
-    /// Sets up the database within these limits, unless it is set up already. Returns true if
+    /// Sets up the database within these limits, unless it is set up already. Returns whether
     /// nothing had to be done.
     ///
     /// # Errors

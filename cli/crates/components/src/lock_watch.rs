@@ -8,6 +8,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use dm_config::values::format_exact_duration;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, PgConnection};
 use thiserror::Error;
@@ -19,8 +20,8 @@ use uuid::Uuid;
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// How long the server may take to end a session.
 const TERMINATE_TIMEOUT: Duration = Duration::from_secs(5);
-/// The number of characters of a statement that are shown.
-const MAX_STATEMENT_CHARS: usize = 120;
+/// The number of characters of a statement or an application name that are shown.
+const MAX_SUMMARY_CHARS: usize = 120;
 /// The number of sessions that are named.
 const MAX_LISTED_SESSIONS: usize = 3;
 
@@ -50,34 +51,31 @@ impl fmt::Display for BlockingSession {
         }
         write!(f, "session {} of role {}", self.pid, self.user)?;
         if !self.application.is_empty() {
-            write!(f, " ({})", summarize_statement(&self.application))?;
+            write!(f, " ({})", summarize(&self.application))?;
         }
-        let (minutes, seconds) = (self.state_seconds / 60, self.state_seconds % 60);
         let state = if self.state.is_empty() {
             "active"
         } else {
             &self.state
         };
-        match minutes {
-            0 => write!(f, ", {state} for {seconds} s")?,
-            _ => write!(f, ", {state} for {minutes} min {seconds} s")?,
-        }
+        let since = Duration::from_secs(u64::try_from(self.state_seconds).unwrap_or_default());
+        write!(f, ", {state} for {}", format_exact_duration(since))?;
         if self.statement.is_empty() {
             return Ok(());
         }
-        write!(f, ", statement: {}", summarize_statement(&self.statement))
+        write!(f, ", statement: {}", summarize(&self.statement))
     }
 }
 
-/// Shortens a statement to one line of limited length, without a password that it sets.
-fn summarize_statement(text: &str) -> String {
+/// Shortens a text to one line of limited length, without a password that a statement sets.
+fn summarize(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
     let is_password = |word: &&str| word.eq_ignore_ascii_case("password");
     let summary = match words.iter().position(is_password) {
         Some(index) => format!("{} ***", words[..=index].join(" ")),
         None => words.join(" "),
     };
-    match summary.char_indices().nth(MAX_STATEMENT_CHARS) {
+    match summary.char_indices().nth(MAX_SUMMARY_CHARS) {
         Some((end, _)) => format!("{}…", &summary[..end]),
         None => summary,
     }
@@ -96,7 +94,10 @@ pub struct LockWait {
 fn format_waited(waited: Duration) -> String {
     match waited.as_secs() {
         0 => "waiting".to_owned(),
-        seconds => format!("waited {seconds} s"),
+        seconds => format!(
+            "waited {}",
+            format_exact_duration(Duration::from_secs(seconds))
+        ),
     }
 }
 
@@ -405,12 +406,12 @@ mod tests {
     #[test]
     fn statement_is_truncated_and_its_password_masked() {
         assert_eq!(
-            summarize_statement("ALTER ROLE x\nPASSWORD 'geheim'"),
+            summarize("ALTER ROLE x\nPASSWORD 'geheim'"),
             "ALTER ROLE x PASSWORD ***"
         );
         assert_eq!(
-            summarize_statement(&"é".repeat(500)).chars().count(),
-            MAX_STATEMENT_CHARS + 1
+            summarize(&"é".repeat(500)).chars().count(),
+            MAX_SUMMARY_CHARS + 1
         );
     }
 }

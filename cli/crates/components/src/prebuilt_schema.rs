@@ -69,8 +69,8 @@ impl UserError for PrebuiltSchemaError {
 }
 
 impl PrebuiltSchema {
-    /// Returns true if the schema has no tables. Existing tables belong to the
-    /// program, which continues its own migration.
+    /// Returns whether the schema has no tables. Existing tables belong to the program, which
+    /// continues its own migration.
     ///
     /// # Errors
     /// Returns [`PrebuiltSchemaError::Sql`] if the connection or the query fails.

@@ -1,5 +1,6 @@
-//! Human-readable numbers with units.
+//! Human-readable numbers with units and nouns.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 /// Formats a duration: `2.1s`, `1m 04s`, `3h 07m`, `2d 5h`.
@@ -45,9 +46,23 @@ pub fn format_bytes(bytes: u64) -> String {
     format!("{} EB", tenths / 10)
 }
 
+/// Formats a number with its noun: `1 node`, `2 nodes`.
+#[must_use]
+pub fn pluralize<N: Copy + Display + PartialEq + From<u8>>(number: N, noun: &str) -> String {
+    let plural = if number == N::from(1) { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pluralize_adds_an_s_unless_the_number_is_one() {
+        assert_eq!(pluralize(0_u64, "node"), "0 nodes");
+        assert_eq!(pluralize(1_usize, "node"), "1 node");
+        assert_eq!(pluralize(2_u32, "node"), "2 nodes");
+    }
 
     #[test]
     fn format_duration_uses_the_two_largest_units() {

@@ -73,7 +73,7 @@ pub async fn run_checks(input: &DoctorInput) -> DoctorReport {
         run_with_timeout("ports", checks::ports::check_ports(engine, input)),
         run_with_timeout("name resolution", checks::machine::check_name_resolution()),
         run_with_timeout(
-            "orphaned resources",
+            checks::leftovers::NAME,
             checks::leftovers::check_leftovers(engine)
         ),
     );

@@ -53,7 +53,7 @@ pub(super) fn is_custom_context(name: &str) -> bool {
 /// Reads the endpoint of the context `name`.
 ///
 /// # Errors
-/// If the context is missing or invalid, with the reason in one sentence.
+/// Returns the reason in one sentence if the context is missing or invalid.
 pub(super) fn read_endpoint(directory: &Path, name: &str) -> Result<Endpoint, String> {
     #[derive(Deserialize)]
     struct Meta {

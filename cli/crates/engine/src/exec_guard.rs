@@ -24,8 +24,8 @@ exec "$@""#;
 /// How long a guard may take to start.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a guard may take to end a command: slightly longer than it waits before it
-/// kills the command.
+/// How long a guard may take to end a command: about twice the 4.2 s that the guard waits before
+/// it kills the command.
 const END_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// A guard in a container. Dropping it ends the command.

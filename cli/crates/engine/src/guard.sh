@@ -1,8 +1,9 @@
-# Ends the processes of a command when the dm process that started it ends.
+# Ends the processes of a command when the dm process that started it ends, or ends
+# the command.
 #
 # Standard input is a connection to that dm. It receives two lines: the id of the
 # command's first process, written by that process itself, and one when the
-# command has ended. An earlier end of input means that dm has ended.
+# command has ended. An earlier end of input means that dm has ended or ends the command.
 #
 # Uses only builtins and sleep: images of servers contain little else.
 echo $$

@@ -7,7 +7,8 @@ use reqwest::header::{AUTHORIZATION, HeaderName};
 use super::{BrowserSession, RequestFailure, StackEndpoints, TracedRequest};
 
 /// The header that makes repeated requests idempotent.
-pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+pub const IDEMPOTENCY_KEY: HeaderName =
+    HeaderName::from_static(dm_contracts::headers::IDEMPOTENCY_KEY);
 
 /// A client of the gateway with a bearer token and no cookie, like the warehouse app.
 #[derive(Debug, Clone)]
@@ -20,7 +21,7 @@ impl BearerClient {
     /// Signs in like the app. The token is valid for some minutes.
     ///
     /// # Errors
-    /// If Keycloak cannot be reached or refuses the sign-in.
+    /// Returns [`RequestFailure`] if Keycloak cannot be reached or refuses the sign-in.
     pub async fn sign_in(endpoints: &StackEndpoints, user: &str) -> Result<Self, RequestFailure> {
         let tokens = sign_in(
             &endpoints.keycloak_url,

@@ -6,7 +6,9 @@ use dm_components::http_client;
 use dm_components::keycloak::sign_in::{
     login_form_action, page_message, rejection_reason, required_action_from_redirect,
 };
+use dm_contracts::headers;
 use reqwest::cookie::{CookieStore as _, Jar};
+use reqwest::header::{HeaderMap, HeaderName, LOCATION, SET_COOKIE};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Url};
 
@@ -26,7 +28,7 @@ impl BrowserSession {
     /// Creates an anonymous session.
     ///
     /// # Errors
-    /// If the HTTP client cannot be created.
+    /// Returns [`RequestFailure`] if the HTTP client cannot be created.
     pub fn anonymous(endpoints: &StackEndpoints) -> Result<Self, RequestFailure> {
         let cookies = Arc::new(Jar::default());
         let client = http_client()
@@ -46,7 +48,8 @@ impl BrowserSession {
     /// Signs in like a browser: from the gateway to Keycloak's login page and back.
     ///
     /// # Errors
-    /// If Keycloak refuses the sign-in, or a response violates the contract.
+    /// Returns [`RequestFailure`] if Keycloak refuses the sign-in, or a response violates the
+    /// contract.
     pub async fn sign_in(endpoints: &StackEndpoints, user: &str) -> Result<Self, RequestFailure> {
         let session = Self::anonymous(endpoints)?;
         let redirect = session
@@ -62,7 +65,7 @@ impl BrowserSession {
         let posted = session
             .client
             .post(action)
-            .header("x-trace-id", new_trace_id())
+            .header(headers::TRACE_ID, new_trace_id())
             .form(&[
                 ("username", user),
                 ("password", endpoints.password.as_str()),
@@ -70,12 +73,8 @@ impl BrowserSession {
             ])
             .send()
             .await
-            .map_err(|error| RequestFailure::new(format!("Keycloak: {error}")))?;
-        let location = posted
-            .headers()
-            .get(reqwest::header::LOCATION)
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned);
+            .map_err(|error| RequestFailure::new(format!("could not sign in {user}: {error}")))?;
+        let location = header_text(posted.headers(), LOCATION).map(str::to_owned);
         let Some(location) = location else {
             let body = posted.text().await.unwrap_or_default();
             let reason = rejection_reason(&body);
@@ -96,11 +95,7 @@ impl BrowserSession {
                 ))
             })?;
         let callback = session.get(path).expect_status(302).await?;
-        let cookie = callback
-            .headers
-            .get(reqwest::header::SET_COOKIE)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default();
+        let cookie = header_text(&callback.headers, SET_COOKIE).unwrap_or_default();
         for part in [
             "dmf_session",
             "HttpOnly",
@@ -118,7 +113,7 @@ impl BrowserSession {
     /// Returns the session cookie, for requests of other clients.
     ///
     /// # Errors
-    /// If the user is not signed in.
+    /// Returns [`RequestFailure`] if the user is not signed in.
     pub fn session_cookie(&self) -> Result<String, RequestFailure> {
         let gateway = Url::parse(&self.gateway_url)
             .map_err(|error| RequestFailure::new(error.to_string()))?;
@@ -156,11 +151,13 @@ impl BrowserSession {
         &self,
         response: &TracedResponse,
     ) -> Result<TracedResponse, RequestFailure> {
-        let location = response
-            .headers
-            .get(reqwest::header::LOCATION)
-            .and_then(|value| value.to_str().ok())
+        let location = header_text(&response.headers, LOCATION)
             .ok_or_else(|| response.failure("the redirect has no location"))?;
         self.get_from(location, "").expect_status(200).await
     }
+}
+
+/// Returns the text of a header, if the response has it.
+fn header_text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name)?.to_str().ok()
 }

@@ -1,5 +1,6 @@
 //! A request with its own trace id, and checks of the response.
 
+use dm_contracts::headers;
 use reqwest::header::{HeaderMap, HeaderName};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde::de::DeserializeOwned;
@@ -47,7 +48,7 @@ impl TracedRequest {
             request_line: format!("{method} {path}"),
             builder: client
                 .request(method, format!("{base}{path}"))
-                .header("x-trace-id", &trace_id),
+                .header(headers::TRACE_ID, &trace_id),
             trace_id,
         }
     }
@@ -69,7 +70,7 @@ impl TracedRequest {
     /// Sends the request and checks the status of the response.
     ///
     /// # Errors
-    /// If there is no response, or it has another status.
+    /// Returns [`RequestFailure`] if there is no response, or it has another status.
     pub async fn expect_status(self, status: u16) -> Result<TracedResponse, RequestFailure> {
         let response = self.send().await?;
         if response.status.as_u16() == status {
@@ -82,7 +83,7 @@ impl TracedRequest {
     /// Sends the request and accepts any status.
     ///
     /// # Errors
-    /// If there is no response.
+    /// Returns [`RequestFailure`] if there is no response.
     pub async fn send(self) -> Result<TracedResponse, RequestFailure> {
         let Self {
             builder,
@@ -109,7 +110,7 @@ impl TracedRequest {
     /// Sends the request and returns the response for streaming.
     ///
     /// # Errors
-    /// If there is no response, or its status is not a success.
+    /// Returns [`RequestFailure`] if there is no response, or its status is not a success.
     pub async fn open_stream(self) -> Result<reqwest::Response, RequestFailure> {
         let response = self.builder.send().await.map_err(|error| RequestFailure {
             request: Some(self.request_line.clone()),
@@ -145,7 +146,7 @@ impl TracedResponse {
     /// Parses the body as JSON.
     ///
     /// # Errors
-    /// If the body is not JSON.
+    /// Returns [`RequestFailure`] if the body is not JSON.
     pub fn json(&self) -> Result<Value, RequestFailure> {
         serde_json::from_str(&self.body).map_err(|_| self.failure("the response is not JSON"))
     }
@@ -153,7 +154,7 @@ impl TracedResponse {
     /// Decodes the body as a type of the contract.
     ///
     /// # Errors
-    /// If the body does not match the type.
+    /// Returns [`RequestFailure`] if the body does not match the type.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, RequestFailure> {
         serde_json::from_str(&self.body)
             .map_err(|error| self.failure(format!("the response violates the contract: {error}")))
@@ -162,7 +163,7 @@ impl TracedResponse {
     /// Returns the string at a JSON pointer in the body.
     ///
     /// # Errors
-    /// If there is no string at the pointer.
+    /// Returns [`RequestFailure`] if there is no string at the pointer.
     pub fn string_at(&self, pointer: &str) -> Result<String, RequestFailure> {
         self.json()?
             .pointer(pointer)
@@ -174,7 +175,7 @@ impl TracedResponse {
     /// Checks the value at a JSON pointer in the body.
     ///
     /// # Errors
-    /// If the value differs.
+    /// Returns [`RequestFailure`] if the value differs.
     pub fn expect_value(
         &self,
         pointer: &str,
@@ -192,7 +193,7 @@ impl TracedResponse {
     /// Returns the item of the list `items` in which a field has this value.
     ///
     /// # Errors
-    /// If the body has no list `items`.
+    /// Returns [`RequestFailure`] if the body has no list `items`.
     pub fn find_item(&self, field: &str, value: &str) -> Result<Option<Value>, RequestFailure> {
         let body = self.json()?;
         let items = body
@@ -208,7 +209,7 @@ impl TracedResponse {
     /// Returns the item of the list `items` in which a field has this value.
     ///
     /// # Errors
-    /// If there is no list or no matching item.
+    /// Returns [`RequestFailure`] if there is no list or no matching item.
     pub fn expect_item(&self, field: &str, value: &str) -> Result<Value, RequestFailure> {
         self.find_item(field, value)?
             .ok_or_else(|| self.failure(format!("no item has {field} {value}")))

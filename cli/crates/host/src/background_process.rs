@@ -28,7 +28,7 @@ impl UserError for BackgroundProcessError {
 /// Returns the path of the current executable.
 ///
 /// # Errors
-/// If the system does not provide the path.
+/// Returns [`BackgroundProcessError`] if the system does not provide the path.
 pub fn current_executable() -> Result<PathBuf, BackgroundProcessError> {
     Ok(std::env::current_exe()?)
 }
@@ -38,7 +38,8 @@ pub fn current_executable() -> Result<PathBuf, BackgroundProcessError> {
 /// replaces the file `log`.
 ///
 /// # Errors
-/// If the file cannot be written, or the program cannot be started.
+/// Returns [`BackgroundProcessError`] if the file cannot be written, or the program cannot be
+/// started.
 pub fn spawn_detached(mut command: Command, log: &Path) -> Result<(), BackgroundProcessError> {
     let log = OpenOptions::new()
         .create(true)

@@ -11,7 +11,7 @@ const DEFAULT_EDITOR: &str = "vi";
 /// closed. The value may contain arguments, as in `code --wait`.
 ///
 /// # Errors
-/// If the program cannot be started.
+/// Returns [`std::io::Error`] if the program cannot be started.
 pub fn edit(file: &Path) -> io::Result<ExitStatus> {
     let configured = ["VISUAL", "EDITOR"]
         .iter()

@@ -223,18 +223,23 @@ impl FileLock {
         }
     }
 
-    /// Takes the lock if it is free. Returns `None` if another process holds it.
-    ///
-    /// # Errors
-    /// Returns [`LockError::Io`] if the file cannot be opened or locked.
-    pub fn try_lock(&self, holder: &LockHolder) -> Result<Option<LockGuard>, LockError> {
-        let mut file = OpenOptions::new()
+    /// Opens the file, which is created if it does not exist.
+    fn open_file(&self) -> Result<File, LockError> {
+        OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
             .open(&self.path)
-            .map_err(|source| self.io_error(source))?;
+            .map_err(|source| self.io_error(source))
+    }
+
+    /// Takes the lock if it is free. Returns `None` if another process holds it.
+    ///
+    /// # Errors
+    /// Returns [`LockError::Io`] if the file cannot be opened or locked.
+    pub fn try_lock(&self, holder: &LockHolder) -> Result<Option<LockGuard>, LockError> {
+        let mut file = self.open_file()?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),
@@ -306,13 +311,7 @@ impl FileLock {
     /// # Errors
     /// Returns [`LockError::Io`] if the file cannot be opened or locked.
     pub(crate) fn lock_blocking(&self) -> Result<LockGuard, LockError> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&self.path)
-            .map_err(|source| self.io_error(source))?;
+        let file = self.open_file()?;
         file.lock().map_err(|source| self.io_error(source))?;
         Ok(LockGuard::new(file))
     }

@@ -19,7 +19,7 @@ pub struct IpRoute {
 /// Returns all IPv4 routes of the main table.
 ///
 /// # Errors
-/// If the routing table cannot be read.
+/// Returns [`std::io::Error`] if the routing table cannot be read.
 #[cfg(target_os = "linux")]
 pub fn routes() -> std::io::Result<Vec<IpRoute>> {
     let entries = procfs::net::route().map_err(std::io::Error::other)?;

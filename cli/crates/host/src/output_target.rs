@@ -23,7 +23,8 @@ impl OutputTarget {
     /// Determines the kind of file at a path.
     ///
     /// # Errors
-    /// If the path cannot be inspected or is not writable, e.g. a directory.
+    /// Returns [`std::io::Error`] if the path cannot be inspected or is not writable, e.g. a
+    /// directory.
     pub fn from_path(path: &Path) -> io::Result<Self> {
         if STDOUT_PATHS.iter().any(|name| path == Path::new(name)) {
             return Ok(Self::Stdout);

@@ -103,7 +103,8 @@ impl TaggedProcess {
     /// Sends SIGTERM. Returns `false` if the process has already ended.
     ///
     /// # Errors
-    /// If the signal cannot be sent, e.g. because the process belongs to another user.
+    /// Returns [`std::io::Error`] if the signal cannot be sent, e.g. because the process belongs to
+    /// another user.
     #[cfg(target_os = "linux")]
     pub fn terminate(&self) -> std::io::Result<bool> {
         use rustix::io::Errno;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use dm_core::error::{CompilerError, ExitStatus, UserError};
 use dm_core::error_code::ErrorCode;
 use dm_core::suggest::closest_match;
+use dm_core::units::pluralize;
 use dm_engine::EngineError;
 use thiserror::Error;
 
@@ -196,11 +197,11 @@ impl ImageError {
 
 /// Returns one sentence that names the targets that do not compile.
 fn compile_summary(targets: &[String], errors: &[CompilerError]) -> String {
-    let errors = match errors.len() {
-        1 => "1 error".to_owned(),
-        count => format!("{count} errors"),
-    };
-    format!("{} did not compile: {errors}", targets.join(" and "))
+    format!(
+        "{} did not compile: {}",
+        targets.join(" and "),
+        pluralize(errors.len(), "error")
+    )
 }
 
 /// Returns a pull failure as the end of a sentence.

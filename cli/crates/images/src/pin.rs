@@ -1,4 +1,4 @@
-//! Pins of registry references to the images that they pointed to at first use: anyone with
+//! Pins of registry references to the images that they pointed to at first use: every account with
 //! write access to the registry can move a tag, and the image's programs run on this machine.
 
 use std::fs;

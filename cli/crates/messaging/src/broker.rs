@@ -23,7 +23,7 @@ const MIN_RETRY_DELAY: Duration = Duration::from_millis(20);
 /// Opens a connection as administrator.
 ///
 /// # Errors
-/// If the broker cannot be reached or refuses the connection.
+/// Returns [`MessagingError`] if the broker cannot be reached or refuses the connection.
 pub async fn connect(uri: &str) -> Result<Connection, MessagingError> {
     Ok(dm_amqp::connect(uri, "dm").await?)
 }
@@ -81,7 +81,8 @@ fn is_locked(error: &lapin::Error) -> bool {
 /// whether the broker confirmed each one.
 ///
 /// # Errors
-/// If the connection breaks. Some of the messages may have been published.
+/// Returns [`MessagingError`] if the connection breaks. Some of the messages may have been
+/// published.
 pub async fn publish_and_confirm(
     channel: &Channel,
     messages: &[OutgoingMessage],

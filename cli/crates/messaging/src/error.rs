@@ -251,8 +251,8 @@ impl UserError for MessagingError {
                 "published events are removed after the retention period of the outboxes".into(),
             ],
             Self::UnknownQueue { .. } => {
-                let names = dm_contracts::topology::WORK_QUEUES.map(|queue| queue.name);
-                vec![format!("the work queues are {}", names.join(", "))]
+                let names = dm_contracts::topology::EVENT_QUEUES.map(|queue| queue.name);
+                vec![format!("the queues are {}", names.join(", "))]
             }
             Self::DeadLettersLocked(_) | Self::QueueStalled { .. } => vec!["run the command again later".into()],
             Self::DeadLetterNotFound(_) => vec!["dm dlq ls --each".into()],

@@ -5,7 +5,7 @@
 //! outbox            the events that the services publish
 //! inbox             the events that the services have processed
 //! event_filter      the conditions for both
-//! queues            the depths of the work queues
+//! queues            the depths of the event queues
 //! trace             the delivery status of an event, and the events that it caused
 //! tail              live events
 //! dead_letters      dead letters: reading, replaying, parking, exporting

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::MessagingError;
 use super::broker::{OutgoingMessage, publish_and_confirm};
 
-/// Publishes a poison message to a work queue: a valid envelope of a type that the queue
+/// Publishes a poison message to an event queue: a valid envelope of a type that the queue
 /// receives, without the required data. Returns the id of the message.
 ///
 /// # Errors
@@ -19,7 +19,7 @@ pub async fn publish_poison_message(
     connection: &Connection,
     queue: &str,
 ) -> Result<String, MessagingError> {
-    let known = topology::WORK_QUEUES
+    let known = topology::EVENT_QUEUES
         .iter()
         .find(|known| known.name == queue);
     let Some(queue) = known else {

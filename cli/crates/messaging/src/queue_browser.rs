@@ -1,4 +1,4 @@
-//! Reads a dead-letter queue and leaves it unchanged.
+//! Reads a dead-letter queue. Removes only the messages that its caller acknowledges.
 //!
 //! A message is not acknowledged unless [`QueueBrowser::ack`] is called. It returns to its
 //! position when the channel closes or the process is killed: dead-letter queues are

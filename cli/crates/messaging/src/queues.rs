@@ -1,6 +1,6 @@
-//! The depths of the work queues, from passive declarations.
+//! The depths of the event queues, from passive declarations.
 
-use dm_contracts::topology::{RetryTier, WORK_QUEUES, WorkQueue, dead_letter_queue, retry_queue};
+use dm_contracts::topology::{EVENT_QUEUES, EventQueue, RetryTier, dead_letter_queue, retry_queue};
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
@@ -8,10 +8,10 @@ use serde::Serialize;
 
 use super::MessagingError;
 
-/// The depth of a work queue.
+/// The depth of an event queue, and of its retry and dead-letter queues.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct QueueDepth {
-    /// The work queue.
+    /// Name of the queue.
     pub queue: &'static str,
     /// The service that consumes it. `None` if the queue is for external consumers.
     pub consumer: Option<&'static str>,
@@ -28,10 +28,10 @@ pub struct QueueDepth {
 /// Returns the depth of each of these queues.
 ///
 /// # Errors
-/// If the broker cannot be reached or a queue does not exist.
+/// Returns [`MessagingError`] if the broker cannot be reached or a queue does not exist.
 pub async fn load_depths(
     connection: &Connection,
-    queues: &[WorkQueue],
+    queues: &[EventQueue],
 ) -> Result<Vec<QueueDepth>, MessagingError> {
     let channel = connection.create_channel().await?;
     let mut depths = Vec::new();
@@ -56,8 +56,8 @@ pub async fn load_depths(
     Ok(depths)
 }
 
-/// Returns the retry queues of a work queue.
-pub(super) fn retry_queue_names(queue: &WorkQueue) -> Vec<String> {
+/// Returns the retry queues of an event queue. The queue of the read model has none.
+pub(super) fn retry_queue_names(queue: &EventQueue) -> Vec<String> {
     let tiers = queue.consumer.map_or(&[][..], |_| &RetryTier::ALL);
     tiers
         .iter()
@@ -65,16 +65,16 @@ pub(super) fn retry_queue_names(queue: &WorkQueue) -> Vec<String> {
         .collect()
 }
 
-/// Returns the work queues with these names, or all if no name is given.
+/// Returns the event queues with these names, or all if no name is given.
 ///
 /// # Errors
 /// Returns [`MessagingError::UnknownQueue`] if a name is unknown.
-pub fn resolve_work_queues(names: &[String]) -> Result<Vec<WorkQueue>, MessagingError> {
+pub fn resolve_event_queues(names: &[String]) -> Result<Vec<EventQueue>, MessagingError> {
     if names.is_empty() {
-        return Ok(WORK_QUEUES.to_vec());
+        return Ok(EVENT_QUEUES.to_vec());
     }
     let resolve = |name: &String| {
-        let queue = WORK_QUEUES.iter().find(|queue| queue.name == name);
+        let queue = EVENT_QUEUES.iter().find(|queue| queue.name == name);
         queue
             .copied()
             .ok_or_else(|| MessagingError::UnknownQueue { name: name.clone() })

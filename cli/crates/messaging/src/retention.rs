@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dm_components::rabbitmq;
 use dm_config::Config;
-use dm_contracts::topology::WORK_QUEUES;
+use dm_contracts::topology::EVENT_QUEUES;
 
 /// The default retention of outboxes and inboxes.
 pub(super) const DEFAULT_EVENT_RETENTION: Duration = Duration::from_secs(30 * SECONDS_PER_DAY);
@@ -68,7 +68,7 @@ impl Default for ServiceRetention {
 #[must_use]
 pub fn inbox_retention_by_queue(config: &Config) -> BTreeMap<String, Duration> {
     let services = config.services.all();
-    WORK_QUEUES
+    EVENT_QUEUES
         .iter()
         .filter_map(|queue| {
             let consumer = queue.consumer?;

@@ -2,7 +2,7 @@
 
 use dm_components::rabbitmq;
 use dm_config::Config;
-use dm_contracts::topology::WORK_QUEUES;
+use dm_contracts::topology::EVENT_QUEUES;
 
 use super::MessagingError;
 
@@ -33,7 +33,7 @@ pub fn from_config(config: &Config) -> Vec<ServiceTables> {
         .into_iter()
         .filter_map(|(service, settings)| {
             let user = rabbitmq::broker_user(service);
-            let queue = WORK_QUEUES
+            let queue = EVENT_QUEUES
                 .iter()
                 .find(|queue| queue.consumer == Some(user.as_str()));
             Some(ServiceTables {

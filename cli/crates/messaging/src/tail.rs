@@ -84,7 +84,7 @@ impl TailFilter {
         let is_of_service = |service: &String| {
             let source = event.source.as_deref().unwrap_or_default();
             let source = source.trim_start_matches('/');
-            let consumer = topology::WORK_QUEUES
+            let consumer = topology::EVENT_QUEUES
                 .iter()
                 .find(|queue| Some(queue.name) == event.queue.as_deref());
             let names = [Some(source), consumer.and_then(|queue| queue.consumer)];
@@ -116,7 +116,7 @@ impl EventTail {
     /// retried and dead-lettered events.
     ///
     /// # Errors
-    /// If the broker cannot be reached or returns an error.
+    /// Returns [`MessagingError`] if the broker cannot be reached or returns an error.
     pub async fn open(connection: &Connection, keys: &[String]) -> Result<Self, MessagingError> {
         let channel = connection.create_channel().await?;
         let mut arguments = FieldTable::default();
@@ -164,7 +164,7 @@ impl EventTail {
     /// Waits for the next event. Returns `None` if the subscription has ended.
     ///
     /// # Errors
-    /// If the connection breaks.
+    /// Returns [`MessagingError`] if the connection breaks.
     pub async fn next(&mut self) -> Result<Option<ObservedEvent>, MessagingError> {
         let delivery = self.consumer.next().await.transpose()?;
         Ok(delivery.map(|delivery| to_observed_event(&delivery, Utc::now())))

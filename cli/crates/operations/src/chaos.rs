@@ -42,7 +42,7 @@ pub async fn run(
             clients.project.check_component(component)?;
         }
         if let Fault::Poison { queue } = fault {
-            queues::resolve_work_queues(std::slice::from_ref(queue))?;
+            queues::resolve_event_queues(std::slice::from_ref(queue))?;
         }
     }
     let management = clients.management()?;

@@ -5,6 +5,7 @@ use std::io::{BufWriter, Seek as _};
 use std::path::Path;
 
 use dm_core::error::Result;
+use dm_core::units::pluralize;
 use dm_messaging::MessagingError;
 use dm_messaging::dead_letters::failure_records::Resolution;
 use dm_messaging::dead_letters::import_export::{ImportSummary, LetterCounts};
@@ -133,7 +134,7 @@ pub async fn purge(
     }
     let question = format!(
         "Remove {}, with a copy in {}?",
-        format_letter_count(count),
+        pluralize(count, "dead letter"),
         file.display()
     );
     confirm(session, &question, count, yes)?;
@@ -165,7 +166,7 @@ pub async fn park(
     if count > 0 {
         confirm(
             session,
-            &format!("Park {}?", format_letter_count(count)),
+            &format!("Park {}?", pluralize(count, "dead letter")),
             count,
             yes,
         )?;
@@ -181,11 +182,6 @@ async fn count_selected(connection: &Connection, selection: &DeadLetterSelection
     let DeadLetterSelection { queues, filter } = selection;
     browse::for_each_requested(connection, queues, filter, |_| count += 1).await?;
     Ok(count)
-}
-
-fn format_letter_count(count: u64) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} dead letter{plural}")
 }
 
 fn confirm(session: &Session, question: &str, count: u64, yes: bool) -> Result<()> {

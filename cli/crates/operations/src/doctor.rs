@@ -198,7 +198,7 @@ pub(crate) fn secret_masker(loaded: Option<&LoadedConfig>) -> Masker {
     Masker::new(known_secrets).with_variables(names)
 }
 
-/// Whether a key is an environment variable of a service. It is unknown which of them are
+/// Returns whether a key is an environment variable of a service. It is unknown which of them are
 /// secrets, so bundles mask all of them.
 fn is_environment_variable(key: &str) -> bool {
     key.starts_with("services.") && key.contains(".environment.")

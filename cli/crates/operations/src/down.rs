@@ -14,7 +14,7 @@ use crate::stack_run::RunError;
 /// instance lock.
 ///
 /// # Errors
-/// If the engine fails. Returns [`RunError`] if a part could not be report.
+/// If the engine fails. Returns [`RunError`] if a part could not be removed.
 pub async fn take_down(
     session: &Session,
     project: &Project,

@@ -21,7 +21,7 @@ pub trait Frontend: Send + Sync {
     /// Reports a completed operation.
     fn done(&self, sentence: &str);
 
-    /// Whether questions can be asked.
+    /// Returns whether questions can be asked.
     fn can_ask(&self) -> bool;
 
     /// Asks the user a yes-or-no question.

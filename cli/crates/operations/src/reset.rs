@@ -61,7 +61,7 @@ impl UserError for AmbiguousTarget {
     }
 }
 
-/// Whether digits may be the beginning of a backup id, e.g. `20261126T…`: a year of this
+/// Returns whether digits may be the beginning of a backup id, e.g. `20261126T…`: a year of this
 /// century and a month, with or without a day.
 fn may_be_backup_id(text: &str) -> bool {
     let are_digits = text.bytes().all(|byte| byte.is_ascii_digit());

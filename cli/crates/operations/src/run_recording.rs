@@ -61,7 +61,7 @@ impl RunRecording {
         })
     }
 
-    /// Whether the state differs from the node's last recorded one only in numbers.
+    /// Returns whether the state differs from the node's last recorded one only in numbers.
     fn is_repetition(&self, node: &str, state: &NodeState) -> bool {
         let last = self.events.iter().rev().find_map(|event| match event {
             RunEvent::Node { name, state, .. } if name == node => Some(state),

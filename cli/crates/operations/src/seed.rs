@@ -115,7 +115,7 @@ impl Seed {
         }
     }
 
-    /// Whether users sign in to create the data.
+    /// Returns whether users sign in to create the data.
     #[must_use]
     pub fn needs_sign_in(&self) -> bool {
         self.import_dir.is_none() && self.scale == SeedScale::Demo && !self.resume

@@ -109,9 +109,9 @@ impl RunPhase {
         Self::Up(up_request(project, only, wait))
     }
 
-    /// Whether a list of the containers from before the phase is outdated after it: because
-    /// the phase changes them, or because it takes minutes, in which they may exit. Finishing
-    /// a reset changes them only if a reset was interrupted.
+    /// Returns whether a list of the containers from before the phase is outdated after it: because
+    /// the phase changes them, or because it takes minutes, in which they may exit. Finishing a
+    /// reset changes them only if a reset was interrupted.
     const fn invalidates_containers(&self) -> bool {
         match self {
             Self::Stop(_) | Self::ClearData | Self::Compile => true,
@@ -187,7 +187,7 @@ impl RunResult {
         }
     }
 
-    /// Whether golden images for the stack exist. If the run obtained an image, they are
+    /// Returns whether golden images for the stack exist. If the run obtained an image, they are
     /// looked up again, since they may match only now.
     pub(crate) async fn has_golden_images(&self) -> Result<bool> {
         match &self.plan {

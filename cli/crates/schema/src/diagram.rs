@@ -203,7 +203,7 @@ fn primary_key(document: &SchemaDocument, table: &str) -> Vec<String> {
         .unwrap_or_default()
 }
 
-/// Whether a constraint belongs to a table: its name begins with the name of the table.
+/// Returns whether a constraint belongs to a table: its name begins with the name of the table.
 fn is_on_table(name: &str, table: &str) -> bool {
     name.strip_prefix(table)
         .is_some_and(|rest| rest.starts_with(' '))

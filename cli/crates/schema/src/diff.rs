@@ -168,7 +168,8 @@ fn differing_lines(old: &str, new: &str) -> (Vec<String>, Vec<String>) {
     (removed, added)
 }
 
-/// Whether an object belongs to an existing table: its name begins with the name of the table.
+/// Returns whether an object belongs to an existing table: its name begins with the name of the
+/// table.
 fn is_on_table(before: &SchemaDocument, object: &SchemaObject) -> bool {
     let tables = before.objects.iter().filter(|table| table.kind == "TABLE");
     tables.into_iter().any(|table| {

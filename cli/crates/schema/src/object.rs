@@ -54,7 +54,7 @@ pub struct SchemaDocument {
 const OBJECT_HEADING: &str = "--: ";
 
 impl SchemaDocument {
-    /// Whether both describe the same schema, topology or realm.
+    /// Returns whether both describe the same schema, topology or realm.
     #[must_use]
     pub fn is_same_document(&self, other: &Self) -> bool {
         self.name == other.name && self.format == other.format

@@ -12,7 +12,7 @@ static CONNECTION_PASSWORD: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r"(?i)((?:ssl)?passw(?:or)?d\s*=\s*)(?:'(?:[^'\\]|\\.)*'|[^\s&]+)|(://[^:/?#@\s]*:)[^@\s]+@").ok()
 });
 
-/// Whether statements of this kind may contain secrets.
+/// Returns whether statements of this kind may contain secrets.
 pub(super) fn may_contain_secrets(kind: &str) -> bool {
     matches!(
         kind,

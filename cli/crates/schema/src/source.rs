@@ -34,8 +34,8 @@ pub enum SchemaSource {
 }
 
 impl SchemaSource {
-    /// Whether the source contains a document completely. The fixtures contain only a part of the
-    /// realm.
+    /// Returns whether the source contains a document completely. The fixtures contain only a part
+    /// of the realm.
     #[must_use]
     pub fn covers(self, document: &SchemaDocument) -> bool {
         self != Self::Migrations

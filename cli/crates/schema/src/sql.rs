@@ -32,17 +32,17 @@ pub(super) struct Token<'a> {
 }
 
 impl Token<'_> {
-    /// Whether the token is this keyword.
+    /// Returns whether the token is this keyword.
     pub(super) fn is_keyword(&self, word: &str) -> bool {
         self.kind == TokenKind::Word && self.text.eq_ignore_ascii_case(word)
     }
 
-    /// Whether the token is this punctuation character.
+    /// Returns whether the token is this punctuation character.
     pub(super) fn is_punctuation(&self, character: char) -> bool {
         self.kind == TokenKind::Punctuation && self.text.starts_with(character)
     }
 
-    /// Whether the token is white space or a comment.
+    /// Returns whether the token is white space or a comment.
     pub(super) const fn is_blank(&self) -> bool {
         matches!(self.kind, TokenKind::Whitespace | TokenKind::Comment)
     }

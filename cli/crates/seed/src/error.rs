@@ -7,6 +7,7 @@ use std::time::Duration;
 use dm_components::lock_watch::LockWait;
 use dm_core::error::{ExitStatus, UserError};
 use dm_core::error_code::ErrorCode;
+use dm_core::units::pluralize;
 use dm_gateway_client::{RequestFailure, describe_failure};
 use thiserror::Error;
 
@@ -93,7 +94,7 @@ pub enum SeedError {
     #[error("could not find leads, orders or expenses in {}, as .csv or .json", .0.display())]
     NoImportFiles(PathBuf),
     /// The files of an import are invalid.
-    #[error("could not load the files: {}", issue_count_text(.0.len()))]
+    #[error("could not load the files: {}", pluralize(.0.len(), "problem"))]
     InvalidImport(Vec<ValidationIssue>),
     /// The stack already has every company of the seed file.
     #[error("the stack already has every company of the seed file in every town")]
@@ -124,13 +125,6 @@ pub enum SeedError {
 
 /// The maximum number of issues in the details of an error.
 const MAX_REPORTED_ISSUES: usize = 50;
-
-fn issue_count_text(count: usize) -> String {
-    match count {
-        1 => "1 problem".to_owned(),
-        count => format!("{count} problems"),
-    }
-}
 
 impl UserError for SeedError {
     fn code(&self) -> ErrorCode {

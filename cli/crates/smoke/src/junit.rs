@@ -10,7 +10,7 @@ use super::report::{StepOutcome, StepResult};
 /// Returns the runs as JUnit XML.
 ///
 /// # Errors
-/// If the XML cannot be serialized.
+/// Returns [`SerializeError`] if the XML cannot be serialized.
 pub fn to_xml(runs: &[Vec<StepResult>]) -> Result<String, SerializeError> {
     let mut suites = JunitSuites::default();
     suites.add_smoke_runs(runs);
@@ -60,7 +60,7 @@ impl JunitSuites {
     /// Returns the suites as XML.
     ///
     /// # Errors
-    /// If the XML cannot be serialized.
+    /// Returns [`SerializeError`] if the XML cannot be serialized.
     pub fn into_xml(self, name: &str) -> Result<String, SerializeError> {
         let mut report = Report::new(name);
         report.add_test_suites(self.0.into_values());

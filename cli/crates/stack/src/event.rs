@@ -92,7 +92,7 @@ impl From<ProgressUpdate> for NodeState {
 }
 
 impl NodeState {
-    /// Returns true if nothing further happens to the node in this run.
+    /// Returns whether nothing further happens to the node in this run.
     #[must_use]
     pub const fn is_final(&self) -> bool {
         matches!(

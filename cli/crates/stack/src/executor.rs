@@ -125,7 +125,7 @@ pub struct RunOutcome {
 }
 
 impl RunOutcome {
-    /// Returns true if every node reached its desired state.
+    /// Returns whether every node reached its desired state.
     #[must_use]
     pub fn is_success(&self) -> bool {
         self.failures.is_empty() && !self.timed_out && !self.interrupted

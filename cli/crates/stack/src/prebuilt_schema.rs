@@ -10,7 +10,7 @@ use super::{Stack, StackError};
 /// started. Does nothing if the schema has tables or the image has no script.
 ///
 /// # Errors
-/// If an engine request or a database statement fails.
+/// Returns [`StackError`] if an engine request or a database statement fails.
 pub(super) async fn fill_schema(
     stack: &Stack,
     component: &dyn Component,

@@ -9,7 +9,8 @@ use dm_engine::{Engine, EngineError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// The interval and the timeout of probes.
+/// The interval and the timeout of probes: the values of `timeouts.probe_interval` and
+/// `timeouts.probe_timeout` (defaults: `cli/crates/config/src/defaults.toml`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProbeTiming {
     /// The pause between two probes.

@@ -42,13 +42,13 @@ impl AttachedTerminal {
         Self { saved_mode }
     }
 
-    /// Returns true if stdin and stdout are a terminal.
+    /// Returns whether stdin and stdout are a terminal.
     #[must_use]
     pub fn is_available() -> bool {
         io::stdin().is_terminal() && io::stdout().is_terminal()
     }
 
-    /// Returns true if the streams are a terminal in raw mode.
+    /// Returns whether the streams are a terminal in raw mode.
     #[must_use]
     pub fn is_interactive(&self) -> bool {
         self.saved_mode.is_some()

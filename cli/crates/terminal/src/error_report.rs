@@ -92,7 +92,7 @@ pub fn render_next_steps(next: &[String], canvas: &Canvas) -> Vec<String> {
         .collect()
 }
 
-/// Returns true if a step is a command that can be typed.
+/// Returns whether a step is a command that can be typed.
 pub(crate) fn is_command(step: &str) -> bool {
     const PROGRAMS: [&str; 7] = ["dm", "./dm", "docker", "sudo", "export", "kill", "apt-get"];
     let mut words = step.split_whitespace();

@@ -83,8 +83,7 @@ impl Printer {
         &self.0.settings
     }
 
-    /// Returns true if stdout receives JSON: a command then prints a document
-    /// instead of a table.
+    /// Returns whether stdout receives JSON: a command then prints a document instead of a table.
     #[must_use]
     pub fn is_json(&self) -> bool {
         self.0.settings.json

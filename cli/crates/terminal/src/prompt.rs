@@ -6,7 +6,7 @@ use super::canvas::StyleRole;
 use super::{OutputError, Printer};
 
 impl Printer {
-    /// Returns true if a prompt can be shown and answered.
+    /// Returns whether a prompt can be shown and answered.
     #[must_use]
     pub fn is_interactive(&self) -> bool {
         self.settings().is_interactive

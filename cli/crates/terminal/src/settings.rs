@@ -113,7 +113,8 @@ impl TerminalEnv {
         self.term.as_deref() == Some("dumb")
     }
 
-    /// Returns true for UTF-8, except on the Linux console, which has few glyphs.
+    /// Returns whether the locale is UTF-8 and the terminal is not the Linux console, which has few
+    /// glyphs.
     fn supports_unicode(&self) -> bool {
         let locale = self
             .locale

@@ -165,7 +165,7 @@ impl Table {
         table.trim_fmt()
     }
 
-    /// Returns true if a column is shown: it is neither empty nor dropped.
+    /// Returns whether a column is shown: it is neither empty nor dropped.
     #[must_use]
     pub fn is_column_shown(&self, index: usize, canvas: &Canvas) -> bool {
         self.column_widths(canvas)

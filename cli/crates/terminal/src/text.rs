@@ -6,7 +6,7 @@ use std::str::Chars;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-pub use dm_core::units::{format_bytes, format_duration, format_seconds};
+pub use dm_core::units::{format_bytes, format_duration, format_seconds, pluralize};
 
 use super::palette::{Glyph, Style};
 
@@ -82,16 +82,6 @@ pub fn hard_wrap(text: &str, columns: usize) -> Vec<String> {
     }
     pieces.push(piece);
     pieces
-}
-
-/// Formats a number with its noun: `1 node`, `2 nodes`.
-#[must_use]
-pub fn pluralize(number: usize, noun: &str) -> String {
-    if number == 1 {
-        format!("1 {noun}")
-    } else {
-        format!("{number} {noun}s")
-    }
 }
 
 /// Formats the time since a moment. An unknown moment yields an empty text.
@@ -172,7 +162,7 @@ fn control_picture(control: char) -> char {
     }
 }
 
-/// Returns true for characters that change the display order of others.
+/// Returns whether a character changes the display order of others.
 const fn is_bidi_control(character: char) -> bool {
     matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

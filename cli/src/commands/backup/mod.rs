@@ -1,6 +1,6 @@
 //! `dm backup`.
 
-mod retention;
+mod prune;
 
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
@@ -43,7 +43,7 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// Whether the command ends by itself after the first interrupt.
+    /// Returns whether the command ends by itself after the first interrupt.
     pub(super) const fn is_graceful(&self) -> bool {
         matches!(
             self.action,
@@ -175,7 +175,7 @@ enum Action {
     /// Remove old backups, and show why each backup goes or stays.
     ///
     /// Keeps the newest intact scheduled backup of each of the last days that have one, the
-    /// newest safety copies, and all manual backups; --keep-manual limits the manual backups to
+    /// newest safety backups, and all manual backups; --keep-manual limits the manual backups to
     /// one per day as well. Each purpose is counted separately.
     ///
     /// Always keeps the backup that the data was last restored from, a backup whose restore was
@@ -203,7 +203,7 @@ struct RetentionArgs {
     /// Number of days of scheduled backups to keep [default: backup.keep].
     #[arg(long, value_name = "DAYS")]
     keep: Option<NonZeroU16>,
-    /// Number of safety copies to keep [default: backup.keep_safety].
+    /// Number of safety backups to keep [default: backup.keep_safety].
     #[arg(long, value_name = "N")]
     keep_safety: Option<NonZeroU16>,
     /// Number of days of manual backups to keep [default: backup.keep_manual].
@@ -421,9 +421,9 @@ async fn prune(
 ) -> Result<ExitStatus> {
     let (session, printer) = (&context.session, &context.printer);
     let (verdicts, unreadable) = (&plan.verdicts, &plan.unreadable);
-    let document = retention::PruneDocument::new(verdicts, unreadable, dry_run);
+    let document = prune::PruneDocument::new(verdicts, unreadable, dry_run);
     printer.print_result(&dm_core::document::BACKUP_PRUNE, &document, |canvas| {
-        retention::render(verdicts, unreadable, canvas)
+        prune::render(verdicts, unreadable, canvas)
     })?;
     if dry_run {
         return Ok(ExitStatus::Success);

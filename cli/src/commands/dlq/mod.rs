@@ -45,7 +45,7 @@ enum Action {
     /// List the dead letters, grouped by queue, reason and type.
     ///
     /// Reads the failure records of the services if their number matches the queue. Otherwise
-    /// reads the queue, which takes longer, and says so on stderr.
+    /// reads the queue, which takes longer, and reports so on stderr.
     #[command(after_long_help = "Examples:
   dm dlq ls
   dm dlq ls --each --since 1h
@@ -151,7 +151,7 @@ enum Action {
 }
 
 impl Arguments {
-    /// Whether the first interrupt ends the command between two messages.
+    /// Returns whether the first interrupt ends the command between two messages.
     pub(crate) const fn is_graceful(&self) -> bool {
         matches!(self.action, Action::Replay(_))
     }

@@ -53,7 +53,6 @@ pub(crate) fn reading_sentence(reading: &ScannedQueue) -> String {
 }
 
 fn count_dead_letters(count: u64) -> String {
-    let count = usize::try_from(count).unwrap_or(usize::MAX);
     text::pluralize(count, "dead letter")
 }
 
@@ -136,14 +135,8 @@ fn render_detail(detail: &DeadLetterDetail, canvas: &Canvas) -> String {
     let at = letter.failed_at.map(dm_contracts::time::format);
     let counts = format!(
         "{}, {}",
-        text::pluralize(
-            usize::try_from(letter.attempts).unwrap_or(usize::MAX),
-            "attempt"
-        ),
-        text::pluralize(
-            usize::try_from(letter.replays).unwrap_or(usize::MAX),
-            "replay"
-        ),
+        text::pluralize(letter.attempts, "attempt"),
+        text::pluralize(letter.replays, "replay"),
     );
     let position = format!("{}, position {}", letter.queue, letter.position);
     let mut lines = Vec::new();
@@ -218,10 +211,7 @@ pub(crate) fn refusal_sentence(letter: &DeadLetter, refusal: ReplayRefusal) -> S
     match refusal {
         ReplayRefusal::MaxRoundsReached => format!(
             "{id} is skipped: it was replayed {} already (--max-rounds)",
-            text::pluralize(
-                usize::try_from(letter.replays).unwrap_or(usize::MAX),
-                "time"
-            )
+            text::pluralize(letter.replays, "time")
         ),
         ReplayRefusal::RetentionExceeded => format!(
             "{id} is skipped: its inbox may no longer know it, and it would be processed twice (--force)"
@@ -429,7 +419,7 @@ mod tests {
         let detail = DeadLetterDetail {
             letter: letter("1"),
             headers: [(
-                "x-dm-error".to_owned(),
+                dm_contracts::headers::ERROR.to_owned(),
                 "a \u{1b}[31mred\u{1b}[0m one".to_owned(),
             )]
             .into(),

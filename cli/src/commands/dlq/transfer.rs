@@ -195,7 +195,7 @@ fn report_import(context: &Context, summary: &import_export::ImportSummary) -> E
 }
 
 fn count_dead_letters(count: u64) -> String {
-    text::pluralize(usize::try_from(count).unwrap_or(usize::MAX), "dead letter")
+    text::pluralize(count, "dead letter")
 }
 
 #[cfg(test)]

@@ -60,7 +60,7 @@ pub(crate) fn render(report: &EngineReport<'_>, canvas: &Canvas) -> String {
             "resources",
             format!(
                 "{}, {:.1} GB of memory",
-                text::pluralize(usize::try_from(info.processors).unwrap_or(0), "processor"),
+                text::pluralize(info.processors, "processor"),
                 bytes_as_gigabytes(info.memory)
             ),
         ),

@@ -106,7 +106,7 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
     match arguments.action {
         Action::Ls(list) => {
             let services = service_tables::resolve_services(&all, &list.filter.service)?;
-            queues::resolve_work_queues(&list.queue)?;
+            queues::resolve_event_queues(&list.queue)?;
             let database = clients.connect_database().await?;
             let request = page::InboxPageRequest {
                 queues: list.queue,
@@ -132,7 +132,7 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
             max_retrying,
             max_dead,
         } => {
-            let queues = queues::resolve_work_queues(&queue)?;
+            let queues = queues::resolve_event_queues(&queue)?;
             let database = clients.connect_database().await?;
             let connection = clients.connect_broker().await?;
             if watch {
@@ -177,14 +177,13 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
             ));
         }
         Action::Retry { queue } => {
-            let queues = queues::resolve_work_queues(&queue)?;
+            let queues = queues::resolve_event_queues(&queue)?;
             let _guard = context
                 .session
                 .lock(&clients.project, "dm inbox retry")
                 .await?;
             let connection = clients.connect_broker().await?;
             let moved = retry::requeue_waiting(&connection, &queues).await?;
-            let moved = usize::try_from(moved).unwrap_or(usize::MAX);
             let events = text::pluralize(moved, "event");
             context.printer.done(&format!("{events} requeued"));
         }

@@ -12,8 +12,8 @@ struct CommandSources {
     reads_stdin: bool,
 }
 
-/// Whether psql with these arguments reads its standard input: as the script to run, or as the
-/// data of a copy. Otherwise the input is left to the caller, e.g. a shell loop.
+/// Returns whether psql with these arguments reads its standard input: as the script to run, or as
+/// the data of a copy. Otherwise the input is left to the caller, e.g. a shell loop.
 pub(super) fn reads_stdin(arguments: &[String]) -> bool {
     let mut sources = CommandSources::default();
     let mut remaining = arguments.iter();

@@ -5,6 +5,7 @@ use dm_schema::{
 };
 use dm_terminal::canvas::{Canvas, Glyph, StyleRole};
 use dm_terminal::table::{Cell, Column, Table};
+use dm_terminal::text;
 use serde::Serialize;
 
 /// The maximum number of lines that are shown of an object.
@@ -65,13 +66,13 @@ impl DiffDocument {
         }
     }
 
-    /// Whether there are no differences.
+    /// Returns whether there are no differences.
     #[must_use]
     pub(crate) const fn is_equal(&self) -> bool {
         self.equal
     }
 
-    /// Whether a difference is breaking.
+    /// Returns whether a difference is breaking.
     #[must_use]
     pub(crate) const fn is_breaking(&self) -> bool {
         self.breaking
@@ -99,10 +100,7 @@ pub(crate) fn render_diff(diff: &DiffDocument, canvas: &Canvas) -> String {
     };
     blocks.push(format!(
         "{} from {from} to {to}: {} additive, {} breaking",
-        match diff.differences.len() {
-            1 => "1 difference".to_owned(),
-            count => format!("{count} differences"),
-        },
+        text::pluralize(diff.differences.len(), "difference"),
         count(Compatibility::Additive),
         count(Compatibility::Breaking)
     ));
@@ -257,7 +255,7 @@ pub(crate) struct SchemaCheckDocument {
 }
 
 impl SchemaCheckDocument {
-    /// Whether there are no differences and no stale diagrams.
+    /// Returns whether there are no differences and no stale diagrams.
     #[must_use]
     pub(crate) fn is_clean(&self) -> bool {
         self.stale_diagrams.is_empty() && self.checks.iter().all(DiffDocument::is_equal)

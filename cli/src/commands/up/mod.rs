@@ -74,7 +74,7 @@ impl Arguments {
         }
     }
 
-    /// Whether the run starts the full stack, so that golden images may be prepared for the
+    /// Returns whether the run starts the full stack, so that golden images may be prepared for the
     /// next fresh start.
     fn is_full_start(&self) -> bool {
         !self.no_golden && self.only.is_empty()

@@ -17,7 +17,7 @@ impl ConfigKeys {
         Self(dm_config::json_schema())
     }
 
-    /// Returns true for a key, a section, and an entry of a table with free keys.
+    /// Returns whether this is a key, a section, or an entry of a table with free keys.
     pub(super) fn contains(&self, key: &str) -> bool {
         let mut schema = &self.0;
         for part in key.split('.') {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use libtest_mimic::Failed;
 
 use super::super::stack::{TIMEOUT, dm, dm_ok};
-use super::second_instance::SecondInstance;
+use super::second_process::SecondProcess;
 use super::{Fault, container, kill, wait_for_more_orders};
 
 /// The fail points of a relay.
@@ -37,7 +37,7 @@ pub(super) const FAULTS: &[Fault] = fault_list![
     paused_consumer_loses_no_event: "a consumer is frozen for 5 s",
     clocks_off_by_an_hour_lose_no_event:
         "clocks of two services are off by an hour, ahead and behind",
-    second_instance_takes_over_the_relay: "two relays of one outbox, one is killed",
+    second_process_takes_over_the_relay: "two relays of one outbox, one is killed",
 ];
 
 /// Starts services with settings such as fail points. A service may exit at a fail point before
@@ -143,8 +143,8 @@ fn clocks_off_by_an_hour_lose_no_event() -> Result<usize, Failed> {
     Ok(2)
 }
 
-fn second_instance_takes_over_the_relay() -> Result<usize, Failed> {
-    let second = SecondInstance::start("inventory")?;
+fn second_process_takes_over_the_relay() -> Result<usize, Failed> {
+    let second = SecondProcess::start("inventory")?;
     second.wait_for_log("\"duplicate\":false")?;
     kill("inventory")?;
     second.wait_for_log("relaying the outbox")?;

@@ -22,7 +22,8 @@ pub(super) const FAULTS: &[Fault] = fault_list![
     reconcile_repairs_events_lost_by_a_deleted_queue:
         "a queue is deleted; found, and repaired by `dm reconcile --repair`",
     reconcile_does_not_count_as_a_delivery:
-        "a consumer is away while `dm reconcile` reads its queue more often than the delivery limit",
+        "a consumer is not connected while `dm reconcile` reads its queue more often than the \
+         delivery limit",
     concurrent_replay_runs_lose_no_message: "two replay runs at once, of messages that fail again",
     replayed_messages_that_fail_again_are_kept: "a replay run of messages that fail again",
     killed_replay_run_of_events_loses_no_event:

@@ -8,7 +8,7 @@
 //! dead_lettering    consumers, or the broker, that fail while an event is retried or dead-lettered
 //! messages          messages that are repeated, invalid or lost, or wait for a lock
 //! relay             a relay whose events are refused, and a relay that becomes unreachable
-//! second_instance   a second process of a service
+//! second_process    a second process of a service
 //! ```
 
 /// Makes a list of faults, each from the function that injects it and a description. The name of
@@ -24,7 +24,7 @@ mod fail_points;
 mod load;
 mod messages;
 mod relay;
-mod second_instance;
+mod second_process;
 mod servers;
 mod table;
 

@@ -129,7 +129,7 @@ impl Proxy {
         }
     }
 
-    /// Returns true if the process was killed.
+    /// Returns whether the process was killed.
     pub(crate) fn was_killed(&self) -> bool {
         self.shared.was_killed.load(Ordering::SeqCst)
     }

@@ -34,7 +34,7 @@ impl PollResult {
     }
 }
 
-/// An event for a client.
+/// A server-sent event.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum StreamEvent {
     /// The complete timeline.

@@ -1,13 +1,14 @@
 //! The header `Idempotency-Key`.
 
 use axum::extract::FromRequestParts;
+use dm_contracts::headers;
 use dm_kit::http::ApiError;
 use http::HeaderName;
 use http::request::Parts;
 
 use crate::domain::idempotency_key::{self, KeyTooLong};
 
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static(headers::IDEMPOTENCY_KEY);
 
 /// The key of a request. Each endpoint decides when an invalid key is an error.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use sqlx::postgres::PgPool;
 use crate::domain::product::CatalogueProduct;
 
 /// Inserts the products that the table lacks, and their stock. Returns the number of new
-/// products. The products must be ordered by SKU, so that instances that start at the same time
+/// products. The products must be ordered by SKU, so that processes that start at the same time
 /// cannot deadlock.
 pub(crate) async fn add_missing(
     transaction: &mut PgConnection,

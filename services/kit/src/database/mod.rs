@@ -89,7 +89,7 @@ pub(crate) fn connect_options(environment: &mut Environment, service: &str) -> P
 /// Opens a pool and its first connection. Retries while the database is not available yet.
 ///
 /// # Errors
-/// Returns the last error after `timeout`, or at once if the authentication fails.
+/// Returns the last [`sqlx::Error`] after `timeout`, or at once if the authentication fails.
 pub(crate) async fn connect(
     options: PgConnectOptions,
     connections: u32,

@@ -22,7 +22,7 @@ impl Database {
     /// Begins a transaction. It is rolled back when it is dropped.
     ///
     /// # Errors
-    /// If no connection is available.
+    /// Returns [`sqlx::Error`] if no connection is available.
     pub async fn begin(&self) -> Result<Transaction, sqlx::Error> {
         Ok(Transaction {
             inner: self.pool.begin().await?,
@@ -52,8 +52,8 @@ impl Transaction {
     /// Commits the transaction, and notifies the relay if it contains events.
     ///
     /// # Errors
-    /// If the commit fails, or if the connection is lost: then it is unknown whether the
-    /// transaction is committed.
+    /// Returns [`sqlx::Error`] if the commit fails, or if the connection is lost: then it is
+    /// unknown whether the transaction is committed.
     pub async fn commit(self) -> Result<(), sqlx::Error> {
         let committed = self.inner.commit().await;
         // Also after an error: the transaction may have been committed.

@@ -1,13 +1,14 @@
 //! The caller of a request.
 
 use axum::extract::FromRequestParts;
+use dm_contracts::headers;
 use http::HeaderName;
 use http::request::Parts;
 
 use super::error::ApiError;
 
 /// The header with the id of the signed-in user, which the gateway sets.
-pub(crate) const USER_ID: HeaderName = HeaderName::from_static("x-user-id");
+const USER_ID: HeaderName = HeaderName::from_static(headers::USER_ID);
 
 pub use dm_contracts::validation::MAX_USER_ID_LENGTH;
 

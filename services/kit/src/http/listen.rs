@@ -45,7 +45,7 @@ const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 /// Serves until the service stops, and waits for running requests.
 ///
 /// # Errors
-/// If the address is not available.
+/// Returns [`std::io::Error`] if the address is not available.
 pub(crate) async fn serve(
     router: Router,
     address: SocketAddr,

@@ -29,7 +29,7 @@ impl Paging {
     /// Parses the parameters.
     ///
     /// # Errors
-    /// Returns a validation error if a parameter is not valid.
+    /// Returns [`ApiError`] if a parameter is not valid.
     pub(crate) fn from_params(params: &QueryParams) -> Result<Self, ApiError> {
         let (page, size) = (params.get("page"), params.get("size"));
         if page.is_none() && size.is_none() {

@@ -38,7 +38,7 @@ pub(super) fn build_message(
         (headers::SERVICE, text(service)),
         (headers::REASON, text(&record.reason)),
         (headers::ERROR, text(&record.error)),
-        (headers::TRACE_ID, text(&record.trace_id)),
+        (headers::MESSAGE_TRACE_ID, text(&record.trace_id)),
         (
             headers::EXCHANGE,
             text(&original(headers::EXCHANGE, delivery.exchange.as_str())),

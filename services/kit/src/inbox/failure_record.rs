@@ -2,7 +2,7 @@
 //!
 //! A failure is recorded before its message is published, so that a message that is delivered
 //! again is not processed again: if its failure is recorded and not confirmed, it is published
-//! again with the same id; otherwise it is only acknowledged.
+//! again with the same letter id; otherwise it is only acknowledged.
 
 use chrono::{DateTime, Utc};
 use dm_contracts::time;
@@ -15,7 +15,7 @@ use crate::database::Database;
 /// The record of a failure.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub(super) struct FailureRecord {
-    /// Id of the dead letter.
+    /// Letter id.
     pub(super) letter_id: String,
     /// Number of failed attempts in its round, including this one.
     pub(super) attempts: i32,
@@ -133,8 +133,8 @@ pub(super) async fn record_failure(
     record: &FailureRecord,
 ) -> Result<RecordResult, sqlx::Error> {
     let mut transaction = database.begin().await?;
-    // If another instance is processing the event, its transaction locks the inbox row, and this
-    // insert waits for its outcome. An instance that receives it later finds the record.
+    // If another process is processing the event, its transaction locks the inbox row, and this
+    // insert waits for its outcome. A process that receives it later finds the record.
     let event = incoming.event.as_ref().ok();
     let event = event.filter(|event| !event.id.contains('\0'));
     if let Some(event) = event {
@@ -193,7 +193,7 @@ pub(super) async fn record_failure(
     }
     let mut current = record.clone();
     if written.rows_affected() == 0 {
-        // Another instance recorded it first.
+        // Another process recorded it first.
         let letter_id = &record.letter_id;
         let recorded = find_by_attempt(&mut transaction, letter_id, incoming.attempts).await?;
         current = recorded.unwrap_or(current);

@@ -12,14 +12,14 @@ use lapin::types::FieldTable;
 /// Headers that the broker adds to a delivery, and that are not part of the message.
 const DELIVERY_HEADERS: [&str; 2] = ["x-delivery-count", "x-acquired-count"];
 
-/// A message of a work queue, with its identity.
+/// A message of a work queue, with its letter id.
 #[derive(Debug)]
 pub(super) struct IncomingMessage {
     /// The properties that the publisher set, and the project's headers.
     pub(super) original: OriginalMessage,
     /// The event, or the error of a message that is not a valid event.
     pub(super) event: Result<Envelope, EnvelopeError>,
-    /// Id of the dead letter that it is or becomes; `None` if the message has no id at all.
+    /// Letter id of the dead letter that it may become; `None` if the message has no id at all.
     pub(super) letter_id: Option<String>,
     /// Id of the event, or of the message.
     pub(super) id: Option<String>,
@@ -95,8 +95,8 @@ impl IncomingMessage {
         }
     }
 
-    /// Returns the id of the dead letter that it becomes, which is a random one if the message has
-    /// no id at all.
+    /// Returns the letter id of the dead letter that it may become, which is a random one if the
+    /// message has no id at all.
     pub(super) fn letter_id_or_new(&self) -> String {
         self.letter_id
             .clone()

@@ -20,7 +20,7 @@ use crate::broker::{BrokerError, PublishFailure, PublishOutcome, PublishReport, 
 use crate::fail_point;
 use crate::telemetry::Metrics;
 
-/// Maximum number of publish batches that are in flight at the same time, each on its own channel.
+/// Maximum number of parts that are in flight at the same time, each on its own channel.
 /// Events that were confirmed before are marked in the meantime.
 pub(super) const CHANNELS: usize = 4;
 
@@ -37,7 +37,7 @@ pub(super) struct BatchPublisher<'a> {
     pub(super) isolating: &'a AtomicBool,
 }
 
-/// A publish batch that was sent, with its report.
+/// A part that was sent, with its report.
 struct SentPart {
     channel: usize,
     part: Vec<PendingEvent>,
@@ -161,16 +161,14 @@ impl BatchPublisher<'_> {
                     if matches!(other, PublishFailure::ConnectionClosed(_)) && !is_single {
                         self.isolating.store(true, Ordering::Relaxed);
                     }
-                    // The other publish batches are awaited first, so that their events are
-                    // marked.
+                    // The other parts are awaited first, so that their events are marked.
                     failure.get_or_insert(BrokerError::from(other).into());
                 }
             }
         }
     }
 
-    /// Loads the missing envelopes of a publish batch. Events that no longer exist are removed from
-    /// it.
+    /// Loads the missing envelopes of a part. Events that no longer exist are removed from it.
     async fn load_payloads(
         &mut self,
         mut part: Vec<PendingEvent>,
@@ -256,7 +254,7 @@ async fn mark_published(
     Ok(())
 }
 
-/// Sends a publish batch on one of the channels.
+/// Sends a part on one of the channels.
 async fn send_part(
     publisher: Arc<Publisher>,
     channel: usize,

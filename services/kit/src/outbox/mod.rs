@@ -1,7 +1,7 @@
 //! The outbox: events are written in the transaction of the change that they report, and
 //! published afterwards.
 //!
-//! One relay per schema is active, whichever instance of the service it runs in, so that
+//! One relay per schema is active, whichever process of the service it runs in, so that
 //! events of one aggregate keep their order.
 
 mod batch_publisher;
@@ -26,7 +26,7 @@ pub(crate) use relay::Relay;
 /// of the event.
 ///
 /// # Errors
-/// If the statement fails. The transaction is aborted then.
+/// Returns [`sqlx::Error`] if the statement fails. The transaction is aborted then.
 pub async fn append<E: DomainEvent>(
     transaction: &mut Transaction,
     event: &E,
@@ -39,7 +39,7 @@ pub async fn append<E: DomainEvent>(
 /// aggregate.
 ///
 /// # Errors
-/// If the statement fails. The transaction is aborted then.
+/// Returns [`sqlx::Error`] if the statement fails. The transaction is aborted then.
 pub async fn append_delayed<E: DomainEvent>(
     transaction: &mut Transaction,
     event: &E,

@@ -1,4 +1,4 @@
-//! Divides a batch into chunks, or waves, of events that may be in flight at the same time.
+//! Divides a batch into waves of events that may be in flight at the same time.
 
 use std::collections::{HashMap, HashSet};
 

@@ -31,10 +31,10 @@ const SESSION_SETTINGS: [(&str, &str); 1] = [("synchronous_commit", "off")];
 /// Poll interval. A process can be killed between its commit and the notification.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Interval at which a standby instance tries to take the lock.
+/// Interval at which a standby process tries to take the lock.
 const STANDBY_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Interval at which a standby instance logs the holder of the lock.
+/// Interval at which a standby process logs the holder of the lock.
 const REMINDER_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Timeout for closing the database session.
@@ -199,7 +199,7 @@ impl Relay {
         Ok(())
     }
 
-    /// Sets whether this instance relays.
+    /// Sets whether this process relays.
     fn set_relaying(&self, is_relaying: bool) {
         self.notifier.set_relaying(is_relaying);
         self.metrics.relaying.set(is_relaying.into());

@@ -1,25 +1,23 @@
-//! Divides a chunk of a batch into publish batches, whose events are published together.
-//!
-//! In names, a chunk of a batch is a `wave`, and a publish batch is a `part`.
+//! Divides a wave into parts, whose events are published together.
 
 use std::collections::VecDeque;
 
 use super::store::PendingEvent;
 
-/// Maximum number of events of a publish batch, which are sent before their confirms are awaited.
-/// The broker writes all waiting messages to disk together, so a few large publish batches are
-/// cheaper than many small ones.
+/// Maximum number of events of a part, which are sent before their confirms are awaited. The
+/// broker writes all waiting messages to disk together, so a few large parts are cheaper than many
+/// small ones.
 const MAX_PART_EVENTS: usize = 500;
 
-/// Maximum size of a publish batch in bytes: it is in memory until it is sent. A larger event is a
-/// publish batch by itself.
+/// Maximum size of a part in bytes: it is in memory until it is sent. A larger event is a part by
+/// itself.
 const MAX_PART_BYTES: i64 = 1 << 20;
 
-/// The events of a chunk of a batch that have not been sent.
+/// The events of a wave that have not been sent.
 #[derive(Debug)]
 pub(super) struct SendQueue {
     queue: VecDeque<QueuedEvent>,
-    /// Whether each event is a publish batch by itself.
+    /// Whether each event is a part by itself.
     one_by_one: bool,
 }
 
@@ -31,7 +29,7 @@ struct QueuedEvent {
 }
 
 impl SendQueue {
-    /// Queues the events of a chunk of a batch.
+    /// Queues the events of a wave.
     pub(super) fn new(wave: Vec<PendingEvent>, one_by_one: bool) -> Self {
         let queue = wave.into_iter().map(|pending| QueuedEvent {
             // An event that was refused before is likely to be refused again.
@@ -44,8 +42,8 @@ impl SendQueue {
         }
     }
 
-    /// Queues the events of a publish batch again, in their order, at the front. The broker closed
-    /// the channel because of one of them.
+    /// Queues the events of a part again, in their order, at the front. The broker closed the
+    /// channel because of one of them.
     pub(super) fn requeue_suspects(&mut self, part: Vec<PendingEvent>) {
         for pending in part.into_iter().rev() {
             self.queue.push_front(QueuedEvent {
@@ -55,7 +53,7 @@ impl SendQueue {
         }
     }
 
-    /// Returns the next publish batch, which is empty if all events were sent.
+    /// Returns the next part, which is empty if all events were sent.
     pub(super) fn next_part(&mut self) -> Vec<PendingEvent> {
         let (mut part, mut bytes) = (Vec::new(), 0_i64);
         while let Some(next) = self.queue.front() {
@@ -129,8 +127,8 @@ mod tests {
     }
 
     proptest! {
-        /// The publish batches contain all events in their order, and none is larger than allowed
-        /// unless it is one event.
+        /// The parts contain all events in their order, and none is larger than allowed unless it
+        /// is one event.
         #[test]
         fn parts_keep_order_and_size_limit(
             events in proptest::collection::vec((0_i64..MAX_PART_BYTES * 3 / 2, 0..2_i32), 0..60),

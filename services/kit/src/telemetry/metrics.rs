@@ -69,7 +69,7 @@ pub struct Metrics {
     pub refused: Counter,
     /// Seconds from writing an event to the broker's confirm.
     pub publish_lag: Histogram,
-    /// Whether this instance relays the outbox: 1 or 0.
+    /// Whether this process relays the outbox: 1 or 0.
     pub relaying: Gauge,
     processed: Family<EventLabels, Counter>,
 }
@@ -128,7 +128,7 @@ impl Default for Metrics {
             );
             registry.register(
                 "outbox_relaying",
-                "Whether this instance relays the outbox",
+                "Whether this process relays the outbox",
                 metrics.relaying.clone(),
             );
             registry.register(

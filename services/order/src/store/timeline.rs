@@ -43,7 +43,8 @@ pub(crate) async fn has_status(
 }
 
 /// Returns the timeline of an order, earliest first. It is empty only if the order does not
-/// exist: the first entry is inserted with the order.
+/// exist: the first entry is inserted with the order. `dm events trace` reads the entries in the
+/// same order (`cli/crates/messaging/src/trace/timeline.rs`).
 pub(crate) async fn list(pool: &PgPool, order_id: &str) -> Result<Vec<TimelineEntry>, sqlx::Error> {
     let rows: Vec<(String, DateTime<Utc>, String)> = sqlx::query_as(
         "SELECT status, at, source FROM order_timeline WHERE order_id = $1 ORDER BY at, id",

@@ -3,10 +3,11 @@
 use std::convert::Infallible;
 
 use axum::extract::FromRequestParts;
+use dm_contracts::headers;
 use http::HeaderName;
 use http::request::Parts;
 
-const DISPLAY_NAME: HeaderName = HeaderName::from_static("x-user-display-name");
+const DISPLAY_NAME: HeaderName = HeaderName::from_static(headers::USER_DISPLAY_NAME);
 
 /// The display name of the caller, if the gateway sends it.
 #[derive(Debug, Clone, PartialEq, Eq)]

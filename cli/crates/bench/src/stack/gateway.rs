@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use dm_components::http_client;
 use dm_components::service::{GATEWAY, base_url};
+use dm_contracts::headers;
 use dm_gateway_client::{BrowserSession, GATEWAY_SECRET, RequestFailure};
 use reqwest::header::HeaderValue;
 use reqwest::{Client, Method, Request};
@@ -47,7 +48,7 @@ pub(super) async fn measure(stack: &BenchStack<'_>) -> Result<Vec<(Metric, f64)>
             "{}/internal/orders{QUERY}",
             base_url("order", stack.ports())
         ),
-        ("x-user-id", USER),
+        (headers::USER_ID, USER),
     )?;
     let secret = HeaderValue::from_str(&stack.endpoints.gateway_secret);
     let secret = secret.map_err(|error| BenchError::RequestFailed {

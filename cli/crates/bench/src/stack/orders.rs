@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use dm_components::http_client;
 use dm_components::service::base_url;
+use dm_contracts::headers;
 use dm_gateway_client::GATEWAY_SECRET;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -90,7 +91,7 @@ async fn place_orders(
     let url = format!("{}/internal/orders", base_url("order", stack.ports()));
     let request = client
         .request(Method::POST, &url)
-        .header("x-user-id", "jhalpert")
+        .header(headers::USER_ID, "jhalpert")
         .header(GATEWAY_SECRET, &stack.endpoints.gateway_secret)
         .json(&json!({
             "clientId": "client_501",

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use dm_components::http_client;
 use dm_components::postgres;
 use dm_components::service::base_url;
+use dm_contracts::headers;
 use dm_core::error::Result;
 use dm_gateway_client::GATEWAY_SECRET;
 use dm_messaging::{broker, queues};
@@ -48,7 +49,7 @@ async fn wait_until_ready(stack: &BenchStack<'_>, component: &str) -> Result<(),
     let is_ready = async || match component {
         "rabbitmq" => match broker::connect(&stack.broker_uri).await {
             Ok(connection) => {
-                let queues = dm_contracts::topology::WORK_QUEUES;
+                let queues = dm_contracts::topology::EVENT_QUEUES;
                 let is_ready = queues::load_depths(&connection, &queues).await.is_ok();
                 // An error of the close does not matter.
                 let _ = connection.close(200, "done".into()).await;
@@ -86,7 +87,7 @@ async fn place_order(stack: &BenchStack<'_>) -> Result<String, BenchError> {
     loop {
         let response = client
             .request(Method::POST, &url)
-            .header("x-user-id", "jhalpert")
+            .header(headers::USER_ID, "jhalpert")
             .header(GATEWAY_SECRET, &stack.endpoints.gateway_secret)
             .json(&json!({
                 "clientId": "client_501",

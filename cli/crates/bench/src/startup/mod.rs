@@ -67,7 +67,7 @@ impl HealthChecks {
         }
     }
 
-    /// Reports whether one of the cases is compared with docker-compose and these checks.
+    /// Returns whether one of the cases is compared with docker-compose and these checks.
     fn is_needed(self, cases: &[UpCase]) -> bool {
         match self {
             Self::Customary => cases.contains(&UpCase::Golden) || cases.contains(&UpCase::First),
@@ -205,7 +205,7 @@ impl<'a> StartupSuite<'a> {
         self.cases.contains(&case)
     }
 
-    /// Reports whether a case measures a golden start or is compared with one.
+    /// Returns whether a case measures a golden start or is compared with one.
     fn needs_golden_start(&self) -> bool {
         self.has_case(UpCase::Golden) || self.has_case(UpCase::Reset)
     }

@@ -30,7 +30,7 @@ impl AdminClient<'_> {
     /// Checks whether Keycloak accepts the administrator's credentials.
     ///
     /// # Errors
-    /// If Keycloak cannot be reached or rejects the request.
+    /// Returns [`reqwest::Error`] if Keycloak cannot be reached or rejects the request.
     pub async fn check_credentials(&self) -> Result<(), reqwest::Error> {
         self.sign_in().await.map(drop)
     }
@@ -39,7 +39,7 @@ impl AdminClient<'_> {
     /// roles, and no users.
     ///
     /// # Errors
-    /// If Keycloak cannot be reached or rejects the request.
+    /// Returns [`reqwest::Error`] if Keycloak cannot be reached or rejects the request.
     pub async fn export_realm(&self) -> Result<Value, reqwest::Error> {
         let session = self.sign_in().await?;
         let path = format!(
@@ -52,7 +52,7 @@ impl AdminClient<'_> {
     /// Ends all sessions of the realm, and clears Keycloak's caches of its database.
     ///
     /// # Errors
-    /// If Keycloak cannot be reached or rejects the request.
+    /// Returns [`reqwest::Error`] if Keycloak cannot be reached or rejects the request.
     pub(crate) async fn clear_sessions_and_caches(&self) -> Result<(), reqwest::Error> {
         let (session, realm) = (self.sign_in().await?, self.realm);
         let sessions = format!("{realm}/logout-all");

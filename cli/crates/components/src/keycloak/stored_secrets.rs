@@ -71,7 +71,7 @@ impl StoredSecrets {
     /// restored schema may have older ones. Returns true if the tables do not exist yet.
     ///
     /// # Errors
-    /// If a statement fails.
+    /// Returns [`sqlx::Error`] if a statement fails.
     pub(crate) async fn is_applied(
         &self,
         connection: &mut PgConnection,
@@ -113,7 +113,7 @@ impl StoredSecrets {
     /// Writes the secrets into the tables of a Keycloak that has started before.
     ///
     /// # Errors
-    /// If a statement fails.
+    /// Returns [`sqlx::Error`] if a statement fails.
     pub(crate) async fn apply(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         if !has_tables(connection).await? {
             return Ok(());
@@ -167,7 +167,7 @@ impl StoredSecrets {
 /// (`KeyProviderFactory.createFallbackKeys`).
 ///
 /// # Errors
-/// If a statement fails.
+/// Returns [`sqlx::Error`] if a statement fails.
 pub(crate) async fn remove_realm_keys(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     if !has_tables(connection).await? {
         return Ok(());

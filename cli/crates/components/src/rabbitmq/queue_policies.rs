@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use dm_config::values::format_exact_duration;
 use dm_config::{MessageTtl, OverflowBehavior, QueuePolicies};
-use dm_contracts::topology::{RetryTier, WORK_QUEUES, dead_letter_queue, retry_queue};
+use dm_contracts::topology::{EVENT_QUEUES, RetryTier, dead_letter_queue, retry_queue};
 use dm_core::error::{ExitStatus, UserError};
 use dm_core::error_code::ErrorCode;
 use lapin::options::QueueDeclareOptions;
@@ -137,8 +137,8 @@ fn policies_from_config(config: &QueuePolicies) -> Vec<QueuePolicy> {
         let ttl = ttl.as_ref()?.as_duration().as_millis();
         Some(json!(u64::try_from(ttl).unwrap_or(u64::MAX)))
     };
-    let consumed = WORK_QUEUES.iter().filter(|queue| queue.consumer.is_some());
-    let read_by_others = WORK_QUEUES.iter().filter(|queue| queue.consumer.is_none());
+    let consumed = EVENT_QUEUES.iter().filter(|queue| queue.consumer.is_some());
+    let read_by_others = EVENT_QUEUES.iter().filter(|queue| queue.consumer.is_none());
     let QueuePolicies {
         work,
         retry,
@@ -175,7 +175,7 @@ fn policies_from_config(config: &QueuePolicies) -> Vec<QueuePolicy> {
         QueuePolicy::new(
             "dm-dead-letter",
             "classic_queues",
-            WORK_QUEUES
+            EVENT_QUEUES
                 .iter()
                 .map(|queue| dead_letter_queue(queue.name))
                 .collect(),

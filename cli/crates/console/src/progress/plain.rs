@@ -79,7 +79,7 @@ impl PlainReporter {
         }
     }
 
-    /// Returns true for events that also occur if nothing has to be done.
+    /// Returns whether an event also occurs if nothing has to be done.
     fn is_noop_event(&self, event: &RunEvent) -> bool {
         match event {
             RunEvent::Started { .. } => true,
@@ -128,7 +128,7 @@ impl PlainReporter {
         self.write_line(elapsed, &format!("{name} {text}"));
     }
 
-    /// Returns true for a new activity, and for one with enough progress.
+    /// Returns whether the activity is new or has made enough progress.
     fn is_worth_reporting(&mut self, name: &str, state: &NodeState, elapsed: Duration) -> bool {
         let verbose = self.printer.settings().verbose;
         let (activity, percent, step) = match state {

@@ -56,7 +56,7 @@ impl NodeRow {
         }
     }
 
-    /// Returns true if nothing had to be done.
+    /// Returns whether nothing had to be done.
     pub(crate) fn is_unchanged(&self) -> bool {
         matches!(self.state, Some(NodeState::Ready { unchanged: true }))
     }
@@ -147,7 +147,7 @@ impl RunState {
         self.rows.iter().filter(move |row| row.phase() == phase)
     }
 
-    /// Returns true if nothing had to be done for any node.
+    /// Returns whether nothing had to be done for any node.
     pub(crate) fn is_unchanged(&self) -> bool {
         self.rows.iter().all(NodeRow::is_unchanged)
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use dm_core::error::Error;
 use dm_core::labels::PROJECT;
+use dm_core::units::pluralize;
 use dm_engine::Engine;
 use dm_engine::labelled_objects::{EngineObjectKind, LabelledObject};
 
@@ -12,7 +13,7 @@ use super::NO_ENGINE;
 use crate::DoctorFinding;
 
 /// The name of the check.
-const NAME: &str = "orphaned resources";
+pub(crate) const NAME: &str = "leftover resources";
 
 /// Finds objects that `dm down` can no longer remove, because their project is missing.
 pub(crate) async fn check_leftovers(engine: Option<&Engine>) -> Vec<DoctorFinding> {
@@ -42,21 +43,21 @@ fn leftover_findings(
     objects: &[LabelledObject],
     exists: impl Fn(&str) -> bool,
 ) -> Vec<DoctorFinding> {
-    let mut orphaned: BTreeMap<(&str, &str), Vec<EngineObjectKind>> = BTreeMap::new();
+    let mut leftovers: BTreeMap<(&str, &str), Vec<EngineObjectKind>> = BTreeMap::new();
     for object in objects {
         if let Some(root) = &object.root
             && !exists(root)
         {
-            orphaned
+            leftovers
                 .entry((&object.project, root))
                 .or_default()
                 .push(object.kind);
         }
     }
-    if orphaned.is_empty() {
+    if leftovers.is_empty() {
         return vec![DoctorFinding::ok(NAME, "none")];
     }
-    orphaned
+    leftovers
         .into_iter()
         .map(|((project, root), kinds)| {
             let count = |kind| kinds.iter().filter(|other| **other == kind).count();
@@ -82,8 +83,7 @@ fn leftover_findings(
             ] {
                 let count = count(kind);
                 if count > 0 {
-                    let plural = if count == 1 { "" } else { "s" };
-                    detail.push(format!("{count} {noun}{plural}"));
+                    detail.push(pluralize(count, noun));
                     next.push(command);
                 }
             }

@@ -79,7 +79,7 @@ until get /realms/training/.well-known/openid-configuration 2> /dev/null; do
     ((SECONDS < patience)) || fail 'the server was not ready in time'
     sleep 0.1
 done
-# What everybody asks for who signs in.
+# What every user who signs in requests.
 console='client_id=security-admin-console&response_type=code&scope=openid'
 console+='&redirect_uri=http://localhost:8080/admin/master/console/'
 console+='&code_challenge_method=S256&code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM'

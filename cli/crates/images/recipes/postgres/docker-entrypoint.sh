@@ -4,7 +4,7 @@
 # The first start builds the cluster in $PGDATA/.initialising and moves it up entry by entry,
 # PG_VERSION last. So PG_VERSION at the top of $PGDATA means "complete", whenever the container
 # is killed; a start that finds none, but finds .initialising, throws the remains away and begins
-# again. Anything else without PG_VERSION is somebody's data and is left alone.
+# again. Anything else without PG_VERSION is the user's data and is not touched.
 set -Eeuo pipefail
 
 readonly staging="$PGDATA/.initialising"
@@ -15,7 +15,7 @@ readonly golden=/var/lib/dm-golden/pgdata
 
 # A reset of the stack has the cluster begin anew at the next start: `docker-entrypoint.sh
 # begin-anew`, while the server still runs, lays a copy of the golden one ready and leaves a file
-# that says so. The file goes when the new cluster is in its place; a start that is killed before
+# that marks it. The file goes when the new cluster is in its place; a start that is killed before
 # begins again. What was there goes beside the server that runs: that takes longer than its start.
 readonly anew="$PGDATA/.begin-anew" prepared="$PGDATA/.prepared" discarded="$PGDATA/.discarded"
 
@@ -109,7 +109,7 @@ initialise() {
             postgres --single -D "$staging" -c fsync=off template1 > /dev/null
     fi
     if compgen -G '/docker-entrypoint-initdb.d/*' > /dev/null; then
-        # Socket only, so that nobody takes this server for the real one.
+        # Socket only, so that no client takes this server for the real one.
         PGDATA="$staging" pg_ctl --wait --silent -o "-c listen_addresses='' -c fsync=off $*" start
         PGHOST=/var/run/postgresql run_init_scripts
         PGDATA="$staging" pg_ctl --wait --silent --mode=fast stop

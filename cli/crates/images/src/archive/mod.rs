@@ -44,9 +44,9 @@ pub struct ArchiveSummary {
 }
 
 impl ImageStore {
-    /// Saves all current images to one file that only its owner may read. Images that
-    /// contain the state after a first start, with its keys and password hashes, are
-    /// included only if `golden` is set. The file appears when it is complete.
+    /// Saves all current images to one file that only its owner may read. Golden images, which
+    /// contain password hashes and the broker's cookie, are included only if `golden` is set. The
+    /// file appears when it is complete.
     ///
     /// # Errors
     /// Returns [`ImageError::NothingToSave`] if there are no current images,

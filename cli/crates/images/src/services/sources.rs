@@ -20,7 +20,7 @@ pub const SERVICE_SOURCES: [&str; 5] = [
 /// Computes the digest. It does not depend on the order of directory entries.
 ///
 /// # Errors
-/// If a file cannot be read.
+/// Returns [`std::io::Error`] if a file cannot be read.
 pub(super) fn hash_sources(root: &Path) -> io::Result<Sha256Digest> {
     let mut files = Vec::new();
     for input in SERVICE_SOURCES {

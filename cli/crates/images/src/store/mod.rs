@@ -203,7 +203,7 @@ impl ImageStore {
     /// Obtains an image.
     ///
     /// # Errors
-    /// Returns the error of the last allowed way, or [`ImageError::Cancelled`] on
+    /// Returns the [`ImageError`] of the last allowed way, or [`ImageError::Cancelled`] on
     /// cancellation.
     pub async fn acquire(&self, name: &str) -> Result<AcquiredImage, ImageError> {
         self.acquire_cancellable(name, &self.cancel).await
@@ -213,7 +213,7 @@ impl ImageStore {
     /// with `no_cache`. Services are always compiled together.
     ///
     /// # Errors
-    /// Returns the first failure; all other builds are cancelled.
+    /// Returns the first [`ImageError`]; all other builds are cancelled.
     pub async fn build(
         &self,
         names: &[&str],
@@ -305,8 +305,8 @@ impl ImageStore {
     /// Pulls images regardless of the configured source and of local images.
     ///
     /// # Errors
-    /// Returns the first failure, [`ImageError::NotPublished`] for an image that no registry
-    /// has.
+    /// Returns the first [`ImageError`], which is [`ImageError::NotPublished`] for an image that no
+    /// registry has.
     pub async fn pull(&self, names: &[&str]) -> Result<Vec<AcquiredImage>, ImageError> {
         if let Some(service) = names.iter().find(|name| self.is_service(name)) {
             return Err(ImageError::NotPublished {

@@ -1,4 +1,4 @@
-//! Lists dead letters without side effects.
+//! Lists dead letters. Removes only copies of a letter.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -38,11 +38,11 @@ pub struct DeadLetterDetail {
     pub body_text: String,
 }
 
-/// Calls `on_letter` for each dead letter of these queues that matches the filter. Has no side
-/// effects.
+/// Calls `on_letter` for each dead letter of these queues that matches the filter. Removes only
+/// copies of a letter.
 ///
 /// # Errors
-/// If the broker cannot be reached or stops delivering.
+/// Returns [`MessagingError`] if the broker cannot be reached or stops delivering.
 pub async fn for_each_letter(
     connection: &Connection,
     queues: &[&'static str],

@@ -1,6 +1,6 @@
 //! Validates a dead letter that was edited before its replay.
 
-use dm_contracts::topology::{WORK_QUEUES, binding_matches};
+use dm_contracts::topology::{EVENT_QUEUES, binding_matches};
 use dm_contracts::{Envelope, envelope, events};
 
 use super::json_text::RawObject;
@@ -22,7 +22,7 @@ pub fn validate_edit(queue: &str, before: &str, after: &str) -> Result<EditedEve
     definition
         .validate(&event)
         .map_err(|error| error.to_string())?;
-    let is_received = WORK_QUEUES
+    let is_received = EVENT_QUEUES
         .iter()
         .filter(|known| known.name == queue)
         .any(|known| {

@@ -60,7 +60,7 @@ impl FailureRecords<'_> {
     /// Returns the number of open records of a queue. `None` for a queue without a consumer.
     ///
     /// # Errors
-    /// If the database cannot be reached.
+    /// Returns [`MessagingError`] if the database cannot be reached.
     pub(crate) async fn count_open(&self, queue: &str) -> Result<Option<i64>, MessagingError> {
         let Some(table) = self.table(queue) else {
             return Ok(None);
@@ -79,7 +79,7 @@ impl FailureRecords<'_> {
     /// Groups the open records of a queue by reason and type.
     ///
     /// # Errors
-    /// If the database cannot be reached.
+    /// Returns [`MessagingError`] if the database cannot be reached.
     pub(super) async fn group_open(
         &self,
         queue: &str,
@@ -136,7 +136,7 @@ impl FailureRecords<'_> {
     /// Records the resolution of these letters.
     ///
     /// # Errors
-    /// If the database cannot be reached.
+    /// Returns [`MessagingError`] if the database cannot be reached.
     pub async fn resolve<'l>(
         &self,
         letters: impl IntoIterator<Item = &'l DeadLetter>,
@@ -167,7 +167,7 @@ impl FailureRecords<'_> {
     /// Records that these letters are in their dead-letter queues, and creates missing records.
     ///
     /// # Errors
-    /// If the database cannot be reached.
+    /// Returns [`MessagingError`] if the database cannot be reached.
     pub async fn reopen<'l>(
         &self,
         letters: impl IntoIterator<Item = &'l DeadLetter>,
@@ -288,7 +288,7 @@ impl FailureRecords<'_> {
     /// no record of it. The consumer ignores an event in a recorded round.
     ///
     /// # Errors
-    /// If the database cannot be reached.
+    /// Returns [`MessagingError`] if the database cannot be reached.
     pub(crate) async fn next_round(
         &self,
         queue: &str,

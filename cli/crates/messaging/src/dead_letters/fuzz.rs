@@ -1,6 +1,7 @@
 //! Property tests: any file of dead letters is parsed or refused with a line number, and any
 //! message is parsed as a letter.
 
+use dm_contracts::headers;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldArray, FieldTable};
 use proptest::prelude::*;
@@ -85,12 +86,12 @@ fn names() -> impl Strategy<Value = String> {
         "queue",
         "exchange",
         "routing-keys",
-        "x-dm-reason",
-        "x-dm-error",
-        "x-dm-attempts",
-        "x-dm-failed-at",
-        "x-dm-replays",
-        "traceparent",
+        headers::REASON,
+        headers::ERROR,
+        headers::ATTEMPTS,
+        headers::FAILED_AT,
+        headers::REPLAYS,
+        headers::TRACEPARENT,
         "tenant",
     ])
     .prop_map(str::to_owned)

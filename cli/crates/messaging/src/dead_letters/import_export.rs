@@ -50,11 +50,11 @@ impl LetterCounts {
     }
 }
 
-/// Writes the dead letters of these queues to `writer`. The queues stay unchanged. Returns the
-/// counts of the written letters.
+/// Writes the dead letters of these queues to `writer`. Removes only copies of a letter from the
+/// queues. Returns the counts of the written letters.
 ///
 /// # Errors
-/// If the broker cannot be reached, or the file cannot be written.
+/// Returns [`MessagingError`] if the broker cannot be reached, or the file cannot be written.
 pub async fn export(
     connection: &Connection,
     queues: &[&'static str],
@@ -82,7 +82,7 @@ pub async fn export(
 /// Returns the removed letters.
 ///
 /// # Errors
-/// If the broker cannot be reached. Some letters may be removed.
+/// Returns [`MessagingError`] if the broker cannot be reached. Some letters may be removed.
 pub async fn remove(
     connection: &Connection,
     queues: &[&'static str],
@@ -112,7 +112,7 @@ pub struct ParsedLines {
 /// Reads all lines of a file. Malformed lines are collected and do not affect other lines.
 ///
 /// # Errors
-/// If the file cannot be read.
+/// Returns [`std::io::Error`] if the file cannot be read.
 pub fn read_lenient(mut reader: impl BufRead) -> Result<ParsedLines, std::io::Error> {
     let (mut parsed, mut text) = (ParsedLines::default(), Vec::new());
     for line in 1.. {
@@ -178,7 +178,8 @@ impl ImportSummary {
 /// equal fingerprints, the n-th one of the file is there if the queue has n.
 ///
 /// # Errors
-/// If the broker cannot be reached. Some letters may have been published.
+/// Returns [`MessagingError`] if the broker cannot be reached. Some letters may have been
+/// published.
 pub async fn import(
     connection: &Connection,
     lines: &[DeadLetterLine],
@@ -197,10 +198,10 @@ pub(super) async fn publish_letters(
     let queues: BTreeSet<String> = lines.iter().map(|(line, _)| line.queue.clone()).collect();
     let queues = super::resolve_queue_names(&queues.into_iter().collect::<Vec<_>>())?;
     let mut present = LetterCounts::default();
-    let mut records = std::collections::HashSet::new();
+    let mut letter_ids = std::collections::HashSet::new();
     visit_unacked(connection, &queues, |unacked| {
         if unacked.letter.has_record {
-            records.insert(unacked.letter.fingerprint);
+            letter_ids.insert(unacked.letter.fingerprint);
         } else {
             present.add(&unacked.letter);
         }
@@ -215,7 +216,7 @@ pub(super) async fn publish_letters(
             continue;
         };
         let is_present = if letter.has_record {
-            !records.insert(letter.fingerprint.clone())
+            !letter_ids.insert(letter.fingerprint.clone())
         } else {
             *may_be_present && present.take(&letter)
         };

@@ -44,11 +44,11 @@ pub struct DeadLetter {
     /// The instant of the last failure.
     pub failed_at: Option<DateTime<Utc>>,
     /// Identifies this letter, also among the letters of the same event that failed before or
-    /// after. The key of the consumer's record if there is one; otherwise the digest of the
-    /// complete message, so that equal messages have equal fingerprints.
+    /// after: the letter id if the letter has a record; otherwise the digest of queue and complete
+    /// message. Equal messages have equal fingerprints.
     pub fingerprint: String,
-    /// Whether a consumer has a record of it. Then a second message with this fingerprint is a
-    /// copy and not another letter.
+    /// Whether a consumer has a record of it. Then a second message with this fingerprint, which
+    /// is its letter id, is a copy and not another letter.
     #[serde(skip)]
     pub has_record: bool,
 }
@@ -79,12 +79,12 @@ impl DeadLetter {
             properties,
             body,
         };
-        let record = text(headers::LETTER).filter(|letter| message.matches_letter_id(letter));
+        let letter_id = text(headers::LETTER).filter(|letter| message.matches_letter_id(letter));
         Self {
             queue: queue.to_owned(),
             position,
-            has_record: record.is_some(),
-            fingerprint: record.unwrap_or_else(|| message.fingerprint()),
+            has_record: letter_id.is_some(),
+            fingerprint: letter_id.unwrap_or_else(|| message.complete_digest()),
             id: message_id.or(event.id),
             event_type: event.event_type.or(kind),
             subject: event.subject.filter(|subject| !subject.is_empty()),
@@ -95,7 +95,7 @@ impl DeadLetter {
                 .unwrap_or_else(|| UNKNOWN_REASON.to_owned()),
             error: text(headers::ERROR),
             service: text(headers::SERVICE),
-            trace_id: text(headers::TRACE_ID)
+            trace_id: text(headers::MESSAGE_TRACE_ID)
                 .or_else(|| text(headers::TRACEPARENT).and_then(|parent| parse_trace_id(&parent))),
             attempts: count(headers::ATTEMPTS),
             replays: count(headers::REPLAYS),
@@ -247,27 +247,27 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn recorded_letter_is_identified_by_its_record_unless_changed() {
+    fn fingerprint_of_a_recorded_letter_is_its_letter_id_unless_changed() {
         let event = BasicProperties::default().with_message_id("evt_1".into());
-        let record = LetterMessage {
+        let message = LetterMessage {
             queue: "q",
             properties: &event,
             body: BODY,
         };
-        let record = record.letter_id().unwrap();
+        let letter_id = message.letter_id().unwrap();
         let recorded = |time: &str| {
             properties(&[
-                (headers::LETTER, long(&record)),
+                (headers::LETTER, long(&letter_id)),
                 (headers::FAILED_AT, long(time)),
             ])
         };
         for time in ["2026-02-03T10:00:00Z", "2026-02-03T10:00:16Z"] {
             let letter = DeadLetter::from_message("q", 1, &recorded(time), BODY);
             assert!(letter.has_record, "two copies are one letter");
-            assert_eq!(letter.fingerprint, record);
+            assert_eq!(letter.fingerprint, letter_id);
         }
         let changed =
             DeadLetter::from_message("q", 1, &recorded(""), br#"{"id":"evt_1","data":1}"#);
-        assert!(!changed.has_record && changed.fingerprint != record);
+        assert!(!changed.has_record && changed.fingerprint != letter_id);
     }
 }

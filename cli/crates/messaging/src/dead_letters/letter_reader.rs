@@ -1,7 +1,7 @@
 //! Reads the dead letters of a queue, each of them once.
 //!
 //! A consumer that does not know whether its letter arrived publishes it again. The copy has the
-//! fingerprint and the body of the letter; it is removed from the queue when it is read, and the
+//! letter id and the body of the letter; it is removed from the queue when it is read, and the
 //! first letter stays. Letters without a record are never treated as copies.
 
 use std::collections::HashSet;
@@ -16,10 +16,11 @@ use crate::MessagingError;
 use crate::queue_browser::QueueBrowser;
 
 /// Calls `visit` for the dead letters of these queues, one queue after the other. The letters that
-/// `visit` returns are removed from their queue; the other letters stay.
+/// `visit` returns, and copies, are removed from their queue; the other letters stay.
 ///
 /// # Errors
-/// If the broker cannot be reached or `visit` fails. Some letters to remove may still be there.
+/// Returns [`MessagingError`] if the broker cannot be reached or `visit` fails. Some letters to
+/// remove may still be there.
 pub(super) async fn visit_unacked(
     connection: &Connection,
     queues: &[&'static str],
@@ -63,8 +64,8 @@ impl UnackedLetter {
 pub(super) struct LetterReader {
     queue: String,
     browser: QueueBrowser,
-    /// The records whose letters were read.
-    seen_records: HashSet<u128>,
+    /// The letter ids of the letters that were read and have a record.
+    seen_letter_ids: HashSet<u128>,
     removed_copies: u64,
 }
 
@@ -74,7 +75,7 @@ impl LetterReader {
         Ok(Self {
             queue: queue.to_owned(),
             browser: QueueBrowser::open(connection, &dead_letter_queue(queue)).await?,
-            seen_records: HashSet::new(),
+            seen_letter_ids: HashSet::new(),
             removed_copies: 0,
         })
     }
@@ -87,10 +88,10 @@ impl LetterReader {
                 properties, data, ..
             } = &delivery;
             let letter = DeadLetter::from_message(&self.queue, position, properties, data);
-            let record = u128::from_str_radix(&letter.fingerprint, 16);
+            let letter_id = u128::from_str_radix(&letter.fingerprint, 16);
             if letter.has_record
-                && let Ok(record) = record
-                && !self.seen_records.insert(record)
+                && let Ok(letter_id) = letter_id
+                && !self.seen_letter_ids.insert(letter_id)
             {
                 self.browser.ack(read_position, &delivery).await?;
                 self.removed_copies += 1;

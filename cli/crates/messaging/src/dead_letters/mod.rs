@@ -38,16 +38,16 @@ pub use failure_records::FailureRecords;
 pub use letter::DeadLetter;
 pub use letter_filter::DeadLetterFilter;
 
-use dm_contracts::topology::WORK_QUEUES;
+use dm_contracts::topology::EVENT_QUEUES;
 
 use super::MessagingError;
 
-/// Returns the names of the work queues, or all if no name is given.
+/// Returns the names of the event queues, or all if no name is given.
 ///
 /// # Errors
 /// Returns [`MessagingError::UnknownQueue`] if a name is unknown.
 pub fn resolve_queue_names(names: &[String]) -> Result<Vec<&'static str>, MessagingError> {
-    let all = || WORK_QUEUES.iter().map(|queue| queue.name);
+    let all = || EVENT_QUEUES.iter().map(|queue| queue.name);
     if names.is_empty() {
         return Ok(all().collect());
     }

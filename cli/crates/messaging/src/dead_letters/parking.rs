@@ -50,9 +50,9 @@ pub struct ParkSummary {
 /// letter that cannot be inserted stays in the queue.
 ///
 /// # Errors
-/// If the broker or the database returns an error. A parked letter may still be in the queue;
-/// parking it again creates no second row. Returns [`MessagingError::DeadLetterNotFound`] if an
-/// id has no letter.
+/// Returns [`MessagingError`] if the broker or the database returns an error. A parked letter may
+/// still be in the queue; parking it again creates no second row. Returns
+/// [`MessagingError::DeadLetterNotFound`] if an id has no letter.
 pub async fn park(
     connection: &Connection,
     database: &PgPool,
@@ -148,7 +148,7 @@ async fn insert_letter(
 /// Returns the parked letters, latest first.
 ///
 /// # Errors
-/// If the database cannot be reached.
+/// Returns [`MessagingError`] if the database cannot be reached.
 pub async fn list(database: &PgPool) -> Result<Vec<ParkedLetter>, MessagingError> {
     Ok(sqlx::query_as(
         "SELECT fingerprint, queue, event_id, event_type, reason, note, parked_at
@@ -162,8 +162,8 @@ pub async fn list(database: &PgPool) -> Result<Vec<ParkedLetter>, MessagingError
 /// or fingerprints. A row is deleted after its letter was published.
 ///
 /// # Errors
-/// If the broker or the database returns an error. A published letter may still be parked;
-/// unparking it again publishes no second one. Returns
+/// Returns [`MessagingError`] if the broker or the database returns an error. A published letter
+/// may still be parked; unparking it again publishes no second one. Returns
 /// [`MessagingError::ParkedLetterNotFound`], without any change, if an id has no parked letter.
 pub async fn unpark(
     connection: &Connection,

@@ -217,7 +217,7 @@ pub(super) async fn record_end(database: &PgPool, run_id: &str) -> Result<(), Me
 /// Returns the ids of the unfinished runs, oldest first.
 ///
 /// # Errors
-/// If the database cannot be reached.
+/// Returns [`MessagingError`] if the database cannot be reached.
 pub async fn unfinished_runs(database: &PgPool) -> Result<Vec<String>, MessagingError> {
     let statement =
         "SELECT run_id FROM dm_ops.replay_runs WHERE ended_at IS NULL ORDER BY began_at";
@@ -227,7 +227,7 @@ pub async fn unfinished_runs(database: &PgPool) -> Result<Vec<String>, Messaging
 /// Returns the latest runs, latest first.
 ///
 /// # Errors
-/// If the database cannot be reached.
+/// Returns [`MessagingError`] if the database cannot be reached.
 pub async fn latest_runs(database: &PgPool, limit: i64) -> Result<Vec<ReplayRun>, MessagingError> {
     Ok(sqlx::query_as(
         "SELECT run_id, began_at, ended_at, digest, to_exchange, count(number) AS messages,

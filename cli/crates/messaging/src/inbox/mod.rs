@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! page    a page of the inboxes, latest first
-//! stats   the depth and the processing rate of each work queue
+//! stats   the depth and the processing rate of each event queue
 //! retry   requeues messages that wait for a retry
 //! ```
 

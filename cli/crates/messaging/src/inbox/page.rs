@@ -93,7 +93,7 @@ pub struct InboxPage {
 /// of all `service_tables`.
 ///
 /// # Errors
-/// If the database cannot be reached.
+/// Returns [`MessagingError`] if the database cannot be reached.
 pub async fn load_page(
     database: &PgPool,
     service_tables: &[ServiceTables],

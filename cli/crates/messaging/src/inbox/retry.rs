@@ -1,6 +1,6 @@
 //! Requeues messages that wait for a retry.
 
-use dm_contracts::topology::WorkQueue;
+use dm_contracts::topology::EventQueue;
 use lapin::Connection;
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicGetOptions};
@@ -12,11 +12,11 @@ use crate::{MessagingError, queues};
 /// the broker after the delay. The attempt counts stay. Returns the number of messages.
 ///
 /// # Errors
-/// If the broker cannot be reached. A message that was published and not acknowledged is in
-/// both queues, and is processed once.
+/// Returns [`MessagingError`] if the broker cannot be reached. A message that was published and not
+/// acknowledged is in both queues, and is processed once.
 pub async fn requeue_waiting(
     connection: &Connection,
-    queues: &[WorkQueue],
+    queues: &[EventQueue],
 ) -> Result<u64, MessagingError> {
     let channel = connection.create_channel().await?;
     let mut moved = 0;

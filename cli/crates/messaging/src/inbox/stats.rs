@@ -1,9 +1,9 @@
-//! The depth and the processing rate of each work queue.
+//! The depth and the processing rate of each event queue.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use dm_contracts::topology::WorkQueue;
+use dm_contracts::topology::EventQueue;
 use lapin::Connection;
 use serde::Serialize;
 use sqlx::{FromRow, PgPool, QueryBuilder};
@@ -12,7 +12,7 @@ use crate::MessagingError;
 use crate::queues::{self, QueueDepth};
 use crate::service_tables::ServiceTables;
 
-/// The depth and the processing rate of a work queue.
+/// The depth and the processing rate of an event queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct InboxStats {
     /// The depth, from the broker.
@@ -25,7 +25,7 @@ pub struct InboxStats {
     pub last_processed_at: Option<DateTime<Utc>>,
 }
 
-/// The maximum values of a work queue. `None` is not checked.
+/// The maximum values of an event queue. `None` is not checked.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct InboxThresholds {
     /// The maximum number of ready messages in one queue.
@@ -62,12 +62,12 @@ impl InboxStats {
 /// Returns the depth and the processing rate of each of these queues.
 ///
 /// # Errors
-/// If the broker or the database cannot be reached.
+/// Returns [`MessagingError`] if the broker or the database cannot be reached.
 pub async fn load_stats(
     connection: &Connection,
     database: &PgPool,
     service_tables: &[ServiceTables],
-    queues: &[WorkQueue],
+    queues: &[EventQueue],
 ) -> Result<Vec<InboxStats>, MessagingError> {
     #[derive(FromRow)]
     struct ProcessingRate {

@@ -70,7 +70,7 @@ pub struct OutboxPage {
 /// Loads a page.
 ///
 /// # Errors
-/// If the database cannot be reached.
+/// Returns [`MessagingError`] if the database cannot be reached.
 pub async fn load_page(
     database: &PgPool,
     service_tables: &[ServiceTables],

@@ -10,7 +10,8 @@ use crate::service_tables::ServiceTables;
 /// events.
 ///
 /// # Errors
-/// If the database cannot be reached. The events of some services may be retried already.
+/// Returns [`MessagingError`] if the database cannot be reached. The events of some services may be
+/// retried already.
 pub async fn retry_refused(
     database: &PgPool,
     service_tables: &[ServiceTables],

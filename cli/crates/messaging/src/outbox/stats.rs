@@ -118,7 +118,7 @@ impl OutboxDepth {
 /// Returns the depth of each outbox, from one snapshot of the database.
 ///
 /// # Errors
-/// If the database cannot be reached.
+/// Returns [`MessagingError`] if the database cannot be reached.
 pub async fn load_depths(
     database: &PgPool,
     service_tables: &[ServiceTables],

@@ -53,7 +53,7 @@ impl QuorumQueueInspector<'_> {
     /// Reading has no side effects.
     ///
     /// # Errors
-    /// If the broker does not run, or `rabbitmqctl` fails.
+    /// Returns [`MessagingError`] if the broker does not run, or `rabbitmqctl` fails.
     pub(super) async fn inspect(
         &self,
         queues: &[String],

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
-use dm_contracts::topology::WorkQueue;
+use dm_contracts::topology::EventQueue;
 use sqlx::{AssertSqlSafe, FromRow};
 
 use super::ReconcileContext;
@@ -51,7 +51,7 @@ pub(super) struct ExternalQueueContents {
 /// Inspects the queue and completes its report.
 pub(super) async fn reconcile_external_queue(
     context: &ReconcileContext<'_>,
-    queue: &WorkQueue,
+    queue: &EventQueue,
     expected: &ExpectedContents<'_>,
     report: &mut QueueReport,
 ) -> Result<ExternalQueueContents, MessagingError> {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
-use dm_contracts::topology::{WORK_QUEUES, WorkQueue};
+use dm_contracts::topology::{EVENT_QUEUES, EventQueue};
 
 use super::ReconcileContext;
 use super::report::{FindingKind, QueueReport, ReconcileFinding};
@@ -30,10 +30,10 @@ pub(super) async fn locate_unprocessed(
     unprocessed: &mut UnprocessedByQueue,
     findings: &mut Vec<ReconcileFinding>,
 ) -> Result<BrokerContents, MessagingError> {
-    let letters = locate_dead_letters(context, reports, unprocessed, &work_queue_names()).await?;
+    let letters = locate_dead_letters(context, reports, unprocessed, &event_queue_names()).await?;
     wait_for_in_flight(context, reports, unprocessed).await?;
     let mut queued_messages = Vec::new();
-    for queue in WORK_QUEUES {
+    for queue in EVENT_QUEUES {
         // No service consumes it: `external_queue` completes its report.
         if queue.consumer.is_none() {
             continue;
@@ -75,8 +75,8 @@ fn find_report<'a>(reports: &'a mut [QueueReport], queue: &str) -> Option<&'a mu
     reports.iter_mut().find(|report| report.queue == queue)
 }
 
-fn work_queue_names() -> Vec<&'static str> {
-    WORK_QUEUES.iter().map(|queue| queue.name).collect()
+fn event_queue_names() -> Vec<&'static str> {
+    EVENT_QUEUES.iter().map(|queue| queue.name).collect()
 }
 
 /// Counts and removes the unprocessed events that are dead-lettered or parked. Returns the dead
@@ -122,7 +122,7 @@ async fn wait_for_in_flight(
     let mut reported = false;
     loop {
         let mut has_consumers = false;
-        for queue in WORK_QUEUES {
+        for queue in EVENT_QUEUES {
             let Some(remaining) = unprocessed
                 .get_mut(queue.name)
                 .filter(|remaining| !remaining.is_empty())
@@ -168,7 +168,7 @@ async fn count_processed(
 /// Returns the messages of the queues.
 async fn inspect_queues(
     context: &ReconcileContext<'_>,
-    queue: &WorkQueue,
+    queue: &EventQueue,
     report: &mut QueueReport,
     unprocessed: &mut UnprocessedEvents,
 ) -> Result<Vec<QueuedMessage>, MessagingError> {

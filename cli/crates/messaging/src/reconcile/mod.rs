@@ -31,7 +31,7 @@ mod unprocessed;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use dm_contracts::topology::WORK_QUEUES;
+use dm_contracts::topology::EVENT_QUEUES;
 use lapin::Connection;
 use sqlx::PgPool;
 
@@ -62,10 +62,11 @@ pub struct ReconcileContext<'a> {
     pub on_progress: &'a (dyn Fn(&str) + Sync),
 }
 
-/// Checks every event and the invariants. Has no side effects.
+/// Checks every event and the invariants. Changes only dead-letter queues, from which it removes
+/// copies of a letter.
 ///
 /// # Errors
-/// If the broker or the database returns an error.
+/// Returns [`MessagingError`] if the broker or the database returns an error.
 pub async fn run(context: &ReconcileContext<'_>) -> Result<ReconcileReport, MessagingError> {
     let Snapshot {
         pending,
@@ -83,7 +84,7 @@ pub async fn run(context: &ReconcileContext<'_>) -> Result<ReconcileReport, Mess
     let mut broker_contents =
         in_flight::locate_unprocessed(context, &mut reports, &mut unprocessed, &mut findings)
             .await?;
-    for queue in WORK_QUEUES.iter().filter(|queue| queue.consumer.is_none()) {
+    for queue in EVENT_QUEUES.iter().filter(|queue| queue.consumer.is_none()) {
         let expected = external_queue::ExpectedContents {
             routing_keys: routing_keys.get(queue.name).map_or(&[], Vec::as_slice),
             snapshot_at: taken_at,

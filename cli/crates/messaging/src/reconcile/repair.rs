@@ -37,7 +37,8 @@ struct RepublishedEvent {
 /// number of published events.
 ///
 /// # Errors
-/// If the broker or the database returns an error. Some events may have been published.
+/// Returns [`MessagingError`] if the broker or the database returns an error. Some events may have
+/// been published.
 pub async fn repair(
     context: &ReconcileContext<'_>,
     findings: &[ReconcileFinding],

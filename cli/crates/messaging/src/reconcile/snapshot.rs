@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, Utc};
-use dm_contracts::topology::{self, WORK_QUEUES, WorkQueue};
+use dm_contracts::topology::{self, EVENT_QUEUES, EventQueue};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use super::edit_chains::EditChains;
@@ -55,7 +55,7 @@ pub(super) async fn take_snapshot(
     let pending = keys.values().map(|(pending, _)| pending).sum();
     let (mut reports, mut unprocessed, mut orphans) = (Vec::new(), BTreeMap::new(), Vec::new());
     let mut routing_keys = BTreeMap::new();
-    for queue in WORK_QUEUES {
+    for queue in EVENT_QUEUES {
         let queue_keys: Vec<String> = keys
             .keys()
             .filter(|key| {
@@ -159,7 +159,7 @@ async fn find_unprocessed(
     snapshot: &mut PgConnection,
     context: &ReconcileContext<'_>,
     tables: &ServiceTables,
-    queue: &WorkQueue,
+    queue: &EventQueue,
     keys: &[String],
     chains: &EditChains,
 ) -> Result<UnprocessedEvents, MessagingError> {
@@ -244,7 +244,7 @@ async fn find_orphans(
             kind: FindingKind::Orphaned,
             scope: queue,
             id: event_id,
-            detail: format!("{event_type} was processed, and no outbox contains it"),
+            detail: format!("{event_type} was processed, and no outbox contains the event"),
         })
         .collect())
 }

@@ -64,7 +64,7 @@ pub(super) async fn find_unexpected(
                 kind: FindingKind::Orphaned,
                 scope: (*queue).to_owned(),
                 id: message.id.clone().unwrap_or_else(|| "no id".to_owned()),
-                detail: "the message is in the queue, and no outbox contains it".to_owned(),
+                detail: "the message is in the queue, and no outbox contains its event".to_owned(),
             }),
     );
     Ok(findings)
@@ -115,6 +115,7 @@ fn check_dead_letters(
 #[cfg(test)]
 mod tests {
     use chrono::TimeDelta;
+    use dm_contracts::headers;
     use lapin::BasicProperties;
     use lapin::types::{AMQPValue, FieldTable};
 
@@ -123,7 +124,7 @@ mod tests {
     fn letter(id: Option<&str>, failed_at: DateTime<Utc>) -> DeadLetter {
         let mut table = FieldTable::default();
         let at = dm_contracts::time::format(failed_at);
-        table.insert("x-dm-failed-at".into(), AMQPValue::LongString(at.into()));
+        table.insert(headers::FAILED_AT.into(), AMQPValue::LongString(at.into()));
         let properties = BasicProperties::default().with_headers(table);
         let properties = match id {
             Some(id) => properties.with_message_id(id.into()),

@@ -23,7 +23,8 @@ pub struct TimelineEntry {
     pub source: String,
 }
 
-/// Loads the timelines of the orders that these events are about, earliest entry first.
+/// Loads the timelines of the orders that these events are about, earliest entry first, in the
+/// same order as order-service returns them (`services/order/src/store/timeline.rs`).
 pub(super) async fn load_timeline(
     context: TraceContext<'_>,
     rows: impl Iterator<Item = &OutboxRow>,

@@ -474,7 +474,7 @@ async fn run_up(
         .await
 }
 
-/// Whether all events are consistent. An orphaned event that is not in `known_orphans` is a
+/// Returns whether all events are consistent. An orphaned event that is not in `known_orphans` is a
 /// message of the replaced database or of another schema.
 async fn is_consistent(
     clients: &StackClients,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use dm_core::labels;
+use dm_engine::labelled_objects::LabelledObject;
 use dm_engine::{Engine, EngineError};
 
 /// The prefix of the name of a job's instance.
@@ -30,31 +30,20 @@ pub(crate) async fn find_leftovers(
     engine: &Engine,
     project: &str,
 ) -> Result<BTreeSet<String>, EngineError> {
-    let filter = [(labels::PROJECT, project)];
-    let containers = engine.list_containers(&filter).await?;
-    let mut names: BTreeSet<_> = containers
+    let objects = engine.list_labelled_objects().await?;
+    Ok(ci_instances_of(project, objects))
+}
+
+/// Returns the instances of jobs to which these objects of a project belong.
+fn ci_instances_of(project: &str, objects: Vec<LabelledObject>) -> BTreeSet<String> {
+    objects
         .into_iter()
-        .map(|container| container.instance)
-        .filter(|name| is_ci_instance(name))
-        .collect();
-    let mut objects = engine.list_volumes(&filter).await?;
-    objects.extend(engine.list_networks(&filter).await?);
-    names.extend(
-        objects
-            .iter()
-            .filter_map(|object| instance_of_object(object, project).map(str::to_owned)),
-    );
-    Ok(names)
+        .filter(|object| object.project == project && is_ci_instance(&object.instance))
+        .map(|object| object.instance)
+        .collect()
 }
 
-/// Returns the job's instance in the name of a volume or network.
-fn instance_of_object<'o>(object: &'o str, project: &str) -> Option<&'o str> {
-    let suffix = object.strip_prefix(project)?.strip_prefix('-')?;
-    let name = suffix.get(..CI_PREFIX.len() + ID_LENGTH)?;
-    is_ci_instance(name).then_some(name)
-}
-
-/// Whether [`new_instance_name`] returns names of this form for jobs that keep nothing.
+/// Returns whether this is the name of a job's instance that is not kept.
 fn is_ci_instance(name: &str) -> bool {
     name.strip_prefix(CI_PREFIX)
         .is_some_and(|id| id.len() == ID_LENGTH && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
@@ -62,6 +51,8 @@ fn is_ci_instance(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use dm_engine::labelled_objects::EngineObjectKind;
+
     use super::*;
 
     #[test]
@@ -73,17 +64,26 @@ mod tests {
     }
 
     #[test]
-    fn instance_of_object_reads_volume_and_network_names() {
-        let name = |object| instance_of_object(object, "dunder-mifflin-f2af6c09");
+    fn ci_instances_are_read_from_labels_of_every_kind_of_the_project() {
+        let object = |kind, project: &str, instance: &str| LabelledObject {
+            kind,
+            name: "dm-ci-0a1b2c3d".into(),
+            project: project.into(),
+            instance: instance.into(),
+            root: None,
+        };
+        let objects = vec![
+            object(EngineObjectKind::Container, "dm", "ci-0a1b2c3d"),
+            object(EngineObjectKind::Network, "dm", "ci-1a1b2c3d"),
+            object(EngineObjectKind::Volume, "dm", "ci-2a1b2c3d"),
+            object(EngineObjectKind::Volume, "dm", "ci-2a1b2c3d"),
+            object(EngineObjectKind::Volume, "dm", "ci-0a1b2c3d4"),
+            object(EngineObjectKind::Volume, "dm", "default"),
+            object(EngineObjectKind::Volume, "other", "ci-3a1b2c3d"),
+        ];
         assert_eq!(
-            name("dunder-mifflin-f2af6c09-ci-0a1b2c3d-postgres-data"),
-            Some("ci-0a1b2c3d")
+            ci_instances_of("dm", objects),
+            BTreeSet::from(["ci-0a1b2c3d", "ci-1a1b2c3d", "ci-2a1b2c3d"].map(str::to_owned))
         );
-        assert_eq!(
-            name("dunder-mifflin-f2af6c09-ci-0a1b2c3d"),
-            Some("ci-0a1b2c3d")
-        );
-        assert_eq!(name("dunder-mifflin-f2af6c09-default-postgres-data"), None);
-        assert_eq!(name("other-ci-0a1b2c3d"), None);
     }
 }

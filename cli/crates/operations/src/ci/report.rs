@@ -106,7 +106,7 @@ pub struct CiReport {
 }
 
 impl CiReport {
-    /// Whether all stages succeeded without an interrupt.
+    /// Returns whether all stages succeeded without an interrupt.
     #[must_use]
     pub fn is_success(&self) -> bool {
         !self.interrupted && self.stages.iter().all(|stage| stage.ok)

@@ -373,7 +373,7 @@ pub fn engine_settings(config: &Config) -> EngineSettings {
     }
 }
 
-/// Whether an operation failed because it was called outside a project.
+/// Returns whether an operation failed because it was called outside a project.
 #[must_use]
 pub fn is_outside_project(error: &dm_core::error::Error) -> bool {
     error.user_error().code() == ErrorCode::ConfigNoProject

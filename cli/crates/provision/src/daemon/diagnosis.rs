@@ -107,7 +107,7 @@ fn diagnose_text(text: &str) -> Diagnosis {
             .iter()
             .any(|line| known.patterns.iter().any(|pattern| line.contains(pattern)))
     });
-    // The newest line above the level `info` is the most informative.
+    // The newest line whose level is not `info` is the most informative.
     let last = lines
         .iter()
         .find(|line| !line.trim().is_empty() && !line.contains("level=info"))

@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono::{Days, Utc};
 use dm_contracts::api::list::List;
 use dm_contracts::api::stock::StockList;
+use dm_contracts::headers;
 use dm_gateway_client::{
     BearerClient, BrowserSession, GATEWAY_SECRET, IDEMPOTENCY_KEY, RequestFailure, StackEndpoints,
     new_trace_id,
@@ -30,7 +31,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// The service that owns the stock.
 const INVENTORY_SERVICE: &str = "inventory";
 /// The header with the user id, which the gateway sets and a direct request needs.
-const USER_ID_HEADER: HeaderName = HeaderName::from_static("x-user-id");
+const USER_ID_HEADER: HeaderName = HeaderName::from_static(headers::USER_ID);
 
 /// The signed-in users and the plan of a run.
 #[derive(Debug)]

@@ -44,7 +44,7 @@ pub struct HistoryRequest {
 }
 
 impl HistoryRequest {
-    /// Reports whether the run includes a slice.
+    /// Returns whether the run includes a slice.
     #[must_use]
     pub(crate) fn has_slice(&self, slice: HistorySlice) -> bool {
         self.only.is_none_or(|only| only == slice)

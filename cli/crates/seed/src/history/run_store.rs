@@ -31,8 +31,8 @@ pub struct SeedRun {
     pub completed_parts: BTreeSet<u64>,
 }
 
-/// The business tables, with the column in which `dm smoke` marks its rows.
-const BUSINESS_TABLES: [(ServiceName, &str, &str); 3] = [
+/// The tables of leads, orders and expenses, with the column in which `dm smoke` marks its rows.
+const SMOKE_MARKED_TABLES: [(ServiceName, &str, &str); 3] = [
     (ServiceName::Sales, "leads", "notes"),
     (ServiceName::Order, "orders", "notes"),
     (ServiceName::Finance, "expenses", "description"),
@@ -46,7 +46,7 @@ pub async fn has_only_smoke_rows(
     database: &PgPool,
     schemas: &ServiceSchemas,
 ) -> Result<bool, SeedError> {
-    let conditions = BUSINESS_TABLES.map(|(service, table, column)| {
+    let conditions = SMOKE_MARKED_TABLES.map(|(service, table, column)| {
         let table = schemas.qualified_name(service, table);
         format!("EXISTS (SELECT FROM {table} WHERE {column} <> $1)")
     });
@@ -58,7 +58,7 @@ pub async fn has_only_smoke_rows(
     Ok(has_only_smoke_rows)
 }
 
-/// Counts the rows of the business tables.
+/// Counts the leads, orders and expenses.
 ///
 /// # Errors
 /// Returns [`SeedError::Database`] if a query fails.
@@ -66,7 +66,7 @@ pub async fn count_existing(
     database: &PgPool,
     schemas: &ServiceSchemas,
 ) -> Result<ExistingData, SeedError> {
-    let counts = BUSINESS_TABLES.map(|(service, table, _)| {
+    let counts = SMOKE_MARKED_TABLES.map(|(service, table, _)| {
         format!(
             "(SELECT count(*) FROM {})",
             schemas.qualified_name(service, table)

@@ -206,7 +206,7 @@ const fn describe_type(value: &FieldValue) -> &'static str {
     }
 }
 
-/// Reports whether rounding has not changed an amount.
+/// Returns whether rounding has not changed an amount.
 fn is_exact(number: &Number, amount: Decimal) -> bool {
     let text = number.to_string();
     let exact = text.parse().or_else(|_| Decimal::from_scientific(&text));

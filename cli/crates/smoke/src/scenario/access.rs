@@ -1,5 +1,6 @@
 //! Authentication and authorization.
 
+use dm_contracts::headers;
 use dm_gateway_client::{BrowserSession, RequestFailure, TracedResponse, new_trace_id};
 use reqwest::header::{AUTHORIZATION, HeaderName};
 use serde_json::json;
@@ -36,7 +37,7 @@ pub(super) async fn anonymous_requests_are_refused(
         response.expect_value("/error/message", "Login is required")?;
     }
     let trace = new_trace_id();
-    let name = HeaderName::from_static("x-trace-id");
+    let name = HeaderName::from_static(headers::TRACE_ID);
     let bearer = BrowserSession::anonymous(&state.endpoints)?;
     let shipments = bearer
         .get("/api/v1/warehouse/shipments")

@@ -25,6 +25,8 @@ use crate::{Stack, StackError, failure, prebuilt_schema};
 
 /// How long the engine may take to show a container whose name it has taken.
 const NAME_CONFLICT_TIMEOUT: Duration = Duration::from_secs(30);
+/// The interval between attempts to create a container whose name is reserved.
+const NAME_CONFLICT_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A component with its desired container and the planned action.
 #[derive(Debug, Clone)]
@@ -366,7 +368,7 @@ impl ComponentRun {
                 return Err(error.into());
             } else {
                 // The engine reserves a name before it lists the container.
-                tokio::time::sleep(self.stack.probe_timing.interval).await;
+                tokio::time::sleep(NAME_CONFLICT_INTERVAL).await;
             }
         }
     }

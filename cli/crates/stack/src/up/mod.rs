@@ -82,7 +82,7 @@ pub struct UpPlan {
 }
 
 impl UpPlan {
-    /// Returns true if nothing has to be done.
+    /// Returns whether nothing has to be done.
     #[must_use]
     pub(crate) fn is_noop(&self) -> bool {
         self.steps

@@ -92,7 +92,7 @@ impl LiveLines {
     /// Spinners advance by one frame if `turn` is true.
     ///
     /// # Errors
-    /// If the write to the terminal fails.
+    /// Returns [`std::io::Error`] if the write to the terminal fails.
     pub fn draw(&self, lines: Vec<LiveLine>, style: Style, turn: bool) -> io::Result<()> {
         let mut shown = self.lock();
         // Each change of a bar draws: only the last drawing must be visible.
@@ -139,7 +139,7 @@ impl LiveLines {
     /// Writes text that stays above the lines.
     ///
     /// # Errors
-    /// If the write to the terminal fails.
+    /// Returns [`std::io::Error`] if the write to the terminal fails.
     pub(crate) fn write_above(&self, text: &str) -> io::Result<()> {
         self.suspend(|| self.terminal.write(text))
     }

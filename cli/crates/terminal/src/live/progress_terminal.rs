@@ -80,7 +80,7 @@ impl ProgressTerminal {
     /// Takes the error of the last frame.
     ///
     /// # Errors
-    /// If the last frame could not be written.
+    /// Returns [`std::io::Error`] if the last frame could not be written.
     pub(crate) fn take_error(&self) -> io::Result<()> {
         self.lock().error.take().map_or(Ok(()), Err)
     }
@@ -88,7 +88,7 @@ impl ProgressTerminal {
     /// Writes text unchanged. Frames must be suspended.
     ///
     /// # Errors
-    /// If the write fails.
+    /// Returns [`std::io::Error`] if the write fails.
     pub(crate) fn write(&self, text: &str) -> io::Result<()> {
         let mut state = self.lock();
         state.writer.write_all(text.as_bytes())?;

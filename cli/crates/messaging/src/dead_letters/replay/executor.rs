@@ -80,7 +80,7 @@ pub struct ReplayProgress<'a> {
 /// Records a selection as a run and executes it.
 ///
 /// # Errors
-/// If the broker or the database returns an error. Returns
+/// Returns [`MessagingError`] if the broker or the database returns an error. Returns
 /// [`MessagingError::ReplayInterrupted`] on an interrupt. The run can be resumed.
 pub async fn run(
     context: &ReplayContext<'_>,

@@ -35,7 +35,7 @@ impl ReplaySelection {
     /// again when it is executed.
     ///
     /// # Errors
-    /// If the broker cannot be reached.
+    /// Returns [`MessagingError`] if the broker cannot be reached.
     pub async fn requeue(&mut self) -> Result<(), MessagingError> {
         for (_, queue) in std::mem::take(&mut self.unacked) {
             queue.reader.requeue_and_close().await?;
@@ -44,11 +44,11 @@ impl ReplaySelection {
     }
 }
 
-/// Selects the letters to replay. Has no side effects.
+/// Selects the letters to replay. Removes only copies of a letter.
 ///
 /// # Errors
-/// If the broker cannot be reached. Returns [`MessagingError::DeadLetterNotFound`] if an id has
-/// no letter.
+/// Returns [`MessagingError`] if the broker cannot be reached. Returns
+/// [`MessagingError::DeadLetterNotFound`] if an id has no letter.
 pub async fn select_letters(
     connection: &Connection,
     request: &ReplayRequest,

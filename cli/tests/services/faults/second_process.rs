@@ -10,9 +10,9 @@ use super::{container, docker};
 
 /// A second container with the image, network, environment and secrets of a service. It is removed
 /// on drop.
-pub(super) struct SecondInstance(String);
+pub(super) struct SecondProcess(String);
 
-impl SecondInstance {
+impl SecondProcess {
     pub(super) fn start(component: &str) -> Result<Self, Failed> {
         let first = container(component)?;
         let inspect = |format: &str| docker(&["inspect", "--format", format, &first]);
@@ -39,7 +39,7 @@ impl SecondInstance {
                 return Ok(());
             }
             if Instant::now() > until {
-                return Err(format!("the second instance did not log {text}: {log}").into());
+                return Err(format!("the second process did not log {text}: {log}").into());
             }
             std::thread::sleep(Duration::from_millis(100));
         }
@@ -62,7 +62,7 @@ fn copy_secrets(from: &str, to: &str) -> Result<(), Failed> {
     Ok(())
 }
 
-impl Drop for SecondInstance {
+impl Drop for SecondProcess {
     fn drop(&mut self) {
         let _ = docker(&["rm", "--force", &self.0]);
     }
