@@ -1,5 +1,6 @@
 //! The state directory of `dm` on this machine: state files and locks.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -199,8 +200,10 @@ impl StateDir {
     pub fn write<T: serde::Serialize>(&self, name: &str, value: &T) -> Result<(), StateError> {
         let path = self.path.join(name);
         let write = || -> std::io::Result<()> {
+            // Not written to the file directly: each token would be a system call.
+            let text = serde_json::to_vec_pretty(value)?;
             let mut file = tempfile::NamedTempFile::new_in(&self.path)?;
-            serde_json::to_writer_pretty(&mut file, value)?;
+            file.write_all(&text)?;
             file.as_file().sync_data()?;
             file.persist(&path)?;
             Ok(())

@@ -2,7 +2,7 @@
 //! write access to the registry can move a tag, and the image's programs run on this machine.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use dm_engine::images::Image;
@@ -88,8 +88,9 @@ impl ImagePin {
         let written = || -> io::Result<()> {
             let directory = path.parent().unwrap_or(state);
             fs::create_dir_all(directory)?;
+            let text = serde_json::to_vec(self)?;
             let mut file = tempfile::NamedTempFile::new_in(directory)?;
-            serde_json::to_writer(&mut file, self)?;
+            file.write_all(&text)?;
             file.as_file().sync_data()?;
             file.persist(&path)?;
             Ok(())

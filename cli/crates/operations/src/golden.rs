@@ -97,7 +97,8 @@ pub async fn remove(session: &Session) -> Result<usize> {
     Ok(images.len())
 }
 
-/// Prepares golden images for the next fresh start if the configuration enables it.
+/// Prepares golden images for the next fresh start if the configuration enables it and the run
+/// changed the stack.
 ///
 /// # Errors
 /// As [`make`] if they are built in the foreground.
@@ -105,7 +106,7 @@ pub async fn prepare(session: &Session, project: &Project, run: &RunResult) -> R
     let Some(mode) = preparation_mode(project.config().golden.prepare, dm_host::is_ci()) else {
         return Ok(());
     };
-    if run.has_golden_images().await? {
+    if !run.lacks_golden_images().await? {
         return Ok(());
     }
     match mode {

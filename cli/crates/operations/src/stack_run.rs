@@ -187,12 +187,14 @@ impl RunResult {
         }
     }
 
-    /// Returns whether golden images for the stack exist. If the run obtained an image, they are
-    /// looked up again, since they may match only now.
-    pub(crate) async fn has_golden_images(&self) -> Result<bool> {
+    /// Returns whether golden images for the stack are missing after a run that changed it. If
+    /// the run obtained an image, they are looked up again, since they may match only now.
+    pub(crate) async fn lacks_golden_images(&self) -> Result<bool> {
         match &self.plan {
-            Some(plan) if plan.images.is_empty() => Ok(!plan.golden_images.is_empty()),
-            _ => Ok(!golden::find_golden_images(&self.stack).await?.is_empty()),
+            // The run before this one has prepared them.
+            Some(plan) if plan.is_noop() => Ok(false),
+            Some(plan) if plan.images.is_empty() => Ok(plan.golden_images.is_empty()),
+            _ => Ok(golden::find_golden_images(&self.stack).await?.is_empty()),
         }
     }
 }

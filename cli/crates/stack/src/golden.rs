@@ -17,6 +17,7 @@ use dm_components::{Component, GoldenData, HostPorts, InstanceLayout};
 use dm_core::error::Result;
 use dm_images::DerivedImageSpec;
 use dm_images::recipe::Sha256Digest;
+use futures_util::future::try_join_all;
 use serde::Serialize;
 
 use super::Stack;
@@ -99,10 +100,14 @@ pub(crate) async fn find_golden_images_with(
             return Ok(BTreeMap::new());
         };
         let image = golden_derivation(component, data, &digest, base_image).reference();
-        if stack.engine.inspect_image(&image).await?.is_none() {
-            return Ok(BTreeMap::new());
-        }
         golden_images.insert(component.name().to_owned(), GoldenImage { image });
+    }
+    let inspections = golden_images
+        .values()
+        .map(|golden| stack.engine.inspect_image(&golden.image));
+    let inspected = try_join_all(inspections).await?;
+    if inspected.iter().any(Option::is_none) {
+        return Ok(BTreeMap::new());
     }
     Ok(golden_images)
 }

@@ -74,16 +74,21 @@ pub struct PortAllocator {
     range: RangeInclusive<u16>,
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct PortRegistry {
     allocations: Vec<PortAllocation>,
 }
 
 impl PortRegistry {
     fn find(&self, project: &str, instance: &str) -> Option<&PortAllocation> {
+        let position = self.position(project, instance)?;
+        self.allocations.get(position)
+    }
+
+    fn position(&self, project: &str, instance: &str) -> Option<usize> {
         self.allocations
             .iter()
-            .find(|allocation| allocation.project == project && allocation.instance == instance)
+            .position(|allocation| allocation.project == project && allocation.instance == instance)
     }
 
     fn remove(&mut self, project: &str, instance: &str) {
@@ -124,7 +129,8 @@ impl PortAllocator {
             .state
             .lock("the port registry", "ports")
             .lock_blocking()?;
-        let mut registry: PortRegistry = self.state.read(REGISTRY_FILE)?.unwrap_or_default();
+        let recorded: PortRegistry = self.state.read(REGISTRY_FILE)?.unwrap_or_default();
+        let mut registry = recorded.clone();
         registry
             .allocations
             .retain(|allocation| allocation.root.exists());
@@ -132,6 +138,10 @@ impl PortAllocator {
             .find(request.project, request.instance)
             .map(|allocation| allocation.ports.clone())
             .unwrap_or_default();
+        // The order stays, so that an unchanged allocation leaves the registry unchanged.
+        let position = registry
+            .position(request.project, request.instance)
+            .unwrap_or(registry.allocations.len());
         registry.remove(request.project, request.instance);
 
         // A component that is not in this request keeps its port from an earlier run.
@@ -163,13 +173,17 @@ impl PortAllocator {
             };
             ports.insert(component.clone(), port);
         }
-        registry.allocations.push(PortAllocation {
+        let allocation = PortAllocation {
             project: request.project.into(),
             root: request.root.into(),
             instance: request.instance.into(),
             ports: ports.clone(),
-        });
-        self.state.write(REGISTRY_FILE, &registry)?;
+        };
+        registry.allocations.insert(position, allocation);
+        // A run that changes nothing must not wait for the disk.
+        if registry != recorded {
+            self.state.write(REGISTRY_FILE, &registry)?;
+        }
         Ok(ports)
     }
 

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -57,9 +58,9 @@ impl ServiceBuildRecord {
         let write_error = || ImageError::io(format!("write {}", path.display()));
         let directory = path.parent().unwrap_or(state);
         fs::create_dir_all(directory).map_err(write_error())?;
+        let text = serde_json::to_vec(self).map_err(|error| write_error()(error.into()))?;
         let mut file = tempfile::NamedTempFile::new_in(directory).map_err(write_error())?;
-        serde_json::to_writer(&mut file, self)
-            .map_err(|error| write_error()(std::io::Error::other(error)))?;
+        file.write_all(&text).map_err(write_error())?;
         file.persist(&path)
             .map_err(|error| write_error()(error.error))?;
         for stale in paths_by_last_use(state).into_iter().skip(MAX_RECORDS) {

@@ -71,6 +71,7 @@ pub struct UpPlan {
     /// built together, as [`SERVICES_PROGRESS_NAME`].
     pub images: Vec<String>,
     /// The golden images from which new volumes are filled, by component: a complete set or none.
+    /// They are not looked up if nothing has to be done.
     pub golden_images: BTreeMap<String, GoldenImage>,
     request: UpPlanRequest,
     /// The instance's containers before the run.
@@ -84,7 +85,7 @@ pub struct UpPlan {
 impl UpPlan {
     /// Returns whether nothing has to be done.
     #[must_use]
-    pub(crate) fn is_noop(&self) -> bool {
+    pub fn is_noop(&self) -> bool {
         self.steps
             .iter()
             .all(|step| step.action == PlanAction::Keep)
@@ -142,7 +143,10 @@ pub async fn prepare_plan(
             },
         });
     }
+    let is_noop = steps.iter().all(|step| step.action == PlanAction::Keep);
     let golden_images = match request.golden_policy {
+        // No volume is filled, and their digest is slow on purpose.
+        GoldenPolicy::Use if is_noop => BTreeMap::new(),
         GoldenPolicy::Use => golden::find_golden_images_with(stack, &mut local).await?,
         GoldenPolicy::Ignore => BTreeMap::new(),
     };

@@ -271,3 +271,25 @@ proptest! {
         prop_assert_eq!(fixture.allocator.list().unwrap().len(), instances);
     }
 }
+
+#[test]
+fn unchanged_allocation_does_not_write_the_registry() {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let fixture = test_allocator();
+    let allocate = |instance, names: &[&str]| {
+        let requested: Vec<(&str, u16)> = names.iter().copied().zip(5432..).collect();
+        fixture.allocate(instance, &requested, AUTO, &[]).unwrap()
+    };
+    let first = allocate("one", &["postgres"]);
+    allocate("two", &["postgres"]);
+    let inode = || {
+        let registry = fixture.dir.path().join("state").join(REGISTRY_FILE);
+        std::fs::metadata(registry).unwrap().ino()
+    };
+    let before = inode();
+    assert_eq!(allocate("one", &["postgres"]), first);
+    assert_eq!(inode(), before);
+    allocate("one", &["postgres", "rabbitmq"]);
+    assert_ne!(inode(), before);
+}
