@@ -112,7 +112,7 @@ impl Environment {
     /// Checks that all variables that were read are valid.
     ///
     /// # Errors
-    /// Returns [`EnvironmentError`] with all errors.
+    /// Returns an error that contains all of them.
     pub fn check(&self) -> Result<(), EnvironmentError> {
         if self.errors.is_empty() {
             Ok(())
