@@ -488,6 +488,28 @@ async fn derived_image_is_built_once_and_keeps_file_owners() {
     assert_eq!(fixture.owner_of_file(&made, "/data/file").await, (999, 998));
 }
 
+/// The engine searches the cache of all builds for each step, and fails if an image is removed
+/// meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn builds_succeed_while_other_images_are_removed() {
+    let builds: Vec<_> = (0..4)
+        .map(|_| {
+            tokio::spawn(async {
+                for _ in 0..5 {
+                    let fixture = EngineFixture::new().await;
+                    let catalog = Catalog::new(specs(&fixture, None));
+                    let images = fixture.images(catalog, settings_for(SourcePolicy::Build));
+                    images.acquire(&fixture.name("app")).await.unwrap();
+                    // The fixture removes its images.
+                }
+            })
+        })
+        .collect();
+    for build in builds {
+        build.await.unwrap();
+    }
+}
+
 fn derivation(fixture: &EngineFixture, from: &str) -> DerivedImageSpec {
     DerivedImageSpec {
         component: fixture.name("golden"),

@@ -17,6 +17,8 @@ pub enum EngineRefusal {
     NotFound,
     /// The engine's disk is full.
     DiskFull,
+    /// Another client removed an image that the builder has just found in its cache.
+    CachedImageRemoved,
     /// Any other reason, which only the text contains.
     Other,
 }
@@ -46,6 +48,16 @@ impl EngineRefusal {
                 Self::PortTaken(parse_port(&text))
             }
             _ if contains_any(&["no space left on device"]) => Self::DiskFull,
+            // A stream has no status: the classic builder reports a failed step.
+            None if contains_any(&[
+                "unable to find image \"sha256:",
+                "no such image: sha256:",
+                "unknown parent image id",
+                "layer does not exist",
+            ]) =>
+            {
+                Self::CachedImageRemoved
+            }
             _ => Self::Other,
         }
     }
@@ -151,5 +163,28 @@ mod tests {
             EngineRefusal::from_error(&stream_error),
             Some(EngineRefusal::DiskFull)
         );
+    }
+
+    #[test]
+    fn classify_recognises_an_image_that_was_removed_during_a_build() {
+        for (status, text, expected) in [
+            (
+                None,
+                "unable to find image \"sha256:9e1cd83501c84ede\"",
+                EngineRefusal::CachedImageRemoved,
+            ),
+            (
+                None,
+                "The command '/bin/sh -c make' returned a non-zero code: 2",
+                EngineRefusal::Other,
+            ),
+            (
+                Some(404),
+                "No such image: sha256:9e1cd83501c84ede",
+                EngineRefusal::ImageMissing,
+            ),
+        ] {
+            assert_eq!(EngineRefusal::classify(status, text), expected, "{text}");
+        }
     }
 }

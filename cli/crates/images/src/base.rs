@@ -121,13 +121,7 @@ impl BaseImageBuilder<'_> {
             dockerfile: build_context::DOCKERFILE.into(),
             ..BuildOptions::default()
         };
-        builder
-            .build(
-                &self.recipe.name,
-                options,
-                build_context::tar_stream(entries),
-            )
-            .await
+        builder.build(&self.recipe.name, options, entries).await
     }
 
     fn apt_mirror(&self) -> Option<&str> {

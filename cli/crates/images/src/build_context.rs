@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::Stream;
@@ -69,21 +70,21 @@ pub(super) fn append_labels(entries: &mut [ContextEntry], labels: &HashMap<Strin
 /// Returns the context as a tar. Owner and times are the same on every machine, so that the
 /// builder's cache matches.
 pub(super) fn tar_stream(
-    entries: Vec<ContextEntry>,
+    entries: Arc<[ContextEntry]>,
 ) -> impl Stream<Item = io::Result<Bytes>> + Send + Unpin + 'static {
     stream_from_writer(move |writer| {
         let mut tar = tar::Builder::new(writer);
-        for entry in entries {
+        for entry in entries.iter() {
             let mut header = tar::Header::new_gnu();
             header.set_mode(entry.mode);
             header.set_entry_type(tar::EntryType::Regular);
-            match entry.source {
+            match &entry.source {
                 EntrySource::Bytes(bytes) => {
                     header.set_size(bytes.len() as u64);
                     tar.append_data(&mut header, &entry.path, bytes.as_ref())?;
                 }
                 EntrySource::File(path) => {
-                    let file = File::open(&path)?;
+                    let file = File::open(path)?;
                     header.set_size(file.metadata()?.len());
                     tar.append_data(&mut header, &entry.path, file)?;
                 }
@@ -141,15 +142,15 @@ mod tests {
         let file = dir.path().join("big");
         std::fs::write(&file, vec![7; 3 * CHUNK_SIZE]).unwrap();
         let context = || {
-            tar_stream(vec![
+            let entries = [
                 ContextEntry::from_text("Dockerfile", "FROM scratch".into()),
                 ContextEntry {
                     path: "big.tar.gz".into(),
                     mode: 0o600,
                     source: EntrySource::File(file.clone()),
                 },
-            ])
-            .try_collect::<Vec<_>>()
+            ];
+            tar_stream(Arc::new(entries)).try_collect::<Vec<_>>()
         };
         let (one, two) = (
             context().await.unwrap().concat(),
@@ -181,7 +182,7 @@ mod tests {
             mode: 0o644,
             source: EntrySource::File("/nonexistent".into()),
         };
-        let last = tar_stream(vec![entry])
+        let last = tar_stream(Arc::new([entry]))
             .collect::<Vec<_>>()
             .await
             .pop()

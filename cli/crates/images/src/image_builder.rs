@@ -1,16 +1,16 @@
 //! A build with the engine's classic builder: reports its steps as progress and a failure
 //! with the step and the output, and removes intermediate images.
 
-use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use dm_engine::images::{BuildEvent, BuildOptions};
 use dm_engine::{Engine, EngineError, EngineRefusal};
-use futures_util::{Stream, StreamExt};
+use futures_util::StreamExt;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::build_context::{self, ContextEntry};
 use super::error::{ImageError, disk_full_hints};
 use super::process::{LogTail, output_hints};
 use super::progress::{ImageProgress, ProgressUpdate};
@@ -19,6 +19,8 @@ use super::progress::{ImageProgress, ProgressUpdate};
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// The interval of the attempts to remove the image that an aborted step uses.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// The maximum number of attempts to build an image while other images are removed.
+const MAX_ATTEMPTS: u32 = 5;
 /// The maximum width of a reported detail, in columns.
 const MAX_DETAIL_WIDTH: usize = 80;
 
@@ -32,25 +34,60 @@ pub(super) struct ImageBuilder<'a> {
 impl ImageBuilder<'_> {
     /// Builds an image and returns its id. It has no tag yet: the caller tags it last, so
     /// that an incomplete image is never found.
+    ///
+    /// For each step, the engine searches its cache, which contains the images of all builds. It
+    /// fails if another client removes one of them during the search, even an unrelated one. The
+    /// build is then repeated.
     pub(super) async fn build(
         &self,
         name: &str,
         options: BuildOptions,
-        context: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+        entries: Vec<ContextEntry>,
     ) -> Result<String, ImageError> {
+        let entries: Arc<[ContextEntry]> = entries.into();
+        let mut attempt = 1;
+        loop {
+            let mut parser = BuildOutputParser::default();
+            let outcome = self
+                .build_once(name, options.clone(), entries.clone(), &mut parser)
+                .await;
+            match outcome {
+                Err(BuildFailure::Engine(error))
+                    if error.refusal() == Some(EngineRefusal::CachedImageRemoved)
+                        && attempt < MAX_ATTEMPTS =>
+                {
+                    tracing::debug!(%error, name, "repeating a build");
+                    attempt += 1;
+                }
+                Err(BuildFailure::Engine(error)) => {
+                    return Err(build_error(name, &mut parser, error));
+                }
+                Err(BuildFailure::Image(error)) => return Err(error),
+                Ok(id) => return Ok(id),
+            }
+        }
+    }
+
+    async fn build_once(
+        &self,
+        name: &str,
+        options: BuildOptions,
+        entries: Arc<[ContextEntry]>,
+        parser: &mut BuildOutputParser,
+    ) -> Result<String, BuildFailure> {
+        let context = build_context::tar_stream(entries);
         let mut events = self.engine.build_image(options, context);
-        let mut parser = BuildOutputParser::default();
         self.progress.on_progress(
             name,
             ProgressUpdate::new("building").with_detail("sending the context"),
         );
         let outcome = loop {
             let event = tokio::select! {
-                () = self.cancel.cancelled() => break Err(ImageError::Cancelled),
+                () = self.cancel.cancelled() => break Err(ImageError::Cancelled.into()),
                 event = events.next() => event,
             };
             match event {
-                None => break self.take_image_id(name, &mut parser),
+                None => break take_image_id(name, parser).map_err(BuildFailure::from),
                 Some(Ok(BuildEvent::Built(id))) => parser.image_id = Some(id),
                 Some(Ok(BuildEvent::Output(text))) => {
                     for update in parser.feed(&text) {
@@ -65,7 +102,7 @@ impl ImageBuilder<'_> {
                     };
                     self.progress.on_progress(name, update);
                 }
-                Some(Err(error)) => break Err(build_error(name, &mut parser, error)),
+                Some(Err(error)) => break Err(BuildFailure::Engine(error)),
             }
         };
         // Dropping the stream ends a build that still runs.
@@ -74,20 +111,6 @@ impl ImageBuilder<'_> {
         self.remove_intermediate_images(&parser.created_images, result.as_deref())
             .await;
         outcome
-    }
-
-    fn take_image_id(
-        &self,
-        name: &str,
-        parser: &mut BuildOutputParser,
-    ) -> Result<String, ImageError> {
-        parser.image_id.take().ok_or_else(|| ImageError::Build {
-            name: name.to_owned(),
-            step: parser.step.take(),
-            reason: "the builder ended without an image".into(),
-            log: std::mem::take(&mut parser.tail).into_lines(),
-            hints: vec!["dm doctor".into()],
-        })
     }
 
     /// Removes the images of the steps: all of them after a failure, and after a success
@@ -121,6 +144,30 @@ impl ImageBuilder<'_> {
             tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
+}
+
+/// A failed attempt.
+enum BuildFailure {
+    /// The engine refused the build or failed.
+    Engine(EngineError),
+    /// Any other failure, with its final error.
+    Image(ImageError),
+}
+
+impl From<ImageError> for BuildFailure {
+    fn from(error: ImageError) -> Self {
+        Self::Image(error)
+    }
+}
+
+fn take_image_id(name: &str, parser: &mut BuildOutputParser) -> Result<String, ImageError> {
+    parser.image_id.take().ok_or_else(|| ImageError::Build {
+        name: name.to_owned(),
+        step: parser.step.take(),
+        reason: "the builder ended without an image".into(),
+        log: std::mem::take(&mut parser.tail).into_lines(),
+        hints: vec!["dm doctor".into()],
+    })
 }
 
 /// Returns the error of a failed build, with its step and output.

@@ -122,9 +122,7 @@ impl ImageStore {
             cancel,
         };
         let _slot = self.acquire_build_slot(&recipe.name, cancel).await?;
-        let id = builder
-            .build(&recipe.name, options, build_context::tar_stream(entries))
-            .await?;
+        let id = builder.build(&recipe.name, options, entries).await?;
         self.tag_finished(&id, &reference, &lock).await
     }
 

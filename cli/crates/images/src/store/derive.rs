@@ -91,9 +91,7 @@ impl ImageStore {
             ..BuildOptions::default()
         };
         let _slot = self.acquire_build_slot(name, &self.cancel).await?;
-        let id = builder
-            .build(name, options, build_context::tar_stream(entries))
-            .await?;
+        let id = builder.build(name, options, entries).await?;
         self.tag_finished(&id, &reference, &lock).await?;
         Ok(reference)
     }
