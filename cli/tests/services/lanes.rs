@@ -12,8 +12,9 @@ use libtest_mimic::{Arguments, Trial};
 
 use crate::{faults, stack, timings};
 
-/// Names the lane that a process runs. Without it, the process runs all lanes.
-const LANE_VARIABLE: &str = "DM_TEST_LANE";
+/// Names the lane that a process runs. Without it, the process runs all lanes. `dm` warns about
+/// unknown variables that begin with `DM_`.
+const LANE_VARIABLE: &str = "SERVICES_TEST_LANE";
 
 /// The tests of one instance.
 pub(crate) struct Lane {
