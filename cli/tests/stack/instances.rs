@@ -10,7 +10,10 @@ use crate::harness::project::{port, row};
 use crate::harness::{COMPONENTS, Project};
 use crate::test_list;
 
-test_list![four_instances_run_independently_and_one_can_be_removed];
+test_list![
+    four_instances_run_independently_and_one_can_be_removed,
+    commands_on_an_unknown_instance_reach_no_other_instance,
+];
 
 /// Returns the id of the key that signed an access token.
 fn key_id(token: &Value) -> String {
@@ -93,4 +96,33 @@ async fn four_instances_run_independently_and_one_can_be_removed() {
     for name in remaining {
         project.dm_on(name, &["status", "--check"]).ok();
     }
+}
+
+/// The ports of `dm.toml` belong to the default instance. A mistyped name must not lead there.
+async fn commands_on_an_unknown_instance_reach_no_other_instance() {
+    let project = Project::new("unknown-instance");
+    project.up(&["--only", "postgres,rabbitmq"]).ok();
+    let before = project.objects().await;
+    for arguments in [
+        &["outbox", "stats"][..],
+        &["dlq", "purge", "--copy", "letters.jsonl", "--yes"],
+        &["psql", "-c", "SELECT 1"],
+        &["token", "jhalpert"],
+        &["open", "rabbitmq", "--print"],
+        &["reconcile"],
+        &["backup", "create"],
+        &["chaos", "disconnect"],
+        &["restart"],
+        &["restart", "postgres"],
+    ] {
+        project
+            .dm_on("typo", arguments)
+            .run()
+            .exits(4)
+            .stderr_contains("not running")
+            .stderr_contains("dm --instance typo up");
+    }
+    let after = project.objects().await;
+    assert_eq!(after.containers, before.containers);
+    assert_eq!(after.volumes, before.volumes);
 }

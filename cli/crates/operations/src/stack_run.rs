@@ -206,7 +206,7 @@ impl<'a> StackRun<'a> {
         Self {
             command,
             project,
-            ports: PortUse::Existing,
+            ports: PortUse::ExistingOrAllocated,
             bundle_path: None,
             phases: vec![RunPhase::FinishReset],
         }

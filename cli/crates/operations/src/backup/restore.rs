@@ -21,7 +21,7 @@ use serde_json::Value;
 
 use super::create;
 use crate::reconcile;
-use crate::session::{PortUse, Project, Session, StackClients};
+use crate::session::{PortUse, Project, Session, StackClients, has_no_ports};
 use crate::stack_run::{RunPhase, RunResult, StackRun};
 
 /// The time in which events in flight must arrive after a restore.
@@ -380,6 +380,13 @@ async fn connect_running_servers(
     project: &Project,
     command: &'static str,
 ) -> Result<StackClients> {
+    let engine = session.engine(project.config()).await?;
+    let containers = engine
+        .list_containers(&project.instance.label_filter())
+        .await?;
+    if has_no_ports(project, &containers)? {
+        start_servers(session, project, command).await?;
+    }
     let clients = StackClients::open(session).await?;
     let are_running = clients.connect_database().await.is_ok()
         && clients.connect_broker().await.is_ok()
@@ -425,7 +432,14 @@ async fn bring_up_and_reconcile(
     project: &Project,
     known_orphans: &DeadLetterIds,
 ) -> Result<RestoreReport> {
-    let result = start_components(session, project, "restore", PortUse::Existing, &[]).await;
+    let result = start_components(
+        session,
+        project,
+        "restore",
+        PortUse::ExistingOrAllocated,
+        &[],
+    )
+    .await;
     if let Err(error) = result {
         session.frontend.note(&format!(
             "the backup is restored; start the remaining components: {}",

@@ -48,6 +48,8 @@ pub use project::Project;
 pub use running_components::RunningComponents;
 pub use stack_clients::StackClients;
 
+pub(crate) use ports::{has_no_ports, require_containers};
+
 use ports::{allocate, container_ports, held_ports, ignored_port_warnings, requested_ports};
 
 /// The default time limit for the instance lock.
@@ -245,8 +247,19 @@ impl Session {
             .list_containers(&project.instance.label_filter())
             .await?;
         let components = project.components(Some(&engine));
+        let port_use = match port_use {
+            PortUse::ExistingOrAllocated if has_no_ports(project, &containers)? => {
+                PortUse::Allocate {
+                    free: false,
+                    only: &[],
+                }
+            }
+            other => other,
+        };
         let ports = match port_use {
-            PortUse::Existing => container_ports(project, &containers)?,
+            PortUse::Existing | PortUse::ExistingOrAllocated => {
+                container_ports(project, &containers)?
+            }
             PortUse::Allocate { free, only } => {
                 let published = held_ports(&containers);
                 let requested = requested_ports(&components, only)?;

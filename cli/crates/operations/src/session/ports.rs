@@ -6,11 +6,13 @@ use std::sync::Arc;
 use dm_components::{Component, HostPorts};
 use dm_config::{LoadedConfig, ValueOrigin};
 use dm_core::config_keys::port_key;
-use dm_core::error::Result;
+use dm_core::error::{ExitStatus, Result, UserError};
+use dm_core::error_code::ErrorCode;
 use dm_engine::Engine;
 use dm_engine::containers::{Container, ContainerState};
 use dm_host::ports::{PortAllocator, PortError, PortMode, PortRequest};
 use dm_stack::select_with_dependencies;
+use thiserror::Error;
 
 use super::Project;
 
@@ -25,8 +27,32 @@ pub enum PortUse<'a> {
         /// Only for these components and their dependencies; for all if empty.
         only: &'a [String],
     },
-    /// Uses the existing ports of the instance.
+    /// Uses the existing ports of the instance, or those of `dm.toml` if it has none.
     Existing,
+    /// Like [`PortUse::Existing`], but allocates ports for an instance that has none: those of
+    /// `dm.toml` may belong to another instance.
+    ExistingOrAllocated,
+}
+
+/// The instance has neither containers nor recorded ports.
+#[derive(Debug, Error)]
+#[error("instance {instance} is not running")]
+pub(crate) struct InstanceNotRunning {
+    instance: String,
+}
+
+impl UserError for InstanceNotRunning {
+    fn code(&self) -> ErrorCode {
+        ErrorCode::ComponentNotRunning
+    }
+
+    fn exit_status(&self) -> ExitStatus {
+        ExitStatus::Component
+    }
+
+    fn suggestions(&self) -> Vec<String> {
+        vec!["dm up".into()]
+    }
 }
 
 /// Returns the ports that `dm.toml` configures, by name.
@@ -68,12 +94,39 @@ pub(super) fn ignored_port_warnings(loaded: &LoadedConfig, ports: &HostPorts) ->
 /// ports, which are used for components without a container.
 ///
 /// # Errors
-/// If the record cannot be read or the engine fails.
+/// Returns [`InstanceNotRunning`] for an instance without containers and recorded ports: a
+/// mistyped name must not lead to the servers of another instance. Fails if the record cannot be
+/// read or the engine fails.
 pub async fn existing_ports(project: &Project, engine: &Engine) -> Result<HostPorts> {
     let containers = engine
         .list_containers(&project.instance.label_filter())
         .await?;
+    if has_no_ports(project, &containers)? {
+        return Err(InstanceNotRunning {
+            instance: project.instance.name.clone(),
+        }
+        .into());
+    }
     container_ports(project, &containers)
+}
+
+/// Returns whether the instance has neither containers nor recorded ports.
+pub(crate) fn has_no_ports(project: &Project, containers: &[Container]) -> Result<bool> {
+    Ok(containers.is_empty() && project.recorded_ports()?.is_none())
+}
+
+/// Fails if an instance has no containers.
+///
+/// # Errors
+/// Returns [`InstanceNotRunning`] then.
+pub(crate) fn require_containers(project: &Project, containers: &[Container]) -> Result<()> {
+    if containers.is_empty() {
+        return Err(InstanceNotRunning {
+            instance: project.instance.name.clone(),
+        }
+        .into());
+    }
+    Ok(())
 }
 
 /// Returns the ports of these containers, or the recorded ones of components without one.

@@ -44,9 +44,18 @@ impl Project {
     /// # Errors
     /// If the record cannot be read.
     pub(crate) fn ports(&self) -> Result<HostPorts> {
-        let allocator = PortAllocator::new(self.state.clone());
-        let recorded = allocator.allocated_ports(&self.instance.project, &self.instance.name)?;
+        let recorded = self.recorded_ports()?;
         Ok(recorded.unwrap_or_else(|| configured_ports(&self.loaded)))
+    }
+
+    /// Returns the recorded ports of the instance, or `None` if it has none: it has never run, or
+    /// was removed with its data.
+    ///
+    /// # Errors
+    /// If the record cannot be read.
+    pub(super) fn recorded_ports(&self) -> Result<Option<HostPorts>> {
+        let allocator = PortAllocator::new(self.state.clone());
+        Ok(allocator.allocated_ports(&self.instance.project, &self.instance.name)?)
     }
 
     /// Returns the directory with the backups of all projects and instances.
