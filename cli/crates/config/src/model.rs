@@ -200,9 +200,9 @@ pub struct GoldenConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum GoldenPreparation {
-    /// After a `dm up` without golden images, in a background process. Never in CI.
+    /// After a `dm up` that changed the stack, in a background process. Never in CI.
     Background,
-    /// At the end of a `dm up` without golden images, which waits for it.
+    /// At the end of such a `dm up`, which waits for it.
     Foreground,
     /// Never automatically; only `dm golden make` makes them.
     Off,

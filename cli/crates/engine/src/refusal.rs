@@ -17,7 +17,7 @@ pub enum EngineRefusal {
     NotFound,
     /// The engine's disk is full.
     DiskFull,
-    /// Another client removed an image that the builder has just found in its cache.
+    /// Another client removed an image while the builder searched its cache.
     CachedImageRemoved,
     /// Any other reason, which only the text contains.
     Other,

@@ -9,7 +9,8 @@ use crate::stack_run::{RunPhase, RunResult, StackRun};
 /// The caller holds the instance lock.
 ///
 /// # Errors
-/// If the instance has no containers, a name is unknown or the engine fails. Failures of components are in the outcome.
+/// If the instance has no containers, a name is unknown or the engine fails. Failures of
+/// components are in the outcome.
 pub async fn restart(session: &Session, project: &Project, names: &[String]) -> Result<RunResult> {
     let engine = session.engine(project.config()).await?;
     let containers = engine

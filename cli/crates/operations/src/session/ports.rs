@@ -34,11 +34,19 @@ pub enum PortUse<'a> {
     ExistingOrAllocated,
 }
 
-/// The instance has neither containers nor recorded ports.
+/// The instance has no containers, or has never run.
 #[derive(Debug, Error)]
 #[error("instance {instance} is not running")]
 pub(crate) struct InstanceNotRunning {
     instance: String,
+}
+
+impl InstanceNotRunning {
+    fn new(project: &Project) -> Self {
+        Self {
+            instance: project.instance.name.clone(),
+        }
+    }
 }
 
 impl UserError for InstanceNotRunning {
@@ -102,10 +110,7 @@ pub async fn existing_ports(project: &Project, engine: &Engine) -> Result<HostPo
         .list_containers(&project.instance.label_filter())
         .await?;
     if has_no_ports(project, &containers)? {
-        return Err(InstanceNotRunning {
-            instance: project.instance.name.clone(),
-        }
-        .into());
+        return Err(InstanceNotRunning::new(project).into());
     }
     container_ports(project, &containers)
 }
@@ -121,10 +126,7 @@ pub(crate) fn has_no_ports(project: &Project, containers: &[Container]) -> Resul
 /// Returns [`InstanceNotRunning`] then.
 pub(crate) fn require_containers(project: &Project, containers: &[Container]) -> Result<()> {
     if containers.is_empty() {
-        return Err(InstanceNotRunning {
-            instance: project.instance.name.clone(),
-        }
-        .into());
+        return Err(InstanceNotRunning::new(project).into());
     }
     Ok(())
 }
