@@ -102,9 +102,8 @@ pub(super) fn ignored_port_warnings(loaded: &LoadedConfig, ports: &HostPorts) ->
 /// ports, which are used for components without a container.
 ///
 /// # Errors
-/// Returns [`InstanceNotRunning`] for an instance without containers and recorded ports: a
-/// mistyped name must not lead to the servers of another instance. Fails if the record cannot be
-/// read or the engine fails.
+/// Fails for an instance without containers and recorded ports: a mistyped name must not lead to
+/// the servers of another instance. Fails if the record cannot be read or the engine fails.
 pub async fn existing_ports(project: &Project, engine: &Engine) -> Result<HostPorts> {
     let containers = engine
         .list_containers(&project.instance.label_filter())
