@@ -236,6 +236,8 @@ pub(crate) fn outbox_retry_publishes_refused_events() -> Result<(), Failed> {
     assert_eq!(event_ids(&refused), std::slice::from_ref(&id));
     let limited = dm(&["outbox", "stats", "--max-refused", "0"]);
     assert_eq!(limited.status.code(), Some(1));
+    let unknown = dm(&["outbox", "retry", &id, "nosuch"]);
+    assert!(!unknown.status.success(), "an unknown event was retried");
     dm_ok(&["outbox", "retry", &id])?;
     let published = format!(
         "SELECT published_at IS NOT NULL FROM notifications.outbox_events WHERE event_id = '{id}'"

@@ -51,6 +51,9 @@ pub enum MessagingError {
     /// No outbox contains the event.
     #[error("no outbox contains event `{0}`")]
     EventNotFound(String),
+    /// The broker has not refused the event, or it is published by now.
+    #[error("no outbox contains a refused event `{0}`")]
+    EventNotRefused(String),
     /// The work queue is unknown.
     #[error("there is no work queue `{name}`")]
     UnknownQueue {
@@ -182,7 +185,7 @@ impl UserError for MessagingError {
             Self::QueueInspection(_) | Self::Engine(_) => ErrorCode::QueueBrowse,
             Self::UnreadableMessages { .. } => ErrorCode::QueueMessagesUnread,
             Self::UnknownService { .. } => ErrorCode::ServiceUnknown,
-            Self::EventNotFound(_) => ErrorCode::EventNotFound,
+            Self::EventNotFound(_) | Self::EventNotRefused(_) => ErrorCode::EventNotFound,
             Self::UnknownQueue { .. } => ErrorCode::QueueUnknown,
             Self::DeadLettersLocked(_) => ErrorCode::DeadLettersLocked,
             Self::QueueStalled { .. } => ErrorCode::QueueStalled,
@@ -225,6 +228,7 @@ impl UserError for MessagingError {
             Self::DeadLetterNotFound(_)
             | Self::ParkedLetterNotFound(_)
             | Self::EventNotFound(_)
+            | Self::EventNotRefused(_)
             | Self::DigestMismatch { .. } => ExitStatus::Findings,
             Self::ReplayInterrupted { .. } => ExitStatus::Interrupted,
         }
@@ -250,6 +254,7 @@ impl UserError for MessagingError {
                 "list the latest events: dm outbox ls".into(),
                 "published events are removed after the retention period of the outboxes".into(),
             ],
+            Self::EventNotRefused(_) => vec!["dm outbox ls --state refused".into()],
             Self::UnknownQueue { .. } => {
                 let names = dm_contracts::topology::EVENT_QUEUES.map(|queue| queue.name);
                 vec![format!("the queues are {}", names.join(", "))]

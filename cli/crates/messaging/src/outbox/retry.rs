@@ -1,5 +1,7 @@
 //! Retries refused events immediately.
 
+use std::collections::HashSet;
+
 use sqlx::{AssertSqlSafe, PgPool};
 
 use crate::MessagingError;
@@ -10,36 +12,39 @@ use crate::service_tables::ServiceTables;
 /// events.
 ///
 /// # Errors
-/// Returns [`MessagingError`] if the database cannot be reached. The events of some services may be
-/// retried already.
+/// Returns [`MessagingError`] if an id is not that of a refused event, or if the database cannot be
+/// reached. No event is retried then.
 pub async fn retry_refused(
     database: &PgPool,
     service_tables: &[ServiceTables],
     ids: &[String],
 ) -> Result<u64, MessagingError> {
-    let mut retried = 0;
+    let mut retried = HashSet::new();
+    let mut transaction = database.begin().await?;
     for tables in service_tables {
         let table = tables.qualified_table("outbox_events");
         let statement = format!(
             "UPDATE {table} SET not_before = NULL
               WHERE published_at IS NULL AND last_error IS NOT NULL
-                AND ($1 = '{{}}' OR event_id = ANY($1))"
+                AND ($1 = '{{}}' OR event_id = ANY($1))
+             RETURNING event_id"
         );
-        let mut transaction = database.begin().await?;
-        let updated = sqlx::query(AssertSqlSafe(statement))
+        let updated: Vec<String> = sqlx::query_scalar(AssertSqlSafe(statement))
             .bind(ids)
-            .execute(&mut *transaction)
-            .await?
-            .rows_affected();
-        if updated > 0 {
+            .fetch_all(&mut *transaction)
+            .await?;
+        if !updated.is_empty() {
             // The relay of the schema listens on this channel.
             sqlx::query("SELECT pg_notify('outbox.' || $1, '')")
                 .bind(&tables.schema)
                 .execute(&mut *transaction)
                 .await?;
         }
-        transaction.commit().await?;
-        retried += updated;
+        retried.extend(updated);
     }
-    Ok(retried)
+    if let Some(id) = ids.iter().find(|id| !retried.contains(*id)) {
+        return Err(MessagingError::EventNotRefused(id.clone()));
+    }
+    transaction.commit().await?;
+    Ok(u64::try_from(retried.len()).unwrap_or(u64::MAX))
 }
