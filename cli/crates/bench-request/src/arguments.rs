@@ -36,7 +36,7 @@ Examples:
   dm bench up --case golden,help --rounds 3
   dm bench up --markdown")]
     Up(UpArguments),
-    /// Measure services: gateway, relay, orders, memory, readiness.
+    /// Measure services: gateway, relay, orders, lists, memory, readiness.
     ///
     /// Starts a scratch instance with STOCK_RESULT_PACE_MS=0 and removes it afterwards. Ratios are
     /// of two measurements in one round.

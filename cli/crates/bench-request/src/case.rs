@@ -33,9 +33,12 @@ pub enum ServicesCase {
     Orders,
     /// Time from a commit to a consumer, at 200 events per second.
     Relay,
-    // The last one that writes, because the disk stays busy for a while.
+    // This one and the next one are the last ones that write, because the disk stays busy for a
+    // while.
     /// Events per second through an outbox, beside a bare publisher.
     Throughput,
+    /// Pages of a list of 1,000,000 orders, and ten clients that read it.
+    Lists,
     /// Memory of the seven services after the other cases.
     Memory,
 }

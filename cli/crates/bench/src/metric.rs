@@ -54,6 +54,16 @@ pub(crate) enum Metric {
     RelayLatencyP99,
     /// The ratio of events per second of the relay to those of a bare publisher.
     RelayThroughputRatio,
+    /// The median of the latency of the first page of a million orders.
+    ListFirstPageP50,
+    /// The median of the latency of pages in the middle of a million orders.
+    ListMiddlePageP50,
+    /// The 99th percentile of the latency of these pages.
+    ListPageP99,
+    /// The peak memory of order-service while ten clients read from a million orders.
+    ListReadersMemory,
+    /// The time of its slowest readiness response meanwhile.
+    ListReadersReadiness,
     /// The memory of all services.
     ServicesMemory,
     /// The ratio of replayed dead letters per second to those of a bare loop.
@@ -169,6 +179,11 @@ impl Metric {
             Self::RelayLatencyP50 => "relay: commit to consumer, p50",
             Self::RelayLatencyP99 => "relay: commit to consumer, p99",
             Self::RelayThroughputRatio => "relay: events/s, ratio to a bare publisher",
+            Self::ListFirstPageP50 => "list of 1,000,000 orders: first page, p50",
+            Self::ListMiddlePageP50 => "list of 1,000,000 orders: page in the middle, p50",
+            Self::ListPageP99 => "list of 1,000,000 orders: these pages, p99",
+            Self::ListReadersMemory => "ten readers of this list: memory of order-service",
+            Self::ListReadersReadiness => "ten readers of this list: slowest readiness",
             Self::ServicesMemory => "seven services: memory",
             Self::ReplayThroughputRatio => "dlq replay of 10,000: letters/s, ratio to a bare loop",
             Self::ReplayWithSelectionRatio => "dlq replay of 10,000: the same, with the selection",
@@ -213,6 +228,7 @@ impl Metric {
             | Self::FirstMemory
             | Self::ComposeCustomaryMemory
             | Self::ComposeTunedMemory
+            | Self::ListReadersMemory
             | Self::ServicesMemory
             | Self::DeadLettersMemory
             | Self::SeedMemory => MetricUnit::Bytes,
@@ -230,6 +246,10 @@ impl Metric {
             | Self::OrderReservationP99
             | Self::RelayLatencyP50
             | Self::RelayLatencyP99
+            | Self::ListFirstPageP50
+            | Self::ListMiddlePageP50
+            | Self::ListPageP99
+            | Self::ListReadersReadiness
             | Self::DeadLettersFromRecords
             | Self::DeadLettersRead
             | Self::BrokerRecovery
@@ -252,12 +272,14 @@ impl Metric {
             | Self::ComposeCustomaryTime
             | Self::ComposeCustomaryMemory
             | Self::ComposeTunedTime
-            | Self::ComposeTunedMemory => return None,
-            Self::GoldenToCustomaryRatio => Threshold::AtMost(0.25),
+            | Self::ComposeTunedMemory
+            | Self::ListPageP99
+            | Self::ListReadersReadiness => return None,
+            Self::GoldenToCustomaryRatio => Threshold::AtMost(0.18),
             Self::GoldenToTunedRatio => Threshold::AtMost(0.35),
             Self::FirstToCustomaryRatio => Threshold::AtMost(0.6),
-            Self::NoopTime => Threshold::AtMost(0.4),
-            Self::StatusTime => Threshold::AtMost(0.15),
+            Self::NoopTime => Threshold::AtMost(0.1),
+            Self::StatusTime => Threshold::AtMost(0.06),
             Self::HelpTime => Threshold::AtMost(0.015),
             Self::ResetToGoldenRatio => Threshold::AtMost(0.5),
             Self::SlowestServiceReadyTime => Threshold::AtMost(1.0),
@@ -267,6 +289,8 @@ impl Metric {
             Self::RelayLatencyP50 => Threshold::AtMost(0.005),
             Self::RelayLatencyP99 => Threshold::AtMost(0.025),
             Self::RelayThroughputRatio => Threshold::AtLeast(0.8),
+            Self::ListFirstPageP50 | Self::ListMiddlePageP50 => Threshold::AtMost(0.01),
+            Self::ListReadersMemory => Threshold::AtMost(40.0 * MEGABYTE),
             Self::ServicesMemory => Threshold::AtMost(150.0 * MEGABYTE),
             Self::ReplayThroughputRatio | Self::ReplayWithSelectionRatio => Threshold::AtLeast(0.8),
             Self::DeadLettersFromRecords => Threshold::AtMost(1.0),

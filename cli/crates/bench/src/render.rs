@@ -298,10 +298,10 @@ mod tests {
             "up",
             vec![
                 result(Metric::GoldenTime, &[7.7, 7.9, 7.4]),
-                result(Metric::GoldenToCustomaryRatio, &[0.21, 0.2, 0.22]),
+                result(Metric::GoldenToCustomaryRatio, &[0.17, 0.16, 0.18]),
                 result(Metric::GoldenToTunedRatio, &[0.37, 0.385, 0.38]),
                 result(Metric::GoldenMemory, &[9e8, 9.1e8]),
-                result(Metric::NoopTime, &[0.21, 0.2, 0.35]),
+                result(Metric::NoopTime, &[0.07, 0.066, 0.079]),
                 result(Metric::HelpTime, &[0.02, 0.018, 0.03]),
                 result(Metric::DownTime, &[1.5, 1.25, 2.0]),
                 result(Metric::ComposeCustomaryTime, &[36.1, 40.0, 33.0]),

@@ -35,6 +35,8 @@ fn history_tables() -> Vec<HistoryTable> {
         HistoryTable::Expenses,
         HistoryTable::Notifications,
         HistoryTable::UserProfiles,
+        HistoryTable::Avatars,
+        HistoryTable::AppSettings,
     ];
     tables.extend(ServiceName::ALL.map(HistoryTable::Outbox));
     tables.extend(

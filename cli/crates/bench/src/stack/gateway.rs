@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use dm_components::http_client;
 use dm_components::service::{GATEWAY, base_url};
 use dm_contracts::headers;
-use dm_gateway_client::{BrowserSession, GATEWAY_SECRET, RequestFailure};
-use reqwest::header::HeaderValue;
-use reqwest::{Client, Method, Request};
+use dm_gateway_client::{BrowserSession, RequestFailure};
+use reqwest::Request;
 
 use super::{BenchStack, Metric, http_load, percentile};
 use crate::error::BenchError;
@@ -23,39 +21,27 @@ const DURATION: Duration = Duration::from_secs(2);
 
 /// Measures the ratio of the rates, and the added latency.
 pub(super) async fn measure(stack: &BenchStack<'_>) -> Result<Vec<(Metric, f64)>, BenchError> {
-    let client = http_client()
-        .build()
-        .map_err(|error| BenchError::RequestFailed {
-            request: "creating an HTTP client".into(),
-            reason: error.to_string(),
-        })?;
-    let sign_in_failed = |failure: RequestFailure| BenchError::RequestFailed {
-        request: format!("signing in as {USER}"),
-        reason: failure.message,
-    };
-    let browser = BrowserSession::sign_in(&stack.endpoints, USER)
-        .await
-        .map_err(sign_in_failed)?;
-    let cookie = browser.session_cookie().map_err(sign_in_failed)?;
-    let through_gateway = build_request(
+    let client = http_load::build_client()?;
+    let cookie = sign_in(stack).await?;
+    let through_gateway = http_load::build_get(
         &client,
         &format!("{}/api/v1/orders{QUERY}", base_url(GATEWAY, stack.ports())),
-        ("cookie", &cookie),
+        &[("cookie", cookie.as_str())],
     )?;
-    let mut direct = build_request(
+    let direct = http_load::build_get(
         &client,
         &format!(
             "{}/internal/orders{QUERY}",
             base_url("order", stack.ports())
         ),
-        (headers::USER_ID, USER),
+        &[
+            (headers::USER_ID, USER),
+            (
+                headers::GATEWAY_SECRET,
+                stack.endpoints.gateway_secret.as_str(),
+            ),
+        ],
     )?;
-    let secret = HeaderValue::from_str(&stack.endpoints.gateway_secret);
-    let secret = secret.map_err(|error| BenchError::RequestFailed {
-        request: "creating a request".into(),
-        reason: error.to_string(),
-    })?;
-    direct.headers_mut().insert(GATEWAY_SECRET, secret);
     // Warms up connections, caches and keys. This is not measured.
     for side in [&direct, &through_gateway] {
         http_load::run_closed_loop(&client, side, CONNECTIONS, DURATION / 4).await?;
@@ -78,13 +64,14 @@ pub(super) async fn measure(stack: &BenchStack<'_>) -> Result<Vec<(Metric, f64)>
     ])
 }
 
-fn build_request(client: &Client, url: &str, header: (&str, &str)) -> Result<Request, BenchError> {
-    client
-        .request(Method::GET, url)
-        .header(header.0, header.1)
-        .build()
-        .map_err(|error| BenchError::RequestFailed {
-            request: format!("GET {url}"),
-            reason: error.to_string(),
-        })
+/// Signs in like a browser. Returns the session cookie.
+pub(super) async fn sign_in(stack: &BenchStack<'_>) -> Result<String, BenchError> {
+    let sign_in_failed = |failure: RequestFailure| BenchError::RequestFailed {
+        request: format!("signing in as {USER}"),
+        reason: failure.message,
+    };
+    let browser = BrowserSession::sign_in(&stack.endpoints, USER)
+        .await
+        .map_err(sign_in_failed)?;
+    browser.session_cookie().map_err(sign_in_failed)
 }

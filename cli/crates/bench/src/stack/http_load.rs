@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use dm_components::http_client;
 use futures_util::future::try_join_all;
 use reqwest::{Client, Request};
 
@@ -14,6 +15,32 @@ pub(super) struct LoadResult {
     pub(super) rate: f64,
     /// The latency of each request, in seconds.
     pub(super) latencies: Vec<f64>,
+}
+
+/// Creates a client.
+pub(super) fn build_client() -> Result<Client, BenchError> {
+    http_client()
+        .build()
+        .map_err(|error| BenchError::RequestFailed {
+            request: "creating an HTTP client".into(),
+            reason: error.to_string(),
+        })
+}
+
+/// Creates a GET request with these headers.
+pub(super) fn build_get(
+    client: &Client,
+    url: &str,
+    headers: &[(&str, &str)],
+) -> Result<Request, BenchError> {
+    let mut request = client.get(url);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.build().map_err(|error| BenchError::RequestFailed {
+        request: format!("GET {url}"),
+        reason: error.to_string(),
+    })
 }
 
 /// Sends the request repeatedly on several connections.

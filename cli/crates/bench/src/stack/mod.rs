@@ -6,6 +6,7 @@
 //! gateway            requests through the gateway, compared with direct requests
 //! relay              from a commit to the broker
 //! orders             from an order to its reservation
+//! lists              pages of a million orders, and clients that read them
 //! service_processes  memory, and the time until ready
 //! dead_letters       lists and replays dead letters
 //! large_tables       lists and relays events beside a million published ones
@@ -20,6 +21,7 @@ mod dead_letters;
 mod gateway;
 mod http_load;
 mod large_tables;
+mod lists;
 mod measured_command;
 mod orders;
 mod recovery;
@@ -58,6 +60,7 @@ impl StackCase for ServicesCase {
             Self::Orders => orders::measure(stack).await?,
             Self::Relay => relay::measure_latency(stack).await?,
             Self::Throughput => relay::measure_throughput(stack).await?,
+            Self::Lists => lists::measure(stack).await?,
             Self::Memory => service_processes::measure_memory(stack).await?,
         })
     }

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use dm_components::http_client;
 use dm_components::service::base_url;
 use dm_contracts::headers;
 use dm_gateway_client::GATEWAY_SECRET;
@@ -82,12 +81,7 @@ async fn place_orders(
     stack: &BenchStack<'_>,
     orders: u32,
 ) -> Result<Vec<(String, Instant)>, BenchError> {
-    let client = http_client()
-        .build()
-        .map_err(|error| BenchError::RequestFailed {
-            request: "creating an HTTP client".into(),
-            reason: error.to_string(),
-        })?;
+    let client = http_load::build_client()?;
     let url = format!("{}/internal/orders", base_url("order", stack.ports()));
     let request = client
         .request(Method::POST, &url)

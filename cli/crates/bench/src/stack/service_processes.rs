@@ -32,11 +32,24 @@ pub(super) async fn measure_memory(
     Ok(vec![(Metric::ServicesMemory, bytes)])
 }
 
-/// Measures the time from the start of the container, as reported by the engine, until the service
-/// reports that it is ready. Each service is measured alone; the slowest counts.
+/// Measures the time until a service is ready. Each service is restarted alone; the slowest counts.
 pub(super) async fn measure_readiness(
     stack: &BenchStack<'_>,
 ) -> Result<Vec<(Metric, f64)>, BenchError> {
+    let mut slowest: f64 = 0.0;
+    for (name, _) in stack.config().services.all() {
+        let duration = restart_service(stack, name).await?;
+        slowest = slowest.max(duration.as_secs_f64());
+    }
+    Ok(vec![(Metric::SlowestServiceReadyTime, slowest)])
+}
+
+/// Restarts a service. Returns the time from the start of the container, as reported by the engine,
+/// until the service reports that it is ready.
+pub(super) async fn restart_service(
+    stack: &BenchStack<'_>,
+    name: &str,
+) -> Result<Duration, BenchError> {
     let client = http_client()
         .timeout(Duration::from_secs(2))
         .build()
@@ -45,27 +58,56 @@ pub(super) async fn measure_readiness(
             reason: error.to_string(),
         })?;
     let engine = stack.engine();
-    let mut slowest: f64 = 0.0;
-    for (name, _) in stack.config().services.all() {
-        let container = stack.container(name);
-        engine.stop_container(&container, STOP_TIMEOUT).await?;
-        engine.start_container(&container).await?;
-        let began = Instant::now();
-        let url = format!("{}/health/ready", base_url(name, stack.ports()));
-        loop {
-            let response = client.get(&url).send().await;
-            if response.is_ok_and(|response| response.status().is_success()) {
-                break;
-            }
-            if began.elapsed() > TIMEOUT {
-                return Err(BenchError::Timeout {
-                    reason: format!("{name} was not ready"),
-                    timeout: TIMEOUT,
-                });
-            }
-            tokio::time::sleep(POLL_INTERVAL).await;
+    let container = stack.container(name);
+    engine.stop_container(&container, STOP_TIMEOUT).await?;
+    engine.start_container(&container).await?;
+    let began = Instant::now();
+    let url = format!("{}/health/ready", base_url(name, stack.ports()));
+    loop {
+        let response = client.get(&url).send().await;
+        if response.is_ok_and(|response| response.status().is_success()) {
+            return Ok(began.elapsed());
         }
-        slowest = slowest.max(began.elapsed().as_secs_f64());
+        if began.elapsed() > TIMEOUT {
+            return Err(BenchError::Timeout {
+                reason: format!("{name} was not ready"),
+                timeout: TIMEOUT,
+            });
+        }
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
-    Ok(vec![(Metric::SlowestServiceReadyTime, slowest)])
+}
+
+/// Returns the peak memory of a service since its start, in bytes: the resident set of its process.
+/// `None` if this machine does not run the process or does not report its memory.
+pub(super) async fn peak_memory(
+    stack: &BenchStack<'_>,
+    name: &str,
+) -> Result<Option<u64>, BenchError> {
+    let labels = stack.clients.project.instance.label_filter();
+    let containers = stack.engine().list_containers(&labels).await?;
+    let name = stack.container(name);
+    let container = containers.iter().find(|container| container.name == name);
+    Ok(container.and_then(|container| read_peak_memory(&container.id)))
+}
+
+/// Returns the peak memory of the process in a container, in bytes. The control group of a process
+/// names its container.
+#[cfg(target_os = "linux")]
+fn read_peak_memory(container_id: &str) -> Option<u64> {
+    let processes = procfs::process::all_processes().ok()?.flatten();
+    let is_inside = |process: &procfs::process::Process| {
+        let mut groups = process.cgroups().into_iter().flatten();
+        groups.any(|group| group.pathname.contains(container_id))
+    };
+    let peaks = processes
+        .filter(is_inside)
+        .filter_map(|process| process.status().ok()?.vmhwm);
+    // procfs reports kibibytes.
+    peaks.max().map(|peak| peak * 1024)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn read_peak_memory(_: &str) -> Option<u64> {
+    None
 }
