@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Every check of the project, in the order in which a failure is cheapest:
 # format, lints, documentation, unit and text tests, then the stack tests
-# against a real engine, which is installed and started if need be.
+# against a real engine, which is installed and started if need be, as is a browser.
 #
 #   ./dm test           everything
 #   ./dm test --quick   only what needs no engine
@@ -38,6 +38,23 @@ build() {
 tests() {
     cargo test --locked --workspace --no-fail-fast "$@"
 }
+# The web apps are tested in Chromium. Debian keeps the browser and its driver at one version.
+browser() {
+    if command -v chromium > /dev/null && command -v chromedriver > /dev/null; then
+        return
+    fi
+    local cause='this needs root and apt-get'
+    if ((EUID == 0)) && command -v apt-get > /dev/null; then
+        if apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y \
+            --no-install-recommends chromium chromium-driver; then
+            return
+        fi
+        cause='apt-get has failed'
+    fi
+    echo "could not install a browser: $cause; install the commands chromium and chromedriver," \
+        'on Debian with: apt-get install chromium chromium-driver' >&2
+    return 1
+}
 
 step 'format' cargo fmt --all --check
 step 'lints' cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
@@ -46,6 +63,8 @@ step 'build' build
 if ! $quick; then
     # Before the unit tests: some of them run a second engine beside it.
     step 'engine' "$dm" engine start --yes
+    # Before the long steps: without a browser, they would be in vain.
+    step 'browser' browser
 fi
 step 'unit and text tests' tests --quiet --lib --bins --test cli
 

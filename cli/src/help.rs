@@ -25,7 +25,7 @@ const COMMAND_GROUPS: [(&str, &[&str]); 5] = [
     ),
     (
         "Develop",
-        &["dev", "rebuild", "token", "smoke", "ci", "bench"],
+        &["dev", "rebuild", "token", "call", "smoke", "ci", "bench"],
     ),
     (
         "Machine",
@@ -131,18 +131,17 @@ fn render_global_options(root: &Command) -> String {
     let names = options
         .filter_map(option_usage)
         .chain(["--help", "--version"].map(str::to_owned));
-    let mut text = heading_line(root, "Global options (see `dm COMMAND --help`)");
-    let mut line = String::new();
+    let text = heading_line(root, "Global options (see `dm COMMAND --help`)");
+    // Each name is added to the first line that has room for it.
+    let mut lines: Vec<String> = Vec::new();
     for name in names {
-        if line.len() + 2 + name.len() > OPTION_LIST_WIDTH {
-            text.push_str(&line);
-            text.push('\n');
-            line.clear();
+        let has_room = |line: &&mut String| line.len() + 2 + name.len() <= OPTION_LIST_WIDTH;
+        match lines.iter_mut().find(has_room) {
+            Some(line) => line.push_str(&format!("  {name}")),
+            None => lines.push(format!("  {name}")),
         }
-        line.push_str("  ");
-        line.push_str(&name);
     }
-    text + &line
+    text + &lines.join("\n")
 }
 
 /// Returns the usage of an option, e.g. `--instance <NAME>`. Clap's own form needs a command

@@ -150,7 +150,7 @@ CREATE TABLE inventory.reservations (
     created_at timestamp with time zone NOT NULL,
     updated_at timestamp with time zone NOT NULL,
     CONSTRAINT reservations_items_check CHECK ((jsonb_typeof(items) = 'array'::text)),
-    CONSTRAINT reservations_status_check CHECK ((status = ANY (ARRAY['RESERVED'::text, 'FAILED_INSUFFICIENT_STOCK'::text, 'DISPATCHED'::text])))
+    CONSTRAINT reservations_status_check CHECK ((status = ANY (ARRAY['RESERVED'::text, 'FAILED_INSUFFICIENT_STOCK'::text, 'DISPATCHED'::text, 'RELEASED'::text])))
 );
 
 ALTER TABLE inventory.reservations OWNER TO inventory_owner;
@@ -241,7 +241,8 @@ CASE status
     WHEN 'DISPATCHED'::text THEN 0
     ELSE 4
 END)),
-    CONSTRAINT shipments_items_check CHECK ((jsonb_typeof(items) = 'array'::text))
+    CONSTRAINT shipments_items_check CHECK ((jsonb_typeof(items) = 'array'::text)),
+    CONSTRAINT shipments_status_check CHECK ((status = ANY (ARRAY['PENDING'::text, 'LOADING'::text, 'DISPATCHED'::text, 'FAILED'::text, 'CANCELLED'::text])))
 );
 
 ALTER TABLE inventory.shipments OWNER TO inventory_owner;
@@ -369,10 +370,10 @@ CREATE UNIQUE INDEX shipment_scan_log_key ON inventory.shipment_scan_log USING b
 CREATE INDEX shipment_scan_log_latest ON inventory.shipment_scan_log USING btree (shipment_id, scanned_at DESC);
 
 --: INDEX: shipments_created
-CREATE INDEX shipments_created ON inventory.shipments USING btree (created_at);
+CREATE INDEX shipments_created ON inventory.shipments USING btree (created_at, length(shipment_id), shipment_id);
 
---: INDEX: shipments_status
-CREATE INDEX shipments_status ON inventory.shipments USING btree (status, created_at);
+--: INDEX: shipments_open
+CREATE INDEX shipments_open ON inventory.shipments USING btree (created_at, length(shipment_id), shipment_id) WHERE (status = ANY (ARRAY['PENDING'::text, 'LOADING'::text]));
 
 --: FK CONSTRAINT: shipment_scan_log shipment_scan_log_shipment_id_fkey
 ALTER TABLE ONLY inventory.shipment_scan_log

@@ -85,7 +85,14 @@ CREATE TABLE orders.orders (
     status text NOT NULL,
     created_at timestamp with time zone NOT NULL,
     shipment_id text,
-    CONSTRAINT orders_items_check CHECK ((jsonb_typeof(items) = 'array'::text))
+    cancelled_at timestamp with time zone,
+    cancelled_by text,
+    cancel_reason text,
+    CONSTRAINT orders_check CHECK (((cancelled_at IS NULL) = (cancelled_by IS NULL))),
+    CONSTRAINT orders_check1 CHECK (((cancel_reason IS NULL) OR (cancelled_at IS NOT NULL))),
+    CONSTRAINT orders_check2 CHECK (((status = 'SHIPPED'::text) OR ((status = 'CANCELLED'::text) = (cancelled_at IS NOT NULL)))),
+    CONSTRAINT orders_items_check CHECK ((jsonb_typeof(items) = 'array'::text)),
+    CONSTRAINT orders_status_check CHECK ((status = ANY (ARRAY['CREATED'::text, 'RESERVED'::text, 'PICKING'::text, 'FAILED_INSUFFICIENT_STOCK'::text, 'CANCELLED'::text, 'SHIPPED'::text])))
 );
 
 ALTER TABLE orders.orders OWNER TO orders_owner;
@@ -251,10 +258,16 @@ CREATE INDEX inbox_events_processed ON orders.inbox_events USING btree (processe
 CREATE INDEX order_timeline_order ON orders.order_timeline USING btree (order_id, at, id);
 
 --: INDEX: orders_client
-CREATE INDEX orders_client ON orders.orders USING btree (client_id, created_at);
+CREATE INDEX orders_client ON orders.orders USING btree (client_id, created_at, length(order_id), order_id);
+
+--: INDEX: orders_client_status
+CREATE INDEX orders_client_status ON orders.orders USING btree (client_id, status, created_at, length(order_id), order_id);
 
 --: INDEX: orders_created
-CREATE INDEX orders_created ON orders.orders USING btree (created_at);
+CREATE INDEX orders_created ON orders.orders USING btree (created_at, length(order_id), order_id);
+
+--: INDEX: orders_status
+CREATE INDEX orders_status ON orders.orders USING btree (status, created_at, length(order_id), order_id);
 
 --: INDEX: outbox_events_pending
 CREATE INDEX outbox_events_pending ON orders.outbox_events USING btree (sequence) WHERE (published_at IS NULL);

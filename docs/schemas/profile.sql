@@ -8,6 +8,37 @@ ALTER SCHEMA profile OWNER TO profile_owner;
 --: ACL: SCHEMA profile
 GRANT USAGE ON SCHEMA profile TO profile_service;
 
+--: TABLE: app_settings
+CREATE TABLE profile.app_settings (
+    user_id text NOT NULL,
+    app text NOT NULL,
+    version bigint NOT NULL,
+    settings json NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    CONSTRAINT app_settings_app_check CHECK ((app = ANY (ARRAY['PORTAL'::text, 'INFINITY'::text, 'WAREHOUSE_MOBILE'::text, 'ACCOUNTING'::text]))),
+    CONSTRAINT app_settings_settings_check CHECK ((json_typeof(settings) = 'object'::text)),
+    CONSTRAINT app_settings_version_check CHECK ((version > 0))
+);
+
+ALTER TABLE profile.app_settings OWNER TO profile_owner;
+
+--: ACL: TABLE app_settings
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE profile.app_settings TO profile_service;
+
+--: TABLE: avatars
+CREATE TABLE profile.avatars (
+    user_id text NOT NULL,
+    png bytea NOT NULL,
+    etag text GENERATED ALWAYS AS (encode(sha256(png), 'hex'::text)) STORED NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    CONSTRAINT avatars_png_check CHECK (((octet_length(png) >= 1) AND (octet_length(png) <= 1048576)))
+);
+
+ALTER TABLE profile.avatars OWNER TO profile_owner;
+
+--: ACL: TABLE avatars
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE profile.avatars TO profile_service;
+
 --: TABLE: event_migrations
 CREATE TABLE profile.event_migrations (
     version bigint NOT NULL,
@@ -143,6 +174,14 @@ ALTER TABLE profile.user_profiles OWNER TO profile_owner;
 
 --: ACL: TABLE user_profiles
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE profile.user_profiles TO profile_service;
+
+--: CONSTRAINT: app_settings app_settings_pkey
+ALTER TABLE ONLY profile.app_settings
+    ADD CONSTRAINT app_settings_pkey PRIMARY KEY (user_id, app);
+
+--: CONSTRAINT: avatars avatars_pkey
+ALTER TABLE ONLY profile.avatars
+    ADD CONSTRAINT avatars_pkey PRIMARY KEY (user_id);
 
 --: CONSTRAINT: event_migrations event_migrations_pkey
 ALTER TABLE ONLY profile.event_migrations

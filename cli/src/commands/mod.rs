@@ -2,6 +2,7 @@
 
 mod backup;
 mod bench;
+mod call;
 mod chaos;
 mod ci;
 mod completions;
@@ -155,6 +156,7 @@ enum Command {
     Exec(exec::Arguments),
     Psql(psql::Arguments),
     Token(token::Arguments),
+    Call(call::Arguments),
     Open(open::Arguments),
     Engine(engine::Arguments),
     Images(images::Arguments),
@@ -274,6 +276,7 @@ impl Cli {
             Command::Exec(arguments) => exec::run(context, arguments).await,
             Command::Psql(arguments) => psql::run(context, arguments).await,
             Command::Token(arguments) => token::run(context, arguments).await,
+            Command::Call(arguments) => call::run(context, arguments).await,
             Command::Open(arguments) => open::run(context, arguments).await,
             Command::Engine(arguments) => engine::run(context, arguments).await,
             Command::Images(arguments) => images::run(context, arguments).await,
@@ -309,6 +312,9 @@ mod tests {
             &["outbox", "ls", "--aggregate", "--odd"],
             &["events", "tail", "--aggregate", "--odd"],
             &["token", "mscott", "--password", "--x"],
+            &["call", "/orders", "--password", "--x", "--data", "-1"],
+            &["call", "POST", "/orders", "--data", "-"],
+            &["call", "/orders", "--header", "-x: y"],
             &["seed", "--password", "-"],
             &["smoke", "--password", "-x"],
             &["bench", "services", "--password", "-x"],

@@ -3,6 +3,7 @@
 use clap::Args;
 use dm_components::keycloak;
 use dm_components::keycloak::sign_in::{AccessTokenClaims, TokenResponse, decode_claims, sign_in};
+use dm_components::service::{GATEWAY, base_url};
 use dm_core::error::{ExitStatus, Result};
 use dm_operations::session::existing_ports;
 use serde::Serialize;
@@ -12,7 +13,8 @@ use crate::context::Context;
 /// Get an access token for a user.
 ///
 /// Signs the user in through the login page of the realm. Prints the token to stdout, and the
-/// name, the roles and the lifetime to stderr.
+/// name, the roles, the lifetime and its use to stderr. The token opens every route of the gateway
+/// that the roles permit; `dm call` signs in and calls a route.
 #[derive(Debug, Clone, Args)]
 #[command(after_long_help = "Examples:
   dm token mscott
@@ -68,6 +70,19 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
         "{name}: {roles}; expires in {} s",
         tokens.expires_in
     ));
+    let gateway = base_url(GATEWAY, &ports);
+    let token = context
+        .session
+        .dm_command(&format!("token {}", arguments.user));
+    context.printer.note(&format!(
+        "use it: curl -H \"Authorization: Bearer $({token})\" {gateway}/api/v1/auth/me"
+    ));
+    let call = context
+        .session
+        .dm_command(&format!("call /auth/me --user {}", arguments.user));
+    context
+        .printer
+        .note(&format!("or sign in and call: {call}"));
     context.printer.write_stdout(&tokens.access_token)?;
     Ok(ExitStatus::Success)
 }

@@ -99,7 +99,7 @@ fn config_error_names_the_layer_of_the_value() {
        ·      ╰── did you mean `postgres`?
        ╰────
 
-      next: the sections are project, engine, images, timeouts, golden, postgres, rabbitmq, openldap, keycloak, services, backup
+      next: the sections are project, engine, images, timeouts, golden, postgres, rabbitmq, openldap, keycloak, services, apps, backup
             see docs/configuration.md for all keys
     "#);
 }

@@ -15,6 +15,7 @@ mod documented;
 mod help;
 mod import_cycles;
 mod launcher;
+mod migrations;
 mod pages;
 mod project;
 mod reference;

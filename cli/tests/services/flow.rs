@@ -64,6 +64,31 @@ pub(crate) async fn place_order(client: &Client, sku: &str, quantity: i64) -> St
     body["orderId"].as_str().unwrap().to_owned()
 }
 
+/// Places orders at the same time, waits until their stock is reserved, and returns their ids.
+pub(crate) async fn place_reserved_orders(
+    sku: &str,
+    quantity: i64,
+    count: usize,
+) -> Result<Vec<String>, Failed> {
+    let client = client();
+    let placed = (0..count).map(|_| place_order(&client, sku, quantity));
+    let orders = futures_util::future::join_all(placed).await;
+    let list = orders.join("','");
+    eventually(
+        &format!(
+            "SELECT count(*) FROM orders.orders
+              WHERE status = 'RESERVED' AND order_id IN ('{list}')"
+        ),
+        &count.to_string(),
+    )?;
+    Ok(orders)
+}
+
+/// Returns the id of the shipment of an order.
+pub(crate) fn shipment_of(order: &str) -> String {
+    order.replace("ord_", "ship_")
+}
+
 /// 40 concurrent orders for a product of which 23 are in stock.
 pub(crate) fn concurrent_orders_reserve_no_more_than_the_stock() -> Result<(), Failed> {
     sql(
@@ -96,7 +121,7 @@ pub(crate) fn concurrent_orders_reserve_no_more_than_the_stock() -> Result<(), F
 pub(crate) fn concurrent_dispatches_with_one_idempotency_key_have_one_effect() -> Result<(), Failed>
 {
     let order = block_on(async { place_order(&client(), "PPR-A4-WHT-500", 2).await });
-    let shipment = order.replace("ord_", "ship_");
+    let shipment = shipment_of(&order);
     eventually(
         &format!("SELECT count(*) FROM inventory.shipments WHERE shipment_id = '{shipment}'"),
         "1",

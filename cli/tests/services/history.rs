@@ -67,6 +67,9 @@ pub(crate) fn history_seed_keeps_reconcile_clean_and_stock_unchanged() -> Result
     let people = "SELECT count(*) FROM profile.user_profiles
                    WHERE user_id IN ('dphilbin', 'kmalone')";
     assert_eq!(sql(people)?, "2");
+    let theme = "SELECT settings->>'theme' IN ('light', 'dark', 'system')
+                   FROM profile.app_settings WHERE user_id = 'kmalone' AND app = 'PORTAL'";
+    assert_eq!(sql(theme)?, "t");
     assert_reconcile_is_clean()?;
     for refused in [
         vec!["seed", "--scale", "10"],

@@ -10,6 +10,8 @@
 )]
 
 mod backup;
+mod browser;
+mod cancel;
 mod ci;
 mod dead_letters;
 mod dev;
@@ -18,7 +20,9 @@ mod faults;
 mod flow;
 mod history;
 mod lanes;
+mod lists;
 mod openapi;
+mod profiles;
 mod reconcile;
 mod reset;
 mod restore;
@@ -26,6 +30,7 @@ mod schema;
 #[path = "../support/secrets.rs"]
 mod secrets;
 mod seed;
+mod sessions;
 mod stack;
 #[path = "../support/timings.rs"]
 mod timings;
@@ -54,6 +59,23 @@ const DATA: Lane = Lane {
             untrusted_requests::unknown_methods_and_paths_do_not_grow_the_metrics,
             untrusted_requests::idle_connections_do_not_block_other_clients,
             untrusted_requests::idempotency_key_of_another_user_or_shipment_is_refused,
+            cancel::cancelled_order_releases_its_reservation_once,
+            cancel::order_cancelled_before_its_stock_result_stays_cancelled,
+            cancel::scanned_order_is_picking_and_can_be_cancelled,
+            cancel::shipped_order_cannot_be_cancelled,
+            cancel::order_without_stock_can_be_cancelled,
+            cancel::invalid_cancellation_changes_nothing,
+            sessions::bearer_token_opens_every_route_of_its_role,
+            sessions::disabled_user_loses_access_within_a_minute,
+            sessions::sign_out_everywhere_ends_the_sessions_of_the_realm,
+            sessions::activity_extends_a_session,
+            sessions::loopback_addresses_work_like_localhost,
+            sessions::dm_call_prints_bodies_and_reports_refusals,
+            profiles::avatar_is_shown_with_its_entity_tag_until_it_is_removed,
+            profiles::invalid_avatar_is_refused_and_changes_nothing,
+            profiles::app_settings_of_one_version_are_saved_once,
+            lists::orders_are_filtered_by_client_and_status,
+            lists::lists_refuse_invalid_parameters_and_foreign_cursors,
         ]
     },
     exclusive: || {
@@ -62,10 +84,24 @@ const DATA: Lane = Lane {
             schema::schema_check_passes_on_the_running_stack,
             schema::schema_diff_classifies_additive_and_breaking_changes,
             schema::events_migration_upgrades_old_event_tables_and_keeps_rows,
+            schema::cancellation_migrations_keep_old_orders_and_shipments,
             schema::schema_diff_reports_each_changed_object_once,
             schema::commands_waiting_for_a_database_lock_name_its_holder,
+            browser::orders::lead_becomes_a_client_whose_order_is_shipped,
+            browser::orders::cancelled_order_shows_its_status_and_reason,
+            browser::expenses::expense_is_rejected_only_with_a_comment,
+            browser::portal::picture_is_shown_until_it_is_removed,
+            browser::portal::theme_is_kept_for_the_user,
+            browser::warehouse::scan_without_a_connection_is_sent_later,
+            browser::access::input_survives_an_expired_session,
+            browser::access::app_of_other_roles_is_refused,
+            browser::layout::pages_of_the_apps_fit_into_narrow_windows,
+            browser::layout::screenshots_are_written_on_request,
             seed::seed_append_loads_the_rows_that_it_reports,
             untrusted_requests::lists_with_slow_readers_use_little_memory,
+            profiles::large_avatars_need_little_memory,
+            lists::orders_read_by_cursor_while_orders_are_placed_are_complete,
+            lists::clients_reading_all_orders_by_cursor_use_little_memory,
             ci::ci_job_that_passes_writes_its_reports,
             ci::ci_job_that_fails_is_annotated_and_removes_its_instance,
             tour::tour_commands_succeed_in_order,
@@ -104,6 +140,8 @@ const EVENTS: Lane = Lane {
     concurrent: Vec::new,
     exclusive: || {
         let before_faults = trials![
+            cancel::concurrent_cancels_and_dispatches_end_consistently,
+            cancel::reconcile_reports_inconsistent_stock_of_cancelled_orders,
             event_flow::events_trace_shows_what_an_order_caused,
             event_flow::relay_publishes_the_payload_text_unchanged,
             event_flow::outbox_retry_publishes_refused_events,
@@ -114,6 +152,10 @@ const EVENTS: Lane = Lane {
             dead_letters::killed_replay_is_resumed_without_losing_messages,
         ];
         let after_faults = trials![
+            // After the faults, because events overtake others.
+            cancel::cancellation_that_overtakes_its_order_reserves_nothing,
+            cancel::dispatch_that_overtakes_a_cancellation_wins,
+            cancel::dead_letters_of_a_cancelled_order_are_replayed_in_any_order,
             reconcile::reconcile_reports_an_invariant_broken_by_a_lost_event,
             reconcile::reconcile_checks_the_invariants_of_sales_and_profile,
             reconcile::reconcile_repair_republishes_missing_events_in_outbox_order,

@@ -22,7 +22,7 @@ use super::stack::{
 const SKU: &str = "PPR-A4-WHT-500";
 
 /// Returns the report of `dm reconcile` now, including what is in flight.
-fn reconcile_now() -> Result<Value, Failed> {
+pub(super) fn reconcile_now() -> Result<Value, Failed> {
     let output = dm(&["reconcile", "--json", "--grace", "0s"]);
     Ok(serde_json::from_slice(&output.stdout)?)
 }
@@ -549,7 +549,7 @@ fn set_order_binding(bound: bool) -> Result<(), Failed> {
 }
 
 /// Removes or restores a binding of a queue.
-fn set_binding(queue: &str, key: &str, bound: bool) -> Result<(), Failed> {
+pub(super) fn set_binding(queue: &str, key: &str, bound: bool) -> Result<(), Failed> {
     let none = FieldTable::default();
     block_on(async {
         let (connection, channel) = channel().await?;

@@ -7,6 +7,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use dm_gateway_client::StackEndpoints;
 use libtest_mimic::Failed;
 use reqwest::{Client, Method, RequestBuilder};
 use rustix::process::{Pid, Signal, kill_process};
@@ -191,6 +192,27 @@ pub(crate) fn end() -> bool {
 /// Returns the first address of a component.
 pub(crate) fn address(component: &str) -> &'static str {
     &ADDRESSES.get().unwrap()[component]
+}
+
+/// The realm of the users.
+pub(crate) const REALM: &str = "scranton-branch";
+
+/// Returns the address of Keycloak, without the path of the realm.
+pub(crate) fn keycloak_url() -> String {
+    let address = url::Url::parse(address("keycloak")).unwrap();
+    address.origin().ascii_serialization()
+}
+
+/// Returns the addresses at which users sign in.
+pub(crate) fn endpoints() -> StackEndpoints {
+    StackEndpoints {
+        gateway_url: address("gateway").to_owned(),
+        keycloak_url: keycloak_url(),
+        realm: REALM.to_owned(),
+        password: "password".into(),
+        service_urls: Vec::new(),
+        gateway_secret: String::new(),
+    }
 }
 
 /// The user name of the broker's administrator.

@@ -65,7 +65,12 @@ const SERVICES: [(&str, &[&str], Option<&str>); 6] = [
     ("sales-service", &["sales.lead.converted.v1"], None),
     (
         "order-service",
-        &["order.created.v1", "order.status.changed.v1"],
+        &[
+            "order.created.v1",
+            "order.status.changed.v1",
+            "order.cancelled.v1",
+            "order.reinstated.v1",
+        ],
         Some("order.inventory-events.q"),
     ),
     (
@@ -73,6 +78,7 @@ const SERVICES: [(&str, &[&str], Option<&str>); 6] = [
         &[
             "inventory.stock.reserved.v1",
             "inventory.stock.failed.v1",
+            "inventory.picking.started.v1",
             "shipment.dispatched.v1",
         ],
         Some("inventory.order-events.q"),

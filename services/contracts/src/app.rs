@@ -1,9 +1,10 @@
 //! The apps that users open.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// An app with a user interface.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum App {
     /// The portal.

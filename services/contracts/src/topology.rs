@@ -34,12 +34,16 @@ pub const EVENT_QUEUES: [EventQueue; 4] = [
     EventQueue {
         name: INVENTORY_QUEUE,
         consumer: Some("inventory-service"),
-        bindings: &["order.created.v1"],
+        bindings: &["order.created.v1", "order.cancelled.v1"],
     },
     EventQueue {
         name: ORDER_QUEUE,
         consumer: Some("order-service"),
-        bindings: &["inventory.stock.*.v1", "shipment.dispatched.v1"],
+        bindings: &[
+            "inventory.stock.*.v1",
+            "inventory.picking.started.v1",
+            "shipment.dispatched.v1",
+        ],
     },
     EventQueue {
         name: WUPHF_QUEUE,
@@ -170,6 +174,9 @@ mod tests {
         assert_eq!(names("order.created.v1"), [INVENTORY_QUEUE, WUPHF_QUEUE]);
         assert_eq!(names("shipment.dispatched.v1"), [ORDER_QUEUE, WUPHF_QUEUE]);
         assert_eq!(names("inventory.stock.failed.v1"), [ORDER_QUEUE]);
+        assert_eq!(names("inventory.picking.started.v1"), [ORDER_QUEUE]);
+        assert_eq!(names("order.cancelled.v1"), [INVENTORY_QUEUE, WUPHF_QUEUE]);
+        assert_eq!(names("order.reinstated.v1"), [WUPHF_QUEUE]);
         assert!(names("order.status.changed.v1").is_empty());
     }
 

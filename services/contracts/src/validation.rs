@@ -1,5 +1,5 @@
 //! Validation rules for requests to the services, and for the files that `dm` imports. Lengths
-//! are in characters.
+//! are in characters, of the text as it was sent, before it is trimmed.
 
 use std::str::FromStr as _;
 
@@ -22,6 +22,9 @@ pub const MAX_EMAIL_LENGTH: usize = 320;
 /// Maximum length of the notes on a lead or an order.
 pub const MAX_NOTES_LENGTH: usize = 4000;
 
+/// Maximum length of the reason for which an order is cancelled.
+pub const MAX_CANCEL_REASON_LENGTH: usize = 500;
+
 /// Maximum length of the description of an expense, of the comment on its decision, and of the
 /// URL of its receipt.
 pub const MAX_REMARK_LENGTH: usize = 2000;
@@ -43,6 +46,21 @@ pub const MAX_TRUCK_ID_LENGTH: usize = 100;
 
 /// Maximum length of a barcode.
 pub const MAX_BARCODE_LENGTH: usize = 200;
+
+/// Maximum length of an idempotency key: the index on it accepts no more than about 2700 bytes.
+pub const MAX_IDEMPOTENCY_KEY_LENGTH: usize = 255;
+
+/// Maximum size of an uploaded avatar, in bytes.
+pub const MAX_AVATAR_BYTES: usize = 2 << 20;
+
+/// Maximum width and maximum height of an uploaded avatar, in pixels.
+pub const MAX_AVATAR_PIXELS: u32 = 4096;
+
+/// Maximum size of the settings of an app, in bytes of JSON.
+pub const MAX_APP_SETTINGS_BYTES: usize = 16 << 10;
+
+/// Maximum depth of objects and arrays in the settings of an app. Common parsers support 128.
+pub const MAX_APP_SETTINGS_DEPTH: usize = 100;
 
 /// Returns whether a text can be an e-mail address.
 #[must_use]

@@ -12,43 +12,43 @@ const ACCOUNTING: &str = "accountant";
 /// A part of the business that requires a role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Area {
-    /// The user's own profile and notifications: needs a session and no role.
+    /// The user's own profile and notifications: needs no role.
     Personal,
     /// Leads, clients and orders.
     Sales,
     /// Shipments.
     Warehouse,
+    /// Products, which sales orders and the warehouse ships.
+    Products,
     /// Expenses.
     Accounting,
 }
 
 impl Area {
+    /// Returns the roles of which one is needed. Without any, every signed-in user may enter.
+    #[must_use]
+    pub(crate) const fn roles(self) -> &'static [&'static str] {
+        match self {
+            Self::Personal => &[],
+            Self::Sales => &[SALES, MANAGER],
+            Self::Warehouse => &[WAREHOUSE, MANAGER],
+            Self::Products => &[SALES, WAREHOUSE, MANAGER],
+            Self::Accounting => &[ACCOUNTING, MANAGER],
+        }
+    }
+
     /// Returns whether a user with these roles may enter the area.
     #[must_use]
     pub(crate) fn permits<R: AsRef<str>>(self, roles: &[R]) -> bool {
-        let needed = match self {
-            Self::Personal => return true,
-            Self::Sales => SALES,
-            Self::Warehouse => WAREHOUSE,
-            Self::Accounting => ACCOUNTING,
-        };
-        roles
-            .iter()
-            .map(AsRef::as_ref)
-            .any(|role| role == needed || role == MANAGER)
+        let needed = self.roles();
+        needed.is_empty() || roles.iter().any(|role| needed.contains(&role.as_ref()))
     }
 
-    /// Returns whether the area accepts a bearer token in place of a session.
-    #[must_use]
-    pub(crate) const fn accepts_bearer(self) -> bool {
-        matches!(self, Self::Warehouse)
-    }
-
-    /// Returns the error message for a request without a session.
+    /// Returns the error message for a request without a session or a valid token.
     #[must_use]
     pub(crate) const fn unauthenticated_message(self) -> &'static str {
         match self {
-            Self::Personal | Self::Sales | Self::Accounting => "Login is required",
+            Self::Personal | Self::Sales | Self::Products | Self::Accounting => "Login is required",
             Self::Warehouse => "Bearer token or session is required",
         }
     }
@@ -61,8 +61,20 @@ impl Area {
             Self::Personal => "Access denied",
             Self::Sales => "Sales role is required to access orders",
             Self::Warehouse => "Warehouse role is required to access shipments",
+            Self::Products => "Sales or warehouse role is required to access products",
             Self::Accounting => "Accounting role is required to access expenses",
         }
+    }
+
+    /// Returns the error message for a bearer token without the required role: it names the roles,
+    /// because a script has no page that explains them.
+    #[must_use]
+    pub(crate) fn forbidden_token_message(self) -> String {
+        format!(
+            "{}: the token has none of {}",
+            self.forbidden_message(),
+            self.roles().join(", ")
+        )
     }
 }
 
@@ -110,6 +122,26 @@ mod tests {
         ];
         for (roles, apps) in rows {
             assert_eq!(apps_for_roles(roles), apps, "{roles:?}");
+        }
+    }
+
+    #[test]
+    fn refusal_of_a_token_names_the_roles_that_would_permit_it() {
+        assert_eq!(
+            Area::Sales.forbidden_token_message(),
+            "Sales role is required to access orders: \
+             the token has none of sales-associate, manager"
+        );
+        for area in [
+            Area::Sales,
+            Area::Warehouse,
+            Area::Products,
+            Area::Accounting,
+        ] {
+            for role in area.roles() {
+                assert!(area.permits(&[role]), "{role}");
+                assert!(area.forbidden_token_message().contains(role));
+            }
         }
     }
 

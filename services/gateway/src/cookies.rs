@@ -1,10 +1,78 @@
-//! Reading and writing of cookies.
+//! Names of the gateway's cookies, and reading and writing of cookies.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use cookie::{Cookie, SameSite};
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
+
+use crate::origin::RequestOrigin;
+use crate::settings::DEFAULT_PORT;
+
+/// The name of the session cookie of a gateway on the default port.
+pub(crate) const SESSION_COOKIE: &str = "dmf_session";
+
+/// The names of the cookies of this gateway.
+///
+/// Browsers share cookies between all ports of a host. Two gateways that one browser reaches under
+/// one host name have different ports there, so the name contains the port of the request. This is
+/// not always the port at which the gateway is published: it may be forwarded from another machine.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CookieNames {
+    /// The port at which the gateway is published.
+    public_port: u16,
+}
+
+impl CookieNames {
+    /// Creates the names of a gateway that is published at this port.
+    #[must_use]
+    pub(crate) const fn new(public_port: u16) -> Self {
+        Self { public_port }
+    }
+
+    /// Returns the name of the session cookie that a response to this request sets.
+    #[must_use]
+    pub(crate) fn session(self, headers: &HeaderMap) -> Cow<'static, str> {
+        session_name(self.port(headers))
+    }
+
+    /// Returns the names of the session cookies that a request may carry: that of its own port, and
+    /// that of the published port, at which a browser signs in if a server of web pages forwards
+    /// only its API calls.
+    pub(crate) fn accepted_sessions(
+        self,
+        headers: &HeaderMap,
+    ) -> impl Iterator<Item = Cow<'static, str>> {
+        let port = self.port(headers);
+        let published = (self.public_port != port).then_some(self.public_port);
+        [Some(port), published]
+            .into_iter()
+            .flatten()
+            .map(session_name)
+    }
+
+    /// Returns the prefix of the names of the login cookies of a request. A separator follows the
+    /// port: the prefix for port 80 must not match the cookies for port 8081.
+    #[must_use]
+    pub(crate) fn login_prefix(self, headers: &HeaderMap) -> String {
+        format!("dmf_login_{}_", self.port(headers))
+    }
+
+    /// Returns the port of a request. A proxy on the default port of its scheme sends none.
+    fn port(self, headers: &HeaderMap) -> u16 {
+        RequestOrigin::from_headers(headers)
+            .and_then(|origin| origin.port())
+            .unwrap_or(self.public_port)
+    }
+}
+
+fn session_name(port: u16) -> Cow<'static, str> {
+    match port {
+        DEFAULT_PORT => SESSION_COOKIE.into(),
+        port => format!("{SESSION_COOKIE}_{port}").into(),
+    }
+}
 
 /// Returns the values of a cookie in the order of the request. A browser may send one
 /// name more than once, which a cookie jar would not keep.
@@ -60,6 +128,63 @@ mod tests {
             .iter()
             .map(|line| (COOKIE, HeaderValue::from_str(line).unwrap()))
             .collect()
+    }
+
+    fn request_to(host: &str) -> HeaderMap {
+        let host = HeaderValue::from_str(host).unwrap();
+        HeaderMap::from_iter([(http::header::HOST, host)])
+    }
+
+    #[test]
+    fn cookie_names_differ_between_the_ports_of_a_host() {
+        let names = CookieNames::new(DEFAULT_PORT);
+        let of = |host| {
+            let headers = request_to(host);
+            (
+                names.session(&headers).into_owned(),
+                names.login_prefix(&headers),
+            )
+        };
+        let pair = |session: &str, login: &str| (session.to_owned(), login.to_owned());
+        assert_eq!(of("localhost:8081"), pair("dmf_session", "dmf_login_8081_"));
+        // The same gateway, forwarded to another port of this machine.
+        assert_eq!(
+            of("localhost:24277"),
+            pair("dmf_session_24277", "dmf_login_24277_")
+        );
+        // Behind a proxy on port 80.
+        assert_eq!(of("scranton.example"), of("localhost:8081"));
+    }
+
+    #[test]
+    fn no_login_prefix_is_a_prefix_of_another_one() {
+        let names = CookieNames::new(DEFAULT_PORT);
+        let ports = [80, 808, 8081, 24277];
+        let prefixes = ports.map(|port| names.login_prefix(&request_to(&format!("h:{port}"))));
+        for (index, prefix) in prefixes.iter().enumerate() {
+            for (other, longer) in prefixes.iter().enumerate() {
+                assert!(index == other || !longer.starts_with(prefix.as_str()));
+            }
+        }
+    }
+
+    #[test]
+    fn session_of_the_published_port_is_accepted_at_every_port() {
+        let accepted = |port, host| -> Vec<String> {
+            CookieNames::new(port)
+                .accepted_sessions(&request_to(host))
+                .map(Cow::into_owned)
+                .collect()
+        };
+        assert_eq!(accepted(8081, "localhost:8081"), ["dmf_session"]);
+        assert_eq!(
+            accepted(8081, "localhost:5173"),
+            ["dmf_session_5173", "dmf_session"]
+        );
+        assert_eq!(
+            accepted(24277, "localhost:24377"),
+            ["dmf_session_24377", "dmf_session_24277"]
+        );
     }
 
     #[test]

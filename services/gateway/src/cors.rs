@@ -17,8 +17,8 @@ use crate::downstream::IDEMPOTENCY_KEY;
 use crate::origin::RequestOrigin;
 use crate::settings::AllowedOrigins;
 
-/// The prefix of the API paths.
-const API_PREFIX: &str = "/api/v1/";
+/// The prefix of the API paths. Their responses are not cached unless they say otherwise.
+pub(crate) const API_PREFIX: &str = "/api/v1/";
 
 /// The time for which a browser may cache a preflight response.
 const MAX_AGE: Duration = Duration::from_secs(3600);

@@ -13,8 +13,8 @@ use thiserror::Error;
 use url::Url;
 
 pub(crate) use crate::services::DownstreamService;
-use crate::sessions::User;
 use crate::settings::BaseUrl;
+use crate::user::User;
 
 /// Timeout for opening a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -3,8 +3,16 @@
 use axum::response::{Html, IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 
-const STYLE: &str = "body{font:16px/1.5 sans-serif;margin:3rem auto;max-width:40rem;padding:0 1rem}\
-    a{color:#06c}nav a{margin-right:1rem}";
+/// The colours and shapes of the built-in apps. Inline, because these pages load no stylesheet.
+const STYLE: &str = ":root{color-scheme:light dark;--ink:light-dark(#1b2126,#e6e9ea);\
+    --accent:light-dark(#3c4d70,#aebfe8)}\
+    body{font:16px/1.5 system-ui,sans-serif;margin:12vh auto 3rem;max-width:38rem;padding:0 1.25rem;\
+    color:var(--ink);background:light-dark(#f4f4ef,#121517)}\
+    h1{font-size:1.6rem;line-height:1.25;letter-spacing:-.01em}a{color:var(--accent)}\
+    a:focus-visible{outline:2px solid;outline-offset:3px;border-radius:4px}\
+    nav{display:flex;flex-wrap:wrap;gap:.75rem;margin-top:1.75rem}\
+    nav a{padding:.5rem 1rem;border:1px solid light-dark(#83898c,#6d777e);border-radius:6px;\
+    background:light-dark(#fff,#1a1e21);text-decoration:none;font-weight:550}";
 
 /// Forbids scripts, embedding in a frame, and loading of resources.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; \
@@ -32,7 +40,9 @@ pub(crate) fn escape(text: &str) -> String {
 pub(crate) fn render_page(status: StatusCode, title: &str, content: &str) -> Response {
     let title = escape(title);
     let text = format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+         <title>{title}</title>\
          <style>{STYLE}</style></head><body><h1>{title}</h1>{content}</body></html>"
     );
     let mut response = (status, Html(text)).into_response();

@@ -1,15 +1,18 @@
 //! The gateway: the only entry point for browsers and phones.
 //!
 //! ```text
-//! routes      pages, login, current user, routes of the services, streams
-//! access      roles that each area requires
-//! sessions    sessions of signed-in users, in memory
-//! oidc        Keycloak: the code flow, keys, tokens
-//! downstream  client of the services behind the gateway
-//! cors        origins whose scripts may call the API
+//! routes        pages, login, current user, routes of the services, streams
+//! access        roles that each area requires
+//! sessions      sessions of signed-in users, in memory
+//! bearer        bearer tokens in use
+//! oidc          Keycloak: the code flow, keys, tokens
+//! revalidation  whether the realm still accepts a session or a token
+//! downstream    client of the services behind the gateway
+//! cors          origins whose scripts may call the API
 //! ```
 
 pub(crate) mod access;
+pub(crate) mod bearer;
 pub(crate) mod cookies;
 pub(crate) mod cors;
 pub(crate) mod downstream;
@@ -18,10 +21,13 @@ pub(crate) mod oidc;
 pub(crate) mod origin;
 pub(crate) mod random;
 pub(crate) mod return_to;
+pub(crate) mod revalidation;
 pub(crate) mod routes;
 pub(crate) mod services;
+pub(crate) mod session_layer;
 pub(crate) mod sessions;
 pub(crate) mod settings;
+pub(crate) mod user;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +37,8 @@ use dm_kit::{Environment, ServiceInfo, StartError, StatelessServiceParts};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::bearer::BearerTokens;
+use crate::cookies::CookieNames;
 use crate::oidc::provider::OidcProvider;
 use crate::sessions::SessionStore;
 use crate::settings::{AppUrls, ServiceUrls, Settings};
@@ -49,11 +57,13 @@ const MAX_STREAMS: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Gateway {
     /// Keycloak.
-    pub provider: OidcProvider,
+    pub provider: Arc<OidcProvider>,
     /// Sessions of signed-in users.
-    pub sessions: SessionStore,
-    /// Prefix of the names of the login cookies.
-    pub login_cookie_prefix: String,
+    pub sessions: Arc<SessionStore>,
+    /// Bearer tokens in use.
+    pub bearers: BearerTokens,
+    /// The names of the cookies.
+    pub cookie_names: CookieNames,
     /// Permits for streams.
     pub streams: Arc<Semaphore>,
     /// HTTP client for calls to the services.
@@ -62,7 +72,7 @@ pub(crate) struct Gateway {
     pub secret: GatewaySecret,
     /// Base URLs of the services.
     pub services: ServiceUrls,
-    /// Base URLs of the web apps.
+    /// Base URLs of the external front ends.
     pub apps: AppUrls,
     /// Interval at which a stream polls the timeline of its order.
     pub stream_poll_interval: Duration,
@@ -91,14 +101,14 @@ fn build_gateway(
     environment.check()?;
     let client =
         downstream::build_client().map_err(|error| StartError::Service(error.to_string()))?;
+    let provider = OidcProvider::new(settings.oidc, client.clone(), settings.login_lifetime)
+        .map_err(|error| StartError::Service(error.to_string()))?;
+    let cookie_names = CookieNames::new(settings.public_port);
     let gateway = Arc::new(Gateway {
-        provider: OidcProvider::new(settings.oidc, client.clone(), settings.login_lifetime)
-            .map_err(|error| StartError::Service(error.to_string()))?,
-        sessions: SessionStore::new(
-            settings.session_lifetime,
-            format!("{}{}", sessions::SESSION_COOKIE, settings.cookie_suffix),
-        ),
-        login_cookie_prefix: format!("dmf_login{}_", settings.cookie_suffix),
+        provider: Arc::new(provider),
+        sessions: Arc::new(SessionStore::new(settings.sessions, cookie_names)),
+        bearers: BearerTokens::new(settings.sessions.check_interval),
+        cookie_names,
         streams: Arc::new(Semaphore::new(MAX_STREAMS)),
         client,
         secret,
@@ -108,9 +118,14 @@ fn build_gateway(
         stop: stop.clone(),
     });
     let origins = settings.allowed_origins;
+    let layer_gateway = Arc::clone(&gateway);
     let parts = StatelessServiceParts {
         routes: routes::router(Arc::clone(&gateway)),
-        middleware: Box::new(|router| cors::wrap_router(router, origins)),
+        // CORS is outside: a request of a foreign page must not extend a session.
+        middleware: Box::new(|router| {
+            let router = session_layer::wrap_router(router, layer_gateway);
+            cors::wrap_router(routes::loopback::wrap_router(router), origins)
+        }),
     };
     Ok((gateway, parts))
 }

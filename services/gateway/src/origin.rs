@@ -52,6 +52,12 @@ impl RequestOrigin {
         })
     }
 
+    /// Returns the port, or `None` if the `Host` header has none.
+    #[must_use]
+    pub(crate) const fn port(&self) -> Option<u16> {
+        self.port
+    }
+
     /// Returns the same scheme and host name with another port.
     #[must_use]
     pub(crate) fn with_port(&self, port: u16) -> Self {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use dm_contracts::App;
 use dm_kit::Environment;
 use http::HeaderValue;
 use url::Url;
@@ -16,28 +17,45 @@ const DEFAULT_ORIGINS: &str = "http://localhost:3000,http://localhost:3001,http:
     http://host.docker.internal:3002,http://host.docker.internal:3004";
 
 /// The default of the port under which browsers reach the gateway.
-const DEFAULT_PORT: u16 = 8081;
+pub(crate) const DEFAULT_PORT: u16 = 8081;
+
+/// The name of this machine in origins.
+const LOCALHOST: &str = "://localhost";
+
+/// The loopback addresses in origins: pages at these addresses are redirected to `localhost`.
+const LOOPBACK_ADDRESSES: [&str; 2] = ["://127.0.0.1", "://[::1]"];
 
 /// All settings of the gateway.
 #[derive(Debug)]
 pub(crate) struct Settings {
     /// The realm and the client of this gateway in it.
     pub oidc: OidcSettings,
-    /// The lifetime of a session, from the login.
-    pub session_lifetime: Duration,
+    /// The lifetimes of a session.
+    pub sessions: SessionLifetimes,
     /// The time in which a login must be completed.
     pub login_lifetime: Duration,
     /// The interval at which a stream polls the timeline of its order.
     pub stream_poll_interval: Duration,
-    /// The base URLs of the web apps.
+    /// The base URLs of the external front ends.
     pub apps: AppUrls,
     /// The base URLs of the services.
     pub services: ServiceUrls,
     /// The origins whose scripts may call the API.
     pub allowed_origins: AllowedOrigins,
-    /// Suffix of the names of this gateway's cookies: cookies belong to a host, not to a
-    /// port, and another gateway may run on the same host.
-    pub cookie_suffix: String,
+    /// The port at which the gateway is published. The names of its cookies depend on it.
+    pub public_port: u16,
+}
+
+/// The lifetimes of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SessionLifetimes {
+    /// The time after which a session without activity ends.
+    pub idle: Duration,
+    /// The time after which a session ends, from the login, however active it is. At least `idle`.
+    pub maximum: Duration,
+    /// The age of the realm's last confirmation at which the realm is asked again whether the user
+    /// may stay signed in.
+    pub check_interval: Duration,
 }
 
 /// The realm and the client of this gateway in it.
@@ -57,15 +75,34 @@ pub(crate) struct OidcSettings {
     pub bearer_clients: Vec<String>,
 }
 
-/// The base URLs of the web apps.
+/// The base URLs of the external front ends. An app without one is built in.
 #[derive(Debug)]
 pub(crate) struct AppUrls {
-    /// The portal.
-    pub portal: BaseUrl,
-    /// The sales app.
-    pub infinity: BaseUrl,
-    /// The accounting app.
-    pub accounting: BaseUrl,
+    portal: Option<BaseUrl>,
+    infinity: Option<BaseUrl>,
+    accounting: Option<BaseUrl>,
+}
+
+impl AppUrls {
+    fn from_env(environment: &mut Environment) -> Self {
+        Self {
+            portal: read_front_end(environment, "PORTAL_WEB_BASE_URL"),
+            infinity: read_front_end(environment, "INFINITY_WEB_BASE_URL"),
+            accounting: read_front_end(environment, "ACCOUNTING_WEB_BASE_URL"),
+        }
+    }
+
+    /// Returns the base URL of the external front end of an app, or `None` if the app is built in.
+    /// The warehouse app always is: external ones call the API with a bearer token.
+    #[must_use]
+    pub(crate) fn external(&self, app: App) -> Option<&BaseUrl> {
+        match app {
+            App::Portal => self.portal.as_ref(),
+            App::Infinity => self.infinity.as_ref(),
+            App::Accounting => self.accounting.as_ref(),
+            App::WarehouseMobile => None,
+        }
+    }
 }
 
 /// The base URLs of the services, indexed by [`DownstreamService`].
@@ -96,14 +133,10 @@ impl Settings {
         };
         Self {
             oidc,
-            session_lifetime: read_duration(environment, "SESSION_MAX_AGE_MS", 1_800_000),
+            sessions: read_session_lifetimes(environment),
             login_lifetime: read_duration(environment, "OIDC_STATE_MAX_AGE_MS", 300_000),
             stream_poll_interval: read_duration(environment, "TIMELINE_STREAM_POLL_MS", 2_000),
-            apps: AppUrls {
-                portal: read_base_url(environment, "PORTAL_WEB_BASE_URL", "localhost:3000"),
-                infinity: read_base_url(environment, "INFINITY_WEB_BASE_URL", "localhost:3001"),
-                accounting: read_base_url(environment, "ACCOUNTING_WEB_BASE_URL", "localhost:3002"),
-            },
+            apps: AppUrls::from_env(environment),
             services: ServiceUrls(DownstreamService::ALL.map(|service| {
                 let name = service.name();
                 let variable = format!("{}_SERVICE_BASE_URL", name.to_uppercase());
@@ -114,16 +147,39 @@ impl Settings {
                 )
             })),
             allowed_origins: environment.get("MOBILE_WEB_ORIGINS", AllowedOrigins::default()),
-            cookie_suffix: match environment.get("PUBLIC_PORT", DEFAULT_PORT) {
-                DEFAULT_PORT => String::new(),
-                port => format!("_{port}"),
-            },
+            public_port: environment.get("PUBLIC_PORT", DEFAULT_PORT),
         }
     }
 }
 
 fn read_base_url(environment: &mut Environment, name: &str, default: &str) -> BaseUrl {
     environment.get(name, BaseUrl(format!("http://{default}")))
+}
+
+fn read_front_end(environment: &mut Environment, name: &str) -> Option<BaseUrl> {
+    let FrontEnd(url) = environment.get(name, FrontEnd(None));
+    url
+}
+
+/// The base URL of an external front end, if there is one.
+struct FrontEnd(Option<BaseUrl>);
+
+impl FromStr for FrontEnd {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(|url| Self(Some(url)))
+    }
+}
+
+fn read_session_lifetimes(environment: &mut Environment) -> SessionLifetimes {
+    let idle = read_duration(environment, "SESSION_MAX_AGE_MS", 1_800_000);
+    let maximum = read_duration(environment, "SESSION_LIMIT_MS", 28_800_000);
+    SessionLifetimes {
+        idle,
+        maximum: maximum.max(idle),
+        check_interval: read_duration(environment, "SESSION_CHECK_MS", 45_000),
+    }
 }
 
 fn read_duration(environment: &mut Environment, name: &str, default: u64) -> Duration {
@@ -219,7 +275,8 @@ impl fmt::Debug for ClientSecret {
     }
 }
 
-/// The origins whose scripts may call the API. Parsed from a comma-separated list.
+/// The origins whose scripts may call the API. Parsed from a comma-separated list. Each origin on
+/// `localhost` stands for the same port of the loopback addresses, too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AllowedOrigins(Vec<HeaderValue>);
 
@@ -247,15 +304,18 @@ impl FromStr for AllowedOrigins {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.split(',')
+        let listed = text
+            .split(',')
             .map(str::trim)
-            .filter(|origin| !origin.is_empty())
+            .filter(|origin| !origin.is_empty());
+        listed
+            .flat_map(with_loopback_addresses)
             .map(|origin| {
-                let serialized = Url::parse(origin)
+                let serialized = Url::parse(&origin)
                     .map(|url| url.origin().ascii_serialization())
                     .unwrap_or_default();
                 if serialized == origin {
-                    HeaderValue::from_str(origin).map_err(|error| error.to_string())
+                    HeaderValue::from_str(&origin).map_err(|error| error.to_string())
                 } else {
                     Err(format!(
                         "`{origin}` is not an origin such as `http://host:port`"
@@ -265,6 +325,17 @@ impl FromStr for AllowedOrigins {
             .collect::<Result<_, _>>()
             .map(Self)
     }
+}
+
+/// Returns an origin, followed by its other names on the same machine.
+fn with_loopback_addresses(origin: &str) -> Vec<String> {
+    let mut names = vec![origin.to_owned()];
+    if let Some((scheme, port)) = origin.split_once(LOCALHOST)
+        && (port.is_empty() || port.starts_with(':'))
+    {
+        names.extend(LOOPBACK_ADDRESSES.map(|address| format!("{scheme}{address}{port}")));
+    }
+    names
 }
 
 #[cfg(test)]
@@ -285,9 +356,13 @@ mod tests {
         assert_eq!(environment.check(), Ok(()));
         assert_eq!(settings.oidc.internal_url.as_str(), "http://keycloak:8080");
         assert_eq!(settings.oidc.realm.as_str(), "scranton-branch");
-        assert_eq!(settings.session_lifetime, Duration::from_millis(1_800_000));
+        assert_eq!(settings.sessions.idle, Duration::from_millis(1_800_000));
+        assert_eq!(settings.sessions.maximum, Duration::from_secs(8 * 3600));
+        assert_eq!(settings.sessions.check_interval, Duration::from_secs(45));
         assert_eq!(settings.login_lifetime, Duration::from_millis(300_000));
-        assert_eq!(settings.allowed_origins.all().len(), 8);
+        // Eight of the contract, and two other names for each of the four on `localhost`.
+        assert_eq!(settings.allowed_origins.all().len(), 16);
+        assert_eq!(settings.public_port, DEFAULT_PORT);
         let services: Vec<_> = DownstreamService::ALL
             .into_iter()
             .map(|service| settings.services.base_url(service).as_str().to_owned())
@@ -305,22 +380,40 @@ mod tests {
         );
     }
 
-    /// Browsers share cookies between all ports of a host: two gateways on one host need
-    /// different cookie names, or a sign-in at one ends the session at the other.
     #[test]
-    fn cookie_suffix_differs_between_public_ports() {
-        let suffix = |variables: &[(&str, &str)]| {
-            let mut environment = environment(variables);
-            let settings = Settings::from_env(&mut environment);
-            assert_eq!(environment.check(), Ok(()));
-            settings.cookie_suffix
-        };
-        let default = suffix(&[]);
-        let first = suffix(&[("PUBLIC_PORT", "24277")]);
-        let second = suffix(&[("PUBLIC_PORT", "24377")]);
-        assert_eq!(default, "");
-        assert_eq!(first, "_24277");
-        assert_ne!(first, second);
+    fn origin_on_localhost_is_also_allowed_on_the_loopback_addresses() {
+        let allowed: AllowedOrigins = "http://localhost:3000, http://scranton.example:3000"
+            .parse()
+            .unwrap();
+        assert_eq!(
+            allowed.all(),
+            [
+                "http://localhost:3000",
+                "http://127.0.0.1:3000",
+                "http://[::1]:3000",
+                "http://scranton.example:3000",
+            ]
+        );
+        let allowed: AllowedOrigins = "https://localhost,http://localhost.example:3000"
+            .parse()
+            .unwrap();
+        assert_eq!(
+            allowed.all(),
+            [
+                "https://localhost",
+                "https://127.0.0.1",
+                "https://[::1]",
+                "http://localhost.example:3000",
+            ]
+        );
+    }
+
+    #[test]
+    fn session_limit_is_at_least_the_lifetime_without_activity() {
+        let mut environment = environment(&[("SESSION_MAX_AGE_MS", "86400000")]);
+        let settings = Settings::from_env(&mut environment);
+        assert_eq!(environment.check(), Ok(()));
+        assert_eq!(settings.sessions.maximum, settings.sessions.idle);
     }
 
     #[test]
@@ -345,6 +438,18 @@ mod tests {
         ] {
             assert!(report.contains(name), "{name} is not in {report}");
         }
+    }
+
+    #[test]
+    fn app_is_built_in_unless_its_front_end_is_configured() {
+        let mut environment = environment(&[
+            ("INFINITY_WEB_BASE_URL", "http://localhost:3001/"),
+            ("ACCOUNTING_WEB_BASE_URL", " "),
+        ]);
+        let apps = Settings::from_env(&mut environment).apps;
+        assert_eq!(environment.check(), Ok(()));
+        let external = App::ALL.map(|app| apps.external(app).map(BaseUrl::as_str));
+        assert_eq!(external, [None, Some("http://localhost:3001"), None, None]);
     }
 
     #[test]

@@ -1,36 +1,46 @@
-//! Consumer of the event that an order was created.
+//! Consumer of the events that an order was created, and that it was cancelled.
 //!
 //! The shipment is created and its stock reserved in one transaction, so that each `PENDING`
-//! shipment has a reservation.
+//! shipment has a reservation. The shipment of a cancelled order is withdrawn and its stock
+//! released in one transaction as well.
+//!
+//! Whichever event of an order is processed first inserts its shipment, and the other one finds
+//! it: two instances that process both at the same time wait for each other at the unique order
+//! id. An order whose cancellation arrives first gets a `CANCELLED` shipment and is never reserved.
 
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use dm_contracts::api::order::OrderItem;
 use dm_contracts::api::shipment::ShipmentStatus;
-use dm_contracts::events::{OrderCreated, StockFailed, StockReserved, stock as stock_status};
+use dm_contracts::events::{
+    OrderCancelled, OrderCreated, StockFailed, StockReserved, stock as stock_status,
+};
 use dm_contracts::{DomainEvent, Envelope, time};
 use dm_kit::inbox::{EventHandler, HandlerError};
 use dm_kit::{Trace, Transaction, outbox};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::domain::cancellation::{self, CancellationEffect};
 use crate::domain::shipment::NewShipment;
 use crate::domain::stock;
 use crate::store;
 use crate::store::reservations::ReservationStatus;
 
-/// Handles the event `order.created`: creates the shipment and reserves its stock.
+/// Handles the event `order.created`: creates the shipment and reserves its stock; and the event
+/// `order.cancelled`: withdraws the shipment and releases its stock.
 #[derive(Debug)]
 pub(crate) struct OrderEventHandler {
     /// The delay before a stock result is published.
     pub(crate) result_delay: Duration,
 }
 
-/// The required fields of an order. The dates may have any type: they have fallbacks.
+/// The required fields of an order, which both events contain. The dates may have any type: they
+/// have fallbacks.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct OrderCreatedData {
+struct OrderData {
     order_id: String,
     client_id: String,
     created_by: String,
@@ -41,12 +51,27 @@ struct OrderCreatedData {
     created_at: Value,
 }
 
+/// A parsed event.
+#[derive(Debug, PartialEq, Eq)]
+enum OrderEvent {
+    /// The order was created.
+    Created(NewShipment),
+    /// The order was cancelled.
+    Cancelled(NewShipment),
+}
+
 /// Parses an event. Returns `None` if events of its type are not processed.
-fn parse_event(event: &Envelope) -> Result<Option<NewShipment>, HandlerError> {
-    if event.event_type != OrderCreated::TYPE {
-        return Ok(None);
-    }
-    let data: OrderCreatedData = event.parse_data()?;
+fn parse_event(event: &Envelope) -> Result<Option<OrderEvent>, HandlerError> {
+    Ok(match event.event_type.as_str() {
+        OrderCreated::TYPE => Some(OrderEvent::Created(parse_order(event)?)),
+        OrderCancelled::TYPE => Some(OrderEvent::Cancelled(parse_order(event)?)),
+        _ => None,
+    })
+}
+
+/// Parses the order of an event.
+fn parse_order(event: &Envelope) -> Result<NewShipment, HandlerError> {
+    let data: OrderData = event.parse_data()?;
     for (field, text) in [
         ("orderId", &data.order_id),
         ("clientId", &data.client_id),
@@ -74,14 +99,14 @@ fn parse_event(event: &Envelope) -> Result<Option<NewShipment>, HandlerError> {
         .requested_ship_date
         .as_str()
         .and_then(|text| text.parse().ok());
-    Ok(Some(NewShipment {
+    Ok(NewShipment {
         requested_ship_date: requested.unwrap_or_else(|| created_at.date_naive()),
         order_id: data.order_id,
         client_id: data.client_id,
         items: data.items,
         created_by: data.created_by,
         created_at,
-    }))
+    })
 }
 
 impl EventHandler for OrderEventHandler {
@@ -91,14 +116,48 @@ impl EventHandler for OrderEventHandler {
         event: &Envelope,
         trace: &Trace,
     ) -> Result<(), HandlerError> {
-        let Some(order) = parse_event(event)? else {
-            return Ok(());
-        };
-        if store::shipments::insert(transaction, &order).await? {
-            self.reserve(transaction, order, trace).await?;
+        match parse_event(event)? {
+            None => {}
+            Some(OrderEvent::Created(order)) => {
+                let status = ShipmentStatus::Pending;
+                if store::shipments::insert(transaction, &order, status).await? {
+                    self.reserve(transaction, order, trace).await?;
+                }
+            }
+            Some(OrderEvent::Cancelled(order)) => cancel(transaction, &order).await?,
         }
         Ok(())
     }
+}
+
+/// Withdraws the shipment of a cancelled order, and releases its reservation. A shipment that has
+/// left stays unchanged: the event of its dispatch sets the order to `SHIPPED`.
+async fn cancel(transaction: &mut Transaction, order: &NewShipment) -> Result<(), HandlerError> {
+    // The order has not arrived yet: with this shipment, it will not be reserved.
+    if store::shipments::insert(transaction, order, ShipmentStatus::Cancelled).await? {
+        return Ok(());
+    }
+    let status = store::shipments::lock_by_order(transaction, &order.order_id).await?;
+    match cancellation::effect_on(status) {
+        CancellationEffect::Unchanged => return Ok(()),
+        CancellationEffect::Withdraw => {}
+        CancellationEffect::ReleaseAndWithdraw => release(transaction, &order.order_id).await?,
+    }
+    let status = ShipmentStatus::Cancelled;
+    store::shipments::set_status(transaction, &order.order_id, status).await?;
+    Ok(())
+}
+
+/// Releases the open reservation of an order.
+async fn release(transaction: &mut Transaction, order_id: &str) -> Result<(), HandlerError> {
+    let at = time::now();
+    let status = ReservationStatus::Released;
+    let needs = store::reservations::close(transaction, order_id, status, at).await?;
+    let levels = store::stock::lock(transaction, &needs).await?;
+    let levels = stock::release(&needs, &levels)
+        .map_err(|error| HandlerError::Transient(error.to_string()))?;
+    store::stock::update_counts(transaction, &levels, at).await?;
+    Ok(())
 }
 
 impl OrderEventHandler {
@@ -130,7 +189,7 @@ impl OrderEventHandler {
             Err(missing_items) => {
                 let status = ReservationStatus::Failed;
                 store::reservations::insert(transaction, &order_id, status, &needs, at).await?;
-                store::shipments::set_status(transaction, &order_id, ShipmentStatus::Failed, at)
+                store::shipments::set_status(transaction, &order_id, ShipmentStatus::Failed)
                     .await?;
                 let event = StockFailed {
                     order_id,
@@ -182,8 +241,26 @@ mod tests {
     }
 
     #[test]
+    fn cancelled_order_is_parsed_like_a_created_one() {
+        let created = envelope(valid_data());
+        let mut data = with("cancelledBy", json!("jhalpert"));
+        data["cancelledAt"] = json!("2026-02-04T10:00:00Z");
+        let mut cancelled = envelope(data);
+        cancelled.event_type = OrderCancelled::TYPE.into();
+        let order = parse_order(&created).unwrap();
+        assert_eq!(
+            parse_event(&created).unwrap(),
+            Some(OrderEvent::Created(order.clone()))
+        );
+        assert_eq!(
+            parse_event(&cancelled).unwrap(),
+            Some(OrderEvent::Cancelled(order))
+        );
+    }
+
+    #[test]
     fn order_is_parsed_as_a_shipment() {
-        let shipment = parse_event(&envelope(valid_data())).unwrap().unwrap();
+        let shipment = parse_order(&envelope(valid_data())).unwrap();
         assert_eq!(shipment.requested_ship_date.to_string(), "2026-02-10");
         assert_eq!(time::format(shipment.created_at), "2026-02-03T10:00:00Z");
         assert_eq!(shipment.items[0].quantity, 10);
@@ -193,20 +270,18 @@ mod tests {
     fn invalid_dates_fall_back_to_created_at_and_envelope_time() {
         for date in [Value::Null, json!("soon"), json!(7), json!("2026-02-31")] {
             let data = with("requestedShipDate", date);
-            let shipment = parse_event(&envelope(data)).unwrap().unwrap();
+            let shipment = parse_order(&envelope(data)).unwrap();
             assert_eq!(shipment.requested_ship_date.to_string(), "2026-02-03");
         }
         let mut data = with("createdAt", json!("2026-02-04T01:00:00+03:00"));
         data["requestedShipDate"].take();
-        let shipment = parse_event(&envelope(data)).unwrap().unwrap();
+        let shipment = parse_order(&envelope(data)).unwrap();
         assert_eq!(
             shipment.requested_ship_date.to_string(),
             "2026-02-03",
             "in UTC"
         );
-        let shipment = parse_event(&envelope(with("createdAt", json!("then"))))
-            .unwrap()
-            .unwrap();
+        let shipment = parse_order(&envelope(with("createdAt", json!("then")))).unwrap();
         assert_eq!(
             time::format(shipment.created_at),
             "2026-02-03T23:30:00Z",

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! routes  HTTP: shipments, scan, dispatch; products and stock for tools
-//! events  events of the order service: an order was created
+//! events  events of the order service: an order was created, or cancelled
 //! domain  validation of requests, and stock arithmetic
 //! store   the tables of the schema `inventory`
 //! ```

@@ -16,7 +16,7 @@ use utoipa::openapi::InfoBuilder;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::broker::BrokerConnector;
-use crate::database::{self, Database, SchemaCheckError};
+use crate::database::{self, Database, Lists, SchemaCheckError};
 use crate::environment::{Environment, EnvironmentError};
 use crate::http::{
     self, AccessGuard, DetailsStyle, GatewaySecret, HttpServer, Middleware, ServiceHealth,
@@ -156,6 +156,8 @@ where
         let options = database::connect_options(&mut environment, service_info.name);
         let connections = environment.get("POSTGRES_CONNECTIONS", 6);
         let internal_connections = environment.get("POSTGRES_INNER_CONNECTIONS", 6);
+        let list_connections = environment.get("POSTGRES_LIST_CONNECTIONS", 2);
+        let max_list_rows = environment.get("LIST_MAX_ROWS", Lists::DEFAULT_MAX_ROWS);
         let broker = BrokerConnector::from_env(&mut environment, service_info.name);
         let outbox_retention = environment.milliseconds("OUTBOX_RETENTION_MS", 30 * DAY);
         let inbox_retention = environment.milliseconds("INBOX_RETENTION_MS", 30 * DAY);
@@ -171,6 +173,10 @@ where
             DATABASE_START_TIMEOUT,
         )
         .await?;
+        // Clients that read long lists must not make other requests wait.
+        let list_pool =
+            database::connect(options.clone(), list_connections, DATABASE_START_TIMEOUT).await?;
+        let lists = Lists::new(list_pool.clone(), max_list_rows);
         let mut health = ServiceHealth::default().with_database(internal_pool.clone());
         let metrics = Metrics::default();
         let notifier = RelayNotifier::default();
@@ -184,12 +190,12 @@ where
         };
         let mut platform = Platform {
             environment,
-            database: Database::new(pool.clone(), notifier.clone()),
+            database: Database::new(pool.clone(), notifier.clone(), lists.clone()),
             metrics: metrics.clone(),
             name: service_info.name,
             broker,
             health,
-            internal_database: Database::new(internal_pool.clone(), notifier.clone()),
+            internal_database: Database::new(internal_pool.clone(), notifier.clone(), lists),
             tasks: vec![
                 Box::pin(relay.run(stop.clone())),
                 Box::pin(notifier.forward_remote(internal_pool.clone(), schema.name, stop.clone())),
@@ -236,6 +242,7 @@ where
         tracker.wait().await;
         pool.close().await;
         internal_pool.close().await;
+        list_pool.close().await;
         Ok(())
     })
 }
@@ -297,6 +304,9 @@ fn build_server(
         .version(env!("CARGO_PKG_VERSION"))
         .build();
     http::add_common_responses(&mut api);
+    if guard.requires_secret() {
+        http::add_gateway_secret(&mut api);
+    }
     HttpServer {
         routes,
         api,

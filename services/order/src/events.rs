@@ -5,10 +5,12 @@
 //! is restored from a backup.
 
 use chrono::{DateTime, Utc};
+use dm_contracts::api::order::OrderStatus;
 use dm_contracts::events::{
-    MissingItem, OrderStatusChanged, ShipmentDispatched, StockFailed, StockReserved,
+    MissingItem, OrderReinstated, OrderStatusChanged, PickingStarted, ShipmentDispatched,
+    StockFailed, StockReserved,
 };
-use dm_contracts::{DomainEvent, Envelope};
+use dm_contracts::{DomainEvent, Envelope, time};
 use dm_kit::inbox::{EventHandler, HandlerError};
 use dm_kit::{Trace, Transaction, outbox};
 use serde::Deserialize;
@@ -16,7 +18,7 @@ use serde_json::Value;
 
 use crate::domain::shortage;
 use crate::domain::transition::{OrderFact, Transition, transition};
-use crate::store::{orders, timeline};
+use crate::store::{cancellation, orders, timeline};
 
 /// The source of the timeline entries.
 const TIMELINE_SOURCE: &str = "inventory-service";
@@ -56,6 +58,7 @@ fn parse_event(event: &Envelope) -> Result<Option<OrderUpdate>, HandlerError> {
     let fact = match event.event_type.as_str() {
         StockReserved::TYPE => OrderFact::Reserved,
         StockFailed::TYPE => OrderFact::StockFailed,
+        PickingStarted::TYPE => OrderFact::PickingStarted,
         ShipmentDispatched::TYPE => OrderFact::Dispatched,
         _ => return Ok(None),
     };
@@ -71,7 +74,7 @@ fn parse_event(event: &Envelope) -> Result<Option<OrderUpdate>, HandlerError> {
         reason: None,
     };
     match fact {
-        OrderFact::Reserved => {}
+        OrderFact::Reserved | OrderFact::PickingStarted => {}
         OrderFact::StockFailed => {
             let missing: Vec<MissingItem> =
                 serde_json::from_value(data.missing_items).unwrap_or_default();
@@ -119,24 +122,49 @@ impl EventHandler for InventoryEventHandler {
             TIMELINE_SOURCE,
         )
         .await?;
-        if let Transition::StatusChanged(next) = change {
-            let shipment = update.shipment_id.as_deref();
-            orders::set_status(transaction, &update.order_id, next, shipment).await?;
-            let changed = OrderStatusChanged {
-                order_id: update.order_id,
-                status: next.as_str().to_owned(),
-                reason: update.reason,
-                at: update.at,
-            };
-            outbox::append(transaction, &changed, trace).await?;
-        }
+        let next = match change {
+            Transition::Duplicate | Transition::TimelineOnly => return Ok(()),
+            Transition::StatusChanged(next) => next,
+            Transition::Reinstated => {
+                publish_reinstatement(transaction, &update, trace).await?;
+                OrderStatus::Shipped
+            }
+        };
+        let shipment = update.shipment_id.as_deref();
+        orders::set_status(transaction, &update.order_id, next, shipment).await?;
+        let changed = OrderStatusChanged {
+            order_id: update.order_id,
+            status: next.as_str().to_owned(),
+            reason: update.reason,
+            at: update.at,
+        };
+        outbox::append(transaction, &changed, trace).await?;
         Ok(())
     }
 }
 
+/// Publishes that a cancelled order is shipped. The user who placed it was notified of the
+/// cancellation.
+async fn publish_reinstatement(
+    transaction: &mut Transaction,
+    update: &OrderUpdate,
+    trace: &Trace,
+) -> Result<(), HandlerError> {
+    let order = cancellation::lock(transaction, &update.order_id)
+        .await?
+        .ok_or(sqlx::Error::RowNotFound)?;
+    let event = OrderReinstated {
+        order_id: update.order_id.clone(),
+        shipment_id: update.shipment_id.clone().unwrap_or_default(),
+        created_by: order.created_by,
+        at: time::now(),
+    };
+    outbox::append(transaction, &event, trace).await?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
-    use dm_contracts::time;
     use serde_json::json;
 
     use super::*;
@@ -168,6 +196,16 @@ mod tests {
             (update.fact, update.at),
             (OrderFact::Reserved, at("2026-02-03T09:00:00Z"))
         );
+        let picking = json!({"orderId": "ord_1", "shipmentId": "ship_1",
+            "scannedBy": "dphilbin", "at": "2026-02-03T07:30:00Z"});
+        let update = parse_event(&envelope(PickingStarted::TYPE, picking))
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            (update.fact, update.at),
+            (OrderFact::PickingStarted, at("2026-02-03T07:30:00Z"))
+        );
+        assert_eq!(update.shipment_id, None, "the order is not shipped yet");
         let dispatched = json!({"orderId": "ord_1", "shipmentId": "ship_1",
             "dispatchedAt": "2026-02-03T08:00:00Z", "at": "2026-01-01T00:00:00Z"});
         let update = parse_event(&envelope(ShipmentDispatched::TYPE, dispatched))

@@ -1,9 +1,9 @@
 //! order-service: orders and their status.
 //!
 //! ```text
-//! routes  HTTP: list, place, detail, timeline
-//! events  events of inventory: reserved, failed, dispatched
-//! domain  validation of orders, and their status transitions
+//! routes  HTTP: list, place, detail, timeline, cancel
+//! events  events of inventory: reserved, failed, picking started, dispatched
+//! domain  validation of orders and cancellations, and status transitions
 //! store   the tables `orders` and `order_timeline`
 //! ```
 
@@ -16,6 +16,10 @@ use dm_contracts::topology;
 use dm_kit::http::DetailsStyle;
 use dm_kit::{Platform, ServiceInfo, ServiceParts, ServiceSchema, StartError};
 use tokio_util::sync::CancellationToken;
+
+// inventory-service tests its decisions together with these, in every order of events.
+pub use domain::cancellation::{CancelDecision, decide as decide_cancellation};
+pub use domain::transition::{OrderFact, Transition, transition};
 
 /// The description of this service.
 pub const SERVICE: ServiceInfo = ServiceInfo {

@@ -1,11 +1,13 @@
-//! profile-service: personal details and preferences of users.
+//! profile-service: personal details, preferences, avatars and app settings of users.
 //!
 //! ```text
-//! routes   HTTP routes
-//! domain   validation of profiles, and the initial profile of a user
-//! store    database table
+//! routes            HTTP routes
+//! domain            validation of profiles and app settings, conversion of images
+//! avatar_converter  the limit on concurrent conversions
+//! store             database tables
 //! ```
 
+mod avatar_converter;
 mod domain;
 mod routes;
 mod store;
@@ -13,6 +15,9 @@ mod store;
 use dm_kit::http::DetailsStyle;
 use dm_kit::{Platform, ServiceInfo, ServiceParts, ServiceSchema, StartError};
 use tokio_util::sync::CancellationToken;
+
+use crate::avatar_converter::AvatarConverter;
+use crate::routes::RouteState;
 
 /// The description of this service.
 pub const SERVICE: ServiceInfo = ServiceInfo {
@@ -37,8 +42,12 @@ pub async fn build(
     platform: &mut Platform,
     _stop: &CancellationToken,
 ) -> Result<ServiceParts, StartError> {
+    let state = RouteState {
+        database: platform.database.clone(),
+        converter: AvatarConverter::default(),
+    };
     Ok(ServiceParts {
-        routes: routes::router().with_state(platform.database.clone()),
+        routes: routes::router().with_state(state),
         retention: Vec::new(),
     })
 }

@@ -718,7 +718,8 @@ mod tests {
             [
                 "events/0001_events.sql",
                 "inventory/0002_warehouse.sql",
-                "inventory/0003_stock.sql"
+                "inventory/0003_stock.sql",
+                "inventory/0006_cancellation_and_lists.sql",
             ]
         );
         assert_eq!(names(OPS_SCHEMA)[0], "dm_ops/0001_database_setup.sql");

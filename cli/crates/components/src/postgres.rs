@@ -34,9 +34,16 @@ const GOLDEN_DATA_DIR: &str = "/var/lib/dm-golden";
 /// Prepares a copy of the initial cluster for the next start.
 const RESET_COMMAND: &[&str] = &["docker-entrypoint.sh", "begin-anew"];
 
+/// The maximum number of connections: 15 for each of the six services with a schema (6 for
+/// requests, 6 for events, 2 for lists, 1 for the relay), 100 for Keycloak, 3 that the server
+/// reserves for the superuser, and 57 for commands, backups, tests and second processes of services.
+/// Each one needs about 40 KB of shared memory, used or not.
+const MAX_CONNECTIONS: &str = "250";
+
 /// The settings that precede those of the configuration. The server counts the rows of the
 /// statements of a session that enables it, as backups do, and of no other session.
-const REQUIRED_SETTINGS: [(&str, &str); 3] = [
+const REQUIRED_SETTINGS: [(&str, &str); 4] = [
+    ("max_connections", MAX_CONNECTIONS),
     ("shared_preload_libraries", "pg_stat_statements"),
     ("pg_stat_statements.track", "none"),
     ("compute_query_id", "off"),

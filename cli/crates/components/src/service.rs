@@ -17,6 +17,13 @@ use super::{
 /// The name of the service for browsers and phones.
 pub const GATEWAY: &str = "gateway";
 
+/// The variables of external front ends, and their ports.
+const FRONT_ENDS: [(&str, u16); 3] = [
+    ("PORTAL_WEB_BASE_URL", 3000),
+    ("INFINITY_WEB_BASE_URL", 3001),
+    ("ACCOUNTING_WEB_BASE_URL", 3002),
+];
+
 /// A service.
 #[derive(Debug, Clone)]
 pub struct ServiceComponent {
@@ -107,7 +114,15 @@ fn gateway_environment(config: &Config) -> Vec<(String, String)> {
     .map(|(name, value)| (name.to_owned(), value))
     .into_iter()
     .chain(services)
+    .chain(front_end_urls(config))
     .collect()
+}
+
+/// Returns the variables with the base URLs of external front ends, if they are configured.
+fn front_end_urls(config: &Config) -> impl Iterator<Item = (String, String)> {
+    config.apps.front_ends.iter().flat_map(|host| {
+        FRONT_ENDS.map(|(variable, port)| (variable.to_owned(), host.with_port(port)))
+    })
 }
 
 /// The response of a service's health check.

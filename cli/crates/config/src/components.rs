@@ -24,9 +24,10 @@ pub struct PostgresConfig {
     pub user: SqlIdentifier,
     /// Password of `postgres.user`.
     pub password: Secret,
-    /// Server settings by their name in `postgresql.conf`, e.g. `max_connections = 200`. They
-    /// override the settings of `dm`: it sets `shared_preload_libraries = pg_stat_statements`,
-    /// from which backups take row counts.
+    /// Server settings by their name in `postgresql.conf`, e.g. `max_connections = 300`. They
+    /// override the settings of `dm`: it sets `max_connections = 250`, of which the services use 90
+    /// and Keycloak at most 100, and `shared_preload_libraries = pg_stat_statements`, from which
+    /// backups take row counts.
     pub settings: PostgresSettings,
     /// Memory limit of the container. If unset, there is none.
     #[serde(skip_serializing_if = "Option::is_none")]

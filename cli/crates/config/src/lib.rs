@@ -40,8 +40,8 @@ pub use json_schema::{json_schema, json_schema_text};
 pub use layers::{BENCH_REQUEST_VARIABLE, ConfigOverride, NON_CONFIG_VARIABLES};
 pub use load::{CONFIG_FILE, LOCAL_CONFIG_FILE, LoadOptions, LoadedConfig, PROJECT_DIR_VARIABLE};
 pub use model::{
-    BackupConfig, Config, EngineConfig, GoldenConfig, GoldenPreparation, ImageSource, ImagesConfig,
-    InstallPolicy, ProjectConfig, RegistryCredentials, TimeoutsConfig,
+    AppsConfig, BackupConfig, Config, EngineConfig, GoldenConfig, GoldenPreparation, ImageSource,
+    ImagesConfig, InstallPolicy, ProjectConfig, RegistryCredentials, TimeoutsConfig,
 };
 pub use queue_policies::{MessageTtl, OverflowBehavior, QueuePolicies};
 pub use services::{ServiceConfig, ServicesConfig};

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::components::{KeycloakConfig, OpenLdapConfig, PostgresConfig, RabbitMqConfig};
 use super::services::ServicesConfig;
 use super::values::{
-    AccountName, AgeRecipients, BoundedDuration, CaCertificates, EngineAddress, MirrorUrl,
-    ProjectName, ProjectPath, RegistryPrefix, RepeatInterval, Secret, WaitTimeout,
+    AccountName, AgeRecipients, BoundedDuration, CaCertificates, EngineAddress, FrontEndHost,
+    MirrorUrl, ProjectName, ProjectPath, RegistryPrefix, RepeatInterval, Secret, WaitTimeout,
 };
 
 /// The upper limit of `backup.every`, in milliseconds.
@@ -41,6 +41,8 @@ pub struct Config {
     pub keycloak: KeycloakConfig,
     /// The seven services.
     pub services: ServicesConfig,
+    /// The web apps: built into the gateway, or external front ends.
+    pub apps: AppsConfig,
     /// Backups of the stack's data.
     pub backup: BackupConfig,
 }
@@ -156,6 +158,17 @@ pub struct TimeoutsConfig {
     pub probe_timeout: BoundedDuration<100, 60_000>,
     /// Pause between two readiness probes of a component.
     pub probe_interval: BoundedDuration<10, 10_000>,
+}
+
+/// The web apps: built into the gateway, or external front ends.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct AppsConfig {
+    /// Scheme and host of external front ends, e.g. `http://localhost`. Portal, Infinity and
+    /// Accounting are then expected on its ports 3000, 3001 and 3002. If unset, the gateway serves
+    /// its built-in apps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub front_ends: Option<FrontEndHost>,
 }
 
 /// Backups of the stack's data.

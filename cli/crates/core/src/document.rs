@@ -103,6 +103,8 @@ schemas! {
         "one entry for each backup, damaged ones included";
     document BENCH = "dm.bench/1", ["dm bench up", "dm bench services", "dm bench events", "dm bench data"],
         "every sample of every metric, the targets, and the machine ([figures](../performance.md))";
+    document CALL = "dm.call/1", ["dm call PATH"],
+        "the response of the gateway: status, headers and body";
     stream CI = "dm.ci/1", ["dm ci"],
         "one line for each phase of the job ([lines](../ci.md#json-lines))";
     document CONFIG = "dm.config/1", ["dm config show"],

@@ -42,7 +42,7 @@ impl ExitStatus {
             "a check found something, or part of the work was refused: for example \
              `dm status --check`, `dm doctor`, `dm smoke`, `dm ci`, `dm reconcile`, \
              `dm schema diff`, `dm outbox stats` with a limit, `dm backup verify`, \
-             `dm dlq ls --fail-if-any`, `dm dlq replay`, a refused sign-in. \
+             `dm dlq ls --fail-if-any`, `dm dlq replay`, a refused sign-in or `dm call`. \
              `dm COMMAND --help` gives the condition",
         ),
         (

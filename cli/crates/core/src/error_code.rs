@@ -71,6 +71,11 @@ error_codes! {
     CacheNoHome = "cache-no-home":
         "Neither `XDG_CACHE_HOME` nor `HOME` is set, so that the cache directory is unknown.",
     CacheShared = "cache-shared": "Other users can write to the cache directory.",
+    CallFailed = "call-failed":
+        "The gateway or a service behind it could not process a request, or did not respond.",
+    CallInvalid = "call-invalid":
+        "The path, the method, a header or the list of a call is not valid.",
+    CallRefused = "call-refused": "The gateway refused a request.",
     ComponentFailed = "component-failed": "A component or a job of a run failed.",
     ComponentFile = "component-file":
         "A file or directory that configures a component could not be read, created or used.",

@@ -135,6 +135,18 @@ impl BrowserSession {
         self.request(Method::POST, path)
     }
 
+    /// Creates a PUT request.
+    #[must_use]
+    pub fn put(&self, path: &str) -> TracedRequest {
+        self.request(Method::PUT, path)
+    }
+
+    /// Creates a DELETE request.
+    #[must_use]
+    pub fn delete(&self, path: &str) -> TracedRequest {
+        self.request(Method::DELETE, path)
+    }
+
     /// Creates a request to the gateway.
     pub(super) fn request(&self, method: Method, path: &str) -> TracedRequest {
         TracedRequest::new(&self.client, method, &self.gateway_url, path)

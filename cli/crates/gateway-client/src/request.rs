@@ -1,7 +1,7 @@
 //! A request with its own trace id, and checks of the response.
 
 use dm_contracts::headers;
-use reqwest::header::{HeaderMap, HeaderName};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -57,6 +57,13 @@ impl TracedRequest {
     #[must_use]
     pub fn json(mut self, body: &Value) -> Self {
         self.builder = self.builder.json(body);
+        self
+    }
+
+    /// Sets a body that is not JSON.
+    #[must_use]
+    pub fn body(mut self, content_type: &str, body: Vec<u8>) -> Self {
+        self.builder = self.builder.header(CONTENT_TYPE, content_type).body(body);
         self
     }
 
@@ -217,7 +224,7 @@ impl TracedResponse {
 }
 
 /// Returns the innermost cause, which is the most specific one.
-fn root_cause(error: &dyn std::error::Error) -> String {
+pub(crate) fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(next) = cause.source() {
         cause = next;

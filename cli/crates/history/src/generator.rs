@@ -12,14 +12,26 @@ use crate::model::{
     BusinessHistory, ClientRef, Expense, ExpenseDecision, Lead, LeadOutcome, Member, Order,
     OrderLine, OrderOutcome, SavedProfile,
 };
-use crate::names::{FIRST_NAMES, LAST_NAMES, LEAD_NOTES, TOWNS, TRADES};
+use crate::names::{CANCEL_REASONS, FIRST_NAMES, LAST_NAMES, LEAD_NOTES, TOWNS, TRADES};
 
 /// The number of orders per lead.
 const ORDERS_PER_LEAD: u64 = 10;
 /// The number of orders per expense.
 const ORDERS_PER_EXPENSE: u64 = 5;
+/// The number of orders per cancelled order.
+const ORDERS_PER_CANCELLATION: u64 = 50;
+/// The number of open orders per order whose first lines are scanned.
+const OPEN_ORDERS_PER_PICKING: u64 = 5;
 /// The number of leads that become clients, of 10.
 const CONVERTED_PER_TEN_LEADS: u64 = 5;
+
+/// The users with an avatar, and their avatars as profile-service would have stored them.
+const AVATARS: [(&str, &[u8]); 1] = [(
+    "jhalpert",
+    include_bytes!("../../../../fixtures/demo/avatars/jhalpert.png"),
+)];
+/// The themes of the apps, by turns.
+const THEMES: [&str; 3] = ["light", "dark", "system"];
 
 /// The input of the generator: users, products and templates.
 #[derive(Debug, Clone, PartialEq)]
@@ -137,15 +149,20 @@ impl HistoryGenerator {
     /// Generates the user profiles, which were saved at the beginning of the history.
     #[must_use]
     pub fn generate_profiles(&self) -> Vec<SavedProfile> {
-        let profile = |(index, member): (u64, &Member)| {
+        let themes = THEMES.into_iter().cycle();
+        let profile = |((index, member), theme): ((u64, &Member), &str)| {
             let mut random = self.rng_for(4, index);
+            let avatar = AVATARS.into_iter().find(|(user, _)| *user == member.user);
             SavedProfile {
                 index,
                 member: member.clone(),
                 saved_at: self.calendar.instant_at(random.f64() * 0.05),
+                avatar: avatar.map(|(_, image)| image),
+                portal_settings: Some(format!("{{\"theme\":\"{theme}\"}}")),
             }
         };
-        (0..).zip(&self.input.members).map(profile).collect()
+        let members = (0..).zip(&self.input.members);
+        members.zip(themes).map(profile).collect()
     }
 
     fn rng_for(&self, kind: u64, index: u64) -> Rng {
@@ -228,17 +245,44 @@ impl HistoryGenerator {
             .date_naive()
             .checked_add_days(Days::new(random.u64(1..=14)))
             .unwrap_or_else(|| created_at.date_naive());
-        let outcome = self.generate_outcome(created_at, &items, &mut random);
+        let mut outcome = self.generate_outcome(index, created_at, &items, &mut random);
+        let seller = pick(&self.input.sellers, &mut random).clone();
+        if let Some(cancelled) = self.generate_cancellation(index, created_at, &seller)
+            && !matches!(outcome, OrderOutcome::Failed(_))
+        {
+            outcome = cancelled;
+        }
         Order {
             index,
             client: ClientRef::InRun(client),
-            seller: pick(&self.input.sellers, &mut random).clone(),
+            seller,
             created_at,
             ship_date,
             items,
             notes: pick(&self.input.order_notes, &mut random).clone(),
             outcome,
         }
+    }
+
+    /// Generates the cancellation of one in 50 orders, before its shipment can be scanned. `None`
+    /// if the order is not cancelled.
+    fn generate_cancellation(
+        &self,
+        index: u64,
+        created_at: DateTime<Utc>,
+        seller: &str,
+    ) -> Option<OrderOutcome> {
+        if index % ORDERS_PER_CANCELLATION != ORDERS_PER_CANCELLATION / 2 {
+            return None;
+        }
+        let mut random = self.rng_for(5, index);
+        let delay = TimeDelta::minutes(random.i64(10..80));
+        let cancelled_at = calendar::next_business_instant(created_at + delay);
+        (cancelled_at < self.calendar.end()).then(|| OrderOutcome::Cancelled {
+            cancelled_by: seller.to_owned(),
+            cancelled_at,
+            reason: (*pick(&CANCEL_REASONS, &mut random)).to_owned(),
+        })
     }
 
     fn generate_items(&self, random: &mut Rng) -> Vec<OrderLine> {
@@ -258,10 +302,12 @@ impl HistoryGenerator {
         items
     }
 
-    /// Generates the outcome of an order. 1 % of the orders fail; the others are shipped within
-    /// 5 days, if these have passed.
+    /// Generates the outcome of an order that is not cancelled. 1 % of the orders fail; the others
+    /// are shipped within 5 days, if these have passed. Of the open orders, one in five is being
+    /// loaded, and each that is due within 3 hours.
     fn generate_outcome(
         &self,
+        index: u64,
         created_at: DateTime<Utc>,
         items: &[OrderLine],
         random: &mut Rng,
@@ -285,7 +331,10 @@ impl HistoryGenerator {
                 truck_id: pick(&self.input.trucks, random).clone(),
                 shipped_at,
             }
-        } else if shipped_at - now < TimeDelta::hours(3) && items.len() > 1 && !is_forgotten {
+        } else if items.len() > 1
+            && (index % OPEN_ORDERS_PER_PICKING == 2
+                || (shipped_at - now < TimeDelta::hours(3) && !is_forgotten))
+        {
             OrderOutcome::Loading {
                 scanned_by: warehouse,
                 scanned_lines: random.usize(1..items.len()),
@@ -429,6 +478,9 @@ pub(crate) mod tests {
                     OrderOutcome::Loading { scanned_lines, first_scanned_at, .. } => {
                         prop_assert!(*scanned_lines < order.items.len() && *first_scanned_at > order.created_at);
                     }
+                    OrderOutcome::Cancelled { cancelled_at, .. } => {
+                        prop_assert!(*cancelled_at >= order.created_at + TimeDelta::minutes(10) && *cancelled_at < end);
+                    }
                     OrderOutcome::Reserved | OrderOutcome::Failed(_) => {}
                 }
             }
@@ -476,7 +528,13 @@ pub(crate) mod tests {
     #[test]
     fn history_contains_every_status() {
         let history = test_generator(1, 5_000).generate_part(0, 1);
-        for status in ["RESERVED", "SHIPPED", "FAILED_INSUFFICIENT_STOCK"] {
+        for status in [
+            "RESERVED",
+            "PICKING",
+            "SHIPPED",
+            "FAILED_INSUFFICIENT_STOCK",
+            "CANCELLED",
+        ] {
             assert!(
                 history
                     .orders
@@ -494,11 +552,14 @@ pub(crate) mod tests {
                 "{status}"
             );
         }
-        assert!(
-            history
-                .orders
-                .iter()
-                .any(|order| matches!(order.outcome, OrderOutcome::Loading { .. }))
-        );
+    }
+
+    #[test]
+    fn one_in_fifty_orders_is_cancelled() {
+        let history = test_generator(1, 5_000).generate_part(0, 1);
+        let is_cancelled = |order: &&Order| order.outcome.status() == "CANCELLED";
+        let cancelled = history.orders.iter().filter(is_cancelled).count();
+        // 1 % of them have failed, and the last one may not be cancelled yet.
+        assert!((90..=100).contains(&cancelled), "{cancelled}");
     }
 }

@@ -126,6 +126,15 @@ pub enum OrderOutcome {
     },
     /// The stock was insufficient. Contains the missing quantities.
     Failed(Vec<OrderLine>),
+    /// The order was cancelled after its stock was reserved, and before its first scan.
+    Cancelled {
+        /// User id of the seller.
+        cancelled_by: String,
+        /// The time of the cancellation.
+        cancelled_at: DateTime<Utc>,
+        /// The reason.
+        reason: String,
+    },
 }
 
 impl OrderOutcome {
@@ -133,9 +142,11 @@ impl OrderOutcome {
     #[must_use]
     pub const fn status(&self) -> &'static str {
         match self {
-            Self::Reserved | Self::Loading { .. } => "RESERVED",
+            Self::Reserved => "RESERVED",
+            Self::Loading { .. } => "PICKING",
             Self::Shipped { .. } => "SHIPPED",
             Self::Failed(_) => "FAILED_INSUFFICIENT_STOCK",
+            Self::Cancelled { .. } => "CANCELLED",
         }
     }
 }
@@ -211,8 +222,12 @@ pub struct SavedProfile {
     pub index: u64,
     /// The profile.
     pub member: Member,
-    /// The time at which the profile was saved.
+    /// The time at which profile, avatar and settings were saved.
     pub saved_at: DateTime<Utc>,
+    /// The avatar as a PNG file in the size of avatars, if the user has uploaded one.
+    pub avatar: Option<&'static [u8]>,
+    /// The settings of the portal as JSON, if the user has saved them.
+    pub portal_settings: Option<String>,
 }
 
 /// A history, or a part of one.

@@ -1,5 +1,15 @@
 //! Names of people and companies.
 
+/// Reasons of cancellations.
+pub(crate) const CANCEL_REASONS: [&str; 6] = [
+    "Ordered twice.",
+    "The client found a cheaper offer.",
+    "Wrong paper weight; a new order follows.",
+    "The client postponed the project.",
+    "Delivery date is too late for the client.",
+    "The client closed this branch.",
+];
+
 /// First names.
 pub(crate) const FIRST_NAMES: [&str; 40] = [
     "Marion",

@@ -119,10 +119,18 @@ impl Printer {
         if !line.ends_with('\n') {
             line.push('\n');
         }
+        self.write_stdout_bytes(line.as_bytes())
+    }
+
+    /// Writes bytes to stdout as they are.
+    ///
+    /// # Errors
+    /// As for [`Printer::write_stdout`].
+    pub fn write_stdout_bytes(&self, bytes: &[u8]) -> Result<(), OutputError> {
         // Both may be the same terminal.
         let written = self.0.stderr.suspend(|| {
             let mut out = lock(&self.0.stdout);
-            out.write_all(line.as_bytes()).and_then(|()| out.flush())
+            out.write_all(bytes).and_then(|()| out.flush())
         });
         written.map_err(OutputError::from_write_error)
     }

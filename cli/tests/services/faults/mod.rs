@@ -9,6 +9,7 @@
 //! messages          messages that are repeated, invalid or lost, or wait for a lock
 //! relay             a relay whose events are refused, and a relay that becomes unreachable
 //! second_process    a second process of a service
+//! cancellation      cancellations whose consumer is killed, or that race with dispatches
 //! ```
 
 /// Makes a list of faults, each from the function that injects it and a description. The name of
@@ -19,6 +20,7 @@ macro_rules! fault_list {
     };
 }
 
+mod cancellation;
 mod dead_lettering;
 mod fail_points;
 mod load;
@@ -58,7 +60,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         .chain(relay::FAULTS)
         .chain(fail_points::FAULTS)
         .chain(messages::FAULTS)
-        .chain(dead_lettering::FAULTS);
+        .chain(dead_lettering::FAULTS)
+        .chain(cancellation::FAULTS);
     let trials = all.map(|fault| trial(fault.test, || assert_no_event_is_lost(fault)));
     trials
         .chain(trials![

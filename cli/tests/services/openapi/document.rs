@@ -16,7 +16,8 @@ use super::value::{KnownIds, ValueGenerator};
 pub(super) struct Document {
     address: String,
     api: Value,
-    /// The same document, in which objects have no other fields than the described ones.
+    /// The same document, in which objects have no other fields than the described ones. Responses
+    /// have no others; of requests, others are ignored.
     strict: Value,
     validators: RefCell<HashMap<String, Rc<Validator>>>,
 }
@@ -29,8 +30,12 @@ pub(super) struct Operation<'d> {
     spec: &'d Value,
 }
 
+/// The schema of OpenAPI 3.1 documents, which the OpenAPI Initiative publishes under the Apache
+/// License 2.0.
+const SPECIFICATION: &str = include_str!("openapi-3.1.schema.json");
+
 impl Document {
-    /// Fetches the document of a service.
+    /// Fetches the document of a service, which must follow the specification of OpenAPI.
     pub(super) async fn fetch(
         client: &Client,
         service: &str,
@@ -44,6 +49,15 @@ impl Document {
                 .is_some_and(|version| version.starts_with("3.1")),
             "{service}: only from version 3.1 on are the schemas JSON schemas"
         );
+        let specification: Value = serde_json::from_str(SPECIFICATION)?;
+        let validator = jsonschema::validator_for(&specification)?;
+        let violations: Vec<_> = validator
+            .iter_errors(&api)
+            .map(|error| format!("{service}{}: {error}", error.instance_path()))
+            .collect();
+        if !violations.is_empty() {
+            return Err(violations.join("\n").into());
+        }
         let mut strict = api.clone();
         forbid_undescribed_fields(&mut strict["components"]);
         Ok(Self {
@@ -79,10 +93,39 @@ impl Document {
         }
     }
 
-    fn validator(&self, name: &str, schema: &Value) -> Rc<Validator> {
+    /// Returns the address of the service.
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Returns the alternatives of a schema except `null`, or the schema itself if it has none.
+    pub(super) fn alternatives<'v>(&'v self, schema: &'v Value) -> Vec<&'v Value> {
+        let schema = self.resolve(schema);
+        let alternatives = ["oneOf", "anyOf"]
+            .iter()
+            .find_map(|keyword| schema[*keyword].as_array());
+        let Some(alternatives) = alternatives else {
+            return vec![schema];
+        };
+        alternatives
+            .iter()
+            .filter(|alternative| alternative["type"] != "null")
+            .flat_map(|alternative| self.alternatives(alternative))
+            .collect()
+    }
+
+    /// Returns the constraint of a schema of a request that a value violates.
+    pub(super) fn violation(&self, schema: &Value, value: &Value) -> Option<String> {
+        let name = format!("request {schema}");
+        let validator = self.validator(&name, schema, &self.api["components"]);
+        let error = validator.iter_errors(value).next();
+        error.map(|error| error.schema_path().to_string())
+    }
+
+    fn validator(&self, name: &str, schema: &Value, components: &Value) -> Rc<Validator> {
         let mut validators = self.validators.borrow_mut();
         let make = || {
-            let whole = json!({"allOf": [schema], "components": self.strict["components"]});
+            let whole = json!({"allOf": [schema], "components": components});
             let options = jsonschema::options().should_validate_formats(true);
             Rc::new(options.build(&whole).unwrap())
         };
@@ -118,7 +161,7 @@ impl fmt::Display for Operation<'_> {
 impl Operation<'_> {
     /// Returns the address of the service.
     pub(super) fn address(&self) -> &str {
-        &self.document.address
+        self.document.address()
     }
 
     /// Returns the HTTP method.
@@ -143,6 +186,19 @@ impl Operation<'_> {
         })
     }
 
+    /// Returns whether requests at the edges can be derived from the description: the operation is
+    /// part of the API, and takes and returns no stream and no image.
+    pub(super) fn is_probed(&self) -> bool {
+        let is_api = ["/api/v1/", "/internal/"]
+            .iter()
+            .any(|prefix| self.path.starts_with(prefix));
+        let responses = self.spec["responses"].as_object().into_iter().flatten();
+        let is_stream = |response: &Value| response["content"]["text/event-stream"].is_object();
+        let streams = responses.filter(|(_, response)| is_stream(response));
+        let has_other_body = self.spec["requestBody"].is_object() && self.body_schema().is_none();
+        is_api && streams.count() == 0 && !has_other_body
+    }
+
     /// Returns the described statuses.
     pub(super) fn statuses(&self) -> impl Iterator<Item = u16> {
         let responses = self.spec["responses"].as_object().into_iter().flatten();
@@ -162,15 +218,47 @@ impl Operation<'_> {
     pub(super) fn validation_errors(&self, status: u16, body: &Value) -> Vec<String> {
         let response = &self.spec["responses"][status.to_string()];
         let schema = &response["content"]["application/json"]["schema"];
-        let validator = self.document.validator(&format!("{self} {status}"), schema);
+        let name = format!("{self} {status}");
+        let components = &self.document.strict["components"];
+        let validator = self.document.validator(&name, schema, components);
         validator
             .iter_errors(body)
             .map(|error| format!("{}: {error}", error.instance_path()))
             .collect()
     }
 
+    /// Returns the document.
+    pub(super) fn document(&self) -> &Document {
+        self.document
+    }
+
+    /// Returns the path with its parameters in braces.
+    pub(super) fn path_template(&self) -> &str {
+        self.path
+    }
+
+    /// Returns the description of the operation.
+    pub(super) fn spec(&self) -> &Value {
+        self.spec
+    }
+
+    /// Returns the schema of a JSON body, if the operation takes one.
+    pub(super) fn body_schema(&self) -> Option<&Value> {
+        let schema = &self.spec["requestBody"]["content"]["application/json"]["schema"];
+        schema.is_object().then_some(schema)
+    }
+
     /// Returns the path, filled with known ids or with random ones.
     pub(super) fn path(&self, values: &mut ValueGenerator, known: &KnownIds) -> String {
+        self.fill_path(|name, field| {
+            self.path_word(name, values, known)
+                .unwrap_or_else(|| values.id(known, field))
+        })
+    }
+
+    /// Returns the path, filled with a text for the name of each parameter and the name of the field
+    /// that contains such ids.
+    pub(super) fn fill_path(&self, mut text_of: impl FnMut(&str, &str) -> String) -> String {
         let segments: Vec<&str> = self.path.split('/').collect();
         let filled: Vec<String> = segments
             .iter()
@@ -188,13 +276,32 @@ impl Operation<'_> {
                 } else {
                     name.to_owned()
                 };
-                let text = values.id(known, &field);
+                let text = text_of(name, &field);
                 url::form_urlencoded::byte_serialize(text.as_bytes())
                     .collect::<String>()
                     .replace('+', "%20")
             })
             .collect();
         filled.join("/")
+    }
+
+    /// Returns one of the words that a parameter of the path can be, or `None` if it can be any
+    /// text, and now and then.
+    fn path_word(
+        &self,
+        name: &str,
+        values: &mut ValueGenerator,
+        known: &KnownIds,
+    ) -> Option<String> {
+        let parameter = self
+            .parameters("path")
+            .find(|parameter| parameter["name"] == name)?;
+        let schema = self.document.resolve(&parameter["schema"]);
+        if !schema["enum"].is_array() || values.one_in(8) {
+            return None;
+        }
+        let word = values.valid(self.document, schema, name, known);
+        word.as_str().map(str::to_owned)
     }
 
     /// Returns some of the query parameters, with valid or corrupted values.
@@ -229,10 +336,7 @@ impl Operation<'_> {
 
     /// Returns a valid or a corrupted body, or `None` if the operation takes no body.
     pub(super) fn body(&self, values: &mut ValueGenerator, known: &KnownIds) -> Option<String> {
-        let schema = &self.spec["requestBody"]["content"]["application/json"]["schema"];
-        if !schema.is_object() {
-            return None;
-        }
+        let schema = self.body_schema()?;
         let mut body = values.valid(self.document, schema, "", known);
         if values.one_in(3) {
             values.corrupt(&mut body);
@@ -240,7 +344,8 @@ impl Operation<'_> {
         Some(body.to_string())
     }
 
-    fn parameters(&self, place: &'static str) -> impl Iterator<Item = &Value> {
+    /// Returns the parameters in a place: `path`, `query` or `header`.
+    pub(super) fn parameters(&self, place: &'static str) -> impl Iterator<Item = &Value> {
         let parameters = self.spec["parameters"].as_array().into_iter().flatten();
         parameters.filter(move |parameter| parameter["in"] == place)
     }

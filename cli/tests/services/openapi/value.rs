@@ -37,6 +37,11 @@ impl KnownIds {
         }
     }
 
+    /// Returns the newest id of this name.
+    pub(super) fn newest(&self, name: &str) -> Option<&str> {
+        self.latest(name).last().map(String::as_str)
+    }
+
     fn latest(&self, name: &str) -> &[String] {
         let texts = self.0.get(name).map(Vec::as_slice).unwrap_or_default();
         &texts[texts.len().saturating_sub(KEPT_IDS)..]
@@ -92,9 +97,11 @@ impl ValueGenerator {
         known: &KnownIds,
     ) -> Value {
         let schema = document.resolve(schema);
-        if let Some(one) = schema["oneOf"].as_array() {
-            let schema = &one[self.below(one.len())];
-            return self.valid(document, schema, name, known);
+        for keyword in ["oneOf", "anyOf"] {
+            if let Some(alternatives) = schema[keyword].as_array() {
+                let schema = &alternatives[self.below(alternatives.len())];
+                return self.valid(document, schema, name, known);
+            }
         }
         if let Some(words) = schema["enum"].as_array() {
             return words[self.below(words.len())].clone();

@@ -4,6 +4,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::App;
+
 /// The signed-in user: response of `GET /api/v1/auth/me`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -17,9 +19,13 @@ pub struct Me {
     /// The groups. They do not affect access.
     pub groups: Vec<String>,
     /// The apps that the roles give access to, `portal` first.
+    #[schema(value_type = Vec<App>)]
     pub apps: Vec<String>,
-    /// End of the session, which is unique among sessions.
+    /// Latest end of the session, however active it is, or the expiry of the bearer token. It does
+    /// not change while the session lasts, and is unique among sessions.
     pub session_expires_at: DateTime<Utc>,
+    /// End of the session without further activity, or the expiry of the bearer token.
+    pub session_idle_expires_at: DateTime<Utc>,
 }
 
 /// Response of `GET /api/v1/auth/me` without a session. It is not the error envelope.

@@ -22,7 +22,8 @@ pub struct ErrorObject {
     #[serde(default, skip_serializing_if = "Details::is_absent")]
     #[schema(value_type = Option<Vec<FieldIssue>>)]
     pub details: Details,
-    /// Trace id of the request, as in the logs.
+    /// Trace id of the request, as in the logs. Always set.
+    #[schema(value_type = String)]
     pub trace_id: Option<String>,
 }
 

@@ -1,34 +1,26 @@
-//! Lists, paged or complete.
+//! Lists, of which a response contains a part.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// A list: one page if the request has paging parameters, otherwise all items.
+/// A list, or the part of it that the request asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct List<T> {
     /// The items.
     pub items: Vec<T>,
-    /// Number of items; for a page, the number of items on all pages.
+    /// Number of items of the whole list. If this is a part of it, the number may be two seconds
+    /// old.
     pub total: u64,
-    /// Number of the page, from 0. Omitted if the list is not paged.
+    /// Number of the page, from 0. Omitted without `page` and `size`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub page: Option<u32>,
-    /// Number of items of a page. Omitted if the list is not paged.
+    /// Number of items of a page. Omitted without `page` and `size`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u32>,
-}
-
-impl<T> List<T> {
-    /// Returns a list of all items, without paging.
-    #[must_use]
-    pub fn unpaged(items: Vec<T>) -> Self {
-        Self {
-            total: u64::try_from(items.len()).unwrap_or(u64::MAX),
-            items,
-            page: None,
-            size: None,
-        }
-    }
+    /// Cursor of the following items; `null` if there are none.
+    #[serde(default)]
+    pub next_cursor: Option<String>,
 }
 
 #[cfg(test)]
@@ -36,10 +28,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn unpaged_list_omits_page_and_size() {
-        let json = serde_json::to_string(&List::unpaged(vec![7, 8])).unwrap();
-        assert_eq!(json, r#"{"items":[7,8],"total":2}"#);
-        let list: List<i32> = serde_json::from_str(&json).unwrap();
-        assert_eq!(list, List::unpaged(vec![7, 8]));
+    fn list_without_a_page_omits_page_and_size() {
+        let list = List {
+            items: vec![7, 8],
+            total: 2,
+            page: None,
+            size: None,
+            next_cursor: None,
+        };
+        let json = serde_json::to_string(&list).unwrap();
+        assert_eq!(json, r#"{"items":[7,8],"total":2,"nextCursor":null}"#);
+        let parsed: List<i32> = serde_json::from_str(&json).unwrap();
+        assert_eq!(parsed, list);
+    }
+
+    #[test]
+    fn page_has_its_number_and_size() {
+        let list = List {
+            items: vec![7],
+            total: 9,
+            page: Some(0),
+            size: Some(1),
+            next_cursor: None,
+        };
+        assert_eq!(
+            serde_json::to_string(&list).unwrap(),
+            r#"{"items":[7],"total":9,"page":0,"size":1,"nextCursor":null}"#
+        );
     }
 }

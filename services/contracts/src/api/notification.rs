@@ -12,7 +12,8 @@ pub struct Notification {
     pub notification_id: String,
     /// The user who receives it.
     pub user_id: String,
-    /// `ORDER_PLACED`, `SHIPMENT_DISPATCHED` or `EXPENSE_DECIDED`.
+    /// `ORDER_PLACED`, `SHIPMENT_DISPATCHED`, `ORDER_CANCELLED`, `ORDER_REINSTATED` or
+    /// `EXPENSE_DECIDED`.
     pub kind: String,
     /// Title of one line.
     pub title: String,
@@ -32,10 +33,16 @@ pub struct Notification {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Notifications {
-    /// The notifications, newest first, at most 100.
+    /// The notifications, newest first unless another order is requested. Without `limit` at most
+    /// 100.
     pub items: Vec<Notification>,
-    /// Number of notifications in this list.
+    /// Number of notifications in this list; with `limit` or `cursor`, of all notifications that
+    /// fulfil the filter, which may be two seconds old.
     pub total: u64,
-    /// Number of unread notifications in this list.
+    /// Number of unread notifications in this list; with `limit` or `cursor`, of all unread
+    /// notifications of the user.
     pub unread_count: u64,
+    /// Cursor of the following notifications; `null` if there are none.
+    #[serde(default)]
+    pub next_cursor: Option<String>,
 }

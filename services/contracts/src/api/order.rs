@@ -1,10 +1,10 @@
 //! Bodies of order-service.
 
 use chrono::{DateTime, NaiveDate, Utc};
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use super::strict;
 
 /// Status of an order.
 #[derive(
@@ -16,11 +16,11 @@ pub enum OrderStatus {
     Created,
     /// All items are reserved.
     Reserved,
-    /// Reserved for future use: no service sets it.
+    /// The first parcel of its shipment was scanned.
     Picking,
     /// The stock of at least one item is insufficient.
     FailedInsufficientStock,
-    /// Reserved for future use: no service sets it.
+    /// The order was cancelled. It becomes `SHIPPED` only if its shipment left first.
     Cancelled,
     /// The order left the warehouse.
     Shipped,
@@ -28,7 +28,7 @@ pub enum OrderStatus {
 
 impl OrderStatus {
     /// Every status.
-    pub(crate) const ALL: [Self; 6] = [
+    pub const ALL: [Self; 6] = [
         Self::Created,
         Self::Reserved,
         Self::Picking,
@@ -63,16 +63,17 @@ impl OrderStatus {
 #[serde(rename_all = "camelCase")]
 pub struct PlaceOrder {
     /// Id of the client who orders. Required.
-    #[schema(value_type = String, pattern = r"\S", max_length = 200)]
+    #[schema(value_type = String, pattern = r"^[^\x00]*[^\x00\s][^\x00]*$", max_length = 200)]
     pub client_id: Option<String>,
-    /// Requested ship date as `YYYY-MM-DD`. Required.
-    #[schema(value_type = NaiveDate)]
+    /// Requested ship date as `YYYY-MM-DD`, in the years 1 to 9999. Required.
+    #[schema(value_type = String, format = Date, pattern = "^0{0,3}[1-9]")]
     pub requested_ship_date: Option<String>,
-    /// The items, at least one. Required.
-    #[serde(default, deserialize_with = "deserialize_items")]
-    #[schema(value_type = Vec<PlaceOrderItem>, min_items = 1)]
+    /// The items, 1 to 1000. Required.
+    #[serde(default, deserialize_with = "strict::objects")]
+    #[schema(value_type = Vec<PlaceOrderItem>, min_items = 1, max_items = 1000, required)]
     pub items: Option<Vec<Option<PlaceOrderItem>>>,
     /// Notes.
+    #[schema(pattern = r"^[^\x00]*$", max_length = 4000)]
     pub notes: Option<String>,
 }
 
@@ -80,30 +81,12 @@ pub struct PlaceOrder {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PlaceOrderItem {
     /// The stock-keeping unit. Required.
-    #[schema(value_type = String, pattern = r"\S")]
+    #[schema(value_type = String, pattern = r"^[^\x00]*[^\x00\s][^\x00]*$", max_length = 100)]
     pub sku: Option<String>,
     /// Quantity, at least one. Required.
-    #[schema(value_type = i32, minimum = 1)]
+    #[serde(default, deserialize_with = "strict::whole_number")]
+    #[schema(value_type = i32, minimum = 1, maximum = 2147483647, required)]
     pub quantity: Option<i32>,
-}
-
-/// Deserializes items that are objects or `null`. By default serde would also accept a list
-/// of an object's fields as an item.
-fn deserialize_items<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Vec<Option<PlaceOrderItem>>>, D::Error> {
-    let Some(values) = Option::<Vec<Value>>::deserialize(deserializer)? else {
-        return Ok(None);
-    };
-    let item = |value: Value| match value {
-        Value::Null | Value::Object(_) => Option::deserialize(value).map_err(D::Error::custom),
-        _ => Err(D::Error::custom("an item of the order is not an object")),
-    };
-    values
-        .into_iter()
-        .map(item)
-        .collect::<Result<_, _>>()
-        .map(Some)
 }
 
 /// Response to the request to place an order.
@@ -118,6 +101,30 @@ pub struct OrderPlaced {
     pub created_at: DateTime<Utc>,
 }
 
+/// Request to cancel an order. A request without a body has no reason.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CancelOrder {
+    /// Reason for which the order is cancelled.
+    #[schema(pattern = r"^[^\x00]*$", max_length = 500)]
+    pub reason: Option<String>,
+}
+
+/// Response to the request to cancel an order. A repetition returns the first cancellation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CancelledOrder {
+    /// Id of the order.
+    pub order_id: String,
+    /// Status of the order.
+    pub status: OrderStatus,
+    /// Time of the cancellation.
+    pub cancelled_at: DateTime<Utc>,
+    /// The user who cancelled it.
+    pub cancelled_by: String,
+    /// Reason for which it was cancelled.
+    pub cancel_reason: Option<String>,
+}
+
 /// An item of an order or of its shipment, in bodies, events and tables.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct OrderItem {
@@ -129,11 +136,15 @@ pub struct OrderItem {
 
 /// A list of orders.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct OrderList {
-    /// The orders, oldest first.
+    /// The orders, oldest first unless another order is requested.
     pub items: Vec<OrderSummary>,
-    /// Number of orders.
+    /// Number of orders in the whole list.
     pub total: usize,
+    /// Cursor of the following orders; `null` if there are none.
+    #[serde(default)]
+    pub next_cursor: Option<String>,
 }
 
 /// An order in a list.
@@ -174,6 +185,12 @@ pub struct OrderDetail {
     pub created_at: DateTime<Utc>,
     /// Id of its shipment, once it was dispatched.
     pub shipment_id: Option<String>,
+    /// Time of the cancellation, if it was cancelled.
+    pub cancelled_at: Option<DateTime<Utc>>,
+    /// The user who cancelled it.
+    pub cancelled_by: Option<String>,
+    /// Reason for which it was cancelled.
+    pub cancel_reason: Option<String>,
 }
 
 /// The timeline of an order.

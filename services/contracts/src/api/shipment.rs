@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::order::{OrderItem, OrderStatus};
+use super::strict;
 
 /// Status of a shipment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -18,11 +19,19 @@ pub enum ShipmentStatus {
     Dispatched,
     /// The stock of the order could not be reserved: there is nothing to ship.
     Failed,
+    /// The order was cancelled before the shipment left.
+    Cancelled,
 }
 
 impl ShipmentStatus {
     /// Every status.
-    pub const ALL: [Self; 4] = [Self::Pending, Self::Loading, Self::Dispatched, Self::Failed];
+    pub const ALL: [Self; 5] = [
+        Self::Pending,
+        Self::Loading,
+        Self::Dispatched,
+        Self::Failed,
+        Self::Cancelled,
+    ];
 
     /// Returns the name in bodies and tables.
     #[must_use]
@@ -32,6 +41,7 @@ impl ShipmentStatus {
             Self::Loading => "LOADING",
             Self::Dispatched => "DISPATCHED",
             Self::Failed => "FAILED",
+            Self::Cancelled => "CANCELLED",
         }
     }
 
@@ -44,11 +54,15 @@ impl ShipmentStatus {
 
 /// A list of shipments.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct ShipmentList {
-    /// The shipments, oldest first.
+    /// The shipments, oldest first unless another order is requested.
     pub items: Vec<Shipment>,
-    /// Number of shipments.
+    /// Number of shipments in the whole list.
     pub total: usize,
+    /// Cursor of the following shipments; `null` if there are none.
+    #[serde(default)]
+    pub next_cursor: Option<String>,
 }
 
 /// A shipment in a list.
@@ -75,10 +89,11 @@ pub struct Shipment {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Scan {
     /// Text of the barcode, e.g. `SKU:PPR-A4-WHT-500`. Required.
-    #[schema(value_type = String, pattern = r"\S")]
+    #[schema(value_type = String, pattern = r"^[^\x00]*[^\x00\s][^\x00]*$", max_length = 200)]
     pub barcode: Option<String>,
     /// Quantity, at least one. Required.
-    #[schema(value_type = i32, minimum = 1)]
+    #[serde(default, deserialize_with = "strict::whole_number")]
+    #[schema(value_type = i32, minimum = 1, maximum = 2147483647, required)]
     pub quantity: Option<i32>,
 }
 
@@ -115,10 +130,16 @@ pub struct LastScan {
 #[serde(rename_all = "camelCase")]
 pub struct Dispatch {
     /// Id of the truck. Required.
-    #[schema(value_type = String, pattern = r"\S")]
+    #[schema(value_type = String, pattern = r"^[^\x00]*[^\x00\s][^\x00]*$", max_length = 100)]
     pub truck_id: Option<String>,
-    /// Time of the dispatch as an ISO-8601 instant. Required.
-    #[schema(value_type = DateTime<Utc>)]
+    /// Time of the dispatch as an ISO-8601 instant with an offset, in the years 2 to 9998,
+    /// or 1 to 9999 in UTC. Required.
+    #[schema(
+        value_type = String,
+        format = DateTime,
+        // The years, and no leap second. The format states the rest.
+        pattern = r"^(?:(?:000[2-9]|00[1-9]|0[1-9]|[1-8]|9[0-8]|99[0-8]|999[0-8])[0-9]*-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-5]|(?:0001|9999)-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-5].*(?:[Zz]|[+-]00:00)$)"
+    )]
     pub dispatched_at: Option<String>,
 }
 

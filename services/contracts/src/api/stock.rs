@@ -1,5 +1,5 @@
-//! Bodies of inventory-service for products and stock. No client of the contract uses
-//! them: they are for tools.
+//! Bodies of inventory-service for products and stock. The sales app suggests products; the stock
+//! is for tools.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -7,11 +7,15 @@ use utoipa::ToSchema;
 
 /// The product catalogue.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct ProductList {
     /// The products, ordered by SKU.
     pub items: Vec<Product>,
-    /// Number of products.
+    /// Number of products in the whole list.
     pub total: usize,
+    /// Cursor of the following products; `null` if there are none.
+    #[serde(default)]
+    pub next_cursor: Option<String>,
 }
 
 /// A product.
@@ -31,11 +35,15 @@ pub struct Product {
 
 /// The stock of all products.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct StockList {
     /// The stock levels, ordered by SKU.
     pub items: Vec<StockLevel>,
-    /// Number of stock levels.
+    /// Number of stock levels in the whole list.
     pub total: usize,
+    /// Cursor of the following stock levels; `null` if there are none.
+    #[serde(default)]
+    pub next_cursor: Option<String>,
 }
 
 /// Stock level of a product.

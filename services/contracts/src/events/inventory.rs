@@ -79,6 +79,35 @@ impl DomainEvent for StockFailed {
     }
 }
 
+/// The first parcel of an order was scanned. The subject is the order, so that the event follows
+/// the stock result.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PickingStarted {
+    /// Id of the order.
+    pub order_id: String,
+    /// Id of its shipment.
+    pub shipment_id: String,
+    /// The user who scanned the parcel.
+    pub scanned_by: String,
+    /// Time of the scan.
+    pub at: DateTime<Utc>,
+}
+
+impl DomainEvent for PickingStarted {
+    const TYPE: &'static str = "com.dundermifflin.inventory.picking.started.v1";
+    const ROUTING_KEY: &'static str = "inventory.picking.started.v1";
+    const SOURCE: &'static str = "/inventory-service";
+
+    fn subject(&self) -> String {
+        format!("order/{}", self.order_id)
+    }
+
+    fn time(&self) -> DateTime<Utc> {
+        self.at
+    }
+}
+
 /// A shipment left the warehouse.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

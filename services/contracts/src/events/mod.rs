@@ -15,9 +15,11 @@ use crate::envelope::{Envelope, EnvelopeError};
 use crate::topology::EVENT_EXCHANGE;
 
 pub use finance::{ExpenseDecided, ExpenseSubmitted};
-pub use inventory::{MissingItem, ShipmentDispatched, StockFailed, StockReserved, stock};
+pub use inventory::{
+    MissingItem, PickingStarted, ShipmentDispatched, StockFailed, StockReserved, stock,
+};
 pub use notification::NotificationCreated;
-pub use order::{OrderCreated, OrderStatusChanged};
+pub use order::{OrderCancelled, OrderCreated, OrderReinstated, OrderStatusChanged};
 pub use profile::ProfileUpdated;
 pub use sales::LeadConverted;
 
@@ -53,11 +55,14 @@ impl EventDefinition {
 }
 
 /// The catalogue of all event types.
-pub(crate) const CATALOGUE: [EventDefinition; 10] = [
+pub(crate) const CATALOGUE: [EventDefinition; 13] = [
     EventDefinition::new::<OrderCreated>(),
     EventDefinition::new::<OrderStatusChanged>(),
+    EventDefinition::new::<OrderCancelled>(),
+    EventDefinition::new::<OrderReinstated>(),
     EventDefinition::new::<StockReserved>(),
     EventDefinition::new::<StockFailed>(),
+    EventDefinition::new::<PickingStarted>(),
     EventDefinition::new::<ShipmentDispatched>(),
     EventDefinition::new::<LeadConverted>(),
     EventDefinition::new::<ExpenseSubmitted>(),
@@ -108,7 +113,7 @@ mod tests {
         let definitions = CATALOGUE.iter();
         let types: BTreeSet<_> = definitions.clone().map(|event| event.event_type).collect();
         let keys: BTreeSet<_> = definitions.map(|event| event.routing_key).collect();
-        assert_eq!((types.len(), keys.len()), (10, 10));
+        assert_eq!((types.len(), keys.len()), (13, 13));
         for name in types.iter().chain(&keys) {
             assert!(name.ends_with(".v1"), "{name}");
         }

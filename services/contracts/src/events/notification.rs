@@ -13,7 +13,8 @@ pub struct NotificationCreated {
     pub notification_id: String,
     /// The user who receives it.
     pub user_id: String,
-    /// `ORDER_PLACED`, `SHIPMENT_DISPATCHED` or `EXPENSE_DECIDED`.
+    /// `ORDER_PLACED`, `SHIPMENT_DISPATCHED`, `ORDER_CANCELLED`, `ORDER_REINSTATED` or
+    /// `EXPENSE_DECIDED`.
     pub kind: String,
     /// Title of one line.
     pub title: String,

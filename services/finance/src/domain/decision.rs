@@ -23,7 +23,8 @@ impl NewDecision {
     /// Returns the first issue of the request.
     pub(crate) fn from_request(request: Option<DecideExpense>) -> Result<Self, Vec<FieldIssue>> {
         let request = request.ok_or_else(missing_body)?;
-        let comment = trimmed(request.comment.as_deref());
+        let text = request.comment.as_deref();
+        let comment = trimmed(text);
         let name = request.decision.unwrap_or_default();
         if name.trim().is_empty() {
             return Err(vec![FieldIssue::new("decision", "required")]);
@@ -35,7 +36,7 @@ impl NewDecision {
         if status == ExpenseStatus::Rejected && comment.is_empty() {
             return Err(vec![FieldIssue::new("comment", "required for REJECTED")]);
         }
-        if comment.chars().count() > MAX_REMARK_LENGTH {
+        if text.unwrap_or_default().chars().count() > MAX_REMARK_LENGTH {
             return Err(vec![FieldIssue::new(
                 "comment",
                 max_length_issue(MAX_REMARK_LENGTH),
@@ -105,6 +106,10 @@ mod tests {
         assert!(check_request(Some("REJECTED"), Some(&longest)).is_ok());
         assert_eq!(
             check_request(Some("REJECTED"), Some(&format!("{longest}x"))),
+            Err(issue("comment", "max:2000"))
+        );
+        assert_eq!(
+            check_request(Some("APPROVED"), Some(&format!("{longest} "))),
             Err(issue("comment", "max:2000"))
         );
     }

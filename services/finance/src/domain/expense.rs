@@ -7,14 +7,23 @@ use dm_contracts::validation::{
 };
 use dm_kit::http::{FieldIssues, trimmed};
 use rust_decimal::Decimal;
-use url::Url;
 
 use super::{max_length_issue, missing_body};
 
 /// Returns whether a text is an HTTP URL, which is safe as a link: a URL with another scheme
-/// could run a script.
+/// could run a script. The rule is a pattern of the OpenAPI document: a scheme, the beginning of a
+/// host, and neither white space nor control characters.
 fn is_http_url(text: &str) -> bool {
-    Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return false;
+    };
+    let is_forbidden = |character: char| character.is_whitespace() || character.is_control();
+    ["http", "https"]
+        .iter()
+        .any(|name| scheme.eq_ignore_ascii_case(name))
+        && !rest.is_empty()
+        && !rest.starts_with(['/', '?', '#', '\\'])
+        && !rest.contains(is_forbidden)
 }
 
 /// The validated data of a new expense.
@@ -54,15 +63,15 @@ impl NewExpense {
             // The recipient of the notification about the decision.
             (
                 "submitterUserId",
-                submitter_user_id.as_deref(),
+                &request.submitter_user_id,
                 MAX_USER_ID_LENGTH,
             ),
-            ("category", Some(&*category), MAX_CATEGORY_LENGTH),
-            ("currency", Some(&*currency), MAX_CURRENCY_LENGTH),
-            ("description", Some(&*description), MAX_REMARK_LENGTH),
-            ("receiptUrl", receipt_url.as_deref(), MAX_REMARK_LENGTH),
+            ("category", &request.category, MAX_CATEGORY_LENGTH),
+            ("currency", &request.currency, MAX_CURRENCY_LENGTH),
+            ("description", &request.description, MAX_REMARK_LENGTH),
+            ("receiptUrl", &request.receipt_url, MAX_REMARK_LENGTH),
         ] {
-            let text = text.unwrap_or_default();
+            let text = text.as_deref().unwrap_or_default();
             issues.check_length(field, text, max, max_length_issue(max));
         }
         if receipt_url.as_deref().is_some_and(|url| !is_http_url(url)) {
@@ -172,6 +181,14 @@ mod tests {
             "data:text/html,x",
             "//evil",
             "x",
+            "http:example.com",
+            "http://",
+            "http:///x",
+            "https://?x",
+            "http://a b",
+            "http://a\tb",
+            "http://a/\u{85}b",
+            "ftp://a",
         ] {
             assert_eq!(
                 with("receiptUrl", url),
@@ -179,7 +196,18 @@ mod tests {
                 "{url}"
             );
         }
-        assert!(with("receiptUrl", "HTTPS://example.com/r?a=b").is_ok());
+        for url in [
+            "HTTPS://example.com/r?a=b",
+            "http://ü:99999",
+            " http://[::1]/x\n",
+        ] {
+            assert!(with("receiptUrl", url).is_ok(), "{url}");
+        }
+        let padded = format!("{} ", "x".repeat(100));
+        assert_eq!(
+            with("category", &padded),
+            Err(vec![issue("category", "max:100")])
+        );
     }
 
     #[test]

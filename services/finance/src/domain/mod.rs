@@ -2,11 +2,11 @@
 
 mod decision;
 mod expense;
-mod status;
+
+pub(crate) use dm_contracts::api::finance::ExpenseStatus;
 
 pub(crate) use decision::NewDecision;
 pub(crate) use expense::NewExpense;
-pub(crate) use status::ExpenseStatus;
 
 use dm_contracts::api::error::FieldIssue;
 

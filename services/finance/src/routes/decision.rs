@@ -19,7 +19,7 @@ use crate::store::expenses;
     path = "/internal/expenses/{expenseId}/decision",
     operation_id = "decideExpense",
     params(
-        ("x-user-id" = String, Header, description = "Name of the signed-in user"),
+        Caller,
         ("expenseId" = String, Path, description = "Id of the expense"),
     ),
     request_body = DecideExpense,

@@ -2,16 +2,18 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use dm_contracts::api::error::ErrorBody;
 use dm_contracts::api::finance::{CreateExpense, Expense};
 use dm_contracts::api::list::List;
+use dm_contracts::api::parameters::ExpenseFilters;
 use dm_contracts::events::ExpenseSubmitted;
 use dm_kit::Database;
-use dm_kit::http::{ApiError, Caller, CurrentTrace, JsonBody, Paging, QueryParams, list_response};
+use dm_kit::http::{
+    ApiError, Caller, CurrentTrace, JsonBody, Paging, QueryParams, paged_list_response,
+};
 use dm_kit::outbox;
 use http::StatusCode;
-use sqlx::PgPool;
 
 use crate::domain::{ExpenseStatus, NewExpense};
 use crate::store::expenses;
@@ -22,14 +24,13 @@ use crate::store::expenses;
     path = "/internal/expenses",
     operation_id = "listExpenses",
     params(
-        ("x-user-id" = String, Header, description = "Name of the signed-in user"),
-        ("status" = Option<String>, Query, description = "Only expenses with this status"),
-        ("page" = Option<u32>, Query, description = "Number of the page, from 0. The list is complete without `page` and `size`"),
-        ("size" = Option<u32>, Query, description = "Expenses per page, at most 500"),
+        Caller,
+        ExpenseFilters,
+        Paging,
     ),
     responses(
         (status = 200, description = "The expenses", body = List<Expense>),
-        (status = 400, description = "The status or the page is invalid", body = ErrorBody),
+        (status = 400, description = "The status or the paging is invalid", body = ErrorBody),
         (status = 401, description = "The request names no user", body = ErrorBody),
     )
 )]
@@ -48,13 +49,7 @@ pub(super) async fn list(
             })
         })
         .transpose()?;
-    if !paging.is_requested() {
-        let pool = PgPool::clone(&database);
-        return list_response(expenses::ExpenseListSource { pool, status }).await;
-    }
-    let items = expenses::fetch_page(&database, status, paging).await?;
-    let total = expenses::count(&database, status).await?;
-    Ok(Json(paging.into_list(items, total)).into_response())
+    paged_list_response(&database, expenses::ExpenseListSource { status }, &paging).await
 }
 
 /// Submits an expense
@@ -62,7 +57,7 @@ pub(super) async fn list(
     post,
     path = "/internal/expenses",
     operation_id = "createExpense",
-    params(("x-user-id" = String, Header, description = "Name of the signed-in user")),
+    params(Caller),
     request_body = CreateExpense,
     responses(
         (status = 201, description = "The expense", body = Expense),

@@ -30,4 +30,13 @@ mod tests {
             ]
         );
     }
+
+    #[test]
+    fn each_endpoint_documents_its_errors() {
+        let (_, api) = router().split_for_parts();
+        assert_eq!(
+            dm_kit::http::find_missing_responses(api),
+            Vec::<String>::new()
+        );
+    }
 }

@@ -2,15 +2,15 @@
 
 use chrono::{DateTime, Utc};
 use dm_contracts::api::finance::Expense;
-use dm_kit::http::{ListChunk, ListSource, Paging};
+use dm_kit::http::{ListFilter, ListOrder, TableList, TimeKey};
 use rust_decimal::Decimal;
-use sqlx::postgres::PgPool;
 use sqlx::{FromRow, PgConnection};
 
 use crate::domain::{ExpenseStatus, NewDecision, NewExpense};
 
+/// A row of the table.
 #[derive(Debug, FromRow)]
-struct ExpenseRow {
+pub(crate) struct ExpenseRow {
     expense_id: String,
     submitter_user_id: String,
     category: String,
@@ -68,87 +68,35 @@ pub(crate) async fn insert(
     Ok(row.into())
 }
 
-/// The list of expenses, newest first, optionally of one status.
+/// The list of expenses, newest first, optionally with one status.
 pub(crate) struct ExpenseListSource {
-    pub(crate) pool: PgPool,
     pub(crate) status: Option<ExpenseStatus>,
 }
 
-impl ListSource for ExpenseListSource {
+impl TableList for ExpenseListSource {
+    type Row = ExpenseRow;
     type Item = Expense;
-    type Key = (DateTime<Utc>, String);
+    type Key = TimeKey;
 
-    async fn fetch_after(
-        &self,
-        key: Option<&Self::Key>,
-        limit: i64,
-    ) -> Result<ListChunk<Expense>, sqlx::Error> {
-        // Separate statements, so that each uses its own index.
-        let statement = match self.status {
-            None => {
-                "SELECT * FROM expenses
-                  WHERE $1::text IS NULL
-                    AND (created_at, expense_id) < (coalesce($2, 'infinity'), $3)
-                  ORDER BY created_at DESC, expense_id DESC LIMIT $4"
-            }
-            Some(_) => {
-                "SELECT * FROM expenses
-                  WHERE status = $1
-                    AND (created_at, expense_id) < (coalesce($2, 'infinity'), $3)
-                  ORDER BY created_at DESC, expense_id DESC LIMIT $4"
-            }
-        };
-        let query = sqlx::query(statement)
-            .bind(self.status.map(ExpenseStatus::as_str))
-            .bind(key.map(|(created_at, _)| *created_at))
-            .bind(key.map_or("", |(_, id)| id))
-            .bind(limit);
-        let chunk = ListChunk::<ExpenseRow>::read(&self.pool, query, limit).await?;
-        Ok(chunk.map(Expense::from))
+    const TABLE: &'static str = "expenses";
+    const COLUMNS: &'static str = "*";
+    const ID: &'static str = "expense_id";
+    const ORDER: ListOrder = ListOrder::NewestFirst;
+
+    fn filter(&self) -> ListFilter {
+        ListFilter::all().equal("status", self.status.map(ExpenseStatus::as_str))
     }
 
-    fn key(expense: &Expense) -> Self::Key {
-        (expense.created_at, expense.expense_id.clone())
+    fn item(row: ExpenseRow) -> Result<Expense, sqlx::Error> {
+        Ok(row.into())
     }
-}
 
-/// Returns a page of the expenses, newest first, optionally of one status.
-pub(crate) async fn fetch_page(
-    pool: &PgPool,
-    status: Option<ExpenseStatus>,
-    paging: Paging,
-) -> Result<Vec<Expense>, sqlx::Error> {
-    // Separate statements, so that each uses its own index.
-    let statement = match status {
-        None => {
-            "SELECT * FROM expenses
-              WHERE $1::text IS NULL
-              ORDER BY created_at DESC, expense_id DESC LIMIT $2 OFFSET $3"
+    fn key(expense: &Expense) -> TimeKey {
+        TimeKey {
+            created_at: expense.created_at,
+            id: expense.expense_id.clone(),
         }
-        Some(_) => {
-            "SELECT * FROM expenses
-              WHERE status = $1
-              ORDER BY created_at DESC, expense_id DESC LIMIT $2 OFFSET $3"
-        }
-    };
-    let rows: Vec<ExpenseRow> = sqlx::query_as(statement)
-        .bind(status.map(ExpenseStatus::as_str))
-        .bind(paging.limit())
-        .bind(paging.offset())
-        .fetch_all(pool)
-        .await?;
-    Ok(rows.into_iter().map(Expense::from).collect())
-}
-
-/// Returns the number of expenses, optionally of one status.
-pub(crate) async fn count(
-    pool: &PgPool,
-    status: Option<ExpenseStatus>,
-) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar("SELECT count(*) FROM expenses WHERE $1::text IS NULL OR status = $1")
-        .bind(status.map(ExpenseStatus::as_str))
-        .fetch_one(pool)
-        .await
+    }
 }
 
 /// Records the decision on a pending expense, with the clock of the database. Returns the

@@ -12,13 +12,14 @@ use url::form_urlencoded;
 
 use super::keys::{FetchIntervals, RealmKeys};
 use super::login_cookie::{LoginCookies, PendingLogin};
+use super::realm_tokens::RealmTokens;
 use super::tokens::{AccessClaims, TokenError, TokenVerifier};
 use crate::downstream::error_chain;
 use crate::origin::RequestOrigin;
 use crate::random::{self, RandomError};
 use crate::return_to::ReturnTo;
-use crate::sessions::User;
 use crate::settings::OidcSettings;
+use crate::user::User;
 
 /// Timeout for the exchange of a code.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -53,9 +54,9 @@ pub(crate) enum LoginError {
 /// The OpenID provider: Keycloak.
 #[derive(Debug)]
 pub(crate) struct OidcProvider {
-    settings: OidcSettings,
-    client: reqwest::Client,
-    verifier: TokenVerifier,
+    pub(super) settings: OidcSettings,
+    pub(super) client: reqwest::Client,
+    pub(super) verifier: TokenVerifier,
     /// Cookies of pending logins.
     pub login_cookies: LoginCookies,
 }
@@ -104,7 +105,8 @@ impl OidcProvider {
         Ok((self.authorization_url(origin, &login), login))
     }
 
-    /// Completes a login with the code from Keycloak.
+    /// Completes a login with the code from Keycloak. Returns the user, and the tokens of the
+    /// session at the realm.
     ///
     /// # Errors
     /// Returns [`LoginError`] if Keycloak cannot be reached or rejects the code, or if a token
@@ -113,7 +115,7 @@ impl OidcProvider {
         &self,
         login: &PendingLogin,
         code: &str,
-    ) -> Result<User, LoginError> {
+    ) -> Result<(User, RealmTokens), LoginError> {
         let tokens = self.exchange_code(login, code).await?;
         let client = self.settings.client_id.as_str();
         let identity = self
@@ -133,10 +135,19 @@ impl OidcProvider {
             .verify_access_token(&tokens.access_token, &[client])
             .await
             .map_err(access_token_error)?;
-        if access.sub.is_none() || access.sub != identity.sub {
-            return Err(access_token_error(TokenError::InvalidClaim("subject")));
-        }
-        Ok(access.into_user())
+        let subject = access
+            .sub
+            .clone()
+            .filter(|subject| identity.sub.as_ref() == Some(subject))
+            .ok_or_else(|| access_token_error(TokenError::InvalidClaim("subject")))?;
+        let realm_tokens = RealmTokens {
+            refresh: tokens.refresh_token,
+            identity: tokens.id_token,
+            subject,
+            issuer: access.issuer().to_owned(),
+            access_expires_at: access.expires_at(),
+        };
+        Ok((access.into_user(), realm_tokens))
     }
 
     /// Verifies a bearer token of one of the permitted clients.
@@ -151,7 +162,6 @@ impl OidcProvider {
 
     /// Returns the authorization URL, with the host name of the request.
     fn authorization_url(&self, origin: &RequestOrigin, login: &PendingLogin) -> String {
-        let keycloak = origin.with_port(self.settings.public_port).to_text();
         let query = form_urlencoded::Serializer::new(String::new())
             .append_pair("client_id", &self.settings.client_id)
             .append_pair("response_type", "code")
@@ -162,8 +172,15 @@ impl OidcProvider {
             .append_pair("code_challenge", &code_challenge(&login.verifier))
             .append_pair("code_challenge_method", "S256")
             .finish();
+        format!("{}?{query}", self.public_endpoint_url(origin, "auth"))
+    }
+
+    /// Returns the URL of an endpoint of the realm for a browser, with the host name of its
+    /// request.
+    pub(super) fn public_endpoint_url(&self, origin: &RequestOrigin, name: &str) -> String {
+        let keycloak = origin.with_port(self.settings.public_port).to_text();
         let realm = self.settings.realm.as_str();
-        format!("{keycloak}/realms/{realm}/protocol/openid-connect/auth?{query}")
+        format!("{keycloak}/realms/{realm}/protocol/openid-connect/{name}")
     }
 
     async fn exchange_code(
@@ -202,11 +219,12 @@ impl OidcProvider {
     }
 }
 
-/// The response of the token endpoint.
+/// The response of the token endpoint to a code.
 #[derive(Deserialize)]
 struct OidcTokens {
     access_token: String,
     id_token: String,
+    refresh_token: Option<String>,
 }
 
 /// The response of the token endpoint if it rejects the code.
@@ -217,7 +235,7 @@ struct TokenEndpointError {
 }
 
 /// Returns the internal URL of an endpoint of the realm.
-fn endpoint_url(settings: &OidcSettings, name: &str) -> String {
+pub(super) fn endpoint_url(settings: &OidcSettings, name: &str) -> String {
     let (base, realm) = (settings.internal_url.as_str(), settings.realm.as_str());
     format!("{base}/realms/{realm}/protocol/openid-connect/{name}")
 }

@@ -8,11 +8,12 @@ use aws_lc_rs::encoding::AsDer as _;
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use http::StatusCode;
+use http::{HeaderMap, StatusCode, header};
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, get_current_timestamp};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::keys::{FetchIntervals, RealmKeys};
@@ -57,6 +58,16 @@ pub(crate) struct TestRealm {
     pub(crate) token_response: Arc<Mutex<Option<Value>>>,
     /// The form of the last request to the token endpoint.
     pub(crate) last_token_request: Arc<Mutex<HashMap<String, String>>>,
+    /// The header `Host` of the last request to the token or the userinfo endpoint.
+    pub(crate) last_host: Arc<Mutex<String>>,
+    /// The status of the token endpoint if it refuses, and the description of the error.
+    pub(crate) token_refusal: Arc<Mutex<(StatusCode, &'static str)>>,
+    /// The status of the userinfo endpoint.
+    pub(crate) userinfo_status: Arc<Mutex<StatusCode>>,
+    /// The forms of the requests to the logout endpoint.
+    pub(crate) logout_requests: watch::Sender<Vec<HashMap<String, String>>>,
+    token_requests: Arc<AtomicUsize>,
+    userinfo_requests: Arc<AtomicUsize>,
     key_requests: Arc<AtomicUsize>,
     /// The task of the server.
     pub(crate) server: JoinHandle<()>,
@@ -76,32 +87,63 @@ impl TestRealm {
             let keys = keys.lock().unwrap().clone();
             async move { Json(keys) }
         };
+        let last_host = Arc::<Mutex<String>>::default();
+        let token_refusal = Arc::new(Mutex::new((StatusCode::BAD_REQUEST, "Code not valid")));
+        let token_requests = Arc::<AtomicUsize>::default();
         let (response, form) = (Arc::clone(&token_response), Arc::clone(&last_token_request));
-        let token = move |body: String| {
-            *form.lock().unwrap() = url::form_urlencoded::parse(body.as_bytes())
-                .into_owned()
-                .collect();
+        let (refusal, host) = (Arc::clone(&token_refusal), Arc::clone(&last_host));
+        let count = Arc::clone(&token_requests);
+        let token = move |headers: HeaderMap, body: String| {
+            count.fetch_add(1, Ordering::Relaxed);
+            *form.lock().unwrap() = parse_form(&body);
+            *host.lock().unwrap() = host_of(&headers);
             let response = response.lock().unwrap().clone();
+            let (status, description) = *refusal.lock().unwrap();
             async move {
                 match response {
                     Some(tokens) => (StatusCode::OK, Json(tokens)),
                     None => {
-                        let refusal = json!({"error": "invalid_grant"});
-                        (StatusCode::BAD_REQUEST, Json(refusal))
+                        let refusal =
+                            json!({"error": "invalid_grant", "error_description": description});
+                        (status, Json(refusal))
                     }
                 }
             }
         };
+        let userinfo_status = Arc::new(Mutex::new(StatusCode::OK));
+        let userinfo_requests = Arc::<AtomicUsize>::default();
+        let (status, host) = (Arc::clone(&userinfo_status), Arc::clone(&last_host));
+        let count = Arc::clone(&userinfo_requests);
+        let userinfo = move |headers: HeaderMap| {
+            count.fetch_add(1, Ordering::Relaxed);
+            *host.lock().unwrap() = host_of(&headers);
+            let status = *status.lock().unwrap();
+            async move { (status, Json(json!({"error": "invalid_token"}))) }
+        };
+        let logout_requests = watch::Sender::new(Vec::new());
+        let forms = logout_requests.clone();
+        let logout = move |body: String| {
+            forms.send_modify(|forms| forms.push(parse_form(&body)));
+            async { StatusCode::NO_CONTENT }
+        };
         let protocol = "/realms/scranton-branch/protocol/openid-connect";
         let router = Router::new()
             .route(&format!("{protocol}/certs"), get(certs))
-            .route(&format!("{protocol}/token"), post(token));
+            .route(&format!("{protocol}/token"), post(token))
+            .route(&format!("{protocol}/userinfo"), get(userinfo))
+            .route(&format!("{protocol}/logout"), post(logout));
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         let realm = Self {
             base,
             published_keys,
             token_response,
             last_token_request,
+            last_host,
+            token_refusal,
+            userinfo_status,
+            logout_requests,
+            token_requests,
+            userinfo_requests,
             key_requests,
             server,
         };
@@ -131,10 +173,31 @@ impl TestRealm {
         RealmKeys::new(crate::downstream::build_client().unwrap(), url, intervals)
     }
 
+    /// Returns the number of requests to the token endpoint.
+    pub(crate) fn token_request_count(&self) -> usize {
+        self.token_requests.load(Ordering::Relaxed)
+    }
+
+    /// Returns the number of requests to the userinfo endpoint.
+    pub(crate) fn userinfo_request_count(&self) -> usize {
+        self.userinfo_requests.load(Ordering::Relaxed)
+    }
+
     /// Returns the number of requests to the key endpoint.
     pub(crate) fn key_request_count(&self) -> usize {
         self.key_requests.load(Ordering::Relaxed)
     }
+}
+
+fn parse_form(body: &str) -> HashMap<String, String> {
+    url::form_urlencoded::parse(body.as_bytes())
+        .into_owned()
+        .collect()
+}
+
+fn host_of(headers: &HeaderMap) -> String {
+    let host = headers.get(header::HOST).unwrap();
+    host.to_str().unwrap().to_owned()
 }
 
 /// Returns the claims of an access token of Keycloak with some of them replaced.
@@ -142,6 +205,7 @@ pub(crate) fn access_claims(changes: Value) -> Value {
     let mut claims = json!({
         "iss": "http://localhost:8080/realms/scranton-branch",
         "exp": get_current_timestamp() + 300,
+        "iat": get_current_timestamp(),
         "typ": "Bearer",
         "azp": "warehouse-mobile",
         "aud": "account",

@@ -1,5 +1,6 @@
 //! Verification of tokens, and their claims.
 
+use chrono::{DateTime, Utc};
 use jsonwebtoken::{Validation, decode, decode_header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -7,7 +8,7 @@ use thiserror::Error;
 use url::Url;
 
 use super::keys::{KeyError, PublicKey, RealmKeys};
-use crate::sessions::User;
+use crate::user::User;
 
 /// The permitted clock difference, in seconds.
 const LEEWAY: u64 = 5;
@@ -48,6 +49,10 @@ pub(crate) struct AccessClaims {
     azp: Option<String>,
     /// The user id in Keycloak.
     pub sub: Option<String>,
+    /// The expiry, in seconds since 1970.
+    pub exp: f64,
+    /// The time at which the token was issued, in seconds since 1970.
+    pub iat: Option<f64>,
     preferred_username: Option<String>,
     name: Option<String>,
     given_name: Option<String>,
@@ -68,6 +73,18 @@ impl AccessClaims {
     #[must_use]
     pub(crate) fn has_username(&self) -> bool {
         non_blank(self.preferred_username.as_ref()).is_some()
+    }
+
+    /// Returns the issuer.
+    #[must_use]
+    pub(crate) fn issuer(&self) -> &str {
+        &self.iss
+    }
+
+    /// Returns the expiry.
+    #[must_use]
+    pub(crate) fn expires_at(&self) -> DateTime<Utc> {
+        DateTime::from_timestamp(self.exp as i64, 0).unwrap_or(DateTime::<Utc>::MAX_UTC)
     }
 
     /// Returns the user of the token.

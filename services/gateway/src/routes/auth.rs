@@ -6,10 +6,13 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use dm_contracts::api::auth::{Me, NotSignedIn};
-use dm_kit::http::OpenApiRouter;
+use dm_contracts::api::error::ErrorBody;
+use dm_kit::http::{ApiError, OpenApiRouter};
 use http::{HeaderMap, StatusCode};
 use utoipa_axum::routes;
 
+use super::authorization::identify;
+use super::openapi::FOREIGN_ORIGIN;
 use crate::Gateway;
 use crate::access::apps_for_roles;
 
@@ -22,24 +25,27 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Gateway>> {
     get,
     path = "/api/v1/auth/me",
     tag = "session",
-    security(("session" = [])),
+    security(("session" = []), ("bearer" = [])),
     responses(
         (status = 200, body = Me),
-        (status = 401, description = "The request has no session.", body = NotSignedIn),
+        (status = 401, description = "The request has no session and no valid token.", body = NotSignedIn),
+        (status = 403, description = FOREIGN_ORIGIN, body = ErrorBody),
     )
 )]
-async fn me(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response {
-    let Some(session) = gateway.sessions.find(&headers) else {
-        return (StatusCode::UNAUTHORIZED, Json(NotSignedIn::default())).into_response();
+async fn me(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Result<Response, ApiError> {
+    let Some(identity) = identify(&gateway, &headers).await? else {
+        let body = Json(NotSignedIn::default());
+        return Ok((StatusCode::UNAUTHORIZED, body).into_response());
     };
-    let user = &session.user;
-    Json(Me {
+    let user = identity.user();
+    let me = Me {
         user_id: user.id.clone(),
         display_name: user.display_name.clone(),
         roles: user.roles.clone(),
         groups: user.groups.clone(),
         apps: apps_for_roles(&user.roles),
-        session_expires_at: session.expires_at,
-    })
-    .into_response()
+        session_expires_at: identity.expires_at(),
+        session_idle_expires_at: identity.idle_expires_at(),
+    };
+    Ok(Json(me).into_response())
 }

@@ -3,18 +3,17 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use dm_contracts::App;
 use dm_kit::http::OpenApiRouter;
-use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
-use url::form_urlencoded;
+use http::{HeaderMap, StatusCode, Uri};
 use utoipa_axum::routes;
 
+use super::app_access::refusal;
+use super::apps;
+use super::redirect::redirect;
 use crate::Gateway;
-use crate::access::area_of_app;
 use crate::html;
-use crate::return_to::percent_encode_header;
-use crate::settings::BaseUrl;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Gateway>> {
     OpenApiRouter::new()
@@ -22,21 +21,12 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Gateway>> {
         .routes(routes!(index))
         .routes(routes!(portal))
         .routes(routes!(infinity))
+        .routes(routes!(warehouse))
         .routes(routes!(accounting))
         .routes(routes!(apps_portal))
         .routes(routes!(apps_infinity))
+        .routes(routes!(apps_warehouse))
         .routes(routes!(apps_accounting))
-}
-
-/// Returns a redirect that is not cached.
-pub(super) fn redirect(location: &str) -> Response {
-    let mut response = StatusCode::FOUND.into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Ok(location) = HeaderValue::from_str(&percent_encode_header(location)) {
-        headers.insert(header::LOCATION, location);
-    }
-    response
 }
 
 /// The home page of the gateway.
@@ -53,7 +43,7 @@ async fn home(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Respon
     };
     let content = format!(
         "{notice}<nav><a href=\"/portal\">Portal</a><a href=\"/infinity\">Infinity</a>\
-         <a href=\"/accounting\">Accounting</a></nav>"
+         <a href=\"/accounting\">Accounting</a><a href=\"/warehouse\">Warehouse</a></nav>"
     );
     html::render_page(StatusCode::OK, "Dunder Mifflin Gateway", &content)
 }
@@ -67,7 +57,7 @@ async fn index(state: State<Arc<Gateway>>, headers: HeaderMap) -> Response {
 /// Redirects to the portal.
 #[utoipa::path(get, path = "/portal", tag = "pages", responses((status = 302, description = "Redirects to the app, or to the login.")))]
 async fn portal(State(gateway): State<Arc<Gateway>>, headers: HeaderMap, uri: Uri) -> Response {
-    redirect_to_app(&gateway, &headers, &uri, App::Portal, &gateway.apps.portal)
+    redirect_to_app(&gateway, &headers, &uri, App::Portal)
 }
 
 /// Redirects to the sales app.
@@ -76,13 +66,16 @@ async fn portal(State(gateway): State<Arc<Gateway>>, headers: HeaderMap, uri: Ur
     (status = 403, description = "The user has neither the sales nor the manager role.", content_type = "text/html"),
 ))]
 async fn infinity(State(gateway): State<Arc<Gateway>>, headers: HeaderMap, uri: Uri) -> Response {
-    redirect_to_app(
-        &gateway,
-        &headers,
-        &uri,
-        App::Infinity,
-        &gateway.apps.infinity,
-    )
+    redirect_to_app(&gateway, &headers, &uri, App::Infinity)
+}
+
+/// Redirects to the warehouse app.
+#[utoipa::path(get, path = "/warehouse", tag = "pages", responses(
+    (status = 302, description = "Redirects to the app, or to the login."),
+    (status = 403, description = "The user has neither the warehouse nor the manager role.", content_type = "text/html"),
+))]
+async fn warehouse(State(gateway): State<Arc<Gateway>>, headers: HeaderMap, uri: Uri) -> Response {
+    redirect_to_app(&gateway, &headers, &uri, App::WarehouseMobile)
 }
 
 /// Redirects to the accounting app.
@@ -91,13 +84,7 @@ async fn infinity(State(gateway): State<Arc<Gateway>>, headers: HeaderMap, uri: 
     (status = 403, description = "The user has neither the accountant nor the manager role.", content_type = "text/html"),
 ))]
 async fn accounting(State(gateway): State<Arc<Gateway>>, headers: HeaderMap, uri: Uri) -> Response {
-    redirect_to_app(
-        &gateway,
-        &headers,
-        &uri,
-        App::Accounting,
-        &gateway.apps.accounting,
-    )
+    redirect_to_app(&gateway, &headers, &uri, App::Accounting)
 }
 
 /// Redirects from the old path of the portal.
@@ -112,42 +99,28 @@ async fn apps_infinity() -> Response {
     redirect("/infinity")
 }
 
+/// Redirects from the path of the warehouse app without its final slash.
+#[utoipa::path(get, path = "/apps/warehouse", tag = "pages", responses((status = 302, description = "Redirects to `/warehouse`.")))]
+async fn apps_warehouse() -> Response {
+    redirect("/warehouse")
+}
+
 /// Redirects from the old path of the accounting app.
 #[utoipa::path(get, path = "/apps/accounting", tag = "pages", responses((status = 302, description = "Redirects to `/accounting`.")))]
 async fn apps_accounting() -> Response {
     redirect("/accounting")
 }
 
-fn redirect_to_app(
-    gateway: &Gateway,
-    headers: &HeaderMap,
-    uri: &Uri,
-    app: App,
-    base: &BaseUrl,
-) -> Response {
-    let Some(session) = gateway.sessions.find(headers) else {
-        let target = uri.path_and_query().map_or("/", |target| target.as_str());
-        let target: String = form_urlencoded::byte_serialize(target.as_bytes()).collect();
-        return redirect(&format!("/oauth2/authorization/keycloak?returnTo={target}"));
-    };
-    if !area_of_app(app).permits(&session.user.roles) {
-        return access_denied_page(app);
+/// Redirects to an external front end, or to the built-in app if none is configured.
+fn redirect_to_app(gateway: &Gateway, headers: &HeaderMap, uri: &Uri, app: App) -> Response {
+    if let Some(response) = refusal(gateway, headers, uri, app) {
+        return response;
     }
     let query = uri
         .query()
         .map_or_else(String::new, |query| format!("?{query}"));
-    redirect(&format!("{}/{query}", base.as_str()))
-}
-
-fn access_denied_page(app: App) -> Response {
-    let name = match app {
-        App::Infinity => "Sales",
-        App::Accounting => "Accounting",
-        App::Portal | App::WarehouseMobile => app.name(),
-    };
-    let content = format!(
-        "<p>Your account has no access to the {name} app.</p>\
-         <nav><a href=\"/portal\">Portal</a><a href=\"/logout\">Sign out</a></nav>"
-    );
-    html::render_page(StatusCode::FORBIDDEN, "Access denied", &content)
+    redirect(&match gateway.apps.external(app) {
+        Some(base) => format!("{}/{query}", base.as_str()),
+        None => format!("{}{query}", apps::page_path(app)),
+    })
 }

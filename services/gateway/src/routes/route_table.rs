@@ -2,12 +2,15 @@
 
 use dm_contracts::api::finance::{CreateExpense, DecideExpense, Expense};
 use dm_contracts::api::notification::{Notification, Notifications};
-use dm_contracts::api::order::{OrderDetail, OrderList, OrderPlaced, OrderTimeline, PlaceOrder};
-use dm_contracts::api::profile::{Profile, SaveProfile};
+use dm_contracts::api::order::{
+    CancelOrder, CancelledOrder, OrderDetail, OrderList, OrderPlaced, OrderTimeline, PlaceOrder,
+};
+use dm_contracts::api::profile::{AppSettings, ImageFile, Profile, SaveAppSettings, SaveProfile};
 use dm_contracts::api::sales::{
     ClientSummary, ConvertedLead, CreateLead, LeadDetail, LeadSummary, UpdateLead,
 };
 use dm_contracts::api::shipment::{Dispatch, Dispatched, Scan, Scanned, ShipmentList};
+use dm_contracts::api::stock::ProductList;
 use http::Method;
 
 use super::body_schema::BodySchema;
@@ -23,8 +26,19 @@ pub(crate) enum Forwarded {
     Body,
     /// The body, and the idempotency key if the request has one.
     BodyAndIdempotencyKey,
+    /// The body, which is an image, and its content type.
+    Image,
+    /// The entity tags of the images that the client has. The response is an image.
+    EntityTags,
     /// Nothing.
     Nothing,
+}
+
+impl Forwarded {
+    /// Returns whether the body is forwarded.
+    pub(crate) const fn has_body(self) -> bool {
+        matches!(self, Self::Body | Self::BodyAndIdempotencyKey | Self::Image)
+    }
 }
 
 /// A route that is forwarded to a service.
@@ -44,8 +58,8 @@ pub(crate) struct ServiceRoute {
     pub request_body: Option<BodySchema>,
     /// The status of a successful response.
     pub success_status: u16,
-    /// The schema of a successful response.
-    pub response_body: BodySchema,
+    /// The schema of a successful response, if it has a body.
+    pub response_body: Option<BodySchema>,
     /// The error statuses of the service itself.
     pub error_statuses: &'static [u16],
     /// The summary in the OpenAPI document.
@@ -68,7 +82,7 @@ const fn get(
         forwards,
         request_body: None,
         success_status: 200,
-        response_body,
+        response_body: Some(response_body),
         error_statuses: &[],
         summary,
     }
@@ -91,13 +105,82 @@ const fn post(
         forwards,
         request_body: None,
         success_status,
+        response_body: Some(response_body),
+        error_statuses: &[],
+        summary,
+    }
+}
+
+const fn put(
+    path: &'static str,
+    area: Area,
+    service: DownstreamService,
+    forwards: Forwarded,
+    request_body: BodySchema,
+    response_body: Option<BodySchema>,
+    summary: &'static str,
+) -> ServiceRoute {
+    ServiceRoute {
+        method: Method::PUT,
+        path,
+        area,
+        service,
+        forwards,
+        request_body: Some(request_body),
+        success_status: if response_body.is_some() { 200 } else { 204 },
         response_body,
         error_statuses: &[],
         summary,
     }
 }
 
+const fn delete(
+    path: &'static str,
+    area: Area,
+    service: DownstreamService,
+    summary: &'static str,
+) -> ServiceRoute {
+    ServiceRoute {
+        method: Method::DELETE,
+        path,
+        area,
+        service,
+        forwards: Forwarded::Nothing,
+        request_body: None,
+        success_status: 204,
+        response_body: None,
+        error_statuses: &[],
+        summary,
+    }
+}
+
 impl ServiceRoute {
+    /// Returns the content types of the request body.
+    pub(crate) const fn request_types(&self) -> &'static [&'static str] {
+        match self.forwards {
+            Forwarded::Image => &["image/png", "image/jpeg", "image/webp"],
+            _ => &["application/json"],
+        }
+    }
+
+    /// Returns the content types of a successful response with a body.
+    pub(crate) const fn response_types(&self) -> &'static [&'static str] {
+        match self.forwards {
+            Forwarded::EntityTags => &["image/png", "image/svg+xml"],
+            _ => &["application/json"],
+        }
+    }
+
+    /// Returns whether the request body can be missing or `null`.
+    pub(crate) fn has_optional_body(&self) -> bool {
+        self.path.ends_with("/cancel")
+    }
+
+    /// Returns whether the response has the service's own content type and entity tag.
+    pub(crate) const fn is_image_route(&self) -> bool {
+        matches!(self.forwards, Forwarded::Image | Forwarded::EntityTags)
+    }
+
     /// Sets the schema of the request body.
     const fn with_request_body(mut self, schema: BodySchema) -> Self {
         self.request_body = Some(schema);
@@ -112,10 +195,10 @@ impl ServiceRoute {
 }
 
 /// All routes that are forwarded to a service, in the order of the contract.
-pub(crate) static ROUTES: [ServiceRoute; 20] = {
-    use Area::{Accounting, Personal, Warehouse};
+pub(crate) static ROUTES: [ServiceRoute; 28] = {
+    use Area::{Accounting, Personal, Products, Warehouse};
     use DownstreamService::{Finance, Inventory, Order, Wuphf};
-    use Forwarded::{Body, BodyAndIdempotencyKey, Nothing, Query};
+    use Forwarded::{Body, BodyAndIdempotencyKey, EntityTags, Image, Nothing, Query};
     let (leads, sales) = (DownstreamService::Sales, Area::Sales);
     [
         get(
@@ -137,6 +220,57 @@ pub(crate) static ROUTES: [ServiceRoute; 20] = {
         )
         .with_request_body(BodySchema::for_type::<SaveProfile>())
         .with_error_statuses(&[400]),
+        get(
+            "/api/v1/profile/me/avatar",
+            Personal,
+            DownstreamService::Profile,
+            EntityTags,
+            BodySchema::for_type::<ImageFile>(),
+            "Returns the avatar of the user, or an image with initials",
+        ),
+        put(
+            "/api/v1/profile/me/avatar",
+            Personal,
+            DownstreamService::Profile,
+            Image,
+            BodySchema::for_type::<ImageFile>(),
+            None,
+            "Replaces the avatar of the user",
+        )
+        .with_error_statuses(&[400, 413, 429]),
+        delete(
+            "/api/v1/profile/me/avatar",
+            Personal,
+            DownstreamService::Profile,
+            "Removes the avatar of the user",
+        ),
+        get(
+            "/api/v1/profile/me/apps/{app}/settings",
+            Personal,
+            DownstreamService::Profile,
+            Nothing,
+            BodySchema::for_type::<AppSettings>(),
+            "Returns the settings of an app",
+        )
+        .with_error_statuses(&[404]),
+        put(
+            "/api/v1/profile/me/apps/{app}/settings",
+            Personal,
+            DownstreamService::Profile,
+            Body,
+            BodySchema::for_type::<SaveAppSettings>(),
+            Some(BodySchema::for_type::<AppSettings>()),
+            "Replaces the settings of an app",
+        )
+        .with_error_statuses(&[400, 404, 409]),
+        get(
+            "/api/v1/profile/{userId}/avatar",
+            Personal,
+            DownstreamService::Profile,
+            EntityTags,
+            BodySchema::for_type::<ImageFile>(),
+            "Returns the avatar of a user, or an image with initials",
+        ),
         get(
             "/api/v1/sales/leads",
             sales,
@@ -203,7 +337,8 @@ pub(crate) static ROUTES: [ServiceRoute; 20] = {
             Query,
             BodySchema::for_type::<OrderList>(),
             "Lists orders",
-        ),
+        )
+        .with_error_statuses(&[400]),
         post(
             "/api/v1/orders",
             sales,
@@ -224,6 +359,17 @@ pub(crate) static ROUTES: [ServiceRoute; 20] = {
             "Returns an order",
         )
         .with_error_statuses(&[404]),
+        post(
+            "/api/v1/orders/{orderId}/cancel",
+            sales,
+            Order,
+            Body,
+            200,
+            BodySchema::for_type::<CancelledOrder>(),
+            "Cancels an order",
+        )
+        .with_request_body(BodySchema::for_type::<CancelOrder>())
+        .with_error_statuses(&[400, 404, 409]),
         get(
             "/api/v1/orders/{orderId}/timeline",
             sales,
@@ -282,7 +428,8 @@ pub(crate) static ROUTES: [ServiceRoute; 20] = {
             BodySchema::for_type::<Notification>(),
             "Marks a notification as read",
         )
-        .with_error_statuses(&[404]),
+        // The gateway reads the body, which the service ignores.
+        .with_error_statuses(&[404, 408, 413]),
         get(
             "/api/v1/warehouse/shipments",
             Warehouse,
@@ -314,6 +461,15 @@ pub(crate) static ROUTES: [ServiceRoute; 20] = {
         )
         .with_request_body(BodySchema::for_type::<Dispatch>())
         .with_error_statuses(&[400, 404, 409]),
+        get(
+            "/api/v1/products",
+            Products,
+            Inventory,
+            Query,
+            BodySchema::for_type::<ProductList>(),
+            "Lists products",
+        )
+        .with_error_statuses(&[400]),
     ]
 };
 
@@ -321,10 +477,16 @@ pub(crate) static ROUTES: [ServiceRoute; 20] = {
 mod tests {
     use super::*;
 
-    /// Section 4 of the contract. Areas: S (sales), W (warehouse), A (accounting), any.
+    /// Section 4 of the contract. Areas: S (sales), W (warehouse), SW (both), A (accounting), any.
     const CONTRACT: &str = "
         GET  /api/v1/profile/me                              any  profile    200
         POST /api/v1/profile/me                              any  profile    200
+        GET  /api/v1/profile/me/avatar                       any  profile    200
+        PUT  /api/v1/profile/me/avatar                       any  profile    204
+        DELETE /api/v1/profile/me/avatar                     any  profile    204
+        GET  /api/v1/profile/me/apps/{app}/settings          any  profile    200
+        PUT  /api/v1/profile/me/apps/{app}/settings          any  profile    200
+        GET  /api/v1/profile/{userId}/avatar                 any  profile    200
         GET  /api/v1/sales/leads                             S    sales      200
         POST /api/v1/sales/leads                             S    sales      201
         GET  /api/v1/sales/leads/{leadId}                    S    sales      200
@@ -334,6 +496,7 @@ mod tests {
         GET  /api/v1/orders                                  S    order      200
         POST /api/v1/orders                                  S    order      201
         GET  /api/v1/orders/{orderId}                        S    order      200
+        POST /api/v1/orders/{orderId}/cancel                 S    order      200
         GET  /api/v1/orders/{orderId}/timeline               S    order      200
         GET  /api/v1/expenses                                A    finance    200
         POST /api/v1/expenses                                A    finance    201
@@ -342,7 +505,8 @@ mod tests {
         POST /api/v1/notifications/{id}/read                 any  wuphf      200
         GET  /api/v1/warehouse/shipments                     W    inventory  200
         POST /api/v1/warehouse/shipments/{id}/scan           W    inventory  200
-        POST /api/v1/warehouse/shipments/{id}/dispatch       W    inventory  200";
+        POST /api/v1/warehouse/shipments/{id}/dispatch       W    inventory  200
+        GET  /api/v1/products                                SW   inventory  200";
 
     fn words(text: &str) -> Vec<Vec<&str>> {
         text.trim()
@@ -360,6 +524,7 @@ mod tests {
                     Area::Personal => "any",
                     Area::Sales => "S",
                     Area::Warehouse => "W",
+                    Area::Products => "SW",
                     Area::Accounting => "A",
                 };
                 let ServiceRoute {
@@ -387,6 +552,7 @@ mod tests {
                     "any" => "any",
                     "S" => "S",
                     "W" => "W",
+                    "SW" => "SW",
                     _ => "A",
                 })
                 .collect();
@@ -395,10 +561,10 @@ mod tests {
             areas
         };
         for (role, areas) in [
-            ("sales-associate", &["S", "any"][..]),
-            ("warehouse-operator", &["W", "any"]),
+            ("sales-associate", &["S", "SW", "any"][..]),
+            ("warehouse-operator", &["SW", "W", "any"]),
             ("accountant", &["A", "any"]),
-            ("manager", &["A", "S", "W", "any"]),
+            ("manager", &["A", "S", "SW", "W", "any"]),
             ("portal-user", &["any"]),
             ("it-support", &["any"]),
         ] {
@@ -418,6 +584,10 @@ mod tests {
                     "Login is required",
                     "Accounting role is required to access expenses",
                 ),
+                DownstreamService::Inventory if route.area == Area::Products => (
+                    "Login is required",
+                    "Sales or warehouse role is required to access products",
+                ),
                 DownstreamService::Inventory => (
                     "Bearer token or session is required",
                     "Warehouse role is required to access shipments",
@@ -429,8 +599,6 @@ mod tests {
             };
             assert_eq!(route.area.unauthenticated_message(), unauthenticated);
             assert_eq!(route.area.forbidden_message(), forbidden);
-            let accepts = route.service == DownstreamService::Inventory;
-            assert_eq!(route.area.accepts_bearer(), accepts, "{}", route.path);
         }
     }
 
@@ -451,7 +619,9 @@ mod tests {
     fn only_lists_forward_the_query() {
         for route in ROUTES.iter().filter(|route| route.method == Method::GET) {
             let single = route.path.contains('{') || route.path.ends_with("/me");
-            let expected = if single {
+            let expected = if route.path.ends_with("/avatar") {
+                Forwarded::EntityTags
+            } else if single {
                 Forwarded::Nothing
             } else {
                 Forwarded::Query
@@ -463,12 +633,8 @@ mod tests {
     #[test]
     fn forwarded_body_has_a_schema_except_for_read() {
         for route in &ROUTES {
-            let has_body = matches!(
-                route.forwards,
-                Forwarded::Body | Forwarded::BodyAndIdempotencyKey
-            );
             // The body of the read request is ignored.
-            let expected = has_body && !route.path.ends_with("/read");
+            let expected = route.forwards.has_body() && !route.path.ends_with("/read");
             assert_eq!(route.request_body.is_some(), expected, "{}", route.path);
         }
     }

@@ -4,12 +4,12 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use dm_contracts::api::error::ErrorBody;
-use dm_kit::http::{ApiError, OpenApiRouter};
+use dm_kit::http::{ApiError, OpenApiRouter, PathId};
 use futures_util::{Stream, StreamExt as _, stream};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde_json::json;
@@ -19,21 +19,26 @@ use tracing::warn;
 use url::Url;
 use utoipa_axum::routes;
 
-use super::authorization::require_session;
+use super::authorization::{Identity, require_identity};
+use super::openapi;
 use super::proxy::request_trace;
 use super::timeline_diff::{PollResult, StreamEvent, TimelineDiff};
 use crate::Gateway;
 use crate::access::Area;
 use crate::downstream::{self, DownstreamService, ServiceRequest};
-use crate::sessions::UserSession;
+
+/// The area of the streams.
+const AREA: Area = Area::Sales;
 
 /// Interval of keep-alive comments in a stream without events.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Gateway>> {
-    OpenApiRouter::new()
+    let mut router = OpenApiRouter::new()
         .routes(routes!(timeline))
-        .routes(routes!(entries))
+        .routes(routes!(entries));
+    openapi::describe_access(router.get_openapi_mut(), AREA);
+    router
 }
 
 /// Streams the timeline of an order.
@@ -44,7 +49,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Gateway>> {
     get,
     path = "/api/v1/orders/{orderId}/timeline/stream",
     tag = "order",
-    security(("session" = [])),
+    security(("session" = []), ("bearer" = [])),
     params(("orderId" = String, Path, description = "The id of the order.")),
     responses(
         (status = 200, description = "A stream of events.", content_type = "text/event-stream"),
@@ -55,10 +60,11 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Gateway>> {
 )]
 async fn timeline(
     State(gateway): State<Arc<Gateway>>,
-    Path(order): Path<String>,
+    PathId(order): PathId,
     request: Request,
 ) -> Result<Response, ApiError> {
-    stream_timeline(gateway, TimelineDiff::full(order), &request, "/stream", "")
+    let diff = TimelineDiff::full(order);
+    stream_timeline(gateway, diff, request, "/stream", "").await
 }
 
 /// Streams the entries of the timeline of an order.
@@ -71,7 +77,7 @@ async fn timeline(
     path = "/api/v1/orders/{orderId}/stream",
     operation_id = "steps",
     tag = "order",
-    security(("session" = [])),
+    security(("session" = []), ("bearer" = [])),
     params(("orderId" = String, Path, description = "The id of the order.")),
     responses(
         (status = 200, description = "A stream of events.", content_type = "text/event-stream"),
@@ -82,28 +88,28 @@ async fn timeline(
 )]
 async fn entries(
     State(gateway): State<Arc<Gateway>>,
-    Path(order): Path<String>,
+    PathId(order): PathId,
     request: Request,
 ) -> Result<Response, ApiError> {
     let diff = TimelineDiff::by_entry(order);
-    stream_timeline(gateway, diff, &request, "/stream", "/timeline")
+    stream_timeline(gateway, diff, request, "/stream", "/timeline").await
 }
 
 /// Streams the changes of a timeline. The path of the timeline is the path of the request
 /// with `suffix` replaced by `replacement`.
-fn stream_timeline(
+async fn stream_timeline(
     gateway: Arc<Gateway>,
     diff: TimelineDiff,
-    request: &Request,
+    request: Request,
     suffix: &str,
     replacement: &str,
 ) -> Result<Response, ApiError> {
-    let session = require_session(&gateway, Area::Sales, request.headers())?;
-    let trace = request_trace(request);
+    let identity = require_identity(&gateway, AREA, request.headers()).await?;
+    let trace = request_trace(&request);
     let headers = downstream::service_headers(
         &gateway.secret,
         DownstreamService::Order,
-        &session.user,
+        identity.user(),
         &trace,
     )
     .ok_or_else(|| ApiError::internal("the user name is not a valid header value"))?;
@@ -115,8 +121,8 @@ fn stream_timeline(
         .and_then(|path| downstream::service_url(base, &format!("{path}{replacement}"), None))
         .ok_or_else(|| ApiError::not_found("NOT_FOUND", "No such path"))?;
     let permits =
-        [&gateway.streams, &session.streams].map(|limit| Arc::clone(limit).try_acquire_owned());
-    let [Ok(gateway_permit), Ok(session_permit)] = permits else {
+        [&gateway.streams, identity.streams()].map(|limit| Arc::clone(limit).try_acquire_owned());
+    let [Ok(gateway_permit), Ok(user_permit)] = permits else {
         return Err(ApiError::new(
             StatusCode::TOO_MANY_REQUESTS,
             "TOO_MANY_STREAMS",
@@ -124,21 +130,21 @@ fn stream_timeline(
         ));
     };
     let timeline = TimelineStream {
-        _permits: [gateway_permit, session_permit],
+        _permits: [gateway_permit, user_permit],
         url,
         headers,
         poll_timer: poll_timer(gateway.stream_poll_interval),
-        session: Arc::clone(&session),
+        identity: identity.clone(),
         gateway: Arc::clone(&gateway),
         diff,
     };
-    let session_end = async move {
+    let end = async move {
         tokio::select! {
             () = gateway.stop.cancelled() => {}
-            () = tokio::time::sleep_until(session.deadline.into()) => {}
+            () = identity.ended() => {}
         }
     };
-    let events = timeline.into_events().take_until(Box::pin(session_end));
+    let events = timeline.into_events().take_until(Box::pin(end));
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE_INTERVAL);
     let mut response = Sse::new(events).keep_alive(keep_alive).into_response();
     response
@@ -157,7 +163,7 @@ fn poll_timer(interval: Duration) -> Interval {
 /// The stream of one client for one order.
 struct TimelineStream {
     gateway: Arc<Gateway>,
-    session: Arc<UserSession>,
+    identity: Identity,
     url: Url,
     headers: HeaderMap,
     poll_timer: Interval,
@@ -167,12 +173,13 @@ struct TimelineStream {
 }
 
 impl TimelineStream {
-    /// Returns the events for the client, until the session ends.
+    /// Returns the events for the client, until the session or the token ends.
     fn into_events(self) -> impl Stream<Item = Result<Event, Infallible>> {
         let batches = stream::unfold(Some(self), async |timeline| {
             let mut timeline = timeline?;
             timeline.poll_timer.tick().await;
-            if !timeline.gateway.sessions.is_active(&timeline.session) {
+            let gateway = &timeline.gateway;
+            if !timeline.identity.still_permits(gateway, AREA).await {
                 return None;
             }
             let result = timeline.poll_timeline().await;

@@ -45,8 +45,7 @@ pub(crate) fn validate(request: Option<Dispatch>) -> Result<NewDispatch, Dispatc
         dispatched_at,
     } = request.unwrap_or_default();
     let non_blank = |text: Option<String>| {
-        text.map(|text| text.trim().to_owned())
-            .filter(|text| !text.is_empty())
+        text.filter(|text| !text.trim().is_empty())
             .ok_or(DispatchError::MissingField)
     };
     let (truck_id, dispatched_at) = (non_blank(truck_id)?, non_blank(dispatched_at)?);
@@ -54,8 +53,8 @@ pub(crate) fn validate(request: Option<Dispatch>) -> Result<NewDispatch, Dispatc
         return Err(DispatchError::TruckIdTooLong);
     }
     Ok(NewDispatch {
-        truck_id,
-        dispatched_at: time::parse(&dispatched_at).ok_or(DispatchError::InvalidTime)?,
+        truck_id: truck_id.trim().to_owned(),
+        dispatched_at: time::parse_instant(&dispatched_at).ok_or(DispatchError::InvalidTime)?,
     })
 }
 
@@ -99,10 +98,16 @@ mod tests {
                 "yesterday",
                 DispatchError::TruckIdTooLong,
             ),
+            (
+                &*format!("{} ", "t".repeat(100)),
+                "2026-02-03T10:00:00Z",
+                DispatchError::TruckIdTooLong,
+            ),
             ("t", "yesterday", DispatchError::InvalidTime),
             ("t", "2026-02-31T10:00:00Z", DispatchError::InvalidTime),
             ("t", "2026-02-03", DispatchError::InvalidTime),
             ("t", "2026-02-03T10:00:00", DispatchError::InvalidTime),
+            ("t", "2026-02-03T10:00:00Z ", DispatchError::InvalidTime),
         ] {
             assert_eq!(dispatch(truck, at), Err(error), "{truck:?} {at:?}");
         }

@@ -17,10 +17,11 @@ pub(crate) struct NewScan {
 /// Returns the message for the caller if a field is missing or invalid.
 pub(crate) fn validate(request: Option<Scan>) -> Result<NewScan, &'static str> {
     let Scan { barcode, quantity } = request.unwrap_or_default();
-    let barcode = barcode.unwrap_or_default().trim().to_owned();
-    if barcode.chars().count() > MAX_BARCODE_LENGTH {
+    let text = barcode.unwrap_or_default();
+    if text.chars().count() > MAX_BARCODE_LENGTH {
         return Err("barcode must have at most 200 characters");
     }
+    let barcode = text.trim().to_owned();
     match quantity.filter(|quantity| *quantity >= 1) {
         Some(quantity) if !barcode.is_empty() => Ok(NewScan { barcode, quantity }),
         _ => Err("Scan payload validation failed"),
@@ -59,7 +60,9 @@ mod tests {
         assert_eq!(validate(None), Err("Scan payload validation failed"));
         let longest = "x".repeat(MAX_BARCODE_LENGTH);
         assert!(scan(Some(&longest), Some(1)).is_ok());
-        let message = scan(Some(&format!("{longest}x")), Some(1)).unwrap_err();
-        assert!(message.starts_with("barcode"), "{message}");
+        for end in ["x", " "] {
+            let message = scan(Some(&format!("{longest}{end}")), Some(1)).unwrap_err();
+            assert!(message.starts_with("barcode"), "{message}");
+        }
     }
 }

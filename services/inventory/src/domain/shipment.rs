@@ -20,10 +20,16 @@ pub(crate) fn id_for_order(order_id: &str) -> String {
     format!("ship_{}", order_id.strip_prefix("ord_").unwrap_or(order_id))
 }
 
-/// Returns whether a shipment with this status can be loaded. A shipment that has left, or was
-/// never reserved, is not in the warehouse: requests for it get 404.
+/// Returns whether a shipment with this status can be loaded. A shipment that has left, was never
+/// reserved, or was cancelled is not in the warehouse: requests for it get 404.
 pub(crate) const fn is_open(status: ShipmentStatus) -> bool {
     matches!(status, ShipmentStatus::Pending | ShipmentStatus::Loading)
+}
+
+/// Returns whether the scan of an open shipment with this status is the first one. Only that one
+/// changes the status of the shipment and of its order.
+pub(crate) const fn is_first_scan(status: ShipmentStatus) -> bool {
+    matches!(status, ShipmentStatus::Pending)
 }
 
 #[cfg(test)]
@@ -45,5 +51,11 @@ mod tests {
             .map(ShipmentStatus::as_str)
             .collect();
         assert_eq!(open, ["PENDING", "LOADING"]);
+    }
+
+    #[test]
+    fn first_scan_is_that_of_a_pending_shipment() {
+        assert!(is_first_scan(ShipmentStatus::Pending));
+        assert!(!is_first_scan(ShipmentStatus::Loading));
     }
 }

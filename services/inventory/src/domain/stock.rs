@@ -79,6 +79,30 @@ pub(crate) fn reserve(
     }
 }
 
+/// Releases reserved quantities. Returns the new counts of these products.
+///
+/// # Errors
+/// Returns [`StockImbalance`] if a quantity is not reserved.
+pub(crate) fn release(
+    needs: &RequiredQuantities,
+    levels: &StockCountsBySku,
+) -> Result<StockCountsBySku, StockImbalance> {
+    needs
+        .iter()
+        .map(|(sku, &need)| {
+            let level = levels
+                .get(sku)
+                .filter(|level| need <= level.reserved)
+                .ok_or_else(|| StockImbalance(sku.clone()))?;
+            let level = StockCounts {
+                reserved: level.reserved - need,
+                ..*level
+            };
+            Ok((sku.clone(), level))
+        })
+        .collect()
+}
+
 /// Ships reserved quantities. Returns the new counts of these products.
 ///
 /// # Errors
@@ -164,17 +188,28 @@ mod tests {
     }
 
     #[test]
-    fn ship_without_a_reservation_is_an_imbalance() {
+    fn ship_or_release_without_a_reservation_is_an_imbalance() {
         let levels = StockCountsBySku::from([("A".into(), level(10, 1, 0))]);
-        let error = ship(&required_quantities(&[item("A", 2)]), &levels).unwrap_err();
-        assert_eq!(error, StockImbalance("A".into()));
+        let needs = required_quantities(&[item("A", 2)]);
+        let imbalance = Err(StockImbalance("A".into()));
+        assert_eq!(ship(&needs, &levels), imbalance);
+        assert_eq!(release(&needs, &levels), imbalance);
     }
 
-    /// A request to reserve these items, or to ship one of the open reservations.
+    #[test]
+    fn release_undoes_a_reservation() {
+        let levels = StockCountsBySku::from([("A".into(), level(10, 4, 0))]);
+        let needs = required_quantities(&[item("A", 6)]);
+        let reserved = reserve(&needs, &levels).unwrap();
+        assert_eq!(release(&needs, &reserved), Ok(levels));
+    }
+
+    /// A request to reserve these items, or to ship or release one of the open reservations.
     #[derive(Debug, Clone)]
     enum StockRequest {
         Reserve(Vec<OrderItem>),
         Ship(prop::sample::Index),
+        Release(prop::sample::Index),
     }
 
     fn stock_request() -> impl Strategy<Value = StockRequest> {
@@ -190,6 +225,7 @@ mod tests {
                     .collect()
             )),
             any::<prop::sample::Index>().prop_map(StockRequest::Ship),
+            any::<prop::sample::Index>().prop_map(StockRequest::Release),
         ]
     }
 
@@ -230,7 +266,11 @@ mod tests {
                         let shipped = open.swap_remove(index.index(open.len()));
                         levels.extend(ship(&shipped, &levels).unwrap());
                     }
-                    StockRequest::Ship(_) => {}
+                    StockRequest::Release(index) if !open.is_empty() => {
+                        let released = open.swap_remove(index.index(open.len()));
+                        levels.extend(release(&released, &levels).unwrap());
+                    }
+                    StockRequest::Ship(_) | StockRequest::Release(_) => {}
                 }
                 for (sku, received) in skus.iter().zip(&received) {
                     let level = levels[*sku];

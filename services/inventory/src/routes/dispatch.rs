@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::{FromRequest as _, Request, State};
 use dm_contracts::api::error::ErrorBody;
 use dm_contracts::api::order::OrderStatus;
+use dm_contracts::api::parameters::RequiredIdempotencyKey;
 use dm_contracts::api::shipment::{Dispatch, Dispatched, ShipmentStatus};
 use dm_contracts::events::ShipmentDispatched;
 use dm_contracts::time;
@@ -15,8 +16,9 @@ use super::{idempotency_key_reused, not_found};
 use crate::domain::dispatch as rules;
 use crate::domain::{shipment, stock as arithmetic};
 use crate::store::idempotency::{self, IdempotentOperation};
+use crate::store::reservations::{self, ReservationStatus};
 use crate::store::shipments::{self, DispatchRecord, LockedShipment};
-use crate::store::{reservations, stock};
+use crate::store::stock;
 
 /// Dispatches a shipment.
 ///
@@ -27,8 +29,8 @@ use crate::store::{reservations, stock};
     path = "/internal/shipments/{shipmentId}/dispatch",
     tag = "shipments",
     params(
-        ("x-user-id" = String, Header, description = "Name of the signed-in user"),
-        ("Idempotency-Key" = String, Header, description = "Idempotency key of this dispatch"),
+        Caller,
+        RequiredIdempotencyKey,
         ("shipmentId" = String, Path, description = "Id of the shipment"),
     ),
     request_body = Dispatch,
@@ -103,7 +105,8 @@ async fn dispatch_shipment(
     trace: &Trace,
 ) -> Result<(), ApiError> {
     let now = time::now();
-    let needs = reservations::close(transaction, &shipment.order_id, now).await?;
+    let status = ReservationStatus::Dispatched;
+    let needs = reservations::close(transaction, &shipment.order_id, status, now).await?;
     let levels = stock::lock(transaction, &needs).await?;
     let levels = arithmetic::ship(&needs, &levels).map_err(ApiError::internal)?;
     stock::update_counts(transaction, &levels, now).await?;

@@ -6,19 +6,18 @@ use dm_kit::http::ApiError;
 use http::HeaderName;
 use http::request::Parts;
 
-use crate::domain::idempotency_key::{self, KeyTooLong};
+use crate::domain::idempotency_key::{self, InvalidKey};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static(headers::IDEMPOTENCY_KEY);
 
 /// The key of a request. Each endpoint decides when an invalid key is an error.
 #[derive(Debug)]
-pub(super) struct IdempotencyKey(Result<Option<String>, KeyTooLong>);
+pub(super) struct IdempotencyKey(Result<Option<String>, InvalidKey>);
 
 impl IdempotencyKey {
     /// Returns the key, or `None` if it is missing or blank.
     pub(super) fn optional(self) -> Result<Option<String>, ApiError> {
-        self.0
-            .map_err(|KeyTooLong| ApiError::invalid("Idempotency-Key header is too long"))
+        self.0.map_err(|error| ApiError::invalid(error.message()))
     }
 
     /// Returns the key, or an error if it is missing or blank.

@@ -3,10 +3,12 @@
 use axum::Json;
 use axum::extract::State;
 use dm_contracts::api::error::ErrorBody;
+use dm_contracts::api::parameters::OptionalIdempotencyKey;
 use dm_contracts::api::shipment::{LastScan, Scan, Scanned, ShipmentStatus};
+use dm_contracts::events::PickingStarted;
 use dm_contracts::time;
-use dm_kit::Database;
-use dm_kit::http::{ApiError, Caller, JsonBody, PathId};
+use dm_kit::http::{ApiError, Caller, CurrentTrace, JsonBody, PathId};
+use dm_kit::{Database, outbox};
 
 use super::idempotency_key::IdempotencyKey;
 use super::{idempotency_key_reused, not_found};
@@ -14,7 +16,7 @@ use crate::domain::{scan as rules, shipment};
 use crate::store::idempotency::{self, IdempotentOperation};
 use crate::store::{scans, shipments};
 
-/// Scans a parcel.
+/// Scans a parcel. The first scan of a shipment sets its order to `PICKING`.
 ///
 /// A repetition with the same key returns the same response and changes nothing.
 #[utoipa::path(
@@ -22,8 +24,8 @@ use crate::store::{scans, shipments};
     path = "/internal/shipments/{shipmentId}/scan",
     tag = "shipments",
     params(
-        ("x-user-id" = String, Header, description = "Name of the signed-in user"),
-        ("Idempotency-Key" = Option<String>, Header, description = "Idempotency key of this scan"),
+        Caller,
+        OptionalIdempotencyKey,
         ("shipmentId" = String, Path, description = "Id of the shipment"),
     ),
     request_body = Scan,
@@ -38,6 +40,7 @@ use crate::store::{scans, shipments};
 pub(super) async fn scan(
     Caller(user): Caller,
     State(database): State<Database>,
+    CurrentTrace(trace): CurrentTrace,
     PathId(shipment_id): PathId,
     key: IdempotencyKey,
     JsonBody(request): JsonBody<Scan>,
@@ -68,9 +71,15 @@ pub(super) async fn scan(
     };
     scans::insert(&mut transaction, &shipment_id, &scan, key.as_deref()).await?;
     let status = ShipmentStatus::Loading;
-    if shipment.status != status {
-        let at = scan.scanned_at;
-        shipments::set_status(&mut transaction, &shipment.order_id, status, at).await?;
+    if shipment::is_first_scan(shipment.status) {
+        shipments::set_status(&mut transaction, &shipment.order_id, status).await?;
+        let event = PickingStarted {
+            order_id: shipment.order_id.clone(),
+            shipment_id: shipment_id.clone(),
+            scanned_by: scan.scanned_by.clone(),
+            at: scan.scanned_at,
+        };
+        outbox::append(&mut transaction, &event, &trace).await?;
     }
     let response = Scanned {
         shipment_id,

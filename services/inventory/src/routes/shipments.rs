@@ -3,14 +3,14 @@
 use axum::extract::State;
 use axum::response::Response;
 use dm_contracts::api::error::ErrorBody;
+use dm_contracts::api::parameters::ShipmentFilters;
 use dm_contracts::api::shipment::{ShipmentList, ShipmentStatus};
 use dm_kit::Database;
-use dm_kit::http::{ApiError, Caller, QueryParams, list_response};
-use sqlx::PgPool;
+use dm_kit::http::{ApiError, Caller, CursorPaging, QueryParams, list_response};
 
-use crate::store::shipments::{self, ShipmentFilter};
+use crate::store::shipments::{ShipmentFilter, ShipmentListSource};
 
-/// Lists the shipments, oldest first.
+/// Lists the shipments, oldest first unless another order is requested.
 ///
 /// `status=PENDING` selects the shipments that can be dispatched, including those in loading.
 #[utoipa::path(
@@ -18,8 +18,9 @@ use crate::store::shipments::{self, ShipmentFilter};
     path = "/internal/shipments",
     tag = "shipments",
     params(
-        ("x-user-id" = String, Header, description = "Name of the signed-in user"),
-        ("status" = Option<String>, Query, description = "`PENDING`. All shipments without it"),
+        Caller,
+        ShipmentFilters,
+        CursorPaging,
     ),
     responses(
         (status = 200, body = ShipmentList),
@@ -31,6 +32,7 @@ pub(super) async fn list(
     _: Caller,
     State(database): State<Database>,
     params: QueryParams,
+    paging: CursorPaging,
 ) -> Result<Response, ApiError> {
     let filter = match params.get("status") {
         None => ShipmentFilter::All,
@@ -40,6 +42,5 @@ pub(super) async fn list(
             return Err(ApiError::invalid(message));
         }
     };
-    let pool = PgPool::clone(&database);
-    list_response(shipments::ShipmentListSource { pool, filter }).await
+    list_response(&database, ShipmentListSource { filter }, &paging).await
 }

@@ -1,50 +1,67 @@
-//! The routes of products and stock, for tools: they are not part of the contract.
+//! The routes of products, which the gateway forwards, and of stock, which is for tools.
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::Response;
 use dm_contracts::api::error::ErrorBody;
+use dm_contracts::api::parameters::StockFilters;
 use dm_contracts::api::stock::{ProductList, StockLevel, StockList};
 use dm_kit::Database;
-use dm_kit::http::{ApiError, Caller, PathId};
+use dm_kit::http::{
+    ApiError, Caller, CursorPaging, PathId, QueryParams, UnorderedPaging, list_response,
+};
 
 use crate::store;
+use crate::store::products::ProductListSource;
+use crate::store::stock::StockListSource;
 
 /// Lists the products of the catalogue, ordered by SKU.
 #[utoipa::path(
     get,
     path = "/internal/products",
     tag = "stock",
-    params(("x-user-id" = String, Header, description = "Name of the signed-in user")),
-    responses((status = 200, body = ProductList), (status = 401, body = ErrorBody))
+    params(
+        Caller,
+        UnorderedPaging,
+    ),
+    responses(
+        (status = 200, body = ProductList),
+        (status = 400, body = ErrorBody),
+        (status = 401, body = ErrorBody),
+    )
 )]
 pub(super) async fn products(
     _: Caller,
     State(database): State<Database>,
-) -> Result<Json<ProductList>, ApiError> {
-    let items = store::products::list(&database).await?;
-    Ok(Json(ProductList {
-        total: items.len(),
-        items,
-    }))
+    paging: CursorPaging,
+) -> Result<Response, ApiError> {
+    list_response(&database, ProductListSource, &paging).await
 }
 
-/// Lists the stock of all products, ordered by SKU.
+/// Lists the stock of all products, or of one, ordered by SKU.
 #[utoipa::path(
     get,
     path = "/internal/stock",
     tag = "stock",
-    params(("x-user-id" = String, Header, description = "Name of the signed-in user")),
-    responses((status = 200, body = StockList), (status = 401, body = ErrorBody))
+    params(
+        Caller,
+        StockFilters,
+        UnorderedPaging,
+    ),
+    responses(
+        (status = 200, body = StockList),
+        (status = 400, body = ErrorBody),
+        (status = 401, body = ErrorBody),
+    )
 )]
 pub(super) async fn levels(
     _: Caller,
     State(database): State<Database>,
-) -> Result<Json<StockList>, ApiError> {
-    let items = store::stock::list(&database).await?;
-    Ok(Json(StockList {
-        total: items.len(),
-        items,
-    }))
+    params: QueryParams,
+    paging: CursorPaging,
+) -> Result<Response, ApiError> {
+    let sku = params.get("sku").map(str::to_owned);
+    list_response(&database, StockListSource { sku }, &paging).await
 }
 
 /// Returns the stock level of a product.
@@ -53,7 +70,7 @@ pub(super) async fn levels(
     path = "/internal/stock/{sku}",
     tag = "stock",
     params(
-        ("x-user-id" = String, Header, description = "Name of the signed-in user"),
+        Caller,
         ("sku" = String, Path, description = "The stock-keeping unit"),
     ),
     responses(

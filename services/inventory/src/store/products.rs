@@ -1,8 +1,8 @@
 //! The table `products`.
 
 use dm_contracts::api::stock as api;
+use dm_kit::http::{IdKey, ListFilter, ListOrder, TableList};
 use sqlx::PgConnection;
-use sqlx::postgres::PgPool;
 
 use crate::domain::product::CatalogueProduct;
 
@@ -44,21 +44,37 @@ pub(crate) async fn add_missing(
     Ok(added)
 }
 
-/// Returns the catalogue, ordered by SKU.
-pub(crate) async fn list(pool: &PgPool) -> Result<Vec<api::Product>, sqlx::Error> {
-    let rows: Vec<(String, String, String, String, f64)> = sqlx::query_as(
-        "SELECT sku, name, category, unit, price::float8 FROM products ORDER BY sku",
-    )
-    .fetch_all(pool)
-    .await?;
-    Ok(rows
-        .into_iter()
-        .map(|(sku, name, category, unit, price)| api::Product {
+/// A row of the catalogue: SKU, name, category, unit and price.
+type ProductRow = (String, String, String, String, f64);
+
+/// The catalogue, ordered by SKU.
+pub(crate) struct ProductListSource;
+
+impl TableList for ProductListSource {
+    type Row = ProductRow;
+    type Item = api::Product;
+    type Key = IdKey;
+
+    const TABLE: &'static str = "products";
+    const COLUMNS: &'static str = "sku, name, category, unit, price::float8";
+    const ID: &'static str = "sku";
+    const ORDER: ListOrder = ListOrder::ById;
+
+    fn filter(&self) -> ListFilter {
+        ListFilter::all()
+    }
+
+    fn item((sku, name, category, unit, price): ProductRow) -> Result<api::Product, sqlx::Error> {
+        Ok(api::Product {
             sku,
             name,
             category,
             unit,
             price,
         })
-        .collect())
+    }
+
+    fn key(product: &api::Product) -> IdKey {
+        IdKey(product.sku.clone())
+    }
 }

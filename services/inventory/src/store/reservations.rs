@@ -17,6 +17,8 @@ pub(crate) enum ReservationStatus {
     Failed,
     /// The order has left the warehouse.
     Dispatched,
+    /// The order was cancelled: its quantities are free again.
+    Released,
 }
 
 impl ReservationStatus {
@@ -25,6 +27,7 @@ impl ReservationStatus {
             Self::Reserved => stock_status::RESERVED,
             Self::Failed => stock_status::FAILED,
             Self::Dispatched => "DISPATCHED",
+            Self::Released => "RELEASED",
         }
     }
 }
@@ -57,14 +60,15 @@ pub(crate) async fn insert(
     .await
 }
 
-/// Closes the reservation of an order that is dispatched, and returns its quantities.
+/// Closes the reservation of an order that is dispatched or cancelled, and returns its quantities.
 ///
 /// # Errors
 /// Returns [`sqlx::Error::RowNotFound`] if the order has no open reservation: its shipment
-/// must not be dispatched then.
+/// must not be dispatched then, and nothing can be released.
 pub(crate) async fn close(
     transaction: &mut PgConnection,
     order_id: &str,
+    status: ReservationStatus,
     at: DateTime<Utc>,
 ) -> Result<RequiredQuantities, sqlx::Error> {
     let items: Json<Vec<OrderItem>> = sqlx::query_scalar(
@@ -74,7 +78,7 @@ pub(crate) async fn close(
     )
     .bind(order_id)
     .bind(ReservationStatus::Reserved.as_str())
-    .bind(ReservationStatus::Dispatched.as_str())
+    .bind(status.as_str())
     .bind(at)
     .fetch_one(transaction)
     .await?;

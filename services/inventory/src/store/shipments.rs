@@ -4,8 +4,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use dm_contracts::api::order::OrderItem;
 use dm_contracts::api::shipment::{Shipment, ShipmentStatus};
 use dm_contracts::time;
-use dm_kit::http::{ListChunk, ListSource};
-use sqlx::postgres::PgPool;
+use dm_kit::http::{ListFilter, ListOrder, NumberedTimeKey, TableList, TimeKey};
 use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection};
 
@@ -31,8 +30,9 @@ pub(crate) struct LockedShipment {
     pub(crate) dispatch: Option<DispatchRecord>,
 }
 
+/// A row of the list of shipments.
 #[derive(FromRow)]
-struct ShipmentRow {
+pub(crate) struct ShipmentRow {
     shipment_id: String,
     order_id: String,
     client_id: String,
@@ -61,10 +61,12 @@ fn parse_status(name: &str) -> Result<ShipmentStatus, sqlx::Error> {
     })
 }
 
-/// Inserts a new shipment. Returns `false` if its order has one, which is unchanged.
+/// Inserts a new shipment. Returns `false` if its order has one, which is unchanged. Waits for a
+/// concurrent transaction that inserts it.
 pub(crate) async fn insert(
     transaction: &mut PgConnection,
     order: &NewShipment,
+    status: ShipmentStatus,
 ) -> Result<bool, sqlx::Error> {
     let inserted = sqlx::query(
         "INSERT INTO shipments
@@ -78,7 +80,7 @@ pub(crate) async fn insert(
     .bind(&order.client_id)
     .bind(order.requested_ship_date)
     .bind(Json(&order.items))
-    .bind(ShipmentStatus::Pending.as_str())
+    .bind(status.as_str())
     .bind(order.created_at)
     .bind(&order.created_by)
     .bind(time::now())
@@ -98,75 +100,44 @@ pub(crate) enum ShipmentFilter {
 
 /// The list of shipments, oldest first.
 pub(crate) struct ShipmentListSource {
-    pub(crate) pool: PgPool,
     pub(crate) filter: ShipmentFilter,
 }
 
-impl ListSource for ShipmentListSource {
+impl TableList for ShipmentListSource {
+    type Row = ShipmentRow;
     type Item = Shipment;
-    type Key = (DateTime<Utc>, String);
+    type Key = NumberedTimeKey;
 
-    async fn fetch_after(
-        &self,
-        key: Option<&Self::Key>,
-        limit: i64,
-    ) -> Result<ListChunk<Shipment>, sqlx::Error> {
-        fetch_chunk(&self.pool, self.filter, key, limit).await
+    const TABLE: &'static str = "shipments";
+    const COLUMNS: &'static str = "shipment_id, order_id, client_id, status, \
+                                   requested_ship_date, created_at, items";
+    const ID: &'static str = "shipment_id";
+    const ORDER: ListOrder = ListOrder::OldestFirst;
+
+    fn filter(&self) -> ListFilter {
+        // The condition of the partial index.
+        let is_open = self.filter == ShipmentFilter::Open;
+        ListFilter::all().condition("status IN ('PENDING', 'LOADING')", is_open)
     }
 
-    fn key(item: &Shipment) -> Self::Key {
-        (item.created_at, item.shipment_id.clone())
-    }
-}
-
-/// Returns the next chunk of the list after a shipment.
-async fn fetch_chunk(
-    pool: &PgPool,
-    filter: ShipmentFilter,
-    after: Option<&(DateTime<Utc>, String)>,
-    limit: i64,
-) -> Result<ListChunk<Shipment>, sqlx::Error> {
-    // Rows with equal timestamps are ordered by the number in their id, not by its text.
-    let statement = match filter {
-        ShipmentFilter::All => {
-            "SELECT shipment_id, order_id, client_id, status, requested_ship_date,
-                    created_at, items
-               FROM shipments
-              WHERE created_at >= coalesce($1, '-infinity')
-                AND (created_at, length(shipment_id), shipment_id)
-                    > (coalesce($1, '-infinity'), length($2), $2)
-              ORDER BY created_at, length(shipment_id), shipment_id
-              LIMIT $3"
-        }
-        ShipmentFilter::Open => {
-            "SELECT shipment_id, order_id, client_id, status, requested_ship_date,
-                    created_at, items
-               FROM shipments
-              WHERE status IN ('PENDING', 'LOADING')
-                AND created_at >= coalesce($1, '-infinity')
-                AND (created_at, length(shipment_id), shipment_id)
-                    > (coalesce($1, '-infinity'), length($2), $2)
-              ORDER BY created_at, length(shipment_id), shipment_id
-              LIMIT $3"
-        }
-    };
-    let query = sqlx::query(statement)
-        .bind(after.map(|(created_at, _)| *created_at))
-        .bind(after.map_or("", |(_, id)| id))
-        .bind(limit);
-    ListChunk::<ShipmentRow>::read(pool, query, limit)
-        .await?
-        .try_map(|row| {
-            Ok(Shipment {
-                status: parse_status(&row.status)?,
-                shipment_id: row.shipment_id,
-                order_id: row.order_id,
-                client_id: row.client_id,
-                requested_ship_date: row.requested_ship_date,
-                created_at: row.created_at,
-                items: row.items.0,
-            })
+    fn item(row: ShipmentRow) -> Result<Shipment, sqlx::Error> {
+        Ok(Shipment {
+            status: parse_status(&row.status)?,
+            shipment_id: row.shipment_id,
+            order_id: row.order_id,
+            client_id: row.client_id,
+            requested_ship_date: row.requested_ship_date,
+            created_at: row.created_at,
+            items: row.items.0,
         })
+    }
+
+    fn key(shipment: &Shipment) -> NumberedTimeKey {
+        NumberedTimeKey(TimeKey {
+            created_at: shipment.created_at,
+            id: shipment.shipment_id.clone(),
+        })
+    }
 }
 
 /// Locks a shipment until the transaction ends, and returns it.
@@ -212,24 +183,41 @@ pub(crate) async fn lock(
     .transpose()
 }
 
-/// Sets the status of the shipment of an order.
+/// Locks the shipment of an order until the transaction ends, and returns its status.
+///
+/// # Errors
+/// Returns [`sqlx::Error::RowNotFound`] if the order has no shipment.
+pub(crate) async fn lock_by_order(
+    transaction: &mut PgConnection,
+    order_id: &str,
+) -> Result<ShipmentStatus, sqlx::Error> {
+    let name: String =
+        sqlx::query_scalar("SELECT status FROM shipments WHERE order_id = $1 FOR UPDATE")
+            .bind(order_id)
+            .fetch_one(transaction)
+            .await?;
+    parse_status(&name)
+}
+
+/// Sets the status of the shipment of an order. The time of the update is from the clock of the
+/// database, with which reconcile compares it.
 pub(crate) async fn set_status(
     transaction: &mut PgConnection,
     order_id: &str,
     status: ShipmentStatus,
-    at: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query("UPDATE shipments SET status = $2, updated_at = $3 WHERE order_id = $1")
-        .bind(order_id)
-        .bind(status.as_str())
-        .bind(at)
-        .execute(transaction)
-        .await?;
+    sqlx::query(
+        "UPDATE shipments SET status = $2, updated_at = clock_timestamp() WHERE order_id = $1",
+    )
+    .bind(order_id)
+    .bind(status.as_str())
+    .execute(transaction)
+    .await?;
     Ok(())
 }
 
 /// Records the dispatch of a shipment. The time of the dispatch is from the request, the time of
-/// the update from the clock of the database.
+/// the update from the clock of the database, with which reconcile compares it.
 pub(crate) async fn mark_dispatched(
     transaction: &mut PgConnection,
     shipment_id: &str,

@@ -2,13 +2,15 @@
 
 use chrono::{DateTime, Utc};
 use dm_contracts::api::stock::StockLevel;
+use dm_kit::http::{IdKey, ListFilter, ListOrder, TableList};
 use sqlx::postgres::PgPool;
 use sqlx::{FromRow, PgConnection};
 
 use crate::domain::stock::{RequiredQuantities, StockCounts, StockCountsBySku};
 
+/// A row of the table.
 #[derive(FromRow)]
-struct StockRow {
+pub(crate) struct StockRow {
     sku: String,
     on_hand: i64,
     reserved: i64,
@@ -91,14 +93,32 @@ pub(crate) async fn update_counts(
     Ok(())
 }
 
-/// Returns the complete stock, ordered by SKU.
-pub(crate) async fn list(pool: &PgPool) -> Result<Vec<StockLevel>, sqlx::Error> {
-    let rows: Vec<StockRow> = sqlx::query_as(
-        "SELECT sku, on_hand, reserved, shipped, updated_at FROM stock ORDER BY sku",
-    )
-    .fetch_all(pool)
-    .await?;
-    Ok(rows.into_iter().map(StockLevel::from).collect())
+/// The stock, ordered by SKU, optionally of one product.
+pub(crate) struct StockListSource {
+    pub(crate) sku: Option<String>,
+}
+
+impl TableList for StockListSource {
+    type Row = StockRow;
+    type Item = StockLevel;
+    type Key = IdKey;
+
+    const TABLE: &'static str = "stock";
+    const COLUMNS: &'static str = "sku, on_hand, reserved, shipped, updated_at";
+    const ID: &'static str = "sku";
+    const ORDER: ListOrder = ListOrder::ById;
+
+    fn filter(&self) -> ListFilter {
+        ListFilter::all().equal("sku", self.sku.as_deref())
+    }
+
+    fn item(row: StockRow) -> Result<StockLevel, sqlx::Error> {
+        Ok(row.into())
+    }
+
+    fn key(level: &StockLevel) -> IdKey {
+        IdKey(level.sku.clone())
+    }
 }
 
 /// Returns the stock level of a product.

@@ -1,5 +1,7 @@
 //! The database of a service: connections and the check of its schema.
 
+mod lists;
+mod totals;
 mod transaction;
 
 use std::borrow::Cow;
@@ -13,6 +15,8 @@ use tracing::warn;
 
 use crate::environment::Environment;
 
+pub(crate) use lists::Lists;
+pub(crate) use totals::TotalCache;
 pub use transaction::{Database, Transaction};
 
 /// The migrations of outbox and inbox, which are applied to the schema of every service.

@@ -4,19 +4,30 @@ use std::ops::{Deref, DerefMut};
 
 use sqlx::postgres::{PgConnection, PgPool, Postgres};
 
+use super::lists::Lists;
 use crate::relay_notifier::RelayNotifier;
 
-/// The database of a service: its connection pool, and transactions whose commit notifies the
-/// relay of their events.
+/// The database of a service: its connection pool, transactions whose commit notifies the relay
+/// of their events, and the separate connections of lists.
 #[derive(Debug, Clone)]
 pub struct Database {
     pool: PgPool,
     notifier: RelayNotifier,
+    lists: Lists,
 }
 
 impl Database {
-    pub(crate) const fn new(pool: PgPool, notifier: RelayNotifier) -> Self {
-        Self { pool, notifier }
+    pub(crate) const fn new(pool: PgPool, notifier: RelayNotifier, lists: Lists) -> Self {
+        Self {
+            pool,
+            notifier,
+            lists,
+        }
+    }
+
+    /// Returns the connections of lists.
+    pub(crate) const fn lists(&self) -> &Lists {
+        &self.lists
     }
 
     /// Begins a transaction. It is rolled back when it is dropped.

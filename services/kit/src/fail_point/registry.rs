@@ -86,6 +86,8 @@ mod tests {
             (point.step.as_str(), point.trigger_hit, point.action),
             ("relay.confirmed", 3, FailAction::Abort)
         );
+        let point = FailPoint::parse("consumer.committed/order.created.v1@1").unwrap();
+        assert_eq!(point.step, "consumer.committed/order.created.v1");
         let point = FailPoint::parse("publisher.sent@1=250").unwrap();
         assert_eq!(point.action, FailAction::Pause(Duration::from_millis(250)));
         let point = FailPoint::parse("consumer.processing@2=panic").unwrap();

@@ -115,6 +115,11 @@ impl AccessGuard {
         Self { hosts, secret }
     }
 
+    /// Returns whether requests need the secret of the gateway.
+    pub(crate) const fn requires_secret(&self) -> bool {
+        self.secret.is_some()
+    }
+
     /// Returns whether all host names of a request are allowed.
     fn is_host_allowed(&self, request: &Request) -> bool {
         let mut hosts = request.headers().get_all(header::HOST).iter();

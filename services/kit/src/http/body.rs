@@ -1,13 +1,16 @@
 //! Extractors of request bodies: parsed as JSON, or raw.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::response::IntoResponse as _;
 use http::StatusCode;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::error::ApiError;
 use crate::telemetry::truncate;
@@ -16,11 +19,32 @@ use crate::telemetry::truncate;
 const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A JSON body, which must be an object. It is `None` if the body is empty or `null`, which the
-/// endpoint rejects. Unknown fields and the content type are ignored.
+/// endpoint rejects. Unknown fields and the content type are ignored. Texts of known fields contain
+/// no NUL character.
 #[derive(Debug)]
 pub struct JsonBody<T>(pub Option<T>);
 
 impl<T, S> FromRequest<S> for JsonBody<T>
+where
+    T: DeserializeOwned + Serialize,
+    S: Send + Sync,
+{
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Self::Rejection> {
+        let RawBody(bytes) = RawBody::from_request(request, state).await?;
+        let body = parse_json(&bytes)?;
+        refuse_nul(&body)?;
+        Ok(Self(body))
+    }
+}
+
+/// A body like [`JsonBody`] for endpoints that store a part of it as JSON: fields of the type
+/// [`RawValue`] keep the text of the request, which can contain any JSON.
+#[derive(Debug)]
+pub struct RawJsonBody<T>(pub Option<T>);
+
+impl<T, S> FromRequest<S> for RawJsonBody<T>
 where
     T: DeserializeOwned,
     S: Send + Sync,
@@ -29,7 +53,7 @@ where
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Self::Rejection> {
         let RawBody(bytes) = RawBody::from_request(request, state).await?;
-        parse_json(&bytes).map(Self)
+        parse_raw_json(&bytes).map(Self)
     }
 }
 
@@ -67,13 +91,6 @@ fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<Option<T>, ApiError> 
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Ok(None);
     }
-    let invalid = |error: &dyn ToString| {
-        ApiError {
-            cause: None,
-            ..ApiError::invalid_json()
-        }
-        .log_parse_error(error.to_string())
-    };
     let value: Value = serde_json::from_slice(bytes).map_err(|error| invalid(&error))?;
     if value.is_null() {
         return Ok(None);
@@ -82,24 +99,46 @@ fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<Option<T>, ApiError> 
     if !value.is_object() {
         return Err(invalid(&"the body is not an object"));
     }
-    if has_nul(&value) {
-        return Err(invalid(&"a text contains a NUL character"));
-    }
     T::deserialize(value)
         .map(Some)
         .map_err(|error| invalid(&error))
 }
 
-impl ApiError {
-    /// Logs the error of the parser, at debug level.
-    fn log_parse_error(self, error: String) -> Self {
-        tracing::debug!(error.message = %truncate(&error), "could not parse the request body");
-        self
+/// Parses an object without its values, so that [`RawValue`] fields of `T` get their text.
+fn parse_raw_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<Option<T>, ApiError> {
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Ok(None);
     }
+    // Of a repeated field, the last one counts, as in other bodies.
+    let fields: Option<BTreeMap<String, Box<RawValue>>> =
+        serde_json::from_slice(bytes).map_err(|error| invalid(&error))?;
+    let Some(fields) = fields else {
+        return Ok(None);
+    };
+    serde_json::to_string(&fields)
+        .and_then(|text| serde_json::from_str(&text))
+        .map(Some)
+        .map_err(|error| invalid(&error))
 }
 
-/// Returns whether a text contains U+0000, which PostgreSQL cannot store: it would cause a 500
-/// later.
+/// Refuses a body in which a text of a known field contains U+0000, which PostgreSQL cannot store:
+/// it would cause a 500 later.
+fn refuse_nul<T: Serialize>(body: &Option<T>) -> Result<(), ApiError> {
+    let known = serde_json::to_value(body).map_err(|error| invalid(&error))?;
+    if has_nul(&known) {
+        return Err(invalid(&"a text contains a NUL character"));
+    }
+    Ok(())
+}
+
+/// Returns the error of an invalid body, and logs its cause at debug level.
+fn invalid(cause: &dyn ToString) -> ApiError {
+    let cause = cause.to_string();
+    tracing::debug!(error.message = %truncate(&cause), "could not parse the request body");
+    ApiError::invalid_json()
+}
+
+/// Returns whether a text contains U+0000.
 fn has_nul(value: &Value) -> bool {
     match value {
         Value::String(text) => text.contains('\0'),
@@ -118,13 +157,44 @@ mod tests {
 
     use super::*;
 
-    #[derive(Debug, PartialEq, Deserialize)]
+    #[derive(Debug, PartialEq, Deserialize, Serialize)]
     struct Order {
         sku: Option<String>,
     }
 
     fn code(body: &[u8]) -> Result<Option<Order>, &'static str> {
-        parse_json(body).map_err(|error| error.code)
+        let parsed = parse_json(body).and_then(|order| refuse_nul(&order).map(|()| order));
+        parsed.map_err(|error| error.code)
+    }
+
+    #[derive(Debug, Deserialize)]
+    struct Note {
+        text: Option<Box<RawValue>>,
+    }
+
+    #[test]
+    fn raw_field_keeps_the_text_of_the_request() {
+        let parse = |body: &str| {
+            let note: Option<Note> = parse_raw_json(body.as_bytes()).map_err(|error| error.code)?;
+            Ok(note.map(|note| note.text.map(|text| text.get().to_owned())))
+        };
+        for text in [
+            "123456789012345678901234567890",
+            "1e400",
+            "-0",
+            r#"{"a" : 1, "a":"\ud800\u0000", "$serde_json::private::RawValue": "1"}"#,
+            "[[[1]]]",
+        ] {
+            let body = format!(r#"{{"other": 1e999, "text": 1, "text": {text} }}"#);
+            assert_eq!(parse(&body), Ok(Some(Some(text.to_owned()))));
+        }
+        for body in ["", " null "] {
+            assert_eq!(parse(body), Ok(None), "{body:?}");
+        }
+        assert_eq!(parse(r#"{"text": null}"#), Ok(Some(None)));
+        for body in ["[]", "7", "{", r#"{"text": 01}"#, r#"{"text": nul}"#] {
+            assert_eq!(parse(body), Err("INVALID_JSON"), "{body}");
+        }
     }
 
     #[test]
@@ -137,7 +207,7 @@ mod tests {
     #[test]
     fn unknown_field_is_ignored_and_wrong_type_rejected() {
         assert_eq!(
-            code(br#"{"sku":"a","colour":1}"#),
+            code(br#"{"sku":"a","colour":["\u0000",{"\u0000":1}]}"#),
             Ok(Some(Order {
                 sku: Some("a".into())
             }))

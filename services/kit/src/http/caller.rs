@@ -4,6 +4,10 @@ use axum::extract::FromRequestParts;
 use dm_contracts::headers;
 use http::HeaderName;
 use http::request::Parts;
+use utoipa::IntoParams;
+use utoipa::openapi::Required;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
 
 use super::error::ApiError;
 
@@ -33,6 +37,22 @@ impl<S: Sync> FromRequestParts<S> for Caller {
                     Ok(Self(user))
                 }
             })
+    }
+}
+
+impl IntoParams for Caller {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let user = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .pattern(Some(r"\S"))
+            .max_length(Some(MAX_USER_ID_LENGTH));
+        let header = ParameterBuilder::new()
+            .name(headers::USER_ID)
+            .parameter_in(ParameterIn::Header)
+            .required(Required::True)
+            .description(Some("Name of the signed-in user"))
+            .schema(Some(user));
+        vec![header.build()]
     }
 }
 

@@ -54,12 +54,26 @@ impl QueryParams {
     /// Returns a parameter, trimmed, or `None` if it is missing or blank.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
+        self.get_exact(name)
+            .map(str::trim)
+            .filter(|value| !value.is_empty())
+    }
+
+    /// Returns a parameter as it was sent, or `None` if it is missing.
+    #[must_use]
+    pub fn get_exact(&self, name: &str) -> Option<&str> {
         self.0
             .iter()
             .find(|(known, _)| known == name)
-            .map(|(_, value)| value.trim())
-            .filter(|value| !value.is_empty())
+            .map(|(_, value)| value.as_str())
     }
+}
+
+/// Parses a number that is written as in JSON: without a sign, leading zeros and white space.
+pub(super) fn parse_number(text: &str) -> Option<u32> {
+    let is_written_as_json =
+        text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    text.parse().ok().filter(|_| is_written_as_json)
 }
 
 impl<S: Sync> FromRequestParts<S> for QueryParams {
@@ -105,5 +119,30 @@ mod tests {
         assert_eq!(params.get("clientId"), Some("client_1"));
         assert_eq!(params.get("odd"), Some("\u{fffd}"));
         assert_eq!(params.get("none"), None);
+        assert_eq!(params.get_exact("status"), Some(" "));
+        assert_eq!(params.get_exact("clientId"), Some(" client_1 "));
+        assert_eq!(params.get_exact("none"), None);
+    }
+
+    #[test]
+    fn number_is_written_as_in_json() {
+        for (text, number) in [("0", 0), ("7", 7), ("4294967295", u32::MAX)] {
+            assert_eq!(parse_number(text), Some(number), "{text}");
+        }
+        for text in [
+            "",
+            " ",
+            "+7",
+            "-7",
+            "07",
+            "00",
+            " 7",
+            "7 ",
+            "7.0",
+            "٧",
+            "4294967296",
+        ] {
+            assert_eq!(parse_number(text), None, "{text}");
+        }
     }
 }

@@ -412,7 +412,7 @@ impl<H: EventHandler> Consumer<H> {
         }
         fail_point::reached("consumer.inbox-written").await;
         let handling = async {
-            fail_point::reached("consumer.processing").await;
+            fail_point::reached_by_event("consumer.processing", &event.event_type).await;
             self.handler.handle(&mut transaction, event, trace).await
         };
         // A panic is a failure of this event. It ends neither lane nor service.
@@ -420,12 +420,12 @@ impl<H: EventHandler> Consumer<H> {
             .catch_unwind()
             .await
             .unwrap_or_else(|panic| Err(HandlerError::Panicked(panic_message(&*panic))))?;
-        fail_point::reached("consumer.processed").await;
+        fail_point::reached_by_event("consumer.processed", &event.event_type).await;
         if attempts > 0 {
             failure_record::delete_retries(&mut transaction, letter_id).await?;
         }
         transaction.commit().await?;
-        fail_point::reached("consumer.committed").await;
+        fail_point::reached_by_event("consumer.committed", &event.event_type).await;
         Ok(AttemptOutcome::Processed)
     }
 

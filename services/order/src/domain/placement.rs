@@ -46,10 +46,11 @@ pub(crate) fn validate(request: Option<PlaceOrder>) -> Result<NewOrder, Vec<Fiel
 }
 
 fn client_id(text: Option<&str>, issues: &mut Vec<FieldIssue>) -> String {
-    let id = text.unwrap_or_default().trim();
+    let text = text.unwrap_or_default();
+    let id = text.trim();
     if id.is_empty() {
         issues.push(FieldIssue::new("clientId", "required"));
-    } else if id.chars().count() > MAX_CLIENT_ID_LENGTH {
+    } else if text.chars().count() > MAX_CLIENT_ID_LENGTH {
         let issue = format!("max:{MAX_CLIENT_ID_LENGTH}");
         issues.push(FieldIssue::new("clientId", issue));
     }
@@ -57,8 +58,8 @@ fn client_id(text: Option<&str>, issues: &mut Vec<FieldIssue>) -> String {
 }
 
 fn ship_date(text: Option<&str>, issues: &mut Vec<FieldIssue>) -> Option<NaiveDate> {
-    let text = text.unwrap_or_default().trim();
-    let issue = if text.is_empty() {
+    let text = text.unwrap_or_default();
+    let issue = if text.trim().is_empty() {
         "required"
     } else {
         "format:YYYY-MM-DD"
@@ -83,10 +84,11 @@ fn items(lines: Vec<Option<PlaceOrderItem>>, issues: &mut Vec<FieldIssue>) -> Ve
         .map(Option::unwrap_or_default)
         .enumerate()
         .map(|(index, line)| {
-            let sku = line.sku.unwrap_or_default().trim().to_owned();
+            let text = line.sku.unwrap_or_default();
+            let sku = text.trim().to_owned();
             if sku.is_empty() {
                 issues.push(FieldIssue::new(format!("items[{index}].sku"), "required"));
-            } else if sku.chars().count() > MAX_SKU_LENGTH {
+            } else if text.chars().count() > MAX_SKU_LENGTH {
                 let issue = format!("max:{MAX_SKU_LENGTH}");
                 issues.push(FieldIssue::new(format!("items[{index}].sku"), issue));
             }
@@ -228,6 +230,8 @@ mod tests {
             "+2026-02-3",
             "2026/02/03",
             "2026-02-03T00:00:00Z",
+            " 2026-02-03",
+            "2026-02-03\n",
             "tomorrow",
             "0000-01-01",
             "２０２６-02-03",
@@ -248,6 +252,12 @@ mod tests {
         assert!(check_json(with("clientId", json!("ü".repeat(200)))).is_ok());
         assert_eq!(
             issues(with("clientId", json!("x".repeat(201)))),
+            pairs(&[("clientId", "max:200")])
+        );
+        // The length is that of the text as it was sent.
+        let padded = format!("{} ", "x".repeat(200));
+        assert_eq!(
+            issues(with("clientId", json!(padded))),
             pairs(&[("clientId", "max:200")])
         );
     }
@@ -271,7 +281,7 @@ mod tests {
                     prop_assert!(!order.client_id.trim().is_empty());
                     prop_assert!(!order.items.is_empty());
                     prop_assert!(order.items.iter().all(|item| !item.sku.is_empty() && item.quantity > 0));
-                    prop_assert_eq!(Some(order.requested_ship_date.to_string()), date.map(|date| date.trim().to_owned()));
+                    prop_assert_eq!(Some(order.requested_ship_date.to_string()), date);
                 }
                 Err(issues) => prop_assert!(!issues.is_empty()),
             }

@@ -3,27 +3,31 @@
 //! Two invariants make the final state independent of that order, and of duplicates: a fact
 //! enters the timeline once, and a status only rises. An order that is `SHIPPED` keeps that
 //! status, and a stock result that arrives after the dispatch still enters the timeline,
-//! at its own time.
+//! at its own time. A cancelled order stays `CANCELLED`, unless its shipment has left.
 
 use dm_contracts::api::order::OrderStatus;
 
 /// A fact about an order, from an inventory event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum OrderFact {
+pub enum OrderFact {
     /// All items are reserved.
     Reserved,
     /// At least one item is short.
     StockFailed,
+    /// The first parcel was scanned.
+    PickingStarted,
     /// The shipment has left the warehouse.
     Dispatched,
 }
 
 impl OrderFact {
     /// Returns the status of the timeline entry for the fact.
-    pub(crate) const fn status(self) -> OrderStatus {
+    #[must_use]
+    pub const fn status(self) -> OrderStatus {
         match self {
             Self::Reserved => OrderStatus::Reserved,
             Self::StockFailed => OrderStatus::FailedInsufficientStock,
+            Self::PickingStarted => OrderStatus::Picking,
             Self::Dispatched => OrderStatus::Shipped,
         }
     }
@@ -31,20 +35,25 @@ impl OrderFact {
 
 /// The change of an order by a fact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Transition {
+pub enum Transition {
     /// No change: the fact is in the timeline.
     Duplicate,
     /// A timeline entry only: the status of the order is higher.
     TimelineOnly,
     /// A timeline entry and this new status.
     StatusChanged(OrderStatus),
+    /// A timeline entry and the status `SHIPPED`, although the order was cancelled: the shipment
+    /// left before the cancellation arrived.
+    Reinstated,
 }
 
 /// Returns the change of an order with this status by a fact. `is_duplicate` is whether its
 /// timeline has the fact.
-pub(crate) fn transition(status: OrderStatus, is_duplicate: bool, fact: OrderFact) -> Transition {
+#[must_use]
+pub fn transition(status: OrderStatus, is_duplicate: bool, fact: OrderFact) -> Transition {
     match fact.status() {
         _ if is_duplicate => Transition::Duplicate,
+        OrderStatus::Shipped if status == OrderStatus::Cancelled => Transition::Reinstated,
         // The statuses are declared in the order in which they rise.
         next if next > status => Transition::StatusChanged(next),
         _ => Transition::TimelineOnly,
@@ -59,9 +68,10 @@ mod tests {
 
     use super::*;
 
-    const FACTS: [OrderFact; 3] = [
+    const FACTS: [OrderFact; 4] = [
         OrderFact::Reserved,
         OrderFact::StockFailed,
+        OrderFact::PickingStarted,
         OrderFact::Dispatched,
     ];
 
@@ -80,25 +90,33 @@ mod tests {
                 status_changes: 0,
             };
             for &fact in facts {
-                let is_duplicate = order.timeline.contains(&fact.status());
-                match transition(order.status, is_duplicate, fact) {
-                    Transition::Duplicate => continue,
-                    Transition::TimelineOnly => {}
-                    Transition::StatusChanged(next) => {
-                        assert!(next > order.status);
-                        order.status = next;
-                        order.status_changes += 1;
-                    }
-                }
-                order.timeline.push(fact.status());
+                order.process(fact);
             }
             order
+        }
+
+        fn process(&mut self, fact: OrderFact) {
+            let is_duplicate = self.timeline.contains(&fact.status());
+            let next = match transition(self.status, is_duplicate, fact) {
+                Transition::Duplicate => return,
+                Transition::TimelineOnly => None,
+                Transition::StatusChanged(next) => Some(next),
+                Transition::Reinstated => Some(OrderStatus::Shipped),
+            };
+            if let Some(next) = next {
+                assert!(next > self.status);
+                self.status = next;
+                self.status_changes += 1;
+            }
+            self.timeline.push(fact.status());
         }
     }
 
     #[test]
     fn transitions_are_those_of_the_contract() {
-        use OrderStatus::{Created, FailedInsufficientStock as Failed, Reserved, Shipped};
+        use OrderStatus::{
+            Cancelled, Created, FailedInsufficientStock as Failed, Picking, Reserved, Shipped,
+        };
         for (status, fact, expected) in [
             (
                 Created,
@@ -130,7 +148,33 @@ mod tests {
                 OrderFact::Dispatched,
                 Transition::StatusChanged(Shipped),
             ),
+            (
+                Reserved,
+                OrderFact::PickingStarted,
+                Transition::StatusChanged(Picking),
+            ),
+            // The stock result is retried, and arrives later.
+            (
+                Created,
+                OrderFact::PickingStarted,
+                Transition::StatusChanged(Picking),
+            ),
+            (
+                Picking,
+                OrderFact::Dispatched,
+                Transition::StatusChanged(Shipped),
+            ),
+            (Cancelled, OrderFact::Dispatched, Transition::Reinstated),
+            (Cancelled, OrderFact::Reserved, Transition::TimelineOnly),
+            (Cancelled, OrderFact::StockFailed, Transition::TimelineOnly),
+            (
+                Cancelled,
+                OrderFact::PickingStarted,
+                Transition::TimelineOnly,
+            ),
+            (Picking, OrderFact::Reserved, Transition::TimelineOnly),
             (Failed, OrderFact::Reserved, Transition::TimelineOnly),
+            (Shipped, OrderFact::PickingStarted, Transition::TimelineOnly),
             (Shipped, OrderFact::Reserved, Transition::TimelineOnly),
             (Shipped, OrderFact::StockFailed, Transition::TimelineOnly),
         ] {
@@ -167,6 +211,21 @@ mod tests {
             // The timeline has each status once.
             prop_assert_eq!(order.timeline.len(), statuses(&order).len());
             prop_assert!(order.status_changes < order.timeline.len());
+        }
+
+        #[test]
+        fn cancelled_order_leaves_its_status_only_by_a_dispatch(
+            facts in proptest::collection::vec(proptest::sample::select(&FACTS[..]), 0..8),
+        ) {
+            let mut order = OrderHistory::after(&[]);
+            order.status = OrderStatus::Cancelled;
+            for &fact in &facts {
+                order.process(fact);
+            }
+            let is_shipped = facts.contains(&OrderFact::Dispatched);
+            let expected = if is_shipped { OrderStatus::Shipped } else { OrderStatus::Cancelled };
+            prop_assert_eq!(order.status, expected);
+            prop_assert_eq!(order.status_changes, usize::from(is_shipped));
         }
 
         #[test]

@@ -3,31 +3,35 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
-use dm_contracts::api::error::ErrorBody;
+use dm_contracts::api::error::{ErrorBody, FieldIssue};
 use dm_contracts::api::order::{OrderDetail, OrderList, OrderPlaced, OrderStatus, PlaceOrder};
+use dm_contracts::api::parameters::OrderFilters;
 use dm_contracts::events::OrderCreated;
 use dm_kit::Database;
-use dm_kit::http::{ApiError, Caller, CurrentTrace, JsonBody, PathId, QueryParams, list_response};
+use dm_kit::http::{
+    ApiError, Caller, CurrentTrace, CursorPaging, JsonBody, PathId, QueryParams, list_response,
+};
 use dm_kit::outbox;
 use http::StatusCode;
-use sqlx::PgPool;
 
 use super::not_found;
 use crate::SERVICE;
 use crate::domain::placement;
 use crate::store::{orders, timeline};
 
-/// Lists the orders of all users, oldest first.
+/// Lists the orders of all users, oldest first unless another order is requested.
 #[utoipa::path(
     get,
     path = "/internal/orders",
     tag = "orders",
     params(
-        ("x-user-id" = String, Header, description = "Name of the signed-in user"),
-        ("clientId" = Option<String>, Query, description = "Only orders of this client"),
+        Caller,
+        OrderFilters,
+        CursorPaging,
     ),
     responses(
         (status = 200, body = OrderList),
+        (status = 400, body = ErrorBody),
         (status = 401, body = ErrorBody),
     )
 )]
@@ -35,12 +39,24 @@ pub(super) async fn list(
     _: Caller,
     State(database): State<Database>,
     params: QueryParams,
+    paging: CursorPaging,
 ) -> Result<Response, ApiError> {
-    list_response(orders::OrderListSource {
-        pool: PgPool::clone(&database),
+    let status = params
+        .get("status")
+        .map(|name| OrderStatus::from_name(name).ok_or_else(invalid_status))
+        .transpose()?;
+    let list = orders::OrderListSource {
         client_id: params.get("clientId").map(str::to_owned),
-    })
-    .await
+        status,
+    };
+    list_response(&database, list, &paging).await
+}
+
+/// Returns the error of a filter that is not a status of an order.
+fn invalid_status() -> ApiError {
+    let names = OrderStatus::ALL.map(OrderStatus::as_str).join(", ");
+    let issue = FieldIssue::new("status", format!("status must be one of: {names}"));
+    ApiError::validation("Invalid status filter", vec![issue])
 }
 
 /// Places an order.
@@ -48,7 +64,7 @@ pub(super) async fn list(
     post,
     path = "/internal/orders",
     tag = "orders",
-    params(("x-user-id" = String, Header, description = "Name of the signed-in user")),
+    params(Caller),
     request_body = PlaceOrder,
     responses(
         (status = 201, body = OrderPlaced),
@@ -99,7 +115,7 @@ pub(super) async fn place(
     path = "/internal/orders/{orderId}",
     tag = "orders",
     params(
-        ("x-user-id" = String, Header, description = "Name of the signed-in user"),
+        Caller,
         ("orderId" = String, Path, description = "Id of the order"),
     ),
     responses(

@@ -16,7 +16,7 @@ use crate::store;
     path = "/internal/orders/{orderId}/timeline",
     tag = "orders",
     params(
-        ("x-user-id" = String, Header, description = "Name of the signed-in user"),
+        Caller,
         ("orderId" = String, Path, description = "Id of the order"),
     ),
     responses(

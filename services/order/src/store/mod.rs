@@ -1,5 +1,6 @@
 //! Access to the database tables.
 
+pub(crate) mod cancellation;
 pub(crate) mod orders;
 pub(crate) mod timeline;
 

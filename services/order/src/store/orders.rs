@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 use dm_contracts::api::order::{OrderDetail, OrderItem, OrderStatus, OrderSummary};
-use dm_kit::http::{ListChunk, ListSource};
+use dm_kit::http::{ListFilter, ListOrder, NumberedTimeKey, TableList, TimeKey};
 use sqlx::postgres::PgPool;
 use sqlx::types::Json;
 use sqlx::{FromRow, PgConnection};
@@ -21,10 +21,14 @@ struct OrderRow {
     status: String,
     created_at: DateTime<Utc>,
     shipment_id: Option<String>,
+    cancelled_at: Option<DateTime<Utc>>,
+    cancelled_by: Option<String>,
+    cancel_reason: Option<String>,
 }
 
+/// A row of the list of orders.
 #[derive(FromRow)]
-struct SummaryRow {
+pub(crate) struct SummaryRow {
     order_id: String,
     client_id: String,
     status: String,
@@ -55,74 +59,44 @@ pub(crate) async fn insert(
     .await
 }
 
-/// The list of orders, oldest first, optionally of one client.
+/// The list of orders, oldest first, optionally of one client or with one status.
 pub(crate) struct OrderListSource {
-    pub(crate) pool: PgPool,
     pub(crate) client_id: Option<String>,
+    pub(crate) status: Option<OrderStatus>,
 }
 
-impl ListSource for OrderListSource {
+impl TableList for OrderListSource {
+    type Row = SummaryRow;
     type Item = OrderSummary;
-    type Key = (DateTime<Utc>, String);
+    type Key = NumberedTimeKey;
 
-    async fn fetch_after(
-        &self,
-        key: Option<&Self::Key>,
-        limit: i64,
-    ) -> Result<ListChunk<OrderSummary>, sqlx::Error> {
-        fetch_chunk(&self.pool, self.client_id.as_deref(), key, limit).await
+    const TABLE: &'static str = "orders";
+    const COLUMNS: &'static str = "order_id, client_id, status, requested_ship_date, created_at";
+    const ID: &'static str = "order_id";
+    const ORDER: ListOrder = ListOrder::OldestFirst;
+
+    fn filter(&self) -> ListFilter {
+        ListFilter::all()
+            .equal("client_id", self.client_id.as_deref())
+            .equal("status", self.status.map(OrderStatus::as_str))
     }
 
-    fn key(item: &OrderSummary) -> Self::Key {
-        (item.created_at, item.order_id.clone())
-    }
-}
-
-/// Returns the next chunk of the list after an order.
-async fn fetch_chunk(
-    pool: &PgPool,
-    client_id: Option<&str>,
-    after: Option<&(DateTime<Utc>, String)>,
-    limit: i64,
-) -> Result<ListChunk<OrderSummary>, sqlx::Error> {
-    // Separate statements: with "$1 IS NULL OR" both would share one plan.
-    // Rows with equal timestamps are ordered by the number in their id, not by its text.
-    let statement = match client_id {
-        Some(_) => {
-            "SELECT order_id, client_id, status, requested_ship_date, created_at
-               FROM orders
-              WHERE client_id = $1 AND created_at >= coalesce($2, '-infinity')
-                AND (created_at, length(order_id), order_id)
-                    > (coalesce($2, '-infinity'), length($3), $3)
-              ORDER BY created_at, length(order_id), order_id
-              LIMIT $4"
-        }
-        None => {
-            "SELECT order_id, client_id, status, requested_ship_date, created_at
-               FROM orders
-              WHERE $1::text IS NULL AND created_at >= coalesce($2, '-infinity')
-                AND (created_at, length(order_id), order_id)
-                    > (coalesce($2, '-infinity'), length($3), $3)
-              ORDER BY created_at, length(order_id), order_id
-              LIMIT $4"
-        }
-    };
-    let query = sqlx::query(statement)
-        .bind(client_id)
-        .bind(after.map(|(created_at, _)| *created_at))
-        .bind(after.map_or("", |(_, id)| id))
-        .bind(limit);
-    ListChunk::<SummaryRow>::read(pool, query, limit)
-        .await?
-        .try_map(|row| {
-            Ok(OrderSummary {
-                status: parse_status(&row.status)?,
-                order_id: row.order_id,
-                client_id: row.client_id,
-                requested_ship_date: row.requested_ship_date,
-                created_at: row.created_at,
-            })
+    fn item(row: SummaryRow) -> Result<OrderSummary, sqlx::Error> {
+        Ok(OrderSummary {
+            status: parse_status(&row.status)?,
+            order_id: row.order_id,
+            client_id: row.client_id,
+            requested_ship_date: row.requested_ship_date,
+            created_at: row.created_at,
         })
+    }
+
+    fn key(order: &OrderSummary) -> NumberedTimeKey {
+        NumberedTimeKey(TimeKey {
+            created_at: order.created_at,
+            id: order.order_id.clone(),
+        })
+    }
 }
 
 /// Returns an order.
@@ -132,7 +106,7 @@ pub(crate) async fn find(
 ) -> Result<Option<OrderDetail>, sqlx::Error> {
     let row: Option<OrderRow> = sqlx::query_as(
         "SELECT order_id, client_id, requested_ship_date, items, notes, created_by, status,
-                created_at, shipment_id
+                created_at, shipment_id, cancelled_at, cancelled_by, cancel_reason
            FROM orders
           WHERE order_id = $1",
     )
@@ -150,6 +124,9 @@ pub(crate) async fn find(
             created_by: row.created_by,
             created_at: row.created_at,
             shipment_id: row.shipment_id,
+            cancelled_at: row.cancelled_at,
+            cancelled_by: row.cancelled_by,
+            cancel_reason: row.cancel_reason,
         })
     })
     .transpose()

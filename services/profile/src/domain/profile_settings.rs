@@ -38,7 +38,7 @@ impl ProfileSettings {
         let request =
             request.ok_or_else(|| vec![FieldIssue::new("body", "request body is required")])?;
         let mut issues = FieldIssues::default();
-        let person = match request.profile {
+        let person = match &request.profile {
             Some(person) => validate_person(&mut issues, person),
             None => {
                 issues.add("profile", "profile object is required");
@@ -73,7 +73,7 @@ struct ValidPerson {
     phone: String,
 }
 
-fn validate_person(issues: &mut FieldIssues, person: SavePerson) -> ValidPerson {
+fn validate_person(issues: &mut FieldIssues, person: &SavePerson) -> ValidPerson {
     let full_name = issues.required_text(
         "profile.fullName",
         person.full_name.as_deref(),
@@ -88,11 +88,12 @@ fn validate_person(issues: &mut FieldIssues, person: SavePerson) -> ValidPerson 
     let title = trimmed(person.title.as_deref());
     let phone = trimmed(person.phone.as_deref());
     for (field, text, max) in [
-        ("fullName", &full_name, MAX_LINE_LENGTH),
-        ("email", &email, MAX_EMAIL_LENGTH),
-        ("title", &title, MAX_LINE_LENGTH),
-        ("phone", &phone, MAX_LINE_LENGTH),
+        ("fullName", &person.full_name, MAX_LINE_LENGTH),
+        ("email", &person.email, MAX_EMAIL_LENGTH),
+        ("title", &person.title, MAX_LINE_LENGTH),
+        ("phone", &person.phone, MAX_LINE_LENGTH),
     ] {
+        let text = text.as_deref().unwrap_or_default();
         let issue = format!("{field} must have at most {max} characters");
         issues.check_length(&format!("profile.{field}"), text, max, issue);
     }
@@ -181,12 +182,16 @@ mod tests {
         let mut body = valid_request();
         body["profile"]["fullName"] = json!("x".repeat(201));
         body["profile"]["title"] = json!("\u{e9}".repeat(200));
+        body["profile"]["phone"] = json!(format!("{} ", "5".repeat(200)));
         assert_eq!(
             parse(body),
-            Err(vec![issue(
-                "profile.fullName",
-                "fullName must have at most 200 characters"
-            )])
+            Err(vec![
+                issue(
+                    "profile.fullName",
+                    "fullName must have at most 200 characters"
+                ),
+                issue("profile.phone", "phone must have at most 200 characters"),
+            ])
         );
     }
 

@@ -19,8 +19,8 @@ use crate::store::profiles;
     path = "/internal/profile/me",
     operation_id = "getProfile",
     params(
-        ("x-user-id" = String, Header, description = "Name of the signed-in user"),
-        ("x-user-display-name" = Option<String>, Header, description = "Display name of the signed-in user"),
+        Caller,
+        ("x-user-display-name" = Option<String>, Header, nullable = false, description = "Display name of the signed-in user"),
     ),
     responses(
         (status = 200, description = "The profile", body = Profile),
@@ -49,7 +49,7 @@ pub(super) async fn get(
     post,
     path = "/internal/profile/me",
     operation_id = "saveProfile",
-    params(("x-user-id" = String, Header, description = "Name of the signed-in user")),
+    params(Caller),
     request_body = SaveProfile,
     responses(
         (status = 200, description = "The profile", body = Profile),

@@ -1,3 +1,5 @@
-//! Access to the database table.
+//! Access to the database tables.
 
+pub(crate) mod app_settings;
+pub(crate) mod avatars;
 pub(crate) mod profiles;

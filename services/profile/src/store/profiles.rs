@@ -52,6 +52,17 @@ pub(crate) async fn find(pool: &PgPool, user_id: &str) -> Result<Option<Profile>
     Ok(row.map(Profile::from))
 }
 
+/// Returns the full name of a user who has a profile.
+pub(crate) async fn find_full_name(
+    pool: &PgPool,
+    user_id: &str,
+) -> Result<Option<String>, sqlx::Error> {
+    sqlx::query_scalar("SELECT full_name FROM user_profiles WHERE user_id = $1")
+        .bind(user_id)
+        .fetch_optional(pool)
+        .await
+}
+
 /// Inserts the initial profile of a user. An existing profile is unchanged.
 pub(crate) async fn insert_if_absent(
     pool: &PgPool,

@@ -26,9 +26,8 @@ impl NewLead {
         let request = request.ok_or_else(missing_body)?;
         let mut issues = FieldIssues::default();
         let text = |issues: &mut FieldIssues, field: &str, value: Option<&str>| {
-            let text = issues.required_text(field, value, &format!("{field} is required"));
-            check_length(issues, field, &text, MAX_LINE_LENGTH);
-            text
+            check_length(issues, field, value, MAX_LINE_LENGTH);
+            issues.required_text(field, value, &format!("{field} is required"))
         };
         let lead = Self {
             company_name: text(&mut issues, "companyName", request.company_name.as_deref()),
@@ -42,13 +41,10 @@ impl NewLead {
             phone: text(&mut issues, "phone", request.phone.as_deref()),
             notes: trimmed(request.notes.as_deref()),
         };
-        check_length(
-            &mut issues,
-            "contactEmail",
-            &lead.contact_email,
-            MAX_EMAIL_LENGTH,
-        );
-        check_length(&mut issues, "notes", &lead.notes, MAX_NOTES_LENGTH);
+        let email = request.contact_email.as_deref();
+        check_length(&mut issues, "contactEmail", email, MAX_EMAIL_LENGTH);
+        let notes = request.notes.as_deref();
+        check_length(&mut issues, "notes", notes, MAX_NOTES_LENGTH);
         issues.into_result(lead)
     }
 }
@@ -67,7 +63,7 @@ impl LeadUpdate {
     /// Returns an issue for each invalid field.
     pub(crate) fn from_request(request: Option<UpdateLead>) -> Result<Self, Vec<FieldIssue>> {
         let patch = LeadPatch::from_request(request.map(|request| PatchLead {
-            status: request.status,
+            status: request.status.filter(|name| !name.trim().is_empty()),
             notes: request.notes,
         }))?;
         Ok(Self {
@@ -87,7 +83,7 @@ pub(crate) struct LeadPatch {
 }
 
 impl LeadPatch {
-    /// Validates a request. A blank status counts as missing.
+    /// Validates a request.
     ///
     /// # Errors
     /// Returns an issue for each invalid field.
@@ -95,7 +91,6 @@ impl LeadPatch {
         let request = request.ok_or_else(missing_body)?;
         let status = request
             .status
-            .filter(|name| !name.trim().is_empty())
             .map(|name| {
                 LeadStatus::from_name(&name).ok_or_else(|| {
                     vec![FieldIssue::new(
@@ -105,21 +100,19 @@ impl LeadPatch {
                 })
             })
             .transpose()?;
-        let notes = request.notes.map(|notes| notes.trim().to_owned());
         let mut issues = FieldIssues::default();
-        check_length(
-            &mut issues,
-            "notes",
-            notes.as_deref().unwrap_or_default(),
-            MAX_NOTES_LENGTH,
-        );
-        issues.into_result(Self { status, notes })
+        let notes = request.notes.as_deref();
+        check_length(&mut issues, "notes", notes, MAX_NOTES_LENGTH);
+        issues.into_result(Self {
+            status,
+            notes: notes.map(|notes| notes.trim().to_owned()),
+        })
     }
 }
 
-fn check_length(issues: &mut FieldIssues, field: &str, text: &str, max: usize) {
+fn check_length(issues: &mut FieldIssues, field: &str, text: Option<&str>, max: usize) {
     let issue = format!("{field} must have at most {max} characters");
-    issues.check_length(field, text, max, issue);
+    issues.check_length(field, text.unwrap_or_default(), max, issue);
 }
 
 fn missing_body() -> Vec<FieldIssue> {
@@ -201,6 +194,11 @@ mod tests {
                 issue("notes", "notes must have at most 4000 characters"),
             ]
         );
+        let padded = CreateLead {
+            company_name: Some(format!("{} ", "x".repeat(MAX_LINE_LENGTH))),
+            ..valid_request()
+        };
+        assert_eq!(issues(NewLead::from_request(Some(padded))).len(), 1);
         let patch = PatchLead {
             status: None,
             notes: too_long(MAX_NOTES_LENGTH),
@@ -295,10 +293,12 @@ mod tests {
                 notes: Some(String::new())
             })
         );
-        assert_eq!(
-            issues(LeadPatch::from_request(patch(Some("LOST"), None))),
-            [issue("status", &LeadStatus::invalid_name_message())]
-        );
+        for unknown in ["LOST", "", " "] {
+            assert_eq!(
+                issues(LeadPatch::from_request(patch(Some(unknown), None))),
+                [issue("status", &LeadStatus::invalid_name_message())]
+            );
+        }
     }
 
     proptest! {

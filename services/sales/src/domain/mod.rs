@@ -2,8 +2,8 @@
 
 mod conversion;
 mod lead;
-mod status;
+
+pub(crate) use dm_contracts::api::sales::LeadStatus;
 
 pub(crate) use conversion::{Conversion, ConvertedClient, NotQualified, check_conversion};
 pub(crate) use lead::{LeadPatch, LeadUpdate, NewLead};
-pub(crate) use status::LeadStatus;

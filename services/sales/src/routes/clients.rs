@@ -1,16 +1,14 @@
 //! The routes of clients.
 
-use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use dm_contracts::api::error::ErrorBody;
 use dm_contracts::api::list::List;
 use dm_contracts::api::sales::ClientSummary;
 use dm_kit::Database;
-use dm_kit::http::{ApiError, Caller, Paging, list_response};
-use sqlx::PgPool;
+use dm_kit::http::{ApiError, Caller, Paging, paged_list_response};
 
-use crate::store::clients;
+use crate::store::clients::ClientListSource;
 
 /// Lists the clients, newest first
 #[utoipa::path(
@@ -18,13 +16,12 @@ use crate::store::clients;
     path = "/internal/sales/clients",
     operation_id = "listClients",
     params(
-        ("x-user-id" = String, Header, description = "Name of the signed-in user"),
-        ("page" = Option<u32>, Query, description = "Number of the page, from 0. The list is complete without `page` and `size`"),
-        ("size" = Option<u32>, Query, description = "Clients per page, at most 500"),
+        Caller,
+        Paging,
     ),
     responses(
         (status = 200, description = "The clients", body = List<ClientSummary>),
-        (status = 400, description = "The page is invalid", body = ErrorBody),
+        (status = 400, description = "The paging is invalid", body = ErrorBody),
         (status = 401, description = "The request names no user", body = ErrorBody),
     )
 )]
@@ -33,10 +30,5 @@ pub(super) async fn list(
     _caller: Caller,
     paging: Paging,
 ) -> Result<Response, ApiError> {
-    if !paging.is_requested() {
-        return list_response(clients::ClientListSource(PgPool::clone(&database))).await;
-    }
-    let items = clients::fetch_page(&database, paging).await?;
-    let total = clients::count(&database).await?;
-    Ok(Json(paging.into_list(items, total)).into_response())
+    paged_list_response(&database, ClientListSource, &paging).await
 }

@@ -19,7 +19,7 @@ use crate::store::{clients, leads};
     path = "/internal/sales/leads/{leadId}/convert",
     operation_id = "convertLead",
     params(
-        ("x-user-id" = String, Header, description = "Name of the signed-in user"),
+        Caller,
         ("leadId" = String, Path, description = "Id of the lead"),
     ),
     responses(

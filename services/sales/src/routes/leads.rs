@@ -2,14 +2,14 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use dm_contracts::api::error::{ErrorBody, FieldIssue};
 use dm_contracts::api::list::List;
+use dm_contracts::api::parameters::LeadFilters;
 use dm_contracts::api::sales::{CreateLead, LeadDetail, LeadSummary, PatchLead, UpdateLead};
 use dm_kit::Database;
-use dm_kit::http::{ApiError, Caller, JsonBody, Paging, PathId, QueryParams, list_response};
+use dm_kit::http::{ApiError, Caller, JsonBody, Paging, PathId, QueryParams, paged_list_response};
 use http::StatusCode;
-use sqlx::PgPool;
 
 use super::lead_not_found;
 use crate::domain::{LeadPatch, LeadStatus, LeadUpdate, NewLead};
@@ -21,14 +21,13 @@ use crate::store::leads;
     path = "/internal/sales/leads",
     operation_id = "listLeads",
     params(
-        ("x-user-id" = String, Header, description = "Name of the signed-in user"),
-        ("status" = Option<String>, Query, description = "Only leads with this status"),
-        ("page" = Option<u32>, Query, description = "Number of the page, from 0. The list is complete without `page` and `size`"),
-        ("size" = Option<u32>, Query, description = "Leads per page, at most 500"),
+        Caller,
+        LeadFilters,
+        Paging,
     ),
     responses(
         (status = 200, description = "The leads", body = List<LeadSummary>),
-        (status = 400, description = "The status or the page is invalid", body = ErrorBody),
+        (status = 400, description = "The status or the paging is invalid", body = ErrorBody),
         (status = 401, description = "The request names no user", body = ErrorBody),
     )
 )]
@@ -52,14 +51,7 @@ pub(super) async fn list(
             })
         })
         .transpose()?;
-    if !paging.is_requested() {
-        let pool = PgPool::clone(&database);
-        return list_response(leads::LeadListSource { pool, status }).await;
-    }
-    let rows = leads::fetch_page(&database, status, paging).await?;
-    let total = leads::count(&database, status).await?;
-    let items: Vec<_> = rows.into_iter().map(LeadSummary::from).collect();
-    Ok(Json(paging.into_list(items, total)).into_response())
+    paged_list_response(&database, leads::LeadListSource { status }, &paging).await
 }
 
 /// Creates a lead
@@ -67,7 +59,7 @@ pub(super) async fn list(
     post,
     path = "/internal/sales/leads",
     operation_id = "createLead",
-    params(("x-user-id" = String, Header, description = "Name of the signed-in user")),
+    params(Caller),
     request_body = CreateLead,
     responses(
         (status = 201, description = "The lead", body = LeadDetail),
@@ -92,7 +84,7 @@ pub(super) async fn create(
     path = "/internal/sales/leads/{leadId}",
     operation_id = "getLead",
     params(
-        ("x-user-id" = String, Header, description = "Name of the signed-in user"),
+        Caller,
         ("leadId" = String, Path, description = "Id of the lead"),
     ),
     responses(
@@ -118,7 +110,7 @@ pub(super) async fn detail(
     path = "/internal/sales/leads/{leadId}",
     operation_id = "updateLead",
     params(
-        ("x-user-id" = String, Header, description = "Name of the signed-in user"),
+        Caller,
         ("leadId" = String, Path, description = "Id of the lead"),
     ),
     request_body = UpdateLead,
@@ -149,7 +141,7 @@ pub(super) async fn update(
     path = "/internal/sales/leads/{leadId}",
     operation_id = "patchLead",
     params(
-        ("x-user-id" = String, Header, description = "Name of the signed-in user"),
+        Caller,
         ("leadId" = String, Path, description = "Id of the lead"),
     ),
     request_body = PatchLead,

@@ -2,15 +2,15 @@
 
 use chrono::{DateTime, Utc};
 use dm_contracts::api::sales::ClientSummary;
-use dm_kit::http::{ListChunk, ListSource, Paging};
-use sqlx::postgres::PgPool;
+use dm_kit::http::{ListFilter, ListOrder, TableList, TimeKey};
 use sqlx::{FromRow, PgConnection};
 
 use super::leads::LeadRow;
 use crate::domain::ConvertedClient;
 
+/// A row of the list of clients.
 #[derive(Debug, FromRow)]
-struct ClientRow {
+pub(crate) struct ClientRow {
     client_id: String,
     source_lead_id: String,
     company_name: String,
@@ -56,57 +56,32 @@ pub(crate) async fn insert(
     Ok(ConvertedClient { client_id, at })
 }
 
-/// The list of all clients, newest first.
-pub(crate) struct ClientListSource(pub(crate) PgPool);
+/// The list of clients, newest first.
+pub(crate) struct ClientListSource;
 
-impl ListSource for ClientListSource {
+impl TableList for ClientListSource {
+    type Row = ClientRow;
     type Item = ClientSummary;
-    type Key = (DateTime<Utc>, String);
+    type Key = TimeKey;
 
-    async fn fetch_after(
-        &self,
-        key: Option<&Self::Key>,
-        limit: i64,
-    ) -> Result<ListChunk<ClientSummary>, sqlx::Error> {
-        let query = sqlx::query(
-            "SELECT client_id, source_lead_id, company_name, contact_name, contact_email,
-                    created_at
-               FROM clients
-              WHERE (created_at, client_id) < (coalesce($1, 'infinity'), $2)
-              ORDER BY created_at DESC, client_id DESC LIMIT $3",
-        )
-        .bind(key.map(|(created_at, _)| *created_at))
-        .bind(key.map_or("", |(_, id)| id))
-        .bind(limit);
-        let chunk = ListChunk::<ClientRow>::read(&self.0, query, limit).await?;
-        Ok(chunk.map(ClientSummary::from))
+    const TABLE: &'static str = "clients";
+    const COLUMNS: &'static str = "client_id, source_lead_id, company_name, contact_name, \
+                                   contact_email, created_at";
+    const ID: &'static str = "client_id";
+    const ORDER: ListOrder = ListOrder::NewestFirst;
+
+    fn filter(&self) -> ListFilter {
+        ListFilter::all()
     }
 
-    fn key(client: &ClientSummary) -> Self::Key {
-        (client.created_at, client.client_id.clone())
+    fn item(row: ClientRow) -> Result<ClientSummary, sqlx::Error> {
+        Ok(row.into())
     }
-}
 
-/// Returns a page of the clients, newest first.
-pub(crate) async fn fetch_page(
-    pool: &PgPool,
-    paging: Paging,
-) -> Result<Vec<ClientSummary>, sqlx::Error> {
-    let clients: Vec<ClientRow> = sqlx::query_as(
-        "SELECT client_id, source_lead_id, company_name, contact_name, contact_email, created_at
-           FROM clients
-          ORDER BY created_at DESC, client_id DESC LIMIT $1 OFFSET $2",
-    )
-    .bind(paging.limit())
-    .bind(paging.offset())
-    .fetch_all(pool)
-    .await?;
-    Ok(clients.into_iter().map(ClientSummary::from).collect())
-}
-
-/// Returns the number of clients.
-pub(crate) async fn count(pool: &PgPool) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar("SELECT count(*) FROM clients")
-        .fetch_one(pool)
-        .await
+    fn key(client: &ClientSummary) -> TimeKey {
+        TimeKey {
+            created_at: client.created_at,
+            id: client.client_id.clone(),
+        }
+    }
 }

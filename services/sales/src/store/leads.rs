@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use dm_contracts::api::sales::{LeadDetail, LeadSummary};
-use dm_kit::http::{ListChunk, ListSource, Paging};
+use dm_kit::http::{ListFilter, ListOrder, TableList, TimeKey};
 use sqlx::postgres::PgPool;
 use sqlx::{FromRow, PgConnection};
 
@@ -92,83 +92,35 @@ pub(crate) async fn insert(
     .await
 }
 
-/// The list of leads, newest first, optionally of one status.
+/// The list of leads, newest first, optionally with one status.
 pub(crate) struct LeadListSource {
-    pub(crate) pool: PgPool,
     pub(crate) status: Option<LeadStatus>,
 }
 
-impl ListSource for LeadListSource {
+impl TableList for LeadListSource {
+    type Row = LeadRow;
     type Item = LeadSummary;
-    type Key = (DateTime<Utc>, String);
+    type Key = TimeKey;
 
-    async fn fetch_after(
-        &self,
-        key: Option<&Self::Key>,
-        limit: i64,
-    ) -> Result<ListChunk<LeadSummary>, sqlx::Error> {
-        // Separate statements, so that each uses its own index.
-        let statement = match self.status {
-            None => {
-                "SELECT * FROM leads
-                  WHERE $1::text IS NULL
-                    AND (created_at, lead_id) < (coalesce($2, 'infinity'), $3)
-                  ORDER BY created_at DESC, lead_id DESC LIMIT $4"
-            }
-            Some(_) => {
-                "SELECT * FROM leads
-                  WHERE status = $1
-                    AND (created_at, lead_id) < (coalesce($2, 'infinity'), $3)
-                  ORDER BY created_at DESC, lead_id DESC LIMIT $4"
-            }
-        };
-        let query = sqlx::query(statement)
-            .bind(self.status.map(LeadStatus::as_str))
-            .bind(key.map(|(created_at, _)| *created_at))
-            .bind(key.map_or("", |(_, id)| id))
-            .bind(limit);
-        let chunk = ListChunk::<LeadRow>::read(&self.pool, query, limit).await?;
-        Ok(chunk.map(LeadSummary::from))
+    const TABLE: &'static str = "leads";
+    const COLUMNS: &'static str = "*";
+    const ID: &'static str = "lead_id";
+    const ORDER: ListOrder = ListOrder::NewestFirst;
+
+    fn filter(&self) -> ListFilter {
+        ListFilter::all().equal("status", self.status.map(LeadStatus::as_str))
     }
 
-    fn key(lead: &LeadSummary) -> Self::Key {
-        (lead.created_at, lead.lead_id.clone())
+    fn item(row: LeadRow) -> Result<LeadSummary, sqlx::Error> {
+        Ok(row.into())
     }
-}
 
-/// Returns a page of the leads, newest first, optionally of one status.
-pub(crate) async fn fetch_page(
-    pool: &PgPool,
-    status: Option<LeadStatus>,
-    paging: Paging,
-) -> Result<Vec<LeadRow>, sqlx::Error> {
-    // Separate statements, so that each uses its own index.
-    let statement = match status {
-        None => {
-            "SELECT * FROM leads
-              WHERE $1::text IS NULL
-              ORDER BY created_at DESC, lead_id DESC LIMIT $2 OFFSET $3"
+    fn key(lead: &LeadSummary) -> TimeKey {
+        TimeKey {
+            created_at: lead.created_at,
+            id: lead.lead_id.clone(),
         }
-        Some(_) => {
-            "SELECT * FROM leads
-              WHERE status = $1
-              ORDER BY created_at DESC, lead_id DESC LIMIT $2 OFFSET $3"
-        }
-    };
-    sqlx::query_as(statement)
-        .bind(status.map(LeadStatus::as_str))
-        .bind(paging.limit())
-        .bind(paging.offset())
-        .fetch_all(pool)
-        .await
-}
-
-/// Returns the number of leads, optionally of one status.
-pub(crate) async fn count(pool: &PgPool, status: Option<LeadStatus>) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar("SELECT count(*) FROM leads WHERE $1::text IS NULL OR status = $1")
-        .bind(status.map(LeadStatus::as_str))
-        .fetch_one(pool)
-        .await
+    }
 }
 
 /// Returns a lead.

@@ -1,7 +1,9 @@
 //! The recipient and the text of the notification about an event.
 
 use chrono::{DateTime, Utc};
-use dm_contracts::events::{ExpenseDecided, OrderCreated, ShipmentDispatched};
+use dm_contracts::events::{
+    ExpenseDecided, OrderCancelled, OrderCreated, OrderReinstated, ShipmentDispatched,
+};
 use dm_contracts::{DomainEvent as _, Envelope};
 use dm_kit::http::MAX_USER_ID_LENGTH;
 use url::form_urlencoded::byte_serialize;
@@ -40,6 +42,8 @@ pub(crate) fn decide_notification(event: &Envelope) -> Result<NotificationDecisi
     let text = match event.event_type.as_str() {
         OrderCreated::TYPE => order_placed(data)?,
         ShipmentDispatched::TYPE => shipment_dispatched(data)?,
+        OrderCancelled::TYPE => order_cancelled(data)?,
+        OrderReinstated::TYPE => order_reinstated(data)?,
         ExpenseDecided::TYPE => expense_decided(data)?,
         _ => return Ok(NotificationDecision::Ignore),
     };
@@ -94,6 +98,37 @@ fn shipment_dispatched(data: EventData<'_>) -> Result<NotificationText<'_>, Inva
     })
 }
 
+fn order_cancelled(data: EventData<'_>) -> Result<NotificationText<'_>, InvalidField> {
+    let order = data.required_text("orderId")?;
+    let mut body = match data.optional_text("cancelledBy") {
+        Some(user) => format!("Order {order} was cancelled by {user}."),
+        None => format!("Order {order} was cancelled."),
+    };
+    if let Some(reason) = data.optional_text("reason") {
+        body.push_str(" Reason: ");
+        body.push_str(reason);
+    }
+    Ok(NotificationText {
+        user_id: data.required_text("createdBy")?,
+        kind: "ORDER_CANCELLED",
+        title: format!("Order {order} cancelled"),
+        body,
+        deep_link: deep_link("/infinity?orderId=", order),
+    })
+}
+
+fn order_reinstated(data: EventData<'_>) -> Result<NotificationText<'_>, InvalidField> {
+    let order = data.required_text("orderId")?;
+    let shipment = data.required_text("shipmentId")?;
+    Ok(NotificationText {
+        user_id: data.required_text("createdBy")?,
+        kind: "ORDER_REINSTATED",
+        title: format!("Order {order} shipped despite its cancellation"),
+        body: format!("Shipment {shipment} left the warehouse before the cancellation arrived."),
+        deep_link: deep_link("/infinity?orderId=", order),
+    })
+}
+
 fn expense_decided(data: EventData<'_>) -> Result<NotificationText<'_>, InvalidField> {
     let expense = data.required_text("expenseId")?;
     let decision = data.required_text("decision")?;
@@ -126,6 +161,8 @@ mod tests {
 
     const ORDER: &str = OrderCreated::TYPE;
     const SHIPMENT: &str = ShipmentDispatched::TYPE;
+    const CANCELLED: &str = OrderCancelled::TYPE;
+    const REINSTATED: &str = OrderReinstated::TYPE;
     const EXPENSE: &str = ExpenseDecided::TYPE;
 
     fn event(event_type: &str, data: Value) -> Envelope {
@@ -210,6 +247,51 @@ mod tests {
     }
 
     #[test]
+    fn creator_of_the_order_is_notified_of_the_cancellation() {
+        let mut data = json!({
+            "orderId": "ord_9001", "createdBy": "jhalpert", "cancelledBy": "dschrute",
+            "reason": "The client moved."
+        });
+        assert_eq!(
+            texts_of(&draft_of(CANCELLED, data.clone())),
+            [
+                "jhalpert",
+                "ORDER_CANCELLED",
+                "Order ord_9001 cancelled",
+                "Order ord_9001 was cancelled by dschrute. Reason: The client moved.",
+                "/infinity?orderId=ord_9001",
+            ]
+        );
+        data["reason"].take();
+        assert_eq!(
+            draft_of(CANCELLED, data.clone()).body,
+            "Order ord_9001 was cancelled by dschrute."
+        );
+        data["cancelledBy"].take();
+        assert_eq!(
+            draft_of(CANCELLED, data).body,
+            "Order ord_9001 was cancelled."
+        );
+    }
+
+    #[test]
+    fn creator_of_a_cancelled_order_is_notified_that_it_left_before() {
+        let data = json!({
+            "orderId": "ord_9001", "shipmentId": "ship_9001", "createdBy": "jhalpert"
+        });
+        assert_eq!(
+            texts_of(&draft_of(REINSTATED, data)),
+            [
+                "jhalpert",
+                "ORDER_REINSTATED",
+                "Order ord_9001 shipped despite its cancellation",
+                "Shipment ship_9001 left the warehouse before the cancellation arrived.",
+                "/infinity?orderId=ord_9001",
+            ]
+        );
+    }
+
+    #[test]
     fn submitter_of_an_expense_is_notified_of_the_decision() {
         let mut data = json!({
             "expenseId": "exp_6001", "submitterUserId": "kmalone", "decision": "REJECTED",
@@ -237,6 +319,8 @@ mod tests {
         let cases = [
             (ORDER, &["orderId", "createdBy"][..]),
             (SHIPMENT, &["orderId", "shipmentId", "orderCreatedBy"]),
+            (CANCELLED, &["orderId", "createdBy"]),
+            (REINSTATED, &["orderId", "shipmentId", "createdBy"]),
             (EXPENSE, &["expenseId", "decision", "submitterUserId"]),
         ];
         for (event_type, fields) in cases {

@@ -4,11 +4,15 @@ use axum::Json;
 use axum::extract::State;
 use dm_contracts::api::error::{ErrorBody, FieldIssue};
 use dm_contracts::api::notification::{Notification, Notifications};
+use dm_contracts::api::parameters::NotificationFilters;
 use dm_contracts::time;
 use dm_kit::Database;
-use dm_kit::http::{ApiError, Caller, PathId, QueryParams};
+use dm_kit::http::{ApiError, Caller, CursorPaging, PathId, QueryParams, fetch_list, list_total};
 
-use crate::store::notifications;
+use crate::store::notifications::{self, NotificationListSource};
+
+/// The maximum number of notifications in a response to a request without `limit`.
+const DEFAULT_LIMIT: u32 = 100;
 
 /// Lists the caller's notifications, newest first
 #[utoipa::path(
@@ -16,12 +20,13 @@ use crate::store::notifications;
     path = "/internal/notifications",
     operation_id = "listNotifications",
     params(
-        ("x-user-id" = String, Header, description = "Name of the signed-in user"),
-        ("unreadOnly" = Option<bool>, Query, description = "Only unread notifications"),
+        Caller,
+        NotificationFilters,
+        CursorPaging,
     ),
     responses(
-        (status = 200, description = "The newest notifications, at most 100", body = Notifications),
-        (status = 400, description = "unreadOnly is neither true nor false", body = ErrorBody),
+        (status = 200, description = "The newest notifications, without `limit` at most 100", body = Notifications),
+        (status = 400, description = "unreadOnly or the paging is invalid", body = ErrorBody),
         (status = 401, description = "The request names no user", body = ErrorBody),
     )
 )]
@@ -29,10 +34,24 @@ pub(super) async fn list(
     State(database): State<Database>,
     Caller(caller): Caller,
     params: QueryParams,
+    paging: CursorPaging,
 ) -> Result<Json<Notifications>, ApiError> {
     let unread_only = unread_only(&params)?;
-    let items = notifications::list(&database, &caller, unread_only).await?;
-    Ok(Json(to_response(items)))
+    let is_partial = paging.is_partial();
+    let paging = paging.with_default_limit(DEFAULT_LIMIT);
+    let list_of = |unread_only| NotificationListSource {
+        user_id: caller.clone(),
+        unread_only,
+    };
+    let list = fetch_list(&database, list_of(unread_only), &paging).await?;
+    let is_whole = list.next_cursor.is_none() && !paging.has_cursor();
+    let mut response = to_response(list.items);
+    response.next_cursor = list.next_cursor;
+    if is_partial && !is_whole {
+        response.total = list.total;
+        response.unread_count = list_total(&database, list_of(true)).await?;
+    }
+    Ok(Json(response))
 }
 
 /// Marks one of the caller's notifications as read
@@ -41,7 +60,7 @@ pub(super) async fn list(
     path = "/internal/notifications/{notificationId}/read",
     operation_id = "readNotification",
     params(
-        ("x-user-id" = String, Header, description = "Name of the signed-in user"),
+        Caller,
         ("notificationId" = String, Path, description = "Id of the notification"),
     ),
     responses(
@@ -67,10 +86,9 @@ pub(super) async fn mark_read(
 }
 
 fn unread_only(params: &QueryParams) -> Result<bool, ApiError> {
-    match params.get("unreadOnly") {
-        None => Ok(false),
-        Some(text) if text.eq_ignore_ascii_case("true") => Ok(true),
-        Some(text) if text.eq_ignore_ascii_case("false") => Ok(false),
+    match params.get_exact("unreadOnly") {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
         Some(_) => Err(ApiError::validation(
             "Invalid unreadOnly filter",
             vec![FieldIssue::new(
@@ -81,6 +99,7 @@ fn unread_only(params: &QueryParams) -> Result<bool, ApiError> {
     }
 }
 
+/// Returns a response in which `total` and `unreadCount` count its items.
 fn to_response(items: Vec<Notification>) -> Notifications {
     let unread = items.iter().filter(|item| !item.is_read).count();
     let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
@@ -88,6 +107,7 @@ fn to_response(items: Vec<Notification>) -> Notifications {
         total: number(items.len()),
         unread_count: number(unread),
         items,
+        next_cursor: None,
     }
 }
 
@@ -100,10 +120,9 @@ mod tests {
         let parse =
             |query: &str| unread_only(&QueryParams::parse(query)).map_err(|error| error.message);
         assert_eq!(parse(""), Ok(false));
-        assert_eq!(parse("unreadOnly="), Ok(false));
         assert_eq!(parse("unreadOnly=false"), Ok(false));
-        assert_eq!(parse("unreadOnly=TRUE"), Ok(true));
-        for invalid in ["1", "yes", "truee"] {
+        assert_eq!(parse("unreadOnly=true"), Ok(true));
+        for invalid in ["", "1", "yes", "truee", "TRUE", "+true"] {
             assert_eq!(
                 parse(&format!("unreadOnly={invalid}")),
                 Err("Invalid unreadOnly filter".to_owned())

@@ -2,16 +2,15 @@
 
 use chrono::{DateTime, Utc};
 use dm_contracts::api::notification::Notification;
+use dm_kit::http::{ListFilter, ListOrder, TableList, TimeKey};
 use sqlx::postgres::PgPool;
 use sqlx::{FromRow, PgConnection};
 
 use crate::domain::NotificationDraft;
 
-/// The maximum number of notifications in a list.
-const MAX_LISTED: i64 = 100;
-
+/// A row of the table.
 #[derive(Debug, FromRow)]
-struct NotificationRow {
+pub(crate) struct NotificationRow {
     notification_id: String,
     user_id: String,
     kind: String,
@@ -64,28 +63,38 @@ pub(crate) async fn insert(
     Ok(row.map(Notification::from))
 }
 
-/// Returns the newest notifications of a user, newest first, optionally only unread ones.
-pub(crate) async fn list(
-    pool: &PgPool,
-    user_id: &str,
-    unread_only: bool,
-) -> Result<Vec<Notification>, sqlx::Error> {
-    // Separate statements, so that each uses its own index.
-    let statement = if unread_only {
-        "SELECT * FROM notifications
-          WHERE user_id = $1 AND is_read = false
-          ORDER BY created_at DESC, notification_id DESC LIMIT $2"
-    } else {
-        "SELECT * FROM notifications
-          WHERE user_id = $1
-          ORDER BY created_at DESC, notification_id DESC LIMIT $2"
-    };
-    let rows: Vec<NotificationRow> = sqlx::query_as(statement)
-        .bind(user_id)
-        .bind(MAX_LISTED)
-        .fetch_all(pool)
-        .await?;
-    Ok(rows.into_iter().map(Notification::from).collect())
+/// The list of the notifications of a user, newest first, optionally only of unread ones.
+pub(crate) struct NotificationListSource {
+    pub(crate) user_id: String,
+    pub(crate) unread_only: bool,
+}
+
+impl TableList for NotificationListSource {
+    type Row = NotificationRow;
+    type Item = Notification;
+    type Key = TimeKey;
+
+    const TABLE: &'static str = "notifications";
+    const COLUMNS: &'static str = "*";
+    const ID: &'static str = "notification_id";
+    const ORDER: ListOrder = ListOrder::NewestFirst;
+
+    fn filter(&self) -> ListFilter {
+        ListFilter::all()
+            .equal("user_id", Some(&self.user_id))
+            .condition("is_read = false", self.unread_only)
+    }
+
+    fn item(row: NotificationRow) -> Result<Notification, sqlx::Error> {
+        Ok(row.into())
+    }
+
+    fn key(notification: &Notification) -> TimeKey {
+        TimeKey {
+            created_at: notification.created_at,
+            id: notification.notification_id.clone(),
+        }
+    }
 }
 
 /// Marks a notification of a user as read. A repetition keeps the first timestamp. Returns `None`

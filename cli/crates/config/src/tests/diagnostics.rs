@@ -83,7 +83,7 @@ fn unknown_section_suggests_a_section() {
      2 │ port = 5433
        ╰────
       help: the sections are project, engine, images, timeouts, golden, postgres,
-            rabbitmq, openldap, keycloak, services, backup
+            rabbitmq, openldap, keycloak, services, apps, backup
     ");
 }
 

@@ -19,7 +19,7 @@ pub use ca_certificates::CaCertificates;
 pub(crate) use image_reference::{ImageReference, RegistryPrefix};
 pub(crate) use memory_size::MemorySize;
 pub(crate) use names::{AccountName, DomainName, ProjectName, SingleLine, SqlIdentifier};
-pub(crate) use network::{EngineAddress, MirrorUrl, PortNumber};
+pub(crate) use network::{EngineAddress, FrontEndHost, MirrorUrl, PortNumber};
 pub(crate) use postgres_settings::PostgresSettings;
 pub(crate) use project_path::ProjectPath;
 pub use repeat_interval::RepeatInterval;

@@ -141,3 +141,80 @@ fn validate_mirror_url(text: &str) -> Result<(), InvalidValue> {
         .with_help("for example `https://mirror.example/debian`")),
     }
 }
+
+/// Scheme and host of front ends: `http://localhost`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct FrontEndHost(String);
+
+string_newtype!(FrontEndHost, validate_front_end_host, title: "URL without a port",
+    pattern: "^https?://[^/?#@]+/?$");
+
+impl FrontEndHost {
+    /// Returns the base URL of the front end on a port.
+    #[must_use]
+    pub fn with_port(&self, port: u16) -> String {
+        format!("{}:{port}", self.0.trim_end_matches('/'))
+    }
+}
+
+impl std::fmt::Display for FrontEndHost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn validate_front_end_host(text: &str) -> Result<(), InvalidValue> {
+    let example = "for example `http://localhost`; the ports are 3000, 3001 and 3002";
+    let url = url::Url::parse(text)
+        .map_err(|error| InvalidValue::new(format!("not a URL: {error}")).with_help(example))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        let reason = format!("the scheme is http or https, not `{}`", url.scheme());
+        return Err(InvalidValue::new(reason).with_help(example));
+    }
+    let plain = url
+        .host_str()
+        .map(|host| format!("{}://{host}", url.scheme()));
+    if plain.as_deref() == Some(text.trim_end_matches('/')) {
+        Ok(())
+    } else {
+        Err(
+            InvalidValue::new("the URL consists of a scheme and a host, without port and path")
+                .with_help(example),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn front_end_host_is_a_scheme_and_a_host() {
+        for (text, url) in [
+            ("http://localhost", "http://localhost:3000"),
+            (
+                "http://host.docker.internal/",
+                "http://host.docker.internal:3000",
+            ),
+            ("https://[::1]", "https://[::1]:3000"),
+        ] {
+            let host: FrontEndHost = text.parse().unwrap();
+            assert_eq!(host.with_port(3000), url);
+        }
+        for text in [
+            "",
+            "localhost",
+            "http://",
+            "ftp://localhost",
+            "http://localhost:3000",
+            "http://localhost:80",
+            "http://localhost/portal",
+            "http://localhost?a",
+            "http://jim@localhost",
+            "HTTP://localhost",
+        ] {
+            assert!(text.parse::<FrontEndHost>().is_err(), "{text}");
+        }
+    }
+}

@@ -41,6 +41,18 @@ impl<'a> CopyRow<'a> {
         self
     }
 
+    /// Writes bytes.
+    pub(super) fn bytes(mut self, bytes: &[u8]) -> Self {
+        self.write_separator();
+        // The backslash of `\x` is escaped like any other.
+        self.bytes.extend(b"\\\\x");
+        for byte in bytes {
+            // Writing to memory does not fail.
+            let _ = write!(ByteWriter(self.bytes), "{byte:02x}");
+        }
+        self
+    }
+
     /// Writes a value whose text never needs escaping, such as a number or an id.
     pub(super) fn unescaped(mut self, value: impl std::fmt::Display) -> Self {
         self.write_separator();
@@ -103,8 +115,12 @@ mod tests {
             .null()
             .unescaped(7)
             .json(&["x\ny"])
-            .text("\\N");
+            .text("\\N")
+            .bytes(&[0, 9, 255]);
         let text = String::from_utf8(bytes).unwrap();
-        assert_eq!(text, "a\\tb\\nc\\\\d\\re\t\\N\t7\t[\"x\\\\ny\"]\t\\\\N\n");
+        assert_eq!(
+            text,
+            "a\\tb\\nc\\\\d\\re\t\\N\t7\t[\"x\\\\ny\"]\t\\\\N\t\\\\x0009ff\n"
+        );
     }
 }

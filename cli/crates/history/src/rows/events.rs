@@ -57,6 +57,11 @@ pub(super) enum EventCause<'a> {
     Processing(&'static str, &'a str),
 }
 
+/// Returns the time at which a consumer processes the event of a request.
+pub(super) fn processed_at(requested_at: DateTime<Utc>) -> DateTime<Utc> {
+    requested_at + COMMIT_DELAY + RELAY_DELAY + PROCESSING_DELAY
+}
+
 impl RowWriter {
     pub(super) fn key_hash(&self, key: EventKey) -> u64 {
         splitmix64(

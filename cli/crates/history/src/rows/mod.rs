@@ -74,10 +74,12 @@ pub struct HistoryCounts {
     pub profiles: u64,
 }
 
-/// The maximum number of timeline entries of an order, and of its events in the outbox of order.
-const STEPS_PER_ORDER: u64 = 3;
+/// The maximum number of timeline entries of an order.
+const TIMELINE_ENTRIES_PER_ORDER: u64 = 4;
+/// The maximum number of events of order per order.
+const ORDER_EVENTS_PER_ORDER: u64 = 5;
 /// The maximum number of events of inventory per order.
-const INVENTORY_EVENTS_PER_ORDER: u64 = 2;
+const INVENTORY_EVENTS_PER_ORDER: u64 = 3;
 /// The maximum number of notifications per order.
 const NOTIFICATIONS_PER_ORDER: u64 = 2;
 /// The maximum number of events of finance per expense.
@@ -100,13 +102,13 @@ impl HistoryCounts {
             lead: leads,
             client: leads,
             order: orders,
-            timeline: orders * STEPS_PER_ORDER,
+            timeline: orders * TIMELINE_ENTRIES_PER_ORDER,
             reservation: orders,
             scan: orders * max_items,
             expense: expenses,
             notification: notifications,
             sales_event: leads,
-            order_event: orders * STEPS_PER_ORDER,
+            order_event: orders * ORDER_EVENTS_PER_ORDER,
             inventory_event: orders * INVENTORY_EVENTS_PER_ORDER,
             finance_event: expenses * EVENTS_PER_EXPENSE,
             notification_event: notifications,
@@ -365,7 +367,7 @@ mod tests {
             prop_assert!(processed.is_subset(&written));
             let mut needed: HashMap<&str, i64> = HashMap::new();
             for order in &history.orders {
-                if !matches!(order.outcome, OrderOutcome::Failed(_)) {
+                if !matches!(order.outcome, OrderOutcome::Failed(_) | OrderOutcome::Cancelled { .. }) {
                     for item in &order.items {
                         *needed.entry(&item.sku).or_default() += item.quantity;
                     }

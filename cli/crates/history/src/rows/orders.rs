@@ -6,16 +6,17 @@ use chrono::{DateTime, TimeDelta, Utc};
 use dm_contracts::api::order::{OrderItem, OrderStatus};
 use dm_contracts::api::shipment::{Dispatched, LastScan, Scanned, ShipmentStatus};
 use dm_contracts::events::{
-    MissingItem, OrderCreated, OrderStatusChanged, ShipmentDispatched, StockFailed, StockReserved,
-    stock,
+    MissingItem, OrderCancelled, OrderCreated, OrderStatusChanged, PickingStarted,
+    ShipmentDispatched, StockFailed, StockReserved, stock,
 };
 use dm_contracts::topology::{INVENTORY_QUEUE, ORDER_QUEUE};
 
 use super::copy_format::CopyRow;
-use super::events::{EventCause, EventKey, NotificationContent, PublishedEvent};
+use super::events::{self, EventCause, EventKey, NotificationContent, PublishedEvent};
 use super::table::{HistoryTable, ServiceName};
 use super::{
-    INVENTORY_EVENTS_PER_ORDER, NOTIFICATIONS_PER_ORDER, RowWriter, STEPS_PER_ORDER, TableRows,
+    INVENTORY_EVENTS_PER_ORDER, NOTIFICATIONS_PER_ORDER, ORDER_EVENTS_PER_ORDER, RowWriter,
+    TIMELINE_ENTRIES_PER_ORDER, TableRows,
 };
 use crate::model::{ClientRef, Order, OrderLine, OrderOutcome};
 
@@ -23,6 +24,10 @@ use crate::model::{ClientRef, Order, OrderLine, OrderOutcome};
 const ORDER_KIND: u64 = 3;
 /// The kind of dispatches in [`EventKey`]: a dispatch is a separate request.
 const DISPATCH_KIND: u64 = 4;
+/// The kind of first scans in [`EventKey`].
+const PICKING_KIND: u64 = 6;
+/// The kind of cancellations in [`EventKey`].
+const CANCELLATION_KIND: u64 = 7;
 /// The delay of stock results with the default settings of inventory.
 const STOCK_RESULT_DELAY: TimeDelta = TimeDelta::seconds(1);
 /// The interval between scans of two lines.
@@ -72,6 +77,14 @@ impl RowWriter {
                 .collect(),
         };
         let is_shipped = matches!(order.outcome, OrderOutcome::Shipped { .. });
+        let cancellation = match &order.outcome {
+            OrderOutcome::Cancelled {
+                cancelled_by,
+                cancelled_at,
+                reason,
+            } => Some((cancelled_by.as_str(), *cancelled_at, reason.as_str())),
+            _ => None,
+        };
         rows.begin_row(HistoryTable::Orders)
             .unescaped(&context.order_id)
             .text(&context.client_id)
@@ -84,7 +97,10 @@ impl RowWriter {
             .optional(
                 is_shipped.then_some(&context.shipment_id),
                 CopyRow::unescaped,
-            );
+            )
+            .optional(cancellation.map(|(_, at, _)| at), CopyRow::instant)
+            .optional(cancellation.map(|(by, ..)| by), CopyRow::text)
+            .optional(cancellation.map(|(.., reason)| reason), CopyRow::text);
         self.write_timeline_entry(
             rows,
             &context,
@@ -98,7 +114,7 @@ impl RowWriter {
             self.write_inbox_event(rows, ServiceName::Inventory, INVENTORY_QUEUE, &created);
         self.write_shipment(rows, &context, processed_at);
         self.write_reservation(rows, &context, processed_at);
-        self.write_stock_result(rows, &context, &created, processed_at);
+        let stock_result = self.write_stock_result(rows, &context, &created, processed_at);
         match &order.outcome {
             OrderOutcome::Reserved | OrderOutcome::Failed(_) => {}
             OrderOutcome::Loading {
@@ -106,6 +122,8 @@ impl RowWriter {
                 scanned_lines,
                 first_scanned_at,
             } => {
+                let scan = (scanned_by.as_str(), *first_scanned_at);
+                self.write_picking(rows, &context, scan, &stock_result);
                 self.write_scans(
                     rows,
                     &context,
@@ -125,14 +143,21 @@ impl RowWriter {
                 let interval = SCAN_INTERVAL.min((*shipped_at - order.created_at) / lines);
                 let scanned = (shipped_by.as_str(), context.items.len());
                 let first_scanned_at = *shipped_at - interval * lines;
+                let scan = (shipped_by.as_str(), first_scanned_at);
+                self.write_picking(rows, &context, scan, &stock_result);
                 self.write_scans(rows, &context, scanned, (first_scanned_at, interval));
                 self.write_dispatch(rows, &context, shipped_by, truck_id, *shipped_at);
             }
+            OrderOutcome::Cancelled {
+                cancelled_by,
+                cancelled_at,
+                reason,
+            } => self.write_cancellation(rows, &context, cancelled_by, *cancelled_at, reason),
         }
         let add_stock_change = |rows: &mut TableRows, item: &OrderItem| {
             let change = rows.stock_changes.entry(item.sku.clone()).or_default();
             match order.outcome {
-                OrderOutcome::Failed(_) => {}
+                OrderOutcome::Failed(_) | OrderOutcome::Cancelled { .. } => {}
                 OrderOutcome::Shipped { .. } => change.shipped += item.quantity,
                 OrderOutcome::Reserved | OrderOutcome::Loading { .. } => {
                     change.reserved += item.quantity
@@ -154,7 +179,11 @@ impl RowWriter {
         source: &str,
     ) {
         rows.begin_row(HistoryTable::OrderTimeline)
-            .unescaped(self.sequence_starts.timeline + context.order.index * STEPS_PER_ORDER + step)
+            .unescaped(
+                self.sequence_starts.timeline
+                    + context.order.index * TIMELINE_ENTRIES_PER_ORDER
+                    + step,
+            )
             .unescaped(&context.order_id)
             .unescaped(status.as_str())
             .instant(at)
@@ -176,7 +205,7 @@ impl RowWriter {
             created_by: order.seller.clone(),
             created_at: order.created_at,
         };
-        let sequence = self.sequence_starts.order_event + order.index * STEPS_PER_ORDER;
+        let sequence = self.sequence_starts.order_event + order.index * ORDER_EVENTS_PER_ORDER;
         let written = self.write_outbox_event(
             rows,
             (ServiceName::Order, sequence, context.event_key(0)),
@@ -218,6 +247,10 @@ impl RowWriter {
             } => (ShipmentStatus::Loading, *first_scanned_at),
             OrderOutcome::Failed(_) => (ShipmentStatus::Failed, processed_at),
             OrderOutcome::Shipped { shipped_at, .. } => (ShipmentStatus::Dispatched, *shipped_at),
+            OrderOutcome::Cancelled { cancelled_at, .. } => (
+                ShipmentStatus::Cancelled,
+                events::processed_at(*cancelled_at),
+            ),
         };
         let row = row
             .unescaped(status.as_str())
@@ -250,6 +283,9 @@ impl RowWriter {
             }
             OrderOutcome::Failed(_) => (stock::FAILED, processed_at),
             OrderOutcome::Shipped { shipped_at, .. } => ("DISPATCHED", *shipped_at),
+            OrderOutcome::Cancelled { cancelled_at, .. } => {
+                ("RELEASED", events::processed_at(*cancelled_at))
+            }
         };
         // Sorted by SKU, as in inventory.
         let quantities: BTreeMap<&str, i64> = context
@@ -295,7 +331,7 @@ impl RowWriter {
         context: &OrderContext<'_>,
         created: &PublishedEvent,
         processed_at: DateTime<Utc>,
-    ) {
+    ) -> PublishedEvent {
         let sequence =
             self.sequence_starts.inventory_event + context.order.index * INVENTORY_EVENTS_PER_ORDER;
         let cause = (
@@ -329,7 +365,96 @@ impl RowWriter {
                 (event, OrderStatus::Reserved, None)
             }
         };
-        self.write_status_change(rows, context, 1, (status, processed_at, reason), &event);
+        let change = (status, processed_at, reason);
+        self.write_status_change(rows, context, (1, ORDER_KIND), change, &event);
+        event
+    }
+
+    /// Writes the event of the first scan, and the status change of the order. The event waits for
+    /// the stock result, an earlier event of the order.
+    fn write_picking(
+        &self,
+        rows: &mut TableRows,
+        context: &OrderContext<'_>,
+        (scanned_by, scanned_at): (&str, DateTime<Utc>),
+        stock_result: &PublishedEvent,
+    ) {
+        let event = PickingStarted {
+            order_id: context.order_id.clone(),
+            shipment_id: context.shipment_id.clone(),
+            scanned_by: scanned_by.to_owned(),
+            at: scanned_at,
+        };
+        let key = EventKey {
+            kind: PICKING_KIND,
+            ..context.event_key(0)
+        };
+        let sequence = self.sequence_starts.inventory_event
+            + context.order.index * INVENTORY_EVENTS_PER_ORDER
+            + 1;
+        let wait = stock_result.published_at - scanned_at;
+        let written = self.write_outbox_event(
+            rows,
+            (ServiceName::Inventory, sequence, key),
+            &event,
+            (EventCause::Request, scanned_at),
+            (wait > TimeDelta::zero()).then_some(wait),
+        );
+        let change = (OrderStatus::Picking, scanned_at, None);
+        self.write_status_change(rows, context, (2, PICKING_KIND), change, &written);
+    }
+
+    /// Writes the cancellation of an order: its timeline entry, its events, and the notification
+    /// of its seller.
+    fn write_cancellation(
+        &self,
+        rows: &mut TableRows,
+        context: &OrderContext<'_>,
+        cancelled_by: &str,
+        cancelled_at: DateTime<Utc>,
+        reason: &str,
+    ) {
+        let (order, order_id) = (context.order, &context.order_id);
+        let status = OrderStatus::Cancelled;
+        self.write_timeline_entry(rows, context, 3, status, cancelled_at, ORDER_SOURCE);
+        let event = OrderCancelled {
+            order_id: order_id.clone(),
+            client_id: context.client_id.clone(),
+            requested_ship_date: order.ship_date,
+            items: context.items.clone(),
+            created_by: order.seller.clone(),
+            created_at: order.created_at,
+            cancelled_by: cancelled_by.to_owned(),
+            reason: Some(reason.to_owned()),
+            cancelled_at,
+        };
+        let changed = OrderStatusChanged {
+            order_id: order_id.clone(),
+            status: status.as_str().to_owned(),
+            reason: Some(reason.to_owned()),
+            at: cancelled_at,
+        };
+        let key = |step| EventKey {
+            kind: CANCELLATION_KIND,
+            ..context.event_key(step)
+        };
+        let sequence = self.sequence_starts.order_event + order.index * ORDER_EVENTS_PER_ORDER + 3;
+        let cause = (EventCause::Request, cancelled_at);
+        let place = (ServiceName::Order, sequence, key(0));
+        let written = self.write_outbox_event(rows, place, &event, cause, None);
+        let place = (ServiceName::Order, sequence + 1, key(2));
+        self.write_outbox_event(rows, place, &changed, cause, None);
+        self.write_inbox_event(rows, ServiceName::Inventory, INVENTORY_QUEUE, &written);
+        let notification = NotificationContent {
+            user: order.seller.clone(),
+            kind: "ORDER_CANCELLED",
+            title: format!("Order {order_id} cancelled"),
+            body: format!("Order {order_id} was cancelled by {cancelled_by}. Reason: {reason}"),
+            deep_link: format!("/infinity?orderId={order_id}"),
+            created_at: cancelled_at,
+        };
+        let offset = order.index * NOTIFICATIONS_PER_ORDER + 1;
+        self.write_notification(rows, (offset, key(1)), notification, &written);
     }
 
     /// Writes the status change that an event of inventory causes.
@@ -337,7 +462,7 @@ impl RowWriter {
         &self,
         rows: &mut TableRows,
         context: &OrderContext<'_>,
-        step: u64,
+        (step, kind): (u64, u64),
         (status, at, reason): (OrderStatus, DateTime<Utc>, Option<String>),
         event: &PublishedEvent,
     ) {
@@ -349,13 +474,12 @@ impl RowWriter {
             reason,
             at,
         };
-        let kind = if step == 1 { ORDER_KIND } else { DISPATCH_KIND };
         let key = EventKey {
             kind,
             ..context.event_key(5)
         };
         let sequence =
-            self.sequence_starts.order_event + context.order.index * STEPS_PER_ORDER + step;
+            self.sequence_starts.order_event + context.order.index * ORDER_EVENTS_PER_ORDER + step;
         self.write_outbox_event(
             rows,
             (ServiceName::Order, sequence, key),
@@ -457,7 +581,7 @@ impl RowWriter {
         };
         let sequence = self.sequence_starts.inventory_event
             + context.order.index * INVENTORY_EVENTS_PER_ORDER
-            + 1;
+            + 2;
         let written = self.write_outbox_event(
             rows,
             (ServiceName::Inventory, sequence, event_key(0)),
@@ -466,7 +590,7 @@ impl RowWriter {
             None,
         );
         let change = (OrderStatus::Shipped, dispatched_at, None);
-        self.write_status_change(rows, context, 2, change, &written);
+        self.write_status_change(rows, context, (3, DISPATCH_KIND), change, &written);
         let notification = NotificationContent {
             user: context.order.seller.clone(),
             kind: "SHIPMENT_DISPATCHED",

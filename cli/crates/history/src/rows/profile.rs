@@ -1,5 +1,6 @@
-//! Rows of user profiles.
+//! Rows of user profiles, avatars and app settings.
 
+use dm_contracts::App;
 use dm_contracts::events::ProfileUpdated;
 
 use super::events::{EventCause, EventKey};
@@ -16,6 +17,8 @@ impl RowWriter {
             index,
             member,
             saved_at,
+            avatar,
+            portal_settings,
         } = profile;
         rows.begin_row(HistoryTable::UserProfiles)
             .text(&member.user)
@@ -27,6 +30,20 @@ impl RowWriter {
             .unescaped(true)
             .instant(*saved_at)
             .instant(*saved_at);
+        if let Some(avatar) = avatar {
+            rows.begin_row(HistoryTable::Avatars)
+                .text(&member.user)
+                .bytes(avatar)
+                .instant(*saved_at);
+        }
+        if let Some(settings) = portal_settings {
+            rows.begin_row(HistoryTable::AppSettings)
+                .text(&member.user)
+                .unescaped(App::Portal.stored_name())
+                .unescaped(1)
+                .text(settings)
+                .instant(*saved_at);
+        }
         let updated = ProfileUpdated {
             user_id: member.user.clone(),
             full_name: member.name.clone(),

@@ -25,6 +25,10 @@ pub enum HistoryTable {
     Notifications,
     /// User profiles of profile.
     UserProfiles,
+    /// Avatars of profile.
+    Avatars,
+    /// App settings of profile.
+    AppSettings,
     /// The outbox of a service.
     Outbox(ServiceName),
     /// The inbox of a service.
@@ -85,7 +89,7 @@ impl HistoryTable {
             }
             Self::Expenses => ServiceName::Finance,
             Self::Notifications => ServiceName::Wuphf,
-            Self::UserProfiles => ServiceName::Profile,
+            Self::UserProfiles | Self::Avatars | Self::AppSettings => ServiceName::Profile,
             Self::Outbox(service) | Self::Inbox(service) => service,
         }
     }
@@ -105,6 +109,8 @@ impl HistoryTable {
             Self::Expenses => "expenses",
             Self::Notifications => "notifications",
             Self::UserProfiles => "user_profiles",
+            Self::Avatars => "avatars",
+            Self::AppSettings => "app_settings",
             Self::Outbox(_) => "outbox_events",
             Self::Inbox(_) => "inbox_events",
         }
@@ -124,7 +130,7 @@ impl HistoryTable {
             }
             Self::Orders => {
                 "order_id, client_id, requested_ship_date, items, notes, created_by, status, \
-                 created_at, shipment_id"
+                 created_at, shipment_id, cancelled_at, cancelled_by, cancel_reason"
             }
             Self::OrderTimeline => "id, order_id, status, at, source",
             Self::Shipments => {
@@ -151,6 +157,8 @@ impl HistoryTable {
                 "user_id, full_name, email, title, phone, default_app, notifications_enabled, \
                  created_at, updated_at"
             }
+            Self::Avatars => "user_id, png, updated_at",
+            Self::AppSettings => "user_id, app, version, settings, updated_at",
             Self::Outbox(_) => {
                 "sequence, event_id, event_type, routing_key, subject, traceparent, payload, \
                  created_at, not_before, attempts, published_at"

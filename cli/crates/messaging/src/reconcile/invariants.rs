@@ -37,7 +37,9 @@ struct InvariantQuery {
 const CAUSES_CTE: &str = "
     cause AS (
         SELECT event_id, event_type FROM {order}.outbox_events
-         WHERE routing_key = 'order.created.v1' AND created_at > {events_since}
+         WHERE routing_key = ANY(ARRAY[
+                   'order.created.v1', 'order.cancelled.v1', 'order.reinstated.v1'])
+           AND created_at > {events_since}
         UNION ALL
         SELECT event_id, event_type FROM {inventory}.outbox_events
          WHERE routing_key = 'shipment.dispatched.v1' AND created_at > {events_since}
@@ -50,10 +52,12 @@ const CAUSES_CTE: &str = "
          WHERE queue = 'wuphf.domain-events.q' AND edited_as IS NOT NULL AND began_at > {events_since}
            AND edited_body::jsonb->>'type' = ANY(ARRAY[
                    'com.dundermifflin.order.created.v1',
+                   'com.dundermifflin.order.cancelled.v1',
+                   'com.dundermifflin.order.reinstated.v1',
                    'com.dundermifflin.shipment.dispatched.v1',
                    'com.dundermifflin.expense.decided.v1']))";
 
-const INVARIANTS: [InvariantQuery; 14] = [
+const INVARIANTS: [InvariantQuery; 20] = [
     InvariantQuery {
         name: "stock-received",
         meaning: "on-hand and shipped quantities add up to the received quantity",
@@ -102,8 +106,11 @@ const INVARIANTS: [InvariantQuery; 14] = [
     InvariantQuery {
         name: "order-processed",
         meaning: "every order that inventory processed has a shipment and a reservation",
+        // An order whose cancellation was processed first is never reserved.
         cases_sql: "SELECT event.subject AS name,
-                       shipment.order_id IS NOT NULL AND reservation.order_id IS NOT NULL AS holds,
+                       shipment.order_id IS NOT NULL
+                           AND (reservation.order_id IS NOT NULL
+                                OR shipment.status = 'CANCELLED') AS holds,
                        'one of them is missing' AS detail
                   FROM {order}.outbox_events AS event
                   JOIN {inventory}.inbox_events AS seen USING (event_id)
@@ -123,6 +130,106 @@ const INVARIANTS: [InvariantQuery; 14] = [
                   LEFT JOIN {order}.orders ON 'order/' || orders.order_id = event.subject
                  WHERE event.routing_key = ANY(ARRAY[
                            'inventory.stock.reserved.v1', 'inventory.stock.failed.v1'])",
+    },
+    InvariantQuery {
+        name: "picking-published",
+        meaning: "every shipment in loading has exactly one event, and its order is PICKING once order processed it",
+        // Or the order has a later status.
+        cases_sql: "SELECT shipment.shipment_id AS name,
+                       coalesce(published.count, 0) = 1
+                           AND (published.processed = 0
+                                OR orders.status <> ALL(ARRAY['CREATED', 'RESERVED'])) AS holds,
+                       format('%s events; its order is %s', coalesce(published.count, 0),
+                              orders.status) AS detail
+                  FROM {inventory}.shipments AS shipment
+                  LEFT JOIN {order}.orders USING (order_id)
+                  LEFT JOIN (
+                       SELECT event.subject, count(*), count(seen.event_id) AS processed
+                         FROM {inventory}.outbox_events AS event
+                         LEFT JOIN {order}.inbox_events AS seen USING (event_id)
+                        WHERE event.routing_key = 'inventory.picking.started.v1' GROUP BY 1)
+                       AS published
+                       ON published.subject = 'order/' || shipment.order_id
+                 WHERE shipment.status = 'LOADING' AND shipment.updated_at > {events_since}",
+    },
+    InvariantQuery {
+        name: "order-picking",
+        meaning: "every order in picking has a scanned shipment",
+        // Which may have left: order may not have processed that event.
+        cases_sql: "SELECT orders.order_id AS name,
+                       shipment.status = ANY(ARRAY['LOADING', 'DISPATCHED']) AS holds,
+                       format('its shipment is %s', coalesce(shipment.status, 'missing')) AS detail
+                  FROM {order}.orders
+                  LEFT JOIN {inventory}.shipments AS shipment USING (order_id)
+                 WHERE orders.status = 'PICKING'",
+    },
+    InvariantQuery {
+        name: "cancellation-published",
+        meaning: "every cancelled order has exactly one event, and one for its reinstatement",
+        cases_sql: "SELECT coalesce(cancelled.order_id, published.subject) AS name,
+                       cancelled.order_id IS NOT NULL
+                           AND coalesce(published.cancelled, 0) = 1
+                           AND coalesce(published.reinstated, 0)
+                               = CASE cancelled.status WHEN 'SHIPPED' THEN 1 ELSE 0 END AS holds,
+                       CASE WHEN cancelled.order_id IS NULL THEN 'there is no such cancelled order'
+                            ELSE format('it is %s, with %s events, and %s of its reinstatement',
+                                        cancelled.status, coalesce(published.cancelled, 0),
+                                        coalesce(published.reinstated, 0)) END AS detail
+                  FROM (SELECT order_id, status, 'order/' || order_id AS subject, cancelled_at
+                          FROM {order}.orders WHERE cancelled_at IS NOT NULL) AS cancelled
+                  FULL JOIN (
+                       SELECT subject, max(created_at) AS at,
+                              count(*) FILTER (WHERE routing_key = 'order.cancelled.v1')
+                                  AS cancelled,
+                              count(*) FILTER (WHERE routing_key = 'order.reinstated.v1')
+                                  AS reinstated
+                         FROM {order}.outbox_events
+                        WHERE routing_key = ANY(ARRAY['order.cancelled.v1', 'order.reinstated.v1'])
+                          AND subject LIKE 'order/%'
+                        GROUP BY 1) AS published USING (subject)
+                 WHERE cancelled.cancelled_at > {events_since}
+                    OR cancelled.order_id IS NULL AND published.at > {events_since}",
+    },
+    InvariantQuery {
+        name: "cancellation-processed",
+        meaning: "the shipment of every cancellation that inventory processed is withdrawn, or has left",
+        cases_sql: "SELECT event.subject AS name,
+                       shipment.status = ANY(ARRAY['CANCELLED', 'DISPATCHED']) AS holds,
+                       format('it is %s', coalesce(shipment.status, 'missing')) AS detail
+                  FROM {order}.outbox_events AS event
+                  JOIN {inventory}.inbox_events AS seen USING (event_id)
+                  LEFT JOIN {inventory}.shipments AS shipment
+                       ON 'order/' || shipment.order_id = event.subject
+                 WHERE event.routing_key = 'order.cancelled.v1'",
+    },
+    InvariantQuery {
+        name: "shipment-withdrawn",
+        meaning: "every withdrawn shipment has a cancelled order",
+        cases_sql: "SELECT shipment.shipment_id AS name,
+                       coalesce(orders.status, 'missing') = 'CANCELLED' AS holds,
+                       format('its order is %s', coalesce(orders.status, 'missing')) AS detail
+                  FROM {inventory}.shipments AS shipment
+                  LEFT JOIN {order}.orders USING (order_id)
+                 WHERE shipment.status = 'CANCELLED'",
+    },
+    InvariantQuery {
+        name: "shipment-reserved",
+        meaning: "stock is reserved for open shipments, shipped for dispatched ones, and released for withdrawn ones",
+        // A shipment that is withdrawn before its order arrives has no reservation.
+        cases_sql: "SELECT coalesce(shipment.shipment_id, reservation.reservation_id) AS name,
+                       CASE shipment.status
+                            WHEN 'PENDING' THEN reservation.status = 'RESERVED'
+                            WHEN 'LOADING' THEN reservation.status = 'RESERVED'
+                            WHEN 'DISPATCHED' THEN reservation.status = 'DISPATCHED'
+                            WHEN 'FAILED' THEN reservation.status = 'FAILED_INSUFFICIENT_STOCK'
+                            WHEN 'CANCELLED' THEN coalesce(reservation.status, 'RELEASED') = ANY(
+                                ARRAY['RELEASED', 'FAILED_INSUFFICIENT_STOCK'])
+                       END AS holds,
+                       format('the shipment is %s, and its reservation %s',
+                              coalesce(shipment.status, 'missing'),
+                              coalesce(reservation.status, 'missing')) AS detail
+                  FROM {inventory}.shipments AS shipment
+                  FULL JOIN {inventory}.reservations AS reservation USING (order_id)",
     },
     InvariantQuery {
         name: "order-shipped",

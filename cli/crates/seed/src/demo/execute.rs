@@ -2,18 +2,20 @@
 //! every fresh stack.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use chrono::{Days, Utc};
-use dm_contracts::api::list::List;
-use dm_contracts::api::stock::StockList;
+use dm_contracts::api::order::OrderSummary;
+use dm_contracts::api::sales::LeadSummary;
+use dm_contracts::api::stock::StockLevel;
 use dm_contracts::headers;
 use dm_gateway_client::{
     BearerClient, BrowserSession, GATEWAY_SECRET, IDEMPOTENCY_KEY, RequestFailure, StackEndpoints,
-    new_trace_id,
+    new_trace_id, read_list,
 };
 use reqwest::header::HeaderName;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -54,15 +56,17 @@ pub async fn fetch_company_names(
 ) -> Result<BTreeSet<String>, SeedError> {
     let request = async {
         let seller = BrowserSession::sign_in(endpoints, &file.sellers[0]).await?;
-        let leads: List<Value> = seller
-            .get("/api/v1/sales/leads")
-            .expect_status(200)
-            .await?
-            .decode()?;
-        let leads = leads.items.iter();
-        Ok(leads
-            .filter_map(|lead| lead["companyName"].as_str().map(str::to_owned))
-            .collect())
+        let mut names = BTreeSet::new();
+        read_list(
+            "/api/v1/sales/leads",
+            |path| seller.get(path),
+            |leads: Vec<LeadSummary>| {
+                names.extend(leads.into_iter().map(|lead| lead.company_name));
+                ControlFlow::Continue(())
+            },
+        )
+        .await?;
+        Ok(names)
     };
     request
         .await
@@ -121,18 +125,19 @@ async fn fetch_available_stock(
         .find(|(name, _)| *name == INVENTORY_SERVICE)
         .map(|(_, base)| base.as_str())
         .ok_or_else(|| RequestFailure::new("inventory is not part of this stack"))?;
-    let list: StockList = session
-        .get_from(base, "/internal/stock")
-        .header(USER_ID_HEADER, "dm")
-        .header(GATEWAY_SECRET, &endpoints.gateway_secret)
-        .expect_status(200)
-        .await?
-        .decode()?;
-    Ok(list
-        .items
-        .into_iter()
-        .map(|level| (level.sku, level.available))
-        .collect())
+    let request = |path: &str| {
+        session
+            .get_from(base, path)
+            .header(USER_ID_HEADER, "dm")
+            .header(GATEWAY_SECRET, &endpoints.gateway_secret)
+    };
+    let mut stock = BTreeMap::new();
+    read_list("/internal/stock", request, |levels: Vec<StockLevel>| {
+        stock.extend(levels.into_iter().map(|level| (level.sku, level.available)));
+        ControlFlow::Continue(())
+    })
+    .await?;
+    Ok(stock)
 }
 
 /// Executes the plan, and calls `on_progress` with a text at each stage.
@@ -397,22 +402,32 @@ impl<'a> DemoRun<'a> {
         }
     }
 
-    /// Fetches the statuses of all orders, by order id.
+    /// Fetches the statuses of the placed orders, by order id. They are among the newest ones.
     async fn fetch_order_statuses(&self) -> Result<BTreeMap<String, String>, RequestFailure> {
         let Some(seller) = self.seeder.sellers.values().next() else {
             return Ok(BTreeMap::new());
         };
-        let list: List<Value> = seller
-            .get("/api/v1/orders")
-            .expect_status(200)
-            .await?
-            .decode()?;
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        Ok(list
-            .items
-            .iter()
-            .map(|order| (text(&order["orderId"]), text(&order["status"])))
-            .collect())
+        let placed = self.placed_orders.iter();
+        let mut missing: BTreeSet<&str> = placed.map(|(order, _)| order.as_str()).collect();
+        let mut statuses = BTreeMap::new();
+        read_list(
+            "/api/v1/orders?order=newest",
+            |path| seller.get(path),
+            |orders: Vec<OrderSummary>| {
+                for order in orders {
+                    if missing.remove(order.order_id.as_str()) {
+                        statuses.insert(order.order_id, order.status.as_str().to_owned());
+                    }
+                }
+                if missing.is_empty() {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            },
+        )
+        .await?;
+        Ok(statuses)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Copies the parts of a run into the tables.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -178,7 +178,8 @@ pub async fn load_run(
     Ok(summary.unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Loads the profiles of users who have none. Existing profiles are not changed.
+/// Loads the profiles of users who have none, and the avatars and app settings of users who have
+/// none. Existing rows are not changed.
 async fn load_profiles(
     context: &LoadContext<'_>,
     request: &HistoryRequest,
@@ -188,22 +189,23 @@ async fn load_profiles(
     if !request.has_slice(HistorySlice::Profile) {
         return Ok(LoadSummary::default());
     }
-    let table = context
-        .schemas
-        .qualified_name(ServiceName::Profile, HistoryTable::UserProfiles.name());
     let mut transaction = context.database.begin().await?;
-    // No profile is inserted between the query and the COPY.
-    sqlx::raw_sql(AssertSqlSafe(format!(
-        "LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE"
-    )))
-    .execute(&mut *transaction)
-    .await?;
-    let existing: Vec<String> =
-        sqlx::query_scalar(AssertSqlSafe(format!("SELECT user_id FROM {table}")))
-            .fetch_all(&mut *transaction)
-            .await?;
+    let with_profile =
+        lock_and_fetch_users(context, &mut transaction, HistoryTable::UserProfiles).await?;
+    let with_avatar =
+        lock_and_fetch_users(context, &mut transaction, HistoryTable::Avatars).await?;
+    let with_settings =
+        lock_and_fetch_users(context, &mut transaction, HistoryTable::AppSettings).await?;
     let mut profiles = generator.generate_profiles();
-    profiles.retain(|profile| !existing.contains(&profile.member.user));
+    profiles.retain(|profile| !with_profile.contains(&profile.member.user));
+    for profile in &mut profiles {
+        if with_avatar.contains(&profile.member.user) {
+            profile.avatar = None;
+        }
+        if with_settings.contains(&profile.member.user) {
+            profile.portal_settings = None;
+        }
+    }
     let rows = writer.write_rows(&BusinessHistory {
         profiles,
         ..BusinessHistory::default()
@@ -214,6 +216,28 @@ async fn load_profiles(
         row_count: rows.row_count(),
         status_counts: rows.status_counts,
     })
+}
+
+/// Returns the users who have a row in a table of profile. No row is inserted into it until the
+/// transaction ends.
+async fn lock_and_fetch_users(
+    context: &LoadContext<'_>,
+    transaction: &mut PgConnection,
+    table: HistoryTable,
+) -> Result<BTreeSet<String>, SeedError> {
+    let table = context
+        .schemas
+        .qualified_name(table.service(), table.name());
+    sqlx::raw_sql(AssertSqlSafe(format!(
+        "LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE"
+    )))
+    .execute(&mut *transaction)
+    .await?;
+    let users: Vec<String> =
+        sqlx::query_scalar(AssertSqlSafe(format!("SELECT user_id FROM {table}")))
+            .fetch_all(transaction)
+            .await?;
+    Ok(users.into_iter().collect())
 }
 
 /// Removes slices that are not requested, and assigns orders to existing clients if only orders

@@ -1,11 +1,14 @@
 //! Authentication and authorization.
 
 use dm_contracts::headers;
-use dm_gateway_client::{BrowserSession, RequestFailure, TracedResponse, new_trace_id};
+use dm_gateway_client::{
+    BearerClient, BrowserSession, RequestFailure, TracedResponse, new_trace_id,
+};
 use reqwest::header::{AUTHORIZATION, HeaderName};
 use serde_json::json;
 
 use super::ScenarioState;
+use super::orders::order_body;
 
 pub(super) async fn services_are_up(state: &mut ScenarioState) -> Result<(), RequestFailure> {
     let anonymous = BrowserSession::anonymous(&state.endpoints)?;
@@ -59,6 +62,40 @@ pub(super) async fn sales_signs_in(state: &mut ScenarioState) -> Result<(), Requ
         .expect_value("/apps", json!(["portal", "infinity"]))?;
     state.seller = Some(seller);
     Ok(())
+}
+
+pub(super) async fn bearer_token_is_equivalent(
+    state: &mut ScenarioState,
+) -> Result<(), RequestFailure> {
+    let seller = BearerClient::sign_in(&state.endpoints, "dschrute").await?;
+    let me = seller.get("/api/v1/auth/me").expect_status(200).await?;
+    me.expect_value("/userId", "dschrute")?
+        .expect_value("/apps", json!(["portal", "infinity"]))?;
+    let placed = seller
+        .post("/api/v1/orders")
+        .json(&order_body(&state.client_id, 1))
+        .expect_status(201)
+        .await?;
+    let order = placed.string_at("/orderId")?;
+    let read = seller
+        .get(&format!("/api/v1/orders/{order}"))
+        .expect_status(200)
+        .await?;
+    read.expect_value("/createdBy", "dschrute")?;
+    // Nothing stays reserved.
+    seller
+        .post(&format!("/api/v1/orders/{order}/cancel"))
+        .expect_status(200)
+        .await?;
+    let refused = seller.get("/api/v1/expenses").expect_status(403).await?;
+    refused
+        .expect_value("/error/code", "FORBIDDEN")?
+        .expect_value(
+            "/error/message",
+            "Accounting role is required to access expenses: \
+             the token has none of accountant, manager",
+        )
+        .map(drop)
 }
 
 pub(super) async fn wrong_roles_are_refused(

@@ -1,6 +1,6 @@
 //! A profile, and a lead that is converted to a client.
 
-use dm_gateway_client::RequestFailure;
+use dm_gateway_client::{RequestFailure, find_page};
 use serde_json::json;
 
 use super::ScenarioState;
@@ -57,10 +57,8 @@ pub(super) async fn lead_is_qualified(state: &mut ScenarioState) -> Result<(), R
         .expect_status(200)
         .await?;
     updated.expect_value("/status", "QUALIFIED")?;
-    let list = seller
-        .get("/api/v1/sales/leads?status=QUALIFIED")
-        .expect_status(200)
-        .await?;
+    let path = "/api/v1/sales/leads?status=QUALIFIED";
+    let list = find_page(path, |path| seller.get(path), "leadId", &lead).await?;
     list.expect_item("leadId", &lead)?;
     state.lead_id = lead;
     Ok(())
@@ -76,10 +74,8 @@ pub(super) async fn lead_is_converted(state: &mut ScenarioState) -> Result<(), R
     second
         .expect_value("/alreadyConverted", true)?
         .expect_value("/clientId", client.as_str())?;
-    let clients = seller
-        .get("/api/v1/sales/clients")
-        .expect_status(200)
-        .await?;
+    let path = "/api/v1/sales/clients";
+    let clients = find_page(path, |path| seller.get(path), "clientId", &client).await?;
     clients.expect_item("clientId", &client)?;
     state.client_id = client;
     Ok(())

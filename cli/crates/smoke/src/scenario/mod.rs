@@ -7,6 +7,7 @@ mod expenses;
 mod leads;
 mod notifications;
 mod orders;
+mod profiles;
 mod shipments;
 
 use std::future::Future;
@@ -36,6 +37,7 @@ pub(super) struct ScenarioState {
     client_id: String,
     order_id: String,
     shipment_id: String,
+    cancelled_order_id: String,
     expense_id: String,
 }
 
@@ -50,6 +52,7 @@ impl ScenarioState {
             client_id: String::new(),
             order_id: String::new(),
             shipment_id: String::new(),
+            cancelled_order_id: String::new(),
             expense_id: String::new(),
         }
     }
@@ -110,6 +113,16 @@ pub(super) const STEPS: &[StepDefinition] = &[
         leads::profile_is_saved
     ),
     step!(
+        "profile",
+        "an avatar can be uploaded",
+        profiles::avatar_is_saved
+    ),
+    step!(
+        "profile",
+        "app settings are saved once per version",
+        profiles::app_settings_are_saved
+    ),
+    step!(
         "sales",
         "a lead is created and qualified",
         leads::lead_is_qualified
@@ -152,6 +165,21 @@ pub(super) const STEPS: &[StepDefinition] = &[
         orders::order_without_stock_fails
     ),
     step!(
+        "order",
+        "an order is cancelled, once",
+        orders::order_is_cancelled
+    ),
+    step!(
+        "inventory",
+        "its reservation is released",
+        shipments::reservation_is_released
+    ),
+    step!(
+        "wuphf",
+        "the seller is notified of the cancellation",
+        notifications::cancellation_is_notified
+    ),
+    step!(
         "finance",
         "an expense is submitted and decided",
         expenses::expense_is_decided
@@ -160,6 +188,11 @@ pub(super) const STEPS: &[StepDefinition] = &[
         "wuphf",
         "the submitter is notified",
         notifications::decision_is_notified
+    ),
+    step!(
+        "gateway",
+        "a bearer token is equivalent to a session",
+        access::bearer_token_is_equivalent
     ),
     step!(
         "gateway",

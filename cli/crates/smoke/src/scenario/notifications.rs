@@ -30,6 +30,18 @@ pub(super) async fn seller_is_notified(state: &mut ScenarioState) -> Result<(), 
     Ok(())
 }
 
+pub(super) async fn cancellation_is_notified(
+    state: &mut ScenarioState,
+) -> Result<(), RequestFailure> {
+    let seller = state.seller()?;
+    let title = format!("Order {} cancelled", state.cancelled_order_id);
+    eventually(
+        async || seller.get("/api/v1/notifications").expect_status(200).await,
+        |list| list.expect_item("title", &title).map(drop),
+    )
+    .await
+}
+
 pub(super) async fn decision_is_notified(state: &mut ScenarioState) -> Result<(), RequestFailure> {
     let seller = state.seller()?;
     let title = format!("Expense {} APPROVED", state.expense_id);

@@ -1,6 +1,7 @@
 //! Orders and their timelines.
 
-use dm_gateway_client::RequestFailure;
+use dm_contracts::validation::MAX_CANCEL_REASON_LENGTH;
+use dm_gateway_client::{RequestFailure, TracedResponse, find_page};
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -8,7 +9,7 @@ use tokio::time::timeout;
 use super::{EVENT_TIMEOUT, SKU, ScenarioState, eventually};
 use crate::DATA_MARKER;
 
-fn order_body(client: &str, quantity: i64) -> Value {
+pub(super) fn order_body(client: &str, quantity: i64) -> Value {
     json!({
         "clientId": client,
         "requestedShipDate": "2030-01-31",
@@ -88,22 +89,76 @@ pub(super) async fn order_is_shipped(state: &mut ScenarioState) -> Result<(), Re
         },
     )
     .await?;
+    let timeline = format!("{path}/timeline");
+    // The events of the scan and of the dispatch may arrive in any order.
+    eventually(
+        async || seller.get(&timeline).expect_status(200).await,
+        |timeline| {
+            ["CREATED", "RESERVED", "PICKING", "SHIPPED"]
+                .into_iter()
+                .try_for_each(|status| expect_once(timeline, status))
+        },
+    )
+    .await
+}
+
+/// Checks that a timeline has a status exactly once.
+fn expect_once(timeline: &TracedResponse, status: &str) -> Result<(), RequestFailure> {
+    let body = timeline.json()?;
+    let events = body["events"].as_array().into_iter().flatten();
+    match events.filter(|event| event["status"] == status).count() {
+        1 => Ok(()),
+        _ => Err(timeline.failure(format!("the timeline has not exactly one {status}"))),
+    }
+}
+
+pub(super) async fn order_is_cancelled(state: &mut ScenarioState) -> Result<(), RequestFailure> {
+    let seller = state.seller()?;
+    let placed = seller
+        .post("/api/v1/orders")
+        .json(&order_body(&state.client_id, 2))
+        .expect_status(201)
+        .await?;
+    let order = placed.string_at("/orderId")?;
+    let path = format!("/api/v1/orders/{order}");
+    eventually(
+        async || seller.get(&path).expect_status(200).await,
+        |order| order.expect_value("/status", "RESERVED").map(drop),
+    )
+    .await?;
+    let cancel = format!("{path}/cancel");
+    let invalid = seller
+        .post(&cancel)
+        .json(&json!({"reason": "x".repeat(MAX_CANCEL_REASON_LENGTH + 1)}))
+        .expect_status(400)
+        .await?;
+    invalid.expect_value("/error/message", "Cancel request validation failed")?;
+    let first = seller
+        .post(&cancel)
+        .json(&json!({"reason": DATA_MARKER}))
+        .expect_status(200)
+        .await?;
+    first
+        .expect_value("/status", "CANCELLED")?
+        .expect_value("/cancelledBy", "jhalpert")?
+        .expect_value("/cancelReason", DATA_MARKER)?;
+    let again = seller.post(&cancel).expect_status(200).await?;
+    if first.json()? != again.json()? {
+        return Err(again.failure("a repeated cancellation returned a different response"));
+    }
+    let detail = seller.get(&path).expect_status(200).await?;
+    detail.expect_value("/status", "CANCELLED")?;
     let timeline = seller
         .get(&format!("{path}/timeline"))
         .expect_status(200)
         .await?;
-    let body = timeline.json()?;
-    let events: Vec<&str> = body["events"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|event| event["status"].as_str())
-        .collect();
-    for status in ["CREATED", "RESERVED", "SHIPPED"] {
-        if events.iter().filter(|event| **event == status).count() != 1 {
-            return Err(timeline.failure(format!("the timeline has not exactly one {status}")));
-        }
-    }
+    expect_once(&timeline, "CANCELLED")?;
+    let shipped = seller
+        .post(&format!("/api/v1/orders/{}/cancel", state.order_id))
+        .expect_status(409)
+        .await?;
+    shipped.expect_value("/error/code", "ORDER_ALREADY_SHIPPED")?;
+    state.cancelled_order_id = order;
     Ok(())
 }
 
@@ -128,11 +183,9 @@ pub(super) async fn order_without_stock_fails(
     )
     .await?;
     let shipment = format!("ship_{}", order.trim_start_matches("ord_"));
-    let list = state
-        .warehouse_worker()?
-        .get("/api/v1/warehouse/shipments?status=PENDING")
-        .expect_status(200)
-        .await?;
+    let worker = state.warehouse_worker()?;
+    let path = "/api/v1/warehouse/shipments?status=PENDING";
+    let list = find_page(path, |path| worker.get(path), "shipmentId", &shipment).await?;
     if list.find_item("shipmentId", &shipment)?.is_some() {
         return Err(list.failure("a shipment without stock is still to be shipped"));
     }

@@ -1,7 +1,7 @@
 //! Shipments.
 
 use dm_gateway_client::{
-    BearerClient, IDEMPOTENCY_KEY, RequestFailure, TracedResponse, new_trace_id,
+    BearerClient, IDEMPOTENCY_KEY, RequestFailure, TracedResponse, find_page, new_trace_id,
 };
 use serde_json::json;
 
@@ -9,16 +9,11 @@ use super::{SKU, ScenarioState, eventually};
 
 pub(super) async fn shipment_is_pending(state: &mut ScenarioState) -> Result<(), RequestFailure> {
     state.warehouse_worker = Some(BearerClient::sign_in(&state.endpoints, "dphilbin").await?);
-    let shipment = state.shipment_id.clone();
+    let (worker, shipment) = (state.warehouse_worker()?, &state.shipment_id);
+    let path = "/api/v1/warehouse/shipments?status=PENDING";
     eventually(
-        async || {
-            state
-                .warehouse_worker()?
-                .get("/api/v1/warehouse/shipments?status=PENDING")
-                .expect_status(200)
-                .await
-        },
-        |list| list.expect_item("shipmentId", &shipment).map(drop),
+        async || find_page(path, |path| worker.get(path), "shipmentId", shipment).await,
+        |list| list.expect_item("shipmentId", shipment).map(drop),
     )
     .await
 }
@@ -97,6 +92,36 @@ pub(super) async fn shipment_is_dispatched(
         .expect_status(200)
         .await?;
     other.expect_value("/alreadyDispatched", true)?;
+    Ok(())
+}
+
+/// The reservation is released in the transaction that withdraws the shipment.
+pub(super) async fn reservation_is_released(
+    state: &mut ScenarioState,
+) -> Result<(), RequestFailure> {
+    let number = state.cancelled_order_id.trim_start_matches("ord_");
+    let shipment = format!("ship_{number}");
+    let worker = state.warehouse_worker()?;
+    let list = "/api/v1/warehouse/shipments";
+    eventually(
+        async || find_page(list, |path| worker.get(path), "shipmentId", &shipment).await,
+        |list| match list.expect_item("shipmentId", &shipment)? {
+            item if item["status"] == "CANCELLED" => Ok(()),
+            _ => Err(list.failure("the shipment of a cancelled order is not withdrawn")),
+        },
+    )
+    .await?;
+    let pending = format!("{list}?status=PENDING");
+    let pending = find_page(&pending, |path| worker.get(path), "shipmentId", &shipment).await?;
+    if pending.find_item("shipmentId", &shipment)?.is_some() {
+        return Err(pending.failure("the shipment of a cancelled order is still to be shipped"));
+    }
+    let scan = worker
+        .post(&format!("{list}/{shipment}/scan"))
+        .json(&json!({"barcode": format!("SKU:{SKU}"), "quantity": 1}))
+        .expect_status(404)
+        .await?;
+    scan.expect_value("/error/code", "SHIPMENT_NOT_FOUND")?;
     Ok(())
 }
 
