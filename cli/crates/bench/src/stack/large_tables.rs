@@ -62,7 +62,6 @@ pub(super) async fn measure_listing(stack: &BenchStack<'_>) -> Result<Vec<(Metri
         "DELETE FROM notifications.inbox_events WHERE event_id LIKE 'evt_bench_%'",
     )
     .await?;
-    stack.vacuum_and_checkpoint("finance.outbox_events").await?;
     stack
         .vacuum_and_checkpoint("notifications.inbox_events")
         .await?;
@@ -76,9 +75,6 @@ pub(super) async fn measure_listing(stack: &BenchStack<'_>) -> Result<Vec<(Metri
 /// rate without them.
 pub(super) async fn measure_relay_rate(stack: &BenchStack<'_>) -> Result<Vec<(Metric, f64)>> {
     delete_bench_events(stack, "notifications").await?;
-    stack
-        .vacuum_and_checkpoint("notifications.outbox_events")
-        .await?;
     let rate_without = relay::measure_rate(stack).await?;
     delete_bench_events(stack, "notifications").await?;
     insert_outbox_events(
@@ -111,7 +107,8 @@ async fn insert_outbox_events(
     Ok(())
 }
 
-/// Deletes all rows of the bench. Truncates the table if it has no other rows, to free the space.
+/// Deletes all rows of the bench, and their index entries, which a list of the newest rows would read
+/// until they are removed. Truncates the table if it has no other rows, to free the space.
 async fn delete_bench_events(stack: &BenchStack<'_>, schema: &str) -> Result<(), BenchError> {
     let table = format!("{schema}.outbox_events");
     let query = format!("SELECT EXISTS (SELECT FROM {table} WHERE subject NOT LIKE 'bench/%')");
@@ -123,7 +120,8 @@ async fn delete_bench_events(stack: &BenchStack<'_>, schema: &str) -> Result<(),
     } else {
         format!("TRUNCATE {table}")
     };
-    execute_sql(stack, &statement).await
+    execute_sql(stack, &statement).await?;
+    stack.vacuum_and_checkpoint(&table).await
 }
 
 async fn execute_sql(stack: &BenchStack<'_>, statement: &str) -> Result<(), BenchError> {

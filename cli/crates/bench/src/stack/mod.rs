@@ -136,7 +136,7 @@ impl BenchStack<'_> {
 
     /// Vacuums a table and makes a checkpoint, so that earlier writes do not slow a measurement
     /// down.
-    async fn vacuum_and_checkpoint(&self, table: &'static str) -> Result<(), BenchError> {
+    async fn vacuum_and_checkpoint(&self, table: &str) -> Result<(), BenchError> {
         sqlx::raw_sql(sqlx::AssertSqlSafe(format!("VACUUM (ANALYZE) {table}")))
             .execute(&self.database)
             .await?;
