@@ -377,3 +377,33 @@ async fn wait_for_termination() -> std::io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SERVICE: ServiceInfo = ServiceInfo {
+        name: "order-service",
+        port: 8093,
+        details_style: DetailsStyle::Absent,
+    };
+
+    #[test]
+    fn service_listens_only_on_this_machine_unless_server_address_is_set() {
+        let address = |variables: &[(&str, &str)]| {
+            let mut environment: Environment = variables
+                .iter()
+                .map(|&(name, value)| (name.to_owned(), value.to_owned()))
+                .collect();
+            let address = listen_address(&mut environment, &SERVICE);
+            environment.check().map(|()| address.to_string())
+        };
+        assert_eq!(address(&[]).unwrap(), "127.0.0.1:8093");
+        assert_eq!(
+            address(&[("SERVER_ADDRESS", "0.0.0.0"), ("SERVER_PORT", "9000")]).unwrap(),
+            "0.0.0.0:9000"
+        );
+        assert_eq!(address(&[("SERVER_ADDRESS", "::1")]).unwrap(), "[::1]:8093");
+        assert!(address(&[("SERVER_ADDRESS", "everywhere")]).is_err());
+    }
+}

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dm_amqp::{OutgoingMessage, PublishOutcome};
-use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{Stream, StreamExt as _};
 use lapin::options::BasicPublishOptions;
 use lapin::protocol::{AMQPErrorKind, AMQPHardError};
 use lapin::types::ShortString;
@@ -91,7 +91,7 @@ pub(super) async fn publish_on_channel(
 ) -> PublishReport {
     let mut outcomes = vec![None; messages.len()];
     let mut ids: Vec<Option<ShortString>> = Vec::with_capacity(messages.len());
-    let mut confirms = FuturesUnordered::new();
+    let confirms = FuturesUnordered::new();
     let mut failure: Option<PublishFailure> = None;
     for (index, message) in messages.into_iter().enumerate() {
         ids.push(message.properties.message_id().clone());
@@ -116,26 +116,7 @@ pub(super) async fn publish_on_channel(
         }
     }
     fail_point::reached("publisher.sent").await;
-    let mut returned: HashSet<Option<ShortString>> = HashSet::new();
-    loop {
-        match with_confirm_timeout(blocked, confirms.next()).await {
-            Ok(Some((index, Ok(confirmation)))) => {
-                let outcome = if confirmation.is_ack() {
-                    PublishOutcome::Confirmed
-                } else {
-                    PublishOutcome::Nacked
-                };
-                outcomes[index] = Some(outcome);
-                returned.extend(returned_message_id(confirmation));
-            }
-            Ok(Some((_, Err(error)))) => keep_root_failure(&mut failure, error.into()),
-            Ok(None) => break,
-            Err(timeout) => {
-                keep_root_failure(&mut failure, PublishFailure::ConnectionLost(timeout));
-                break;
-            }
-        }
-    }
+    let mut returned = collect_confirms(confirms, blocked, &mut outcomes, &mut failure).await;
     if failure.is_none() {
         // A return precedes its confirm, so no return can follow these.
         match channel.wait_for_confirms().await {
@@ -149,6 +130,36 @@ pub(super) async fn publish_on_channel(
     }
     resolve_returned(&mut outcomes, &ids, &returned, failure.is_none());
     PublishReport { outcomes, failure }
+}
+
+/// Waits for the confirms of messages, each with the index of its message, and sets their
+/// outcomes. Every confirm restarts the timeout. Returns the ids of returned messages.
+async fn collect_confirms(
+    mut confirms: impl Stream<Item = (usize, Result<Confirmation, lapin::Error>)> + Unpin,
+    blocked: &AtomicBool,
+    outcomes: &mut [Option<PublishOutcome>],
+    failure: &mut Option<PublishFailure>,
+) -> HashSet<Option<ShortString>> {
+    let mut returned = HashSet::new();
+    loop {
+        match with_confirm_timeout(blocked, confirms.next()).await {
+            Ok(Some((index, Ok(confirmation)))) => {
+                let outcome = if confirmation.is_ack() {
+                    PublishOutcome::Confirmed
+                } else {
+                    PublishOutcome::Nacked
+                };
+                outcomes[index] = Some(outcome);
+                returned.extend(returned_message_id(confirmation));
+            }
+            Ok(Some((_, Err(error)))) => keep_root_failure(failure, error.into()),
+            Ok(None) => return returned,
+            Err(timeout) => {
+                keep_root_failure(failure, PublishFailure::ConnectionLost(timeout));
+                return returned;
+            }
+        }
+    }
 }
 
 /// Returns the id of the returned message that a confirm carries. A return is attached to the
@@ -286,5 +297,46 @@ mod tests {
         assert!(with_confirm_timeout(&blocked, slow()).await.is_ok());
         blocked.store(false, Ordering::Relaxed);
         assert!(with_confirm_timeout(&blocked, slow()).await.is_err());
+    }
+
+    /// Collects confirms that arrive at these times. Returns the outcomes and the failure.
+    async fn collect(
+        arrivals: &[Duration],
+    ) -> (Vec<Option<PublishOutcome>>, Option<PublishFailure>) {
+        let confirms: FuturesUnordered<_> = arrivals
+            .iter()
+            .enumerate()
+            .map(|(index, &arrival)| async move {
+                tokio::time::sleep(arrival).await;
+                (index, Ok(Confirmation::Ack(None)))
+            })
+            .collect();
+        let blocked = AtomicBool::new(false);
+        let mut outcomes = vec![None; arrivals.len()];
+        let mut failure = None;
+        collect_confirms(confirms, &blocked, &mut outcomes, &mut failure).await;
+        (outcomes, failure)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_confirm_restarts_the_confirm_timeout() {
+        let interval = CONFIRM_TIMEOUT - Duration::from_secs(1);
+        let arrivals = [1, 2, 3, 4].map(|number| interval * number);
+        let (outcomes, failure) = collect(&arrivals).await;
+        assert!(failure.is_none(), "{failure:?}");
+        assert_eq!(outcomes, [Some(PublishOutcome::Confirmed); 4]);
+
+        let late = interval + CONFIRM_TIMEOUT + Duration::from_secs(1);
+        let (outcomes, failure) = collect(&[interval, late]).await;
+        assert!(
+            matches!(
+                failure,
+                Some(PublishFailure::ConnectionLost(BrokerError::ConfirmTimeout(
+                    _
+                )))
+            ),
+            "{failure:?}"
+        );
+        assert_eq!(outcomes, [Some(PublishOutcome::Confirmed), None]);
     }
 }

@@ -210,15 +210,29 @@ pub(crate) fn is_unavailable(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
-        // Class 08: connection; 53: out of resources, such as connections or disk;
-        // 57P: it is shutting down, crashed, or still starting. Classes of
-        // https://www.postgresql.org/docs/17/errcodes-appendix.html
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            ["08", "53", "57P"]
-                .iter()
-                .any(|class| code.starts_with(class))
-        }),
+        sqlx::Error::Database(error) => {
+            error.code().is_some_and(|code| is_unavailable_state(&code))
+        }
         _ => false,
+    }
+}
+
+/// Returns whether a SQLSTATE code means that the database is unavailable.
+///
+/// A consumer retries such an error without a limit, while the events behind it wait. Therefore
+/// the cause must be the state of the server, never the statement.
+fn is_unavailable_state(code: &str) -> bool {
+    // https://www.postgresql.org/docs/17/errcodes-appendix.html
+    // 53400 is not such a code: the statement exceeds a configured limit, such as
+    // `temp_file_limit`, and may exceed it on every attempt. Its event is dead-lettered after the
+    // last attempt.
+    match code {
+        // A resource that all sessions share is exhausted: files and buffers (53000), disk
+        // (53100), memory and locks (53200), connections (53300). A statement of a service needs
+        // little of them, so the next event would fail as well.
+        "53000" | "53100" | "53200" | "53300" => true,
+        // Class 08: connection. 57P: the server is shutting down, crashed, or still starting.
+        _ => code.starts_with("08") || code.starts_with("57P"),
     }
 }
 
@@ -248,5 +262,22 @@ mod tests {
             check(&[(events.version, checksum), (9000, Vec::new())]).unwrap_err(),
             "event_migrations has migration 9000, which is newer than this service"
         );
+    }
+
+    #[test]
+    fn database_is_unavailable_for_states_of_the_server_only() {
+        for code in [
+            "08000", "08006", "53000", "53100", "53200", "53300", "57P01", "57P02", "57P03",
+        ] {
+            assert!(is_unavailable_state(code), "{code}");
+        }
+        // Limits that the statement exceeds, and errors of its data.
+        for code in [
+            "53400", "54000", "54001", "57014", "40001", "23505", "22021", "",
+        ] {
+            assert!(!is_unavailable_state(code), "{code}");
+        }
+        assert!(is_unavailable(&sqlx::Error::PoolTimedOut));
+        assert!(!is_unavailable(&sqlx::Error::RowNotFound));
     }
 }

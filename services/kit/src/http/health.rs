@@ -13,6 +13,7 @@ use axum::routing::get;
 use http::StatusCode;
 use serde::Serialize;
 use sqlx::postgres::PgPool;
+use tracing::{info, warn};
 
 /// Maximum duration of the query after which the database counts as unavailable.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -35,10 +36,12 @@ impl HealthIndicator {
 }
 
 /// The dependencies of a service.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct ServiceHealth {
     database: Option<PgPool>,
     indicators: Vec<(&'static str, HealthIndicator)>,
+    /// Whether the service was ready at the last check.
+    was_ready: AtomicBool,
 }
 
 impl ServiceHealth {
@@ -66,6 +69,17 @@ impl ServiceHealth {
             .route("/actuator/health/readiness", get(readiness))
             .route("/health/ready", get(readiness))
             .with_state(Arc::new(self))
+    }
+
+    /// Logs a change of readiness: of a service that starts, only that it is ready.
+    fn log_change(&self, unavailable: &[&str]) {
+        let is_ready = unavailable.is_empty();
+        let was_ready = self.was_ready.swap(is_ready, Ordering::Relaxed);
+        match (was_ready, is_ready) {
+            (false, true) => info!("service is ready"),
+            (true, false) => warn!(components = unavailable.join(", "), "service is not ready"),
+            _ => {}
+        }
     }
 }
 
@@ -105,7 +119,13 @@ async fn readiness(State(health): State<Arc<ServiceHealth>>) -> Response {
         let result = tokio::time::timeout(DATABASE_TIMEOUT, query).await;
         components.insert("db", matches!(result, Ok(Ok(_))));
     }
-    let up = components.values().all(|up| *up);
+    let unavailable: Vec<&str> = components
+        .iter()
+        .filter(|&(_, up)| !up)
+        .map(|(name, _)| *name)
+        .collect();
+    health.log_change(&unavailable);
+    let up = unavailable.is_empty();
     let code = if up {
         StatusCode::OK
     } else {
@@ -127,4 +147,35 @@ async fn readiness(State(health): State<Arc<ServiceHealth>>) -> Response {
         components,
     };
     (code, Json(status)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use http::Request;
+    use serde_json::json;
+    use tower::ServiceExt as _;
+
+    use super::*;
+    use crate::telemetry::CapturedLog;
+
+    #[tokio::test]
+    async fn change_of_readiness_is_logged_once() {
+        let mut health = ServiceHealth::default();
+        let rabbit = health.indicator("rabbit");
+        let router = health.routes();
+        let log = CapturedLog::start();
+        for up in [false, true, true, false, false, true] {
+            rabbit.set(up);
+            let probe = Request::get("/health/ready").body(Body::empty()).unwrap();
+            router.clone().oneshot(probe).await.unwrap();
+        }
+        let changes: Vec<_> = log
+            .lines()
+            .iter()
+            .map(|line| json!([line["level"], line["components"]]))
+            .collect();
+        let ready = json!(["INFO", null]);
+        assert_eq!(changes, [ready.clone(), json!(["WARN", "rabbit"]), ready]);
+    }
 }

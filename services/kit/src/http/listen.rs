@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -82,6 +83,7 @@ async fn accept_connections(
         match accepted {
             Ok((stream, peer)) => match limiter.acquire() {
                 Some(slot) => {
+                    configure_socket(&stream);
                     connections.spawn(serve_connection(stream, router.clone(), slot, stop.clone()));
                 }
                 None => debug!(
@@ -103,12 +105,11 @@ async fn accept_connections(
 }
 
 async fn serve_connection(
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
     router: Router,
     slot: Arc<ConnectionSlot>,
     stop: CancellationToken,
 ) {
-    configure_socket(&stream);
     let service = service_fn(|request: Request<Incoming>| {
         let request_guard = slot.begin_request();
         let response = router.clone().oneshot(request.map(Body::new));
@@ -185,7 +186,7 @@ impl HttpBody for TrackedBody {
 #[cfg(test)]
 mod tests {
     use axum::routing::get;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
     use tokio::sync::Notify;
 
     use super::*;
@@ -214,8 +215,22 @@ mod tests {
         (address, stop, slow_request)
     }
 
+    /// Serves a connection in memory. Returns the client's end of it.
+    fn memory_connection() -> DuplexStream {
+        let (client, stream) = tokio::io::duplex(1024);
+        let router = Router::new().route("/quick", get(|| async { "quick" }));
+        let slot = ConnectionLimiter::new(1).acquire().unwrap();
+        tokio::spawn(serve_connection(
+            stream,
+            router,
+            slot,
+            CancellationToken::new(),
+        ));
+        client
+    }
+
     /// Sends a text and returns everything that is received until the connection ends.
-    async fn send(stream: &mut TcpStream, text: &str) -> String {
+    async fn send(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), text: &str) -> String {
         stream.write_all(text.as_bytes()).await.unwrap();
         let mut received = Vec::new();
         let _ = stream.read_to_end(&mut received).await;
@@ -274,6 +289,24 @@ mod tests {
             rejections.iter().any(|start| response.starts_with(start)),
             "{response:?}"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connection_is_closed_unless_a_head_arrives_within_the_timeout() {
+        let second = Duration::from_secs(1);
+        let mut in_time = memory_connection();
+        in_time.write_all(b"GET /quick HTTP/1.1\r\n").await.unwrap();
+        tokio::time::sleep(HEADER_READ_TIMEOUT - second).await;
+        let response = send(&mut in_time, "host: x\r\nconnection: close\r\n\r\n").await;
+        assert!(response.starts_with("HTTP/1.1 200 OK"), "{response}");
+
+        let mut late = memory_connection();
+        late.write_all(b"GET /quick HTTP/1.1\r\n").await.unwrap();
+        // A further part of the head does not restart the timeout.
+        tokio::time::sleep(HEADER_READ_TIMEOUT - second).await;
+        let closing = send(&mut late, "host: x\r\n");
+        let received = tokio::time::timeout(2 * second, closing).await;
+        assert_eq!(received, Ok(String::new()));
     }
 
     #[tokio::test]

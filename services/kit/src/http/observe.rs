@@ -76,10 +76,25 @@ pub(super) async fn observe(
         // Rounded to microseconds: more digits have no meaning.
         let duration_ms = (duration.as_secs_f64() * 1_000_000.0).round() / 1000.0;
         let code = error.as_ref().map(|error| error.code);
+        let cause = error.as_ref().and_then(|error| error.cause.as_deref());
         let status = status.as_u16();
+        // `dm` probes a service ten times a second while it starts, and gets status 503 until the
+        // service is ready. These lines would hide errors. Refused probes and internal errors are
+        // logged like those of other requests.
         let is_probe = route.as_deref().is_some_and(is_probe_route);
-        match error.as_ref().and_then(|error| error.cause.as_ref()) {
-            Some(cause) => error!(
+        let is_expected = cause.is_none() && (status < 400 || status == 503);
+        if is_probe && is_expected {
+            debug!(
+                http.request.method = method,
+                url.path = path,
+                http.route = route,
+                http.response.status_code = status,
+                duration_ms,
+                error.type = code,
+                "probe answered"
+            );
+        } else if cause.is_some() || status >= 500 {
+            error!(
                 http.request.method = method,
                 url.path = path,
                 http.route = route,
@@ -88,17 +103,9 @@ pub(super) async fn observe(
                 error.type = code,
                 error.message = cause,
                 "request failed"
-            ),
-            None if status >= 500 => error!(
-                http.request.method = method,
-                url.path = path,
-                http.route = route,
-                http.response.status_code = status,
-                duration_ms,
-                error.type = code,
-                "request failed"
-            ),
-            None if status >= 400 => warn!(
+            );
+        } else if status >= 400 {
+            warn!(
                 http.request.method = method,
                 url.path = path,
                 http.route = route,
@@ -106,24 +113,16 @@ pub(super) async fn observe(
                 duration_ms,
                 error.type = code,
                 "request rejected"
-            ),
-            // Sent ten times a second while a stack starts.
-            None if is_probe => debug!(
+            );
+        } else {
+            info!(
                 http.request.method = method,
                 url.path = path,
                 http.route = route,
                 http.response.status_code = status,
                 duration_ms,
                 "request processed"
-            ),
-            None => info!(
-                http.request.method = method,
-                url.path = path,
-                http.route = route,
-                http.response.status_code = status,
-                duration_ms,
-                "request processed"
-            ),
+            );
         }
         let labels = RequestLabels {
             method,
@@ -142,4 +141,52 @@ fn is_probe_route(route: &str) -> bool {
     ["/health/", "/actuator/", "/metrics"]
         .iter()
         .any(|start| route.starts_with(start))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::body::Body;
+    use axum::middleware::from_fn_with_state;
+    use axum::routing::get;
+    use http::StatusCode;
+    use tower::ServiceExt as _;
+
+    use super::*;
+    use crate::telemetry::CapturedLog;
+
+    #[tokio::test]
+    async fn probe_is_logged_at_debug_unless_it_is_refused_or_fails() {
+        let unavailable = || async { StatusCode::SERVICE_UNAVAILABLE };
+        let misdirected = || async { StatusCode::MISDIRECTED_REQUEST };
+        let observer = RequestObserver {
+            details_style: DetailsStyle::Absent,
+            metrics: Metrics::default(),
+        };
+        let app = Router::new()
+            .route("/health/live", get(|| async { StatusCode::OK }))
+            .route("/health/ready", get(unavailable))
+            .route("/actuator/health", get(misdirected))
+            .route("/metrics", get(|| async { ApiError::internal("panic") }))
+            .route("/internal/orders", get(unavailable))
+            .layer(from_fn_with_state(observer, observe));
+        let expected = [
+            ("/health/live", "DEBUG"),
+            ("/health/ready", "DEBUG"),
+            ("/actuator/health", "WARN"),
+            ("/metrics", "ERROR"),
+            ("/internal/orders", "ERROR"),
+        ];
+        let log = CapturedLog::start();
+        for (path, _) in expected {
+            let request = Request::builder().uri(path).body(Body::empty()).unwrap();
+            app.clone().oneshot(request).await.unwrap();
+        }
+        let levels: Vec<_> = log
+            .lines()
+            .iter()
+            .map(|line| line["level"].clone())
+            .collect();
+        assert_eq!(levels, expected.map(|(_, level)| level));
+    }
 }

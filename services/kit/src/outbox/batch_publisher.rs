@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use chrono::Utc;
 use dm_contracts::topology;
-use sqlx::postgres::PgListener;
 use tokio::task::{JoinError, JoinSet};
 use tracing::{debug, warn};
 
@@ -15,8 +14,10 @@ use super::error::{RelayError, with_query_timeout};
 use super::message::{TOO_LONG_ERROR, build_message, is_publishable};
 use super::ordering::AggregateWaves;
 use super::send_queue::SendQueue;
-use super::store::{self, PendingEvent};
-use crate::broker::{BrokerError, PublishFailure, PublishOutcome, PublishReport, Publisher};
+use super::store::{OutboxSession, PendingEvent};
+use crate::broker::{
+    BrokerError, OutgoingMessage, PublishFailure, PublishOutcome, PublishReport, Publisher,
+};
 use crate::fail_point;
 use crate::telemetry::Metrics;
 
@@ -27,10 +28,26 @@ pub(super) const CHANNELS: usize = 4;
 /// Maximum delay before a refused event is published again.
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(60);
 
+/// Publishes the parts of a batch.
+pub(super) trait PartPublisher: Send + Sync + 'static {
+    /// Publishes the messages of a part on one of the channels.
+    fn publish_part(
+        &self,
+        channel: usize,
+        messages: Vec<OutgoingMessage>,
+    ) -> impl Future<Output = PublishReport> + Send;
+}
+
+impl PartPublisher for Publisher {
+    async fn publish_part(&self, channel: usize, messages: Vec<OutgoingMessage>) -> PublishReport {
+        self.publish_batch(channel, messages).await
+    }
+}
+
 /// Publishes batches in one session of the relay.
-pub(super) struct BatchPublisher<'a> {
-    pub(super) session: &'a mut PgListener,
-    pub(super) publisher: &'a Arc<Publisher>,
+pub(super) struct BatchPublisher<'a, S, P> {
+    pub(super) session: &'a mut S,
+    pub(super) publisher: &'a Arc<P>,
     pub(super) metrics: &'a Metrics,
     /// Whether the broker closed the last connection because of an event. Then events are
     /// published one at a time, until that event is found or a batch was published.
@@ -44,7 +61,7 @@ struct SentPart {
     report: PublishReport,
 }
 
-impl BatchPublisher<'_> {
+impl<S: OutboxSession, P: PartPublisher> BatchPublisher<'_, S, P> {
     /// Publishes a batch. Returns the time until the first refused event is published again.
     ///
     /// Events that were confirmed before a failure are marked all the same, so that none is
@@ -181,7 +198,7 @@ impl BatchPublisher<'_> {
         if missing.is_empty() {
             return Ok(part);
         }
-        let payloads = with_query_timeout(store::fetch_payloads(self.session, &missing)).await?;
+        let payloads = with_query_timeout(self.session.fetch_payloads(&missing)).await?;
         let mut payloads: HashMap<i64, String> = payloads.into_iter().collect();
         for pending in &mut part {
             if pending.payload.is_none() {
@@ -217,13 +234,7 @@ impl BatchPublisher<'_> {
             delay_s = delay.as_secs_f64(),
             "could not publish the event; it stays in the outbox"
         );
-        with_query_timeout(store::mark_refused(
-            self.session,
-            pending.sequence,
-            error,
-            delay,
-        ))
-        .await
+        with_query_timeout(self.session.mark_refused(pending.sequence, error, delay)).await
     }
 
     async fn mark_published(&mut self, mut confirmed: Vec<i64>) -> Result<(), RelayError> {
@@ -232,8 +243,8 @@ impl BatchPublisher<'_> {
 }
 
 /// Marks confirmed events as published.
-async fn mark_published(
-    session: &mut PgListener,
+async fn mark_published<S: OutboxSession>(
+    session: &mut S,
     metrics: &Metrics,
     confirmed: &mut Vec<i64>,
 ) -> Result<(), RelayError> {
@@ -241,7 +252,7 @@ async fn mark_published(
         return Ok(());
     }
     fail_point::reached("relay.confirmed").await;
-    with_query_timeout(store::mark_published(session, confirmed)).await?;
+    with_query_timeout(session.mark_published(confirmed)).await?;
     fail_point::reached("relay.marked").await;
     debug!(
         messaging.batch.message_count = confirmed.len(),
@@ -255,13 +266,13 @@ async fn mark_published(
 }
 
 /// Sends a part on one of the channels.
-async fn send_part(
-    publisher: Arc<Publisher>,
+async fn send_part<P: PartPublisher>(
+    publisher: Arc<P>,
     channel: usize,
     mut part: Vec<PendingEvent>,
 ) -> SentPart {
     let messages = part.iter_mut().map(build_message).collect();
-    let report = publisher.publish_batch(channel, messages).await;
+    let report = publisher.publish_part(channel, messages).await;
     SentPart {
         channel,
         part,
@@ -283,6 +294,97 @@ fn retry_delay(attempts: i32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::message_id;
+
+    /// A session that records which events are marked.
+    #[derive(Default)]
+    struct RecordingSession {
+        published: Vec<i64>,
+        refused: Vec<i64>,
+    }
+
+    impl OutboxSession for RecordingSession {
+        async fn fetch_payloads(&mut self, _: &[i64]) -> Result<Vec<(i64, String)>, sqlx::Error> {
+            Ok(Vec::new())
+        }
+
+        async fn mark_published(&mut self, sequences: &[i64]) -> Result<(), sqlx::Error> {
+            self.published.extend(sequences);
+            Ok(())
+        }
+
+        async fn mark_refused(
+            &mut self,
+            sequence: i64,
+            _: &str,
+            _: Duration,
+        ) -> Result<(), sqlx::Error> {
+            self.refused.push(sequence);
+            Ok(())
+        }
+    }
+
+    /// A publisher that receives no confirm of one event.
+    struct UnconfirmedEvent(&'static str);
+
+    impl PartPublisher for UnconfirmedEvent {
+        async fn publish_part(&self, _: usize, messages: Vec<OutgoingMessage>) -> PublishReport {
+            let outcomes: Vec<_> = messages
+                .iter()
+                .map(|message| {
+                    let is_confirmed = message_id(&message.properties) != self.0;
+                    is_confirmed.then_some(PublishOutcome::Confirmed)
+                })
+                .collect();
+            let timeout = BrokerError::ConfirmTimeout(Duration::from_secs(1));
+            let failure = outcomes
+                .contains(&None)
+                .then_some(PublishFailure::ConnectionLost(timeout));
+            PublishReport { outcomes, failure }
+        }
+    }
+
+    fn pending(sequence: i64, payload_size: i64) -> PendingEvent {
+        PendingEvent {
+            sequence,
+            event_id: format!("evt_{sequence}"),
+            event_type: String::new(),
+            routing_key: String::new(),
+            subject: sequence.to_string(),
+            traceparent: None,
+            payload: Some("{}".into()),
+            payload_size,
+            attempts: 0,
+            created_at: Utc::now(),
+            was_delayed: false,
+        }
+    }
+
+    #[tokio::test]
+    async fn confirmed_events_are_marked_if_the_rest_of_their_part_fails() {
+        let mut session = RecordingSession::default();
+        let metrics = Metrics::default();
+        let batch_publisher = BatchPublisher {
+            session: &mut session,
+            publisher: &Arc::new(UnconfirmedEvent("evt_2")),
+            metrics: &metrics,
+            isolating: &AtomicBool::new(false),
+        };
+        // The last event is a part by itself, because of its size.
+        let batch = [(1, 1), (2, 1), (3, 1), (4, 1 << 30)]
+            .map(|(sequence, payload_size)| pending(sequence, payload_size));
+        let result = batch_publisher.publish(batch.into()).await;
+        assert!(
+            matches!(
+                result,
+                Err(RelayError::Broker(BrokerError::ConfirmTimeout(_)))
+            ),
+            "{result:?}"
+        );
+        session.published.sort_unstable();
+        assert_eq!(session.published, [1, 3, 4]);
+        assert!(session.refused.is_empty(), "{:?}", session.refused);
+    }
 
     #[test]
     fn retry_delay_doubles_up_to_a_minute() {

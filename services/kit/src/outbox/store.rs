@@ -97,17 +97,6 @@ pub(super) async fn fetch_pending(
     .await
 }
 
-/// Returns the envelopes of these events.
-pub(super) async fn fetch_payloads(
-    session: &mut PgListener,
-    sequences: &[i64],
-) -> Result<Vec<(i64, String)>, sqlx::Error> {
-    sqlx::query_as("SELECT sequence, payload::text FROM outbox_events WHERE sequence = ANY($1)")
-        .bind(sequences)
-        .fetch_all(session)
-        .await
-}
-
 /// The session that holds the lock of a relay.
 #[derive(Debug, Clone, FromRow)]
 pub(super) struct AdvisoryLockHolder {
@@ -139,39 +128,69 @@ pub(super) async fn find_lock_holder(
     .await
 }
 
-/// Marks events as published.
-pub(super) async fn mark_published(
-    session: &mut PgListener,
-    sequences: &[i64],
-) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "UPDATE outbox_events
-            SET published_at = clock_timestamp(), attempts = attempts + 1, last_error = NULL
-          WHERE sequence = ANY($1)",
-    )
-    .bind(sequences)
-    .execute(session)
-    .await?;
-    Ok(())
+/// The session in which the events of a batch are read and marked.
+pub(super) trait OutboxSession: Send {
+    /// Returns the envelopes of these events.
+    fn fetch_payloads(
+        &mut self,
+        sequences: &[i64],
+    ) -> impl Future<Output = Result<Vec<(i64, String)>, sqlx::Error>> + Send;
+
+    /// Marks events as published.
+    fn mark_published(
+        &mut self,
+        sequences: &[i64],
+    ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+
+    /// Marks an event as refused, and delays it.
+    fn mark_refused(
+        &mut self,
+        sequence: i64,
+        error: &str,
+        delay: Duration,
+    ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 }
 
-/// Marks an event as refused, and delays it.
-pub(super) async fn mark_refused(
-    session: &mut PgListener,
-    sequence: i64,
-    error: &str,
-    delay: Duration,
-) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "UPDATE outbox_events
-            SET attempts = attempts + 1, last_error = $2,
-                not_before = clock_timestamp() + $3 * interval '1 second'
-          WHERE sequence = $1",
-    )
-    .bind(sequence)
-    .bind(error)
-    .bind(delay.as_secs_f64())
-    .execute(session)
-    .await?;
-    Ok(())
+impl OutboxSession for PgListener {
+    async fn fetch_payloads(
+        &mut self,
+        sequences: &[i64],
+    ) -> Result<Vec<(i64, String)>, sqlx::Error> {
+        sqlx::query_as("SELECT sequence, payload::text FROM outbox_events WHERE sequence = ANY($1)")
+            .bind(sequences)
+            .fetch_all(self)
+            .await
+    }
+
+    async fn mark_published(&mut self, sequences: &[i64]) -> Result<(), sqlx::Error> {
+        sqlx::query(
+            "UPDATE outbox_events
+                SET published_at = clock_timestamp(), attempts = attempts + 1, last_error = NULL
+              WHERE sequence = ANY($1)",
+        )
+        .bind(sequences)
+        .execute(self)
+        .await?;
+        Ok(())
+    }
+
+    async fn mark_refused(
+        &mut self,
+        sequence: i64,
+        error: &str,
+        delay: Duration,
+    ) -> Result<(), sqlx::Error> {
+        sqlx::query(
+            "UPDATE outbox_events
+                SET attempts = attempts + 1, last_error = $2,
+                    not_before = clock_timestamp() + $3 * interval '1 second'
+              WHERE sequence = $1",
+        )
+        .bind(sequence)
+        .bind(error)
+        .bind(delay.as_secs_f64())
+        .execute(self)
+        .await?;
+        Ok(())
+    }
 }

@@ -1,10 +1,17 @@
 //! Tests of forwarding to the services.
 
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::response::Response;
+use futures_util::{StreamExt as _, stream};
 use http::{Method, StatusCode, header};
 use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tower::ServiceExt as _;
 
 use super::{TestGateway, body, header_text};
@@ -125,6 +132,40 @@ async fn entity_tags_are_forwarded_and_returned_for_images_only() {
         let names = request["headers"].to_string();
         assert_eq!(names.contains("if-none-match: "), is_forwarded, "{path}");
     }
+}
+
+/// Starts a service that sends the first part of its response at once, and the rest after
+/// `release` is notified.
+async fn start_streaming_service(release: Arc<Notify>) -> String {
+    let respond = move || {
+        let release = Arc::clone(&release);
+        let first = stream::once(async { Ok::<_, Infallible>("[1,") });
+        let rest = stream::once(async move {
+            release.notified().await;
+            Ok("2]")
+        });
+        async move { Body::from_stream(first.chain(rest)) }
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let router = Router::new().fallback(respond);
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    base
+}
+
+#[tokio::test]
+async fn response_is_forwarded_before_the_service_has_sent_all_of_it() {
+    let release = Arc::new(Notify::new());
+    let service = start_streaming_service(Arc::clone(&release)).await;
+    let server = TestGateway::start_with(&[("ORDER_SERVICE_BASE_URL", &service)]).await;
+    let cookie = server.session_cookie("jhalpert", "sales-associate");
+    let response = server.get("/api/v1/orders", &[("cookie", &cookie)]).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let mut parts = response.into_body().into_data_stream();
+    assert_eq!(parts.next().await.unwrap().unwrap(), "[1,");
+    release.notify_one();
+    assert_eq!(parts.next().await.unwrap().unwrap(), "2]");
+    assert!(parts.next().await.is_none());
 }
 
 #[tokio::test]
