@@ -320,20 +320,71 @@ async fn run_blocking<T: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use futures_util::future::BoxFuture;
 
-    #[tokio::test]
-    async fn cached_artifact_is_accepted_by_its_content_checksum_only() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("x-1.tar.gz");
-        let artifact = Artifact {
+    use super::*;
+    use crate::progress::NoImageProgress;
+
+    /// Provides `true` instead of Maven: it succeeds and changes no file.
+    struct IdleMaven;
+
+    impl ToolProvider for IdleMaven {
+        fn ensure_tool<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<PathBuf, String>> {
+            let program: Result<PathBuf, String> = Ok("true".into());
+            Box::pin(std::future::ready(program))
+        }
+    }
+
+    /// An artifact with the pinned contents `genuine`.
+    fn artifact() -> Artifact {
+        Artifact {
             group_id: "g".into(),
             artifact_id: "x".into(),
             version: "1".into(),
             packaging: "tar.gz".into(),
             context_path: "x.tar.gz".into(),
             sha256: Sha256Digest::compute(b"genuine").to_string(),
+        }
+    }
+
+    #[tokio::test]
+    async fn fetched_artifact_with_another_checksum_is_refused_and_not_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = directory.path().join("cache");
+        let (settings, cancel) = (ImageSettings::default(), CancellationToken::new());
+        let fetcher = ArtifactFetcher {
+            settings: &settings,
+            cache: &cache,
+            tools: &IdleMaven,
+            progress: &NoImageProgress,
+            cancel: &cancel,
+            image_name: "keycloak",
         };
+        let (artifact, state) = (artifact(), directory.path().join("state"));
+        let lock = BuildLock::acquire(&state, "keycloak", &cancel, || {})
+            .await
+            .unwrap();
+        // As if Maven had written it.
+        let fetched = lock.work_dir().unwrap().join(artifact.file_name());
+        std::fs::write(&fetched, b"tampered").unwrap();
+        let error = fetcher.fetch(&artifact, &lock).await.unwrap_err();
+        assert!(
+            matches!(&error, ImageError::Fetch { resource, reason, .. }
+                if *resource == artifact.coordinates() && reason.contains(&artifact.sha256)),
+            "{error:?}"
+        );
+        assert!(!cache.exists(), "the file is in the cache");
+        std::fs::write(&fetched, b"genuine").unwrap();
+        let cached = fetcher.fetch(&artifact, &lock).await.unwrap();
+        assert!(cached.starts_with(&cache), "{cached:?}");
+        assert_eq!(std::fs::read(&cached).unwrap(), b"genuine");
+    }
+
+    #[tokio::test]
+    async fn cached_artifact_is_accepted_by_its_content_checksum_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x-1.tar.gz");
+        let artifact = artifact();
         assert!(!has_pinned_checksum(&path, &artifact).await.unwrap());
         std::fs::write(&path, b"planted").unwrap();
         let planted = Sha256Digest::compute(b"planted").to_string();

@@ -165,13 +165,18 @@ fn embedded_recipe(name: &str, version: &str) -> Recipe {
     Recipe {
         name: name.to_owned(),
         version: version.to_owned(),
-        files: RECIPE_FILES
-            .iter()
-            .filter(|(component, _, _)| *component == name)
-            .map(|(_, path, contents)| RecipeFile::new(*path, to_unix_line_endings(contents)))
-            .collect(),
+        files: recipe_files(RECIPE_FILES, name),
         ..Recipe::default()
     }
+}
+
+/// Returns the files of a component from a table of components, paths and contents.
+fn recipe_files(table: &[(&str, &str, &[u8])], name: &str) -> Vec<RecipeFile> {
+    table
+        .iter()
+        .filter(|(component, _, _)| *component == name)
+        .map(|(_, path, contents)| RecipeFile::new(*path, to_unix_line_endings(contents)))
+        .collect()
 }
 
 fn with_base_image(recipe: Recipe) -> Recipe {
@@ -250,6 +255,14 @@ mod tests {
                 assert!(text.contains("ARG BASE"), "{name}");
             }
         }
+    }
+
+    #[test]
+    fn recipe_of_a_checkout_with_crlf_equals_that_with_lf() {
+        let files = |text: &[u8]| recipe_files(&[("postgres", "entrypoint", text)], "postgres");
+        let unix = files(b"#!/bin/sh\nexec postgres\n");
+        assert_eq!(unix[0].mode, 0o755);
+        assert_eq!(files(b"#!/bin/sh\r\nexec postgres\r\n"), unix);
     }
 
     #[test]

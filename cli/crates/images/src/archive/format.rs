@@ -240,6 +240,7 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::super::manifest::ArchivedImage;
+    use super::super::validator::{MAX_LIST_BYTES, MAX_METADATA_BYTES, MAX_UNPACKED_BYTES};
     use super::*;
     use crate::progress::NoImageProgress;
 
@@ -385,6 +386,300 @@ mod tests {
         }
         let unchanged = verify_archive(with_entry(|_| {}).as_slice(), test_progress());
         assert_eq!(unchanged.unwrap().manifest, manifest());
+    }
+
+    /// An entry with any name and type. The tar library refuses to write some of them.
+    #[derive(Clone)]
+    struct RawEntry {
+        path: String,
+        kind: tar::EntryType,
+        target: String,
+        contents: Vec<u8>,
+        /// The size in the header, if it is not that of the contents.
+        claimed_size: Option<u64>,
+    }
+
+    impl RawEntry {
+        fn file(path: impl Into<String>, contents: &[u8]) -> Self {
+            Self {
+                path: path.into(),
+                kind: tar::EntryType::Regular,
+                target: String::new(),
+                contents: contents.to_vec(),
+                claimed_size: None,
+            }
+        }
+
+        fn link(kind: tar::EntryType, path: impl Into<String>, target: &str) -> Self {
+            Self {
+                kind,
+                target: target.to_owned(),
+                ..Self::file(path, b"")
+            }
+        }
+
+        fn append_to(&self, archive: &mut tar::Builder<Vec<u8>>) {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(self.kind);
+            header.set_mode(0o644);
+            header.set_size(self.claimed_size.unwrap_or(self.contents.len() as u64));
+            let fields = header.as_old_mut();
+            fields.name[..self.path.len()].copy_from_slice(self.path.as_bytes());
+            fields.linkname[..self.target.len()].copy_from_slice(self.target.as_bytes());
+            header.set_cksum();
+            archive.append(&header, self.contents.as_slice()).unwrap();
+        }
+    }
+
+    /// The entries of an intact archive between its manifest and its checksum: a layer, the
+    /// configuration and the list of the images.
+    fn intact_entries() -> Vec<RawEntry> {
+        let (hash, config) = config();
+        let layer = format!("{hash}/layer.tar");
+        let list = format!(
+            r#"[{{"Config":"{hash}.json","RepoTags":["dm/postgres:1"],"Layers":["{layer}"]}}]"#
+        );
+        vec![
+            RawEntry::file(layer, &[7; 5000]),
+            RawEntry::file(format!("{hash}.json"), config),
+            RawEntry::file("manifest.json", list.as_bytes()),
+        ]
+    }
+
+    /// An archive of these entries. Its checksum is correct.
+    fn archive_of(manifest: &ArchiveManifest, entries: &[RawEntry]) -> Vec<u8> {
+        archive_with_json(&serde_json::to_vec(manifest).unwrap(), entries)
+    }
+
+    /// Like [`archive_of`], with the text of the manifest.
+    fn archive_with_json(manifest: &[u8], entries: &[RawEntry]) -> Vec<u8> {
+        let mut archive = tar::Builder::new(Vec::new());
+        let mut hash = EntryHasher::default();
+        let first = RawEntry::file(MANIFEST_ENTRY, manifest);
+        for entry in std::iter::once(&first).chain(entries) {
+            hash.begin_entry(&entry.path, entry.contents.len() as u64);
+            hash.0.update(&entry.contents);
+            entry.append_to(&mut archive);
+        }
+        let checksum = hash.finish();
+        RawEntry::file(CHECKSUM_ENTRY, checksum.as_str().as_bytes()).append_to(&mut archive);
+        zstd::encode_all(archive.into_inner().unwrap().as_slice(), 1).unwrap()
+    }
+
+    /// Returns the reason for which an archive with changed entries is refused.
+    fn refusal(change: impl FnOnce(&mut Vec<RawEntry>)) -> String {
+        let mut entries = intact_entries();
+        change(&mut entries);
+        let file = archive_of(&manifest(), &entries);
+        match verify_archive(file.as_slice(), test_progress()) {
+            Err(ImageArchiveError::Corrupt(reason)) => reason,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn verify_archive_accepts_raw_entries_of_an_engine() {
+        let mut entries = intact_entries();
+        let file = archive_of(&manifest(), &entries);
+        let verified = verify_archive(file.as_slice(), test_progress()).unwrap();
+        assert_eq!(verified.manifest, manifest());
+        // An identical layer is a link to the first one.
+        let target = format!("../{}", entries[0].path);
+        let path = format!("{}/layer.tar", "b".repeat(64));
+        entries.push(RawEntry::link(tar::EntryType::Symlink, path, &target));
+        let file = archive_of(&manifest(), &entries);
+        verify_archive(file.as_slice(), test_progress()).unwrap();
+    }
+
+    #[test]
+    fn verify_archive_refuses_a_manifest_above_the_limit() {
+        let mut json = serde_json::to_vec(&manifest()).unwrap();
+        json.resize(usize::try_from(MAX_MANIFEST_BYTES).unwrap(), b' ');
+        let file = archive_with_json(&json, &intact_entries());
+        let verified = verify_archive(file.as_slice(), test_progress()).unwrap();
+        assert_eq!(verified.manifest, manifest());
+        json.push(b' ');
+        let file = archive_with_json(&json, &intact_entries());
+        let error = verify_archive(file.as_slice(), test_progress()).unwrap_err();
+        assert!(
+            matches!(error, ImageArchiveError::NotAnArchive),
+            "{error:?}"
+        );
+    }
+
+    #[test]
+    fn verify_archive_refuses_entries_by_the_size_in_their_headers() {
+        let layer = format!("{}/layer.tar", "b".repeat(64));
+        let version = format!("{}/VERSION", "b".repeat(64));
+        for (path, claimed_size, reason) in [
+            (
+                "index.json",
+                MAX_LIST_BYTES + 1,
+                "unexpected entry `index.json`".to_owned(),
+            ),
+            (
+                &version,
+                MAX_METADATA_BYTES + 1,
+                format!("unexpected entry `{version}`"),
+            ),
+            (
+                &layer,
+                MAX_UNPACKED_BYTES,
+                "its unpacked size exceeds the limit".to_owned(),
+            ),
+        ] {
+            let oversized = RawEntry {
+                claimed_size: Some(claimed_size),
+                ..RawEntry::file(path, b"[]")
+            };
+            assert_eq!(refusal(|entries| entries.push(oversized)), reason);
+        }
+    }
+
+    #[test]
+    fn verify_archive_refuses_missing_parts_of_an_image() {
+        const MISSING: &str = "a part of an image is missing";
+        let other_layer = format!("{}/layer.tar", "b".repeat(64));
+        let link_to = |target: &str| {
+            let target = format!("../{target}");
+            move |entries: &mut Vec<RawEntry>| {
+                let path = entries[0].path.clone();
+                entries[0] = RawEntry::link(tar::EntryType::Symlink, path, &target);
+            }
+        };
+        assert_eq!(refusal(|entries| drop(entries.remove(0))), MISSING);
+        assert_eq!(refusal(|entries| drop(entries.remove(1))), MISSING);
+        assert_eq!(refusal(link_to(&other_layer)), MISSING, "dangling link");
+        let own_path = intact_entries().remove(0).path;
+        assert_eq!(refusal(link_to(&own_path)), MISSING, "link to itself");
+        let circle = refusal(|entries| {
+            link_to(&other_layer)(entries);
+            let target = format!("../{}", entries[0].path);
+            let back = RawEntry::link(tar::EntryType::Symlink, other_layer.clone(), &target);
+            entries.push(back);
+        });
+        assert_eq!(circle, MISSING, "circle of links");
+        assert_eq!(
+            refusal(|entries| drop(entries.pop())),
+            "the images differ from the manifest",
+            "no list of images"
+        );
+    }
+
+    #[test]
+    fn verify_archive_refuses_wrong_digests() {
+        let (hash, _) = config();
+        assert_eq!(
+            refusal(|entries| entries[1].contents = b"{\"rootfs\":[]}".to_vec()),
+            format!("`{hash}.json` does not match its digest")
+        );
+        let blob = format!("blobs/sha256/{}", "a".repeat(64));
+        assert_eq!(
+            refusal(|entries| entries.push(RawEntry::file(blob.clone(), b"x"))),
+            format!("`{blob}` does not match its digest")
+        );
+        // The manifest of `dm` names another image than the list of the engine.
+        let mut manifest = manifest();
+        manifest.images[0].id = format!("sha256:{}", "a".repeat(64));
+        let file = archive_of(&manifest, &intact_entries());
+        let error = verify_archive(file.as_slice(), test_progress()).unwrap_err();
+        assert!(
+            matches!(&error, ImageArchiveError::Corrupt(reason)
+                if reason == "the images differ from the manifest"),
+            "{error:?}"
+        );
+    }
+
+    #[test]
+    fn verify_archive_refuses_paths_out_of_the_archive() {
+        let (hash, _) = config();
+        for path in [
+            "../../etc/passwd".to_owned(),
+            "/etc/passwd".to_owned(),
+            "..".to_owned(),
+            "../manifest.json".to_owned(),
+            "./manifest.json".to_owned(),
+            format!("{hash}/../manifest.json"),
+            format!("{hash}/../../layer.tar"),
+            "blobs/sha256/../../index.json".to_owned(),
+            MANIFEST_ENTRY.to_owned(),
+        ] {
+            assert_eq!(
+                refusal(|entries| entries.push(RawEntry::file(path.clone(), b"[]"))),
+                format!("unexpected entry `{path}`")
+            );
+        }
+    }
+
+    #[test]
+    fn verify_archive_refuses_links_and_special_files() {
+        use tar::EntryType;
+
+        let other_layer = format!("{}/layer.tar", "b".repeat(64));
+        let own_path = intact_entries().remove(0).path;
+        let layer_target = format!("../{own_path}");
+        for (kind, path, target) in [
+            (EntryType::Symlink, other_layer.as_str(), "/etc/passwd"),
+            (EntryType::Symlink, &other_layer, "../../../etc/passwd"),
+            (EntryType::Symlink, &other_layer, "../manifest.json"),
+            (EntryType::Symlink, &other_layer, ""),
+            (EntryType::Symlink, "index.json", &layer_target),
+            (EntryType::Symlink, "blobs", "/etc"),
+            (EntryType::Link, &other_layer, &own_path),
+            (EntryType::Link, &other_layer, &layer_target),
+            (EntryType::Char, &other_layer, ""),
+            (EntryType::Fifo, &other_layer, ""),
+            (EntryType::Directory, &other_layer, ""),
+            (EntryType::GNULongName, &other_layer, ""),
+            (EntryType::XHeader, &other_layer, ""),
+        ] {
+            assert_eq!(
+                refusal(|entries| entries.push(RawEntry::link(kind, path, target))),
+                format!("unexpected entry `{path}`"),
+                "{kind:?} to {target}"
+            );
+        }
+    }
+
+    #[test]
+    fn verify_archive_refuses_duplicate_entries() {
+        for index in 0..intact_entries().len() {
+            let path = intact_entries()[index].path.clone();
+            assert_eq!(
+                refusal(|entries| entries.push(entries[index].clone())),
+                format!("duplicate entry `{path}`")
+            );
+        }
+        // A directory has the same name with and without a slash.
+        let name = "b".repeat(64);
+        let directories = refusal(|entries| {
+            for path in [name.clone(), format!("{name}/")] {
+                entries.push(RawEntry::link(tar::EntryType::Directory, path, ""));
+            }
+        });
+        assert_eq!(directories, format!("duplicate entry `{name}`"));
+    }
+
+    #[test]
+    fn verify_archive_refuses_a_repeated_image_and_other_compression() {
+        let mut manifest = manifest();
+        manifest.images.push(manifest.images[0].clone());
+        let file = archive_of(&manifest, &intact_entries());
+        let error = verify_archive(file.as_slice(), test_progress()).unwrap_err();
+        assert!(
+            matches!(&error, ImageArchiveError::Corrupt(reason)
+                if reason == "the manifest names an image twice"),
+            "{error:?}"
+        );
+        // The beginning of a gzip file, as `docker save | gzip` writes it, complete or not.
+        for length in 0..12 {
+            let gzip = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0xed, 0xc1];
+            let error = verify_archive(&gzip[..length], test_progress()).unwrap_err();
+            assert!(
+                matches!(error, ImageArchiveError::NotAnArchive),
+                "{length}: {error:?}"
+            );
+        }
     }
 
     #[test]

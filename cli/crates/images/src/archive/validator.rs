@@ -17,11 +17,11 @@ use super::manifest::ArchiveManifest;
 use crate::recipe::Sha256Digest;
 
 /// The maximum size of an engine's list of images.
-const MAX_LIST_BYTES: u64 = 4 << 20;
+pub(super) const MAX_LIST_BYTES: u64 = 4 << 20;
 /// The maximum size of the small files beside a layer, and of the OCI layout marker.
-const MAX_METADATA_BYTES: u64 = 64 << 10;
+pub(super) const MAX_METADATA_BYTES: u64 = 64 << 10;
 /// The maximum unpacked size of all entries together.
-const MAX_UNPACKED_BYTES: u64 = 64 << 30;
+pub(super) const MAX_UNPACKED_BYTES: u64 = 64 << 30;
 /// The maximum number of entries.
 const MAX_ENTRIES: usize = 100_000;
 
@@ -76,18 +76,25 @@ fn is_sha256_hex(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Returns whether a link leads to a layer: engines link identical layers.
-fn is_link_to_layer(target: &str) -> bool {
-    target.strip_prefix("../").is_some_and(|target| {
-        matches!(EntryKind::from_path(target), Some(EntryKind::Layer))
-            || target.strip_suffix(".tar").is_some_and(is_sha256_hex)
-    })
+/// Returns the name of the layer to which a link leads: engines link identical layers.
+fn linked_layer(target: &str) -> Option<&str> {
+    let name = target.strip_prefix("../")?;
+    let is_layer = matches!(EntryKind::from_path(name), Some(EntryKind::Layer))
+        || name.strip_suffix(".tar").is_some_and(is_sha256_hex);
+    is_layer.then_some(name)
+}
+
+/// Returns the error of an archive that lacks a part of an image.
+fn missing_part() -> ImageArchiveError {
+    ImageArchiveError::Corrupt("a part of an image is missing".into())
 }
 
 /// Checks the entries of an archive one by one, then all of them against the manifest.
 #[derive(Debug, Default)]
 pub(super) struct ArchiveValidator {
     entry_names: BTreeSet<String>,
+    /// The layer to which each link leads, by the name of the link.
+    links: BTreeMap<String, String>,
     total_bytes: u64,
     lists: BTreeMap<String, Vec<u8>>,
 }
@@ -113,11 +120,10 @@ impl ArchiveValidator {
         };
         let kind = EntryKind::from_path(name).ok_or_else(unexpected_entry)?;
         let link = link.map(|link| std::str::from_utf8(link).unwrap_or_default());
+        let linked_layer = link.and_then(linked_layer);
         let fits = match (entry_type, kind) {
             (EntryType::Directory, EntryKind::Directory) => size == 0,
-            (EntryType::Symlink, EntryKind::Layer) => {
-                link.is_some_and(is_link_to_layer) && size == 0
-            }
+            (EntryType::Symlink, EntryKind::Layer) => linked_layer.is_some() && size == 0,
             (EntryType::Regular, EntryKind::ImageList) => size <= MAX_LIST_BYTES,
             (EntryType::Regular, EntryKind::Metadata) => size <= MAX_METADATA_BYTES,
             (EntryType::Regular, EntryKind::Blob(_) | EntryKind::Layer) => true,
@@ -130,6 +136,9 @@ impl ArchiveValidator {
             return Err(ImageArchiveError::Corrupt(format!(
                 "duplicate entry `{name}`"
             )));
+        }
+        if let (EntryType::Symlink, Some(layer)) = (entry_type, linked_layer) {
+            self.links.insert(name.to_owned(), layer.to_owned());
         }
         self.total_bytes = self.total_bytes.saturating_add(size);
         if self.total_bytes > MAX_UNPACKED_BYTES || self.entry_names.len() > MAX_ENTRIES {
@@ -175,6 +184,12 @@ impl ArchiveValidator {
             ));
         }
         let mismatch = || ImageArchiveError::Corrupt("the images differ from the manifest".into());
+        // An engine links to a file. A link to another link may lead nowhere.
+        let is_file =
+            |name: &String| self.entry_names.contains(name) && !self.links.contains_key(name);
+        if !self.links.values().all(is_file) {
+            return Err(missing_part());
+        }
         let list: Vec<ListedImage> = self.parse_list(DOCKER_MANIFEST)?.ok_or_else(mismatch)?;
         let mut tagged = BTreeSet::new();
         for image in &list {
@@ -184,9 +199,7 @@ impl ArchiveValidator {
                     .iter()
                     .all(|layer| self.entry_names.contains(layer))
             {
-                return Err(ImageArchiveError::Corrupt(
-                    "a part of an image is missing".into(),
-                ));
+                return Err(missing_part());
             }
             for reference in image.references.iter().flatten() {
                 let id = expected.get(reference.as_str()).ok_or_else(mismatch)?;
@@ -220,9 +233,7 @@ impl ArchiveValidator {
                 let hash = descriptor.digest.strip_prefix("sha256:");
                 let part = hash.map(|hash| format!("blobs/sha256/{hash}"));
                 if !part.is_some_and(|part| self.entry_names.contains(&part)) {
-                    return Err(ImageArchiveError::Corrupt(
-                        "a part of an image is missing".into(),
-                    ));
+                    return Err(missing_part());
                 }
                 for (name, value) in &descriptor.annotations {
                     let matches = match name.as_str() {
@@ -336,11 +347,76 @@ mod tests {
         ] {
             assert_eq!(EntryKind::from_path(name), kind, "{name}");
         }
-        assert!(is_link_to_layer(&format!("../{HASH}/layer.tar")));
-        assert!(is_link_to_layer(&format!("../{HASH}.tar")));
-        assert!(!is_link_to_layer("../manifest.json"));
-        assert!(!is_link_to_layer(&format!("../../{HASH}/layer.tar")));
-        assert!(!is_link_to_layer(&format!("{HASH}/layer.tar")));
+        for layer in [format!("{HASH}/layer.tar"), format!("{HASH}.tar")] {
+            assert_eq!(linked_layer(&format!("../{layer}")), Some(layer.as_str()));
+        }
+        for target in [
+            "../manifest.json".to_owned(),
+            format!("../../{HASH}/layer.tar"),
+            format!("{HASH}/layer.tar"),
+        ] {
+            assert_eq!(linked_layer(&target), None, "{target}");
+        }
+    }
+
+    fn add_file(
+        validator: &mut ArchiveValidator,
+        path: &str,
+        size: u64,
+    ) -> Result<(), ImageArchiveError> {
+        let mut contents = std::io::empty();
+        validator.add_entry(
+            EntryType::Regular,
+            path.as_bytes(),
+            None,
+            size,
+            &mut contents,
+        )
+    }
+
+    /// Returns the reason for which an entry is refused.
+    fn refusal(result: Result<(), ImageArchiveError>) -> String {
+        match result {
+            Err(ImageArchiveError::Corrupt(reason)) => reason,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn add_entry_refuses_lists_and_metadata_above_their_limits() {
+        for (path, limit) in [
+            ("manifest.json", MAX_LIST_BYTES),
+            ("repositories", MAX_LIST_BYTES),
+            ("index.json", MAX_LIST_BYTES),
+            ("oci-layout", MAX_METADATA_BYTES),
+            (&format!("{HASH}/VERSION"), MAX_METADATA_BYTES),
+            (&format!("{HASH}/json"), MAX_METADATA_BYTES),
+        ] {
+            let mut validator = ArchiveValidator::default();
+            let above = add_file(&mut validator, path, limit + 1);
+            assert_eq!(refusal(above), format!("unexpected entry `{path}`"));
+            add_file(&mut validator, path, limit).unwrap();
+        }
+    }
+
+    #[test]
+    fn add_entry_limits_the_total_size_and_the_number_of_entries() {
+        const EXCEEDED: &str = "its unpacked size exceeds the limit";
+        let layers = ["a", "b", "c"].map(|digit| format!("{}/layer.tar", digit.repeat(64)));
+        let mut validator = ArchiveValidator::default();
+        add_file(&mut validator, &layers[0], MAX_UNPACKED_BYTES - 1).unwrap();
+        add_file(&mut validator, &layers[1], 1).unwrap();
+        assert_eq!(refusal(add_file(&mut validator, &layers[2], 1)), EXCEEDED);
+        let mut validator = ArchiveValidator::default();
+        add_file(&mut validator, &layers[0], 1).unwrap();
+        let overflow = add_file(&mut validator, &layers[1], u64::MAX);
+        assert_eq!(refusal(overflow), EXCEEDED);
+        let mut validator = ArchiveValidator {
+            entry_names: (1..MAX_ENTRIES).map(|number| number.to_string()).collect(),
+            ..ArchiveValidator::default()
+        };
+        add_file(&mut validator, &layers[0], 0).unwrap();
+        assert_eq!(refusal(add_file(&mut validator, &layers[1], 0)), EXCEEDED);
     }
 
     #[test]

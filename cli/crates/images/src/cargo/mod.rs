@@ -165,16 +165,35 @@ mod tests {
 
     use super::*;
 
+    /// Returns the cargo that runs the test, in this workspace.
+    fn own_cargo<'a>(workspace_root: &'a Path, cancel: &'a CancellationToken) -> Cargo<'a> {
+        Cargo {
+            program: env!("CARGO").into(),
+            workspace_root,
+            cache_dir: workspace_root,
+            features: &[],
+            cancel,
+        }
+    }
+
+    #[tokio::test]
+    async fn build_finds_rustc_outside_the_directory_of_cargo() {
+        let (project, cancel) = (temp_workspace("tool"), CancellationToken::new());
+        let directory = tempfile::tempdir().unwrap();
+        let program = directory.path().join("cargo");
+        std::os::unix::fs::symlink(env!("CARGO"), &program).unwrap();
+        let cargo = Cargo {
+            program,
+            ..own_cargo(project.path(), &cancel)
+        };
+        let built = cargo.build(&["tool".to_owned()], &|_, _| {}).await.unwrap();
+        assert!(built["tool"].is_file());
+    }
+
     #[tokio::test]
     async fn build_of_fresh_binaries_reports_no_progress() {
         let (project, cancel) = (temp_workspace("tool"), CancellationToken::new());
-        let cargo = Cargo {
-            program: env!("CARGO").into(),
-            workspace_root: project.path(),
-            cache_dir: project.path(),
-            features: &[],
-            cancel: &cancel,
-        };
+        let cargo = own_cargo(project.path(), &cancel);
         let tool = ["tool".to_owned()];
         let built = cargo.build(&tool, &|_, _| {}).await.unwrap();
         assert!(built["tool"].is_file());

@@ -2,7 +2,7 @@
 //! <https://refspecs.linuxfoundation.org/elf/gabi4+/ch5.pheader.html>
 
 /// The type of the program header that names an interpreter, which loads libraries.
-const PT_INTERP: u32 = 3;
+pub(super) const PT_INTERP: u32 = 3;
 
 /// The layout of the program headers, by the class of the file.
 struct ElfLayout {
@@ -91,30 +91,34 @@ impl ElfFile<'_> {
     }
 }
 
+/// Returns a little-endian 64-bit file with one program header of this type.
+#[cfg(test)]
+pub(super) fn example_file(kind: u32) -> Vec<u8> {
+    let mut file = vec![0; 0x40 + 0x38];
+    file[..6].copy_from_slice(b"\x7fELF\x02\x01");
+    file[0x20] = 0x40;
+    file[0x36] = 0x38;
+    file[0x38] = 1;
+    file[0x40..0x44].copy_from_slice(&kind.to_le_bytes());
+    file[0x48] = 0x78;
+    file[0x60] = 8;
+    file.extend(b"/lib/ld\0");
+    file
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
-    /// Returns a little-endian 64-bit file with one program header of this type.
-    fn file(kind: u32) -> Vec<u8> {
-        let mut file = vec![0; 0x40 + 0x38];
-        file[..6].copy_from_slice(b"\x7fELF\x02\x01");
-        file[0x20] = 0x40;
-        file[0x36] = 0x38;
-        file[0x38] = 1;
-        file[0x40..0x44].copy_from_slice(&kind.to_le_bytes());
-        file[0x48] = 0x78;
-        file[0x60] = 8;
-        file.extend(b"/lib/ld\0");
-        file
-    }
-
     #[test]
     fn interpreter_is_found_in_a_dynamic_program() {
-        assert_eq!(interpreter(&file(PT_INTERP)), Ok(Some("/lib/ld".into())));
-        assert_eq!(interpreter(&file(1)), Ok(None));
+        assert_eq!(
+            interpreter(&example_file(PT_INTERP)),
+            Ok(Some("/lib/ld".into()))
+        );
+        assert_eq!(interpreter(&example_file(1)), Ok(None));
     }
 
     #[test]
@@ -135,7 +139,7 @@ mod tests {
     fn interpreter_refuses_files_that_are_not_elf() {
         assert!(interpreter(b"").is_err());
         assert!(interpreter(b"#!/bin/sh\n").is_err());
-        assert!(interpreter(&file(PT_INTERP)[..0x50]).is_err());
+        assert!(interpreter(&example_file(PT_INTERP)[..0x50]).is_err());
     }
 
     proptest! {

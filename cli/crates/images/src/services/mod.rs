@@ -171,3 +171,27 @@ pub(crate) async fn read_static_binary(name: &str, binary: &Path) -> Result<Vec<
 pub fn sources_digest(root: &Path) -> Result<Sha256Digest, ImageError> {
     sources::hash_sources(root).map_err(ImageError::io("read the services' sources"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn read_static_binary_refuses_a_dynamic_program() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("order");
+        std::fs::write(&path, elf::example_file(elf::PT_INTERP)).unwrap();
+        let refused = read_static_binary("order", &path).await;
+        let Err(ImageError::NotStatic { name, reason }) = refused else {
+            panic!("{refused:?}");
+        };
+        assert_eq!(name, "order");
+        assert_eq!(
+            reason,
+            "it requires /lib/ld, which its image does not contain"
+        );
+        let program = elf::example_file(1);
+        std::fs::write(&path, &program).unwrap();
+        assert_eq!(read_static_binary("order", &path).await.unwrap(), program);
+    }
+}
