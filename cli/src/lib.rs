@@ -5,4 +5,7 @@ mod attach;
 pub mod commands;
 mod context;
 mod help;
+pub mod process;
+#[cfg(test)]
+mod test_support;
 mod views;

@@ -2,7 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use clap::Args;
+use dm_core::number::whole_number;
 use dm_messaging::event_filter::EventFilter;
+
+use super::period::{self, ReversedPeriod};
 
 /// The filter and the limit for the events of a table.
 #[derive(Debug, Args)]
@@ -29,11 +32,19 @@ pub(crate) struct EventFilterArgs {
     #[arg(long, value_name = "TIME", value_parser = parse_instant)]
     until: Option<DateTime<Utc>>,
     /// Maximum number of events to show.
-    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = whole_number::<u32>(1..=10_000), allow_negative_numbers = true)]
     pub(crate) limit: u32,
 }
 
 impl EventFilterArgs {
+    /// Checks the order of `--since` and `--until`.
+    ///
+    /// # Errors
+    /// Returns [`ReversedPeriod`] if the period ends before it begins.
+    pub(crate) fn check_period(&self) -> Result<(), ReversedPeriod> {
+        period::check_order(self.since, self.until)
+    }
+
     /// Returns the filter.
     pub(crate) fn into_filter(self) -> EventFilter {
         EventFilter {

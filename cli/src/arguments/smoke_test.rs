@@ -1,13 +1,14 @@
 //! The options of the smoke test.
 
 use clap::Args;
+use dm_core::number::whole_number;
 use dm_operations::smoke;
 
 /// The options of the smoke test.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct SmokeArgs {
     /// Number of runs of the smoke test; the first failure ends the command.
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = whole_number::<u16>(1..=u16::MAX), allow_negative_numbers = true)]
     repeat: u16,
     /// Password of the users who sign in.
     #[arg(

@@ -175,23 +175,74 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
 
 fn print_event(context: &Context, event: chaos::ScenarioEvent<'_>) {
     let printer = &context.printer;
-    let (fault, outcome) = match &event {
-        chaos::ScenarioEvent::Injecting(fault) => return printer.note(&fault.to_string()),
-        chaos::ScenarioEvent::Injected(fault, outcome) => (fault, outcome),
-    };
+    match event {
+        chaos::ScenarioEvent::Injecting(fault) => {
+            if let Some(sentence) = announcement(fault) {
+                printer.note(&sentence);
+            }
+        }
+        chaos::ScenarioEvent::Injected(fault, outcome) => {
+            let dm_command = |command: &str| context.session.dm_command(command);
+            printer.done(&outcome_sentence(fault, &outcome, dm_command));
+        }
+    }
+}
+
+/// Returns the sentence to print before a fault. Closing connections has none: only afterwards are
+/// they closed.
+fn announcement(fault: &Fault) -> Option<String> {
+    match fault {
+        Fault::Disconnect => None,
+        fault => Some(fault.to_string()),
+    }
+}
+
+/// Returns the sentence to print after a fault. `dm_command` completes a command for the instance.
+fn outcome_sentence(
+    fault: &Fault,
+    outcome: &FaultOutcome,
+    dm_command: impl Fn(&str) -> String,
+) -> String {
     let component = fault.component().unwrap_or("the component");
-    printer.done(&match outcome {
+    match outcome {
         FaultOutcome::Reverted => format!("{component} is running again"),
         FaultOutcome::NotReverted => {
-            let up = context.session.dm_command("up");
-            format!("{component} is down; start it: {up}")
+            format!("{component} is down; start it: {}", dm_command("up"))
         }
         FaultOutcome::ConnectionsClosed(count) => {
-            format!("{} closed", text::pluralize(*count, "connection"))
+            let connections = text::pluralize(*count, "connection");
+            format!("{connections} to RabbitMQ closed")
         }
         FaultOutcome::PoisonPublished(id) => {
-            let list = context.session.dm_command("dlq ls");
-            format!("{id} was published; follow it: {list}")
+            format!("{id} was published; follow it: {}", dm_command("dlq ls"))
         }
-    });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closed_connections_are_reported_only_afterwards() {
+        assert_eq!(announcement(&Fault::Disconnect), None);
+        let outcome = FaultOutcome::ConnectionsClosed(5);
+        assert_eq!(
+            outcome_sentence(&Fault::Disconnect, &outcome, str::to_owned),
+            "5 connections to RabbitMQ closed"
+        );
+    }
+
+    #[test]
+    fn fault_with_a_duration_is_announced() {
+        let fault = Fault::Pause {
+            component: "postgres".to_owned(),
+            duration: Duration::from_secs(10),
+        };
+        assert_eq!(announcement(&fault), Some(fault.to_string()));
+        assert_eq!(
+            outcome_sentence(&fault, &FaultOutcome::Reverted, str::to_owned),
+            "postgres is running again"
+        );
+    }
 }

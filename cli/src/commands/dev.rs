@@ -59,7 +59,7 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
         };
         // An invalid line in dm.toml or an engine that stopped: the next change may fix it.
         if let Err(error) = rebuild.await {
-            print_failure(context, &error)?;
+            print_failure(context, error)?;
         }
     }
     printer.note("no longer watching; the stack keeps running");
@@ -67,17 +67,18 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
 }
 
 /// Prints an error after which the watch continues.
-fn print_failure(context: &Context, error: &Error) -> Result<()> {
+fn print_failure(context: &Context, error: Error) -> Result<()> {
     let printer = &context.printer;
+    let error = context.session.complete_error(error);
     if printer.is_json() {
-        let document = dm_terminal::error_report::to_document(error);
+        let document = dm_terminal::error_report::to_document(&error);
         printer.write_stdout(&dm_terminal::json::format_line(
             &dm_core::document::ERROR,
             &document,
         )?)?;
     } else {
         printer.write_stderr(&dm_terminal::error_report::render_text(
-            error,
+            &error,
             &printer.stderr_canvas(),
         ));
     }

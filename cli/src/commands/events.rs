@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, Subcommand};
 use dm_core::error::{ExitStatus, Result};
+use dm_core::number::whole_number;
 use dm_engine::logs::LogQuery;
 use dm_messaging::tail::{EventTail, TailFilter};
 use dm_messaging::trace::{self, EventTrace, TraceContext};
@@ -12,6 +13,7 @@ use dm_operations::StackClients;
 use dm_terminal::json;
 use futures_util::StreamExt as _;
 
+use crate::arguments::MAX_COUNT;
 use crate::context::Context;
 use crate::views;
 
@@ -78,7 +80,7 @@ struct TailArgs {
     #[arg(long)]
     data: bool,
     /// Maximum number of events to show; the command then ends [default: no limit].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole_number::<u64>(1..=MAX_COUNT.into()), allow_negative_numbers = true)]
     limit: Option<u64>,
 }
 

@@ -1,8 +1,12 @@
 //! `dm golden`.
 
+use std::collections::BTreeMap;
+
 use clap::{Args, Subcommand};
 use dm_core::error::{ExitStatus, Result};
 use dm_operations::golden;
+use dm_stack::golden::GoldenImage;
+use dm_terminal::canvas::Canvas;
 use dm_terminal::table::{Cell, Column, Table};
 
 use crate::context::Context;
@@ -44,7 +48,11 @@ enum Action {
 pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitStatus> {
     match arguments.action {
         Action::Ls => list(context).await?,
-        Action::Make => golden::make(&context.session).await?,
+        Action::Make => {
+            if !golden::make(&context.session).await? {
+                context.printer.done("the golden images exist already");
+            }
+        }
         Action::Rm => {
             let removed = golden::remove(&context.session).await?;
             context
@@ -57,18 +65,45 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
 
 async fn list(context: &Context) -> Result<()> {
     let images = golden::find(&context.session).await?;
-    let printer = &context.printer;
-    if printer.is_json() {
-        printer.print_document(&dm_core::document::GOLDEN, &images)?;
-    } else if images.is_empty() {
-        printer
-            .write_stdout("no golden images for this configuration; create them: dm golden make")?;
-    } else {
-        let mut table = Table::new(vec![Column::new("component"), Column::new("image")]);
-        for (component, golden) in &images {
-            table.add_row(vec![Cell::new(component), Cell::new(&golden.image)]);
-        }
-        printer.write_stdout(&table.render(&printer.stdout_canvas()))?;
+    let make = context.session.complete_hint("dm golden make");
+    Ok(context
+        .printer
+        .print_result(&dm_core::document::GOLDEN, &images, |canvas| {
+            render(&images, &make, canvas)
+        })?)
+}
+
+/// Renders the golden images by component as a table. `make_command` is the command that creates
+/// them.
+fn render(images: &BTreeMap<String, GoldenImage>, make_command: &str, canvas: &Canvas) -> String {
+    if images.is_empty() {
+        return format!("no golden images for this configuration; create them: {make_command}");
     }
-    Ok(())
+    let mut table = Table::new(vec![Column::new("component"), Column::new("image")]);
+    for (component, golden) in images {
+        table.add_row(vec![Cell::new(component), Cell::new(&golden.image)]);
+    }
+    table.render(canvas)
+}
+
+#[cfg(test)]
+mod tests {
+    use dm_terminal::testing::pipe_canvas;
+
+    use super::*;
+
+    #[test]
+    fn golden_images_are_listed_or_suggested_to_be_created() {
+        let make = "dm --instance review golden make";
+        let mut images = BTreeMap::new();
+        assert_eq!(
+            render(&images, make, &pipe_canvas()),
+            format!("no golden images for this configuration; create them: {make}")
+        );
+        let image = "dm/golden-postgres:1".to_owned();
+        images.insert("postgres".to_owned(), GoldenImage { image });
+        let table = render(&images, make, &pipe_canvas());
+        assert!(table.contains("dm/golden-postgres:1"), "{table}");
+        assert!(!table.contains(make), "{table}");
+    }
 }

@@ -37,7 +37,6 @@ use std::path::PathBuf;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use dm_config::overrides;
 use dm_core::error::{ExitStatus, Result};
-use dm_core::instance;
 use dm_operations::session::{InstanceSelection, RunningComponents};
 use dm_terminal::{OutputFlags, Printer};
 use tokio_util::sync::CancellationToken;
@@ -170,13 +169,13 @@ enum Command {
 impl Cli {
     /// Returns the output flags.
     #[must_use]
-    pub fn flags(&self) -> &OutputFlags {
+    pub(crate) fn flags(&self) -> &OutputFlags {
         &self.0.flags
     }
 
     /// Returns whether the command ends by itself after the first interrupt.
     #[must_use]
-    pub fn is_graceful(&self) -> bool {
+    pub(crate) fn is_graceful(&self) -> bool {
         match &self.0.command {
             Command::Dlq(arguments) => arguments.is_graceful(),
             Command::Backup(arguments) => arguments.is_graceful(),
@@ -219,7 +218,11 @@ impl Cli {
     ///
     /// # Errors
     /// Returns the error of the command, which the caller prints.
-    pub async fn run(self, printer: &Printer, interrupt: &CancellationToken) -> Result<ExitStatus> {
+    pub(crate) async fn run(
+        self,
+        printer: &Printer,
+        interrupt: &CancellationToken,
+    ) -> Result<ExitStatus> {
         let globals = self.0.globals.clone();
         let selection = InstanceSelection {
             instance: globals.instance,
@@ -246,10 +249,7 @@ impl Cli {
                 ));
             }
         }
-        match session.instance() {
-            instance::DEFAULT_INSTANCE => result,
-            name => result.map_err(|error| error.for_instance(name)),
-        }
+        result.map_err(|error| session.complete_error(error))
     }
 
     async fn dispatch(self, context: &Context) -> Result<ExitStatus> {
@@ -298,6 +298,59 @@ mod tests {
     #[test]
     fn command_line_passes_clap_debug_assert() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_refused_with_the_range() {
+        for (command, options) in [
+            (&["outbox", "ls"][..], &["--limit"][..]),
+            (&["outbox", "stats"], &["--max-pending", "--max-refused"]),
+            (&["inbox", "ls"], &["--limit"]),
+            (
+                &["inbox", "stats"],
+                &["--max-ready", "--max-retrying", "--max-dead"],
+            ),
+            (&["events", "tail"], &["--limit"]),
+            (&["dlq", "history"], &["--limit"]),
+            (
+                &["dlq", "replay"],
+                &["--limit", "--rate", "--max-in-flight", "--max-rounds"],
+            ),
+            (&["logs"], &["--tail"]),
+            (
+                &["backup", "prune"],
+                &["--keep", "--keep-safety", "--keep-manual"],
+            ),
+            (&["smoke"], &["--repeat"]),
+            (&["ci"], &["--repeat"]),
+            (&["seed"], &["--seed-number", "--days"]),
+            (&["bench", "up"], &["--rounds"]),
+            (&["bench", "data"], &["--rounds"]),
+        ] {
+            for option in options {
+                for value in ["-1", "99999999999999999999", "1.5", "many"] {
+                    let words = ["dm"].iter().chain(command).chain([option, &value]);
+                    let error = Cli::try_parse_from(words).unwrap_err().to_string();
+                    let expected = "must be a whole number from ";
+                    assert!(error.contains(expected), "{option} {value}: {error}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn limit_of_zero_is_refused() {
+        for command in [
+            ["outbox", "ls"],
+            ["inbox", "ls"],
+            ["events", "tail"],
+            ["dlq", "history"],
+            ["dlq", "replay"],
+        ] {
+            let words = ["dm"].iter().chain(&command).chain(&["--limit", "0"]);
+            let error = Cli::try_parse_from(words).unwrap_err().to_string();
+            assert!(error.contains("a whole number from 1 to "), "{error}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::Utc;
 use clap::{Args, Subcommand};
 use dm_core::error::{ExitStatus, Result};
+use dm_core::number::whole_number;
 use dm_messaging::outbox::page::{self, OutboxCursor};
 use dm_messaging::outbox::stats::{self, OutboxThresholds};
 use dm_messaging::outbox::{OutboxState, retry};
@@ -12,6 +13,7 @@ use dm_messaging::service_tables;
 use dm_operations::{StackClients, trace};
 use dm_terminal::{live_table, text};
 
+use crate::arguments::MAX_COUNT;
 use crate::arguments::event_filter::EventFilterArgs;
 use crate::context::Context;
 use crate::views;
@@ -65,10 +67,10 @@ enum Action {
         #[arg(long, short)]
         watch: bool,
         /// Exit with code 1 if an outbox has more than N pending events.
-        #[arg(long, value_name = "N", conflicts_with = "watch")]
+        #[arg(long, value_name = "N", value_parser = whole_number::<u64>(0..=MAX_COUNT.into()), allow_negative_numbers = true, conflicts_with = "watch")]
         max_pending: Option<u64>,
         /// Exit with code 1 if an outbox has more than N refused events.
-        #[arg(long, value_name = "N", conflicts_with = "watch")]
+        #[arg(long, value_name = "N", value_parser = whole_number::<u64>(0..=MAX_COUNT.into()), allow_negative_numbers = true, conflicts_with = "watch")]
         max_refused: Option<u64>,
         /// Exit with code 1 if an event is unpublished for longer than this, e.g. `5m`.
         ///
@@ -106,6 +108,9 @@ struct OutboxListArgs {
 }
 
 pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitStatus> {
+    if let Action::Ls(list) = &arguments.action {
+        list.filter.check_period()?;
+    }
     let clients = StackClients::open(&context.session).await?;
     let all = clients.service_tables();
     match arguments.action {

@@ -49,7 +49,8 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
     };
     let report =
         reconcile::reconcile_events(session, &clients, arguments.grace, arguments.repair).await?;
-    views::reconcile::print_report(printer, &report)?;
+    let repair = session.complete_hint(views::reconcile::REPAIR_COMMAND);
+    views::reconcile::print_report(printer, &report, Some(&repair))?;
     if report.is_clean() {
         return Ok(ExitStatus::Success);
     }

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use dm_core::error::{ExitStatus, Result};
+use dm_operations::Project;
 use dm_operations::backup::restore;
 use dm_operations::reset::{self, InitialData};
 use dm_operations::seed::Seed;
@@ -34,14 +35,7 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
     let (session, printer) = (&context.session, &context.printer);
     let project = session.project()?;
     let initial_data = InitialData::resolve(&project, arguments.to.as_deref())?;
-    if let InitialData::Backup(backup) = &initial_data
-        && !arguments.yes
-        && printer.is_interactive()
-    {
-        let current_rows = restore::count_current_rows(&project).await?;
-        views::backup_comparison::print(printer, &backup.0, &current_rows);
-    }
-    reset::confirm(session, &project, arguments.yes)?;
+    confirm(context, &project, &initial_data, arguments.yes).await?;
     // One lock for both: no waiting command may run between the reset and the load of the
     // initial data.
     let _guard = session.lock(&project, "dm reset").await?;
@@ -49,7 +43,8 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
         let (backup, identities) = &**backup;
         let opened = backup.open(identities)?;
         let report = restore::reset_to_backup(session, &project, &opened).await?;
-        return views::reconcile::print_restore_report(printer, report);
+        let repair = session.complete_hint(views::reconcile::REPAIR_COMMAND);
+        return views::reconcile::print_restore_report(printer, report, Some(&repair));
     }
     let run = reset::reset_and_bring_up(session, &project, arguments.yes)
         .await?
@@ -61,4 +56,44 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
         views::seed::print(printer, result)?;
     }
     Ok(ExitStatus::Success)
+}
+
+/// Asks for confirmation that all data is removed. On a terminal, a backup is compared with the
+/// data before.
+async fn confirm(
+    context: &Context,
+    project: &Project,
+    initial_data: &InitialData,
+    yes: bool,
+) -> Result<()> {
+    let printer = &context.printer;
+    if let InitialData::Backup(backup) = initial_data
+        && !yes
+        && printer.is_interactive()
+    {
+        let current_rows = restore::count_current_rows(project).await?;
+        views::backup_comparison::print(printer, &backup.0, &current_rows);
+    }
+    reset::confirm(&context.session, project, yes)
+}
+
+#[cfg(test)]
+mod tests {
+    use dm_backup::Identities;
+
+    use super::*;
+    use crate::test_support::assert_backup_is_compared_before;
+
+    #[tokio::test]
+    async fn reset_compares_the_backup_with_the_data_before_the_question() {
+        assert_backup_is_compared_before(
+            "remove all data",
+            async |context, project, backup, yes| {
+                let content = Box::new((backup.clone(), Identities::default()));
+                let initial_data = InitialData::Backup(content);
+                confirm(context, project, &initial_data, yes).await
+            },
+        )
+        .await;
+    }
 }

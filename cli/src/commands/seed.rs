@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use chrono::NaiveDate;
 use clap::Args;
 use dm_core::error::{ExitStatus, Result};
+use dm_core::number::whole_number;
 use dm_operations::reset;
 use dm_operations::seed::{FIXTURE_PASSWORD, Seed, SeedScale};
 use dm_seed::SeedFile;
@@ -36,7 +37,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "SCALE", default_value = "demo", value_parser = SeedScale::parse)]
     scale: SeedScale,
     /// Seed of the data generator; the same number yields the same data.
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole_number::<u64>(0..=u64::MAX), allow_negative_numbers = true)]
     seed_number: u64,
     /// Load only the history that starts in this service.
     ///
@@ -62,7 +63,7 @@ pub(crate) struct Arguments {
     /// Length of the history in days [default: 90].
     ///
     /// Requires a --scale other than demo.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(3..=3650))]
+    #[arg(long, value_name = "N", value_parser = whole_number::<u16>(3..=3650), allow_negative_numbers = true)]
     days: Option<u16>,
     /// Day before which the history ends, e.g. `2026-02-03` [default: today].
     ///

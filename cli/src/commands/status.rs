@@ -72,6 +72,7 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
         project.config().backup.every.as_duration(),
         scheduler_state,
         project.schedule_dir().report(),
+        &context.session.complete_hint("dm up"),
     );
     print_status(context, &stack, &rows, last_backup.as_ref(), schedule)?;
     let all_ready = rows
@@ -101,7 +102,7 @@ fn print_status(
     } else {
         printer.write_stdout(&status::render(rows, &printer.stdout_canvas()))?;
         if let Some(last_backup) = last_backup {
-            printer.note(&last_backup.sentence());
+            printer.note(&context.session.complete_hint(&last_backup.sentence()));
         }
         printer.note(&schedule.sentence());
     }

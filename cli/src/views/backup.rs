@@ -63,38 +63,44 @@ pub(crate) struct ScheduleStatus {
     every_seconds: Option<u64>,
     /// The reason why there is no schedule.
     #[serde(skip_serializing_if = "Option::is_none")]
-    off: Option<&'static str>,
+    off: Option<String>,
     #[serde(flatten)]
     report: Option<SchedulerReport>,
 }
 
 impl ScheduleStatus {
-    /// The schedule of a configuration, with the last report of the scheduler.
+    /// The schedule of a configuration, with the last report of the scheduler. `up_command` is the
+    /// command that starts the scheduler.
     #[must_use]
     pub(crate) fn new(
         interval: Option<Duration>,
         state: SchedulerState,
         report: Option<SchedulerReport>,
+        up_command: &str,
     ) -> Self {
         let off = match (interval, state) {
-            (None, _) => Some("backup.every is \"off\""),
-            (_, SchedulerState::RemoteEngine) => Some("the engine is not on this machine"),
-            (_, SchedulerState::NotRunning) => Some("the container `backup` is not running: dm up"),
+            (None, _) => Some("backup.every is \"off\"".to_owned()),
+            (_, SchedulerState::RemoteEngine) => {
+                Some("the engine is not on this machine".to_owned())
+            }
+            (_, SchedulerState::NotRunning) => Some(format!(
+                "the container `backup` is not running: {up_command}"
+            )),
             (_, SchedulerState::Running) => None,
         };
         Self {
             every_seconds: interval
                 .filter(|_| off.is_none())
                 .map(|interval| interval.as_secs()),
-            off,
             report: report.filter(|_| off.is_none()),
+            off,
         }
     }
 
     /// Returns the sentence about the schedule.
     #[must_use]
     pub(crate) fn sentence(&self) -> String {
-        if let Some(off) = self.off {
+        if let Some(off) = &self.off {
             return format!("no scheduled backups: {off}");
         }
         let interval = Duration::from_secs(self.every_seconds.unwrap_or_default());
@@ -175,12 +181,17 @@ impl BackupListDocument {
     }
 }
 
-/// Renders the list as a table.
+/// Renders the list as a table. `create_command` is the command that creates a backup in the
+/// directory.
 #[must_use]
-pub(crate) fn render_list(list: &BackupListDocument, canvas: &Canvas) -> String {
+pub(crate) fn render_list(
+    list: &BackupListDocument,
+    create_command: &str,
+    canvas: &Canvas,
+) -> String {
     if list.backups.is_empty() {
         return format!(
-            "no backups in {}; create one: dm backup create",
+            "no backups in {}; create one: {create_command}",
             list.directory
         );
     }
@@ -243,9 +254,10 @@ pub(crate) fn format_size(bytes: u64) -> String {
     bytesize::ByteSize::b(bytes).display().si().to_string()
 }
 
-/// Renders the contents of a backup.
+/// Renders the contents of a backup. `verify_command` is the command that verifies a backup of the
+/// directory by a restore.
 #[must_use]
-pub(crate) fn render_backup(backup: &Backup, canvas: &Canvas) -> String {
+pub(crate) fn render_backup(backup: &Backup, verify_command: &str, canvas: &Canvas) -> String {
     let manifest = &backup.manifest;
     let mut table = Table::new(vec![
         Column::new("schema").min_width(10),
@@ -297,9 +309,56 @@ pub(crate) fn render_backup(backup: &Backup, canvas: &Canvas) -> String {
         },
         match backup.verified_at {
             Some(at) => format!("verified by a restore {} ago", format_age(at)),
-            None => "not verified by a restore yet: dm backup verify --restore".to_owned(),
+            None => format!("not verified by a restore yet: {verify_command}"),
         },
         canvas.paint(StyleRole::Muted, &backup.path.display().to_string()),
     ];
     format!("{}\n\n{}", lines.join("\n"), table.render(canvas))
+}
+
+#[cfg(test)]
+mod tests {
+    use dm_backup::examples::manifest;
+    use dm_terminal::testing::pipe_canvas;
+
+    use super::*;
+
+    #[test]
+    fn stopped_scheduler_is_reported_with_the_command_that_starts_it() {
+        let status = ScheduleStatus::new(
+            Some(Duration::from_secs(3600)),
+            SchedulerState::NotRunning,
+            None,
+            "dm --instance review up",
+        );
+        let reason = "the container `backup` is not running: dm --instance review up";
+        assert_eq!(status.sentence(), format!("no scheduled backups: {reason}"));
+        let document = serde_json::to_value(&status).unwrap();
+        assert_eq!(document["off"], reason);
+    }
+
+    #[test]
+    fn empty_list_suggests_the_command_that_creates_a_backup() {
+        let list = BackupListDocument::new(Path::new("/mnt/b/p/review"), &[]);
+        let create = "dm --instance review backup --dir /mnt/b create";
+        assert_eq!(
+            render_list(&list, create, &pipe_canvas()),
+            format!("no backups in /mnt/b/p/review; create one: {create}")
+        );
+    }
+
+    #[test]
+    fn unverified_backup_suggests_the_command_that_verifies_it() {
+        let backup = Backup {
+            path: "/mnt/b/p/review/20261126T100000000Z".into(),
+            manifest: manifest("20261126T100000000Z", "2026-11-26T10:00:00Z"),
+            verified_at: None,
+            restore_started_at: None,
+            restored_at: None,
+        };
+        let verify = "dm --instance review backup --dir /mnt/b verify --restore";
+        let text = render_backup(&backup, verify, &pipe_canvas());
+        let hint = format!("not verified by a restore yet: {verify}\n");
+        assert!(text.contains(&hint), "{text}");
+    }
 }

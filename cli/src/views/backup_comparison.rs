@@ -81,24 +81,39 @@ fn sum_by_schema(rows: &RowCounts) -> BTreeMap<&str, i64> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
-    use dm_backup::examples::manifest;
+    use chrono::{TimeDelta, Utc};
+    use dm_backup::examples::{backup, manifest};
     use dm_terminal::testing::pipe_canvas;
 
     use super::*;
+
+    /// Returns the first line about a backup that was taken at this time.
+    fn heading(taken_at: &str) -> String {
+        let backup = backup(manifest("20261126T100000000Z", taken_at));
+        let text = render(&backup, Err("no answer"), &pipe_canvas());
+        text.lines().next().unwrap_or_default().to_owned()
+    }
+
+    #[test]
+    fn heading_has_id_time_age_and_purpose() {
+        // Between 51 and 52 hours ago, however long the test takes.
+        let taken_at = Utc::now() - TimeDelta::minutes(51 * 60 + 5);
+        let time = taken_at.format("%Y-%m-%d %H:%M:%S UTC");
+        assert_eq!(
+            heading(&taken_at.to_rfc3339()),
+            format!("20261126T100000000Z: {time}, 2d 3h ago, manual")
+        );
+        assert_eq!(
+            heading("2999-01-01T00:00:00Z"),
+            "20261126T100000000Z: 2999-01-01 00:00:00 UTC, in the future, manual"
+        );
+    }
 
     #[test]
     fn render_compares_rows_of_the_backup_with_current_rows() {
         let mut manifest = manifest("20261126T100000000Z", "2026-11-26T10:00:00Z");
         manifest.postgres.rows.insert("orders.items".into(), 4);
-        let backup = Backup {
-            path: PathBuf::new(),
-            manifest,
-            verified_at: None,
-            restore_started_at: None,
-            restored_at: None,
-        };
+        let backup = backup(manifest);
         let current = RowCounts::from([("orders.orders".into(), 9), ("public.mark".into(), 1)]);
         let text = render(&backup, Ok(&current), &pipe_canvas());
         let lines: Vec<Vec<&str>> = text

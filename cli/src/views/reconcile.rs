@@ -12,6 +12,9 @@ use serde::Serialize;
 /// The maximum number of findings in the text output. The document contains all.
 const MAX_FINDINGS: usize = 50;
 
+/// The command that publishes missing events again, without the instance.
+pub(crate) const REPAIR_COMMAND: &str = "dm reconcile --repair";
+
 /// The document of `dm reconcile`.
 #[derive(Debug, Serialize)]
 pub(crate) struct ReconcileDocument<'a> {
@@ -33,25 +36,34 @@ impl<'a> ReconcileDocument<'a> {
     }
 }
 
-/// Prints a report.
+/// Prints a report. `repair_command` is the command that publishes missing events again, or `None`
+/// if the instance is removed.
 ///
 /// # Errors
 /// If the output is closed.
-pub(crate) fn print_report(printer: &Printer, report: &ReconcileReport) -> Result<()> {
+pub(crate) fn print_report(
+    printer: &Printer,
+    report: &ReconcileReport,
+    repair_command: Option<&str>,
+) -> Result<()> {
     let document = ReconcileDocument::new(report);
     Ok(
         printer.print_result(&dm_core::document::RECONCILE, &document, |canvas| {
-            render(report, canvas)
+            render(report, repair_command, canvas)
         })?,
     )
 }
 
-/// Prints the report of a restore. Returns the exit status.
+/// Prints the report of a restore, as [`print_report`] does. Returns the exit status.
 ///
 /// # Errors
 /// If the output is closed or the events could not be checked.
-pub(crate) fn print_restore_report(printer: &Printer, report: RestoreReport) -> Result<ExitStatus> {
-    print_report(printer, &report.reconciliation)?;
+pub(crate) fn print_restore_report(
+    printer: &Printer,
+    report: RestoreReport,
+    repair_command: Option<&str>,
+) -> Result<ExitStatus> {
+    print_report(printer, &report.reconciliation, repair_command)?;
     Ok(if report.is_consistent? {
         ExitStatus::Success
     } else {
@@ -59,9 +71,9 @@ pub(crate) fn print_restore_report(printer: &Printer, report: RestoreReport) -> 
     })
 }
 
-/// Renders the report as text.
+/// Renders the report as text. `repair_command` is that of [`print_report`].
 #[must_use]
-pub(crate) fn render(report: &ReconcileReport, canvas: &Canvas) -> String {
+fn render(report: &ReconcileReport, repair_command: Option<&str>, canvas: &Canvas) -> String {
     let mut blocks = vec![
         render_queues(report, canvas),
         render_invariants(report, canvas),
@@ -69,7 +81,7 @@ pub(crate) fn render(report: &ReconcileReport, canvas: &Canvas) -> String {
     if !report.findings.is_empty() {
         blocks.push(render_findings(report, canvas));
     }
-    blocks.push(render_verdict(report, canvas));
+    blocks.push(render_verdict(report, repair_command, canvas));
     blocks.join("\n\n")
 }
 
@@ -176,7 +188,11 @@ fn render_findings(report: &ReconcileReport, canvas: &Canvas) -> String {
     lines.join("\n")
 }
 
-fn render_verdict(report: &ReconcileReport, canvas: &Canvas) -> String {
+fn render_verdict(
+    report: &ReconcileReport,
+    repair_command: Option<&str>,
+    canvas: &Canvas,
+) -> String {
     let deliveries = report
         .queues
         .iter()
@@ -201,8 +217,11 @@ fn render_verdict(report: &ReconcileReport, canvas: &Canvas) -> String {
     .map(|kind| format!("{} {}", report.count_findings(kind), kind.as_str()))
     .collect();
     let mut sentence = format!("{}; {pending}", counts.join(", "));
-    if report.count_findings(FindingKind::Missing) > 0 {
-        sentence.push_str("; publish the missing events again: dm reconcile --repair");
+    if report.count_findings(FindingKind::Missing) > 0
+        && let Some(command) = repair_command
+    {
+        sentence.push_str("; publish the missing events again: ");
+        sentence.push_str(command);
     }
     let first = format!("{} ", canvas.paint_glyph(StyleRole::Error, Glyph::Failed));
     canvas.wrap(&sentence, &first, "  ")
@@ -211,7 +230,7 @@ fn render_verdict(report: &ReconcileReport, canvas: &Canvas) -> String {
 #[cfg(test)]
 mod tests {
     use dm_messaging::reconcile::{Invariant, QueueReport, ReconcileFinding};
-    use dm_terminal::testing::{assert_fits, terminal_canvas};
+    use dm_terminal::testing::{assert_fits, pipe_canvas, terminal_canvas};
 
     use super::*;
 
@@ -254,13 +273,26 @@ mod tests {
     fn report_shows_whether_all_events_are_consistent() {
         let (clean, missing) = (report(0), report(2));
         assert!(clean.is_clean() && !missing.is_clean());
-        insta::assert_snapshot!("reconcile_clean_100", render(&clean, &terminal_canvas(100)));
-        insta::assert_snapshot!(
-            "reconcile_missing_100",
-            render(&missing, &terminal_canvas(100))
-        );
+        let render = |report: &ReconcileReport, width: usize| {
+            super::render(report, Some(REPAIR_COMMAND), &terminal_canvas(width))
+        };
+        insta::assert_snapshot!("reconcile_clean_100", render(&clean, 100));
+        insta::assert_snapshot!("reconcile_missing_100", render(&missing, 100));
         for width in [60, 80, 200] {
-            assert_fits(&render(&missing, &terminal_canvas(width)), width);
+            assert_fits(&render(&missing, width), width);
         }
+    }
+
+    #[test]
+    fn missing_events_are_repaired_on_the_instance_unless_it_is_removed() {
+        let missing = report(1);
+        let verdict = |command: Option<&str>| render_verdict(&missing, command, &pipe_canvas());
+        let command = "dm --instance review reconcile --repair";
+        let hint = format!("; publish the missing events again: {command}");
+        assert!(verdict(Some(command)).ends_with(&hint));
+        assert_eq!(
+            verdict(None),
+            verdict(Some(command)).trim_end_matches(&hint)
+        );
     }
 }

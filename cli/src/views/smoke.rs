@@ -98,8 +98,6 @@ mod tests {
 
     #[test]
     fn annotation_is_a_single_line() {
-        insta::assert_snapshot!(failure_annotation(&failed()).unwrap(), @r###"
-        ::error title=order%3A an order is placed::expected 201%0APOST /api/v1/orders: 500%0Atrace 0af7651916cd43dd8448eb211c80319c%0Aorder  failed: no such table
-        "###);
+        insta::assert_snapshot!(failure_annotation(&failed()).unwrap(), @"::error title=order%3A an order is placed::expected 201%0APOST /api/v1/orders: 500%0Atrace 0af7651916cd43dd8448eb211c80319c%0Aorder  failed: no such table");
     }
 }

@@ -222,6 +222,18 @@ fn config_show_prints_sources_and_hides_secrets() {
 }
 
 #[test]
+fn config_show_prints_a_number_of_a_flag_as_a_number() {
+    let project = valid_project("");
+    let call = ["config", "show", "postgres.port", "--json"];
+    let output = project
+        .dm(&[&call[..], &["--set", "postgres.port=5544"]].concat())
+        .output()
+        .unwrap();
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["values"][0]["value"], 5544);
+}
+
+#[test]
 fn set_option_is_accepted_at_every_position() {
     let project = valid_project("");
     let call = [
@@ -244,7 +256,7 @@ fn set_option_is_accepted_at_every_position() {
     ── stdout
     key                    value          from
     postgres.image         "postgres:17"  default
-    postgres.port          "3333"         flag --set
+    postgres.port          3333           flag --set
     postgres.database      "scranton"     flag --set
     postgres.user          "michael"      flag --set
     postgres.password      "***"          default

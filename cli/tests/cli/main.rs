@@ -13,6 +13,7 @@ mod configuration;
 mod crates;
 mod documented;
 mod help;
+mod hints;
 mod import_cycles;
 mod launcher;
 mod migrations;

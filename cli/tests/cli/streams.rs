@@ -53,6 +53,59 @@ fn json_error_is_one_document_on_stdout() {
 }
 
 #[test]
+fn json_usage_error_is_one_document_on_stdout() {
+    let project = Project::new("");
+    assert_snapshot!(project.output_of(&["up", "--wait-timeot", "5m", "--json"]), @r#"
+    exit code: 2
+    ── stdout
+    {
+      "schema": "dm.error/1",
+      "error": {
+        "code": "usage",
+        "exit_code": 2,
+        "message": "unexpected argument '--wait-timeot' found",
+        "causes": [],
+        "next": [
+          "a similar argument exists: '--wait-timeout'",
+          "dm up --help"
+        ]
+      }
+    }
+    ── stderr
+    error: unexpected argument '--wait-timeot' found
+
+      tip: a similar argument exists: '--wait-timeout'
+
+    Usage: dm up --wait-timeout <DURATION>
+
+    For more information, try '--help'.
+    "#);
+}
+
+#[test]
+fn usage_error_with_json_progress_is_json_on_stderr() {
+    let project = Project::new("");
+    let output = project
+        .dm(&["stauts", "--progress", "json"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(output.stdout.is_empty());
+    let document: Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert_eq!(document["error"]["code"], "usage");
+}
+
+#[test]
+fn json_flag_changes_neither_help_nor_version() {
+    let project = Project::new("");
+    for flag in ["--help", "--version"] {
+        let output = project.output_of(&["--json", flag]);
+        assert!(output.starts_with("exit code: 0\n── stdout\n"), "{output}");
+        assert!(!output.contains("dm.error"), "{output}");
+    }
+}
+
+#[test]
 fn progress_json_writes_only_json_to_stderr() {
     let project = Project::new(BROKEN);
     let output = project.dm(&["up", "--progress", "json"]).output().unwrap();

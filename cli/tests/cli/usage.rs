@@ -46,6 +46,49 @@ fn invalid_duration_is_refused() {
 }
 
 #[test]
+fn number_out_of_range_is_refused_with_the_range() {
+    assert_snapshot!(Project::new("").output_of(&["outbox", "ls", "--limit", "99999999999"]), @"
+    exit code: 2
+    ── stderr
+    error: invalid value '99999999999' for '--limit <N>': must be a whole number from 1 to 10000
+
+    For more information, try '--help'.
+    ");
+    assert_snapshot!(Project::new("").output_of(&["dlq", "history", "--limit", "0"]), @"
+    exit code: 2
+    ── stderr
+    error: invalid value '0' for '--limit <N>': must be a whole number from 1 to 10000
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn reversed_period_is_refused() {
+    let project = Project::new("");
+    let expected = project.output_of(&["outbox", "ls", "--since", "1h", "--until", "2h"]);
+    assert_snapshot!(expected, @"
+    exit code: 2
+    ── stderr
+    error[usage]: --since is after --until
+
+      next: set --since to the earlier time, for example --since 2h --until 1h
+    ");
+    for command in [
+        &["inbox", "ls"][..],
+        &["dlq", "ls"],
+        &["dlq", "replay"],
+        &["dlq", "export", "-"],
+        &["dlq", "park"],
+        &["dlq", "purge", "--copy", "letters.jsonl"],
+    ] {
+        let period = ["--since", "1h", "--until", "2h"];
+        let output = project.output_of(&[command, &period].concat());
+        assert_eq!(output, expected, "{command:?}");
+    }
+}
+
+#[test]
 fn invalid_instance_name_is_refused() {
     assert_snapshot!(Project::new("").output_of(&["--instance", "Michael Scott", "status"]), @"
     exit code: 2

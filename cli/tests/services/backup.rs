@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use bollard::models::ContainerInspectResponse;
 use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder};
+use dm_contracts::topology::{INVENTORY_QUEUE, dead_letter_queue};
+use lapin::BasicProperties;
 use libtest_mimic::Failed;
 use rustix::process::Signal;
 use serde_json::Value;
@@ -15,8 +17,8 @@ use tempfile::NamedTempFile;
 
 use super::faults::reconcile_when_idle;
 use super::stack::{
-    TIMEOUT, block_on, container_labels, dm, dm_command, dm_ok, instance, kill_at, signal_at,
-    spawn, sql,
+    TIMEOUT, block_on, container_labels, dm, dm_command, dm_ok, instance, kill_at,
+    publish_to_queue, server_sql, signal_at, spawn, sql, text,
 };
 
 /// A summary of the business data, by which two states are compared. Old events and notifications
@@ -56,8 +58,14 @@ fn write_key() -> Result<NamedTempFile, Failed> {
     Ok(key)
 }
 
-pub(crate) fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
+/// Returns the directory of a backup.
+pub(crate) fn backup_directory(id: &str) -> Result<PathBuf, Failed> {
+    let shown = dm_ok(&["backup", "show", id])?;
+    let mut lines = shown.lines();
+    let directory = lines.find(|line| line.ends_with(id) && line.starts_with('/'));
+    Ok(directory
+        .ok_or("`dm backup show` prints no directory")?
+        .into())
 }
 
 /// The scheduler container creates backups over the stack's network, even if the path contains
@@ -276,24 +284,28 @@ fn instance_directory(directory: &tempfile::TempDir) -> Result<PathBuf, Failed> 
 }
 
 /// After a restore, the business data, the dead letters and the directory are as they were in the
-/// backup. The replaced data is saved as a backup, and orders are processed.
+/// backup. Equal dead letters stay separate. The replaced data is saved as a backup, and orders are
+/// processed.
 pub(crate) fn restore_brings_back_database_broker_and_directory() -> Result<(), Failed> {
     let count_dead_letters = || -> Result<i64, Failed> {
         let list: Value = serde_json::from_str(&dm_ok(&["dlq", "ls", "--json"])?)?;
         let groups = list["groups"].as_array().into_iter().flatten();
         Ok(groups.filter_map(|group| group["count"].as_i64()).sum())
     };
-    let before = count_dead_letters()?;
-    dm_ok(&["chaos", "poison", "inventory.order-events.q"])?;
+    let dead_letters = count_dead_letters()? + 4;
+    for _ in 0..3 {
+        let queue = dead_letter_queue(INVENTORY_QUEUE);
+        publish_to_queue(&queue, b"{\"type\":\"ping\"}", BasicProperties::default())?;
+    }
+    dm_ok(&["chaos", "poison", INVENTORY_QUEUE])?;
     let until = Instant::now() + TIMEOUT;
-    while count_dead_letters()? == before {
+    while count_dead_letters()? < dead_letters {
         assert!(
             Instant::now() < until,
             "the poison message was not dead-lettered"
         );
         std::thread::sleep(std::time::Duration::from_millis(200));
     }
-    let dead_letters = count_dead_letters()?;
     let created = create_encrypted()?;
     let id = text(&created["id"]);
     let state = sql(BUSINESS_STATE)?;
@@ -352,10 +364,6 @@ fn last_name() -> Result<String, Failed> {
 /// are counted.
 pub(crate) fn backup_row_counts_do_not_need_pg_stat_statements() -> Result<(), Failed> {
     const TABLE: &str = "orders.orders";
-    let superuser_sql = |statement: &str| {
-        let user = ["exec", "postgres", "--", "psql", "-U", "dundermifflin"];
-        dm_ok(&[&user[..], &["-d", "postgres", "-Atc", statement]].concat())
-    };
     let rows = || -> Result<Option<i64>, Failed> {
         Ok(create_backup()?["postgres"]["rows"][TABLE].as_i64())
     };
@@ -363,12 +371,14 @@ pub(crate) fn backup_row_counts_do_not_need_pg_stat_statements() -> Result<(), F
     let all = Some(all.trim().parse()?);
     assert_eq!(rows()?, all);
     let query = format!("SELECT rows FROM pg_stat_statements WHERE query LIKE 'COPY {TABLE} %'");
-    assert_eq!(superuser_sql(&query)?.trim().parse().ok(), all);
+    assert_eq!(server_sql(&[&query])?.parse().ok(), all);
     // A view of a user has the name of the extension's view.
-    superuser_sql("DROP EXTENSION pg_stat_statements")?;
-    superuser_sql("CREATE VIEW pg_stat_statements AS SELECT 'COPY' AS query")?;
+    server_sql(&[
+        "DROP EXTENSION pg_stat_statements",
+        "CREATE VIEW pg_stat_statements AS SELECT 'COPY' AS query",
+    ])?;
     let counted = rows();
-    superuser_sql("DROP VIEW pg_stat_statements")?;
+    server_sql(&["DROP VIEW pg_stat_statements"])?;
     assert_eq!(counted?, all);
     Ok(())
 }
@@ -421,11 +431,7 @@ pub(crate) fn restore_of_one_schema_leaves_the_others_unchanged() -> Result<(), 
 pub(crate) fn damaged_backup_is_refused_and_intact_one_verified() -> Result<(), Failed> {
     let created = create_backup()?;
     let id = text(&created["id"]);
-    let directory = dm_ok(&["backup", "show", id])?;
-    let directory = directory
-        .lines()
-        .find(|line| line.ends_with(id) && line.starts_with('/'));
-    let path = PathBuf::from(directory.unwrap()).join("postgres/toc.dat");
+    let path = backup_directory(id)?.join("postgres/toc.dat");
     let original = fs::read(&path)?;
     let mut bytes = original.clone();
     let middle = bytes.len() / 2;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use dm_contracts::headers;
 use dm_contracts::topology::{READ_MODEL_QUEUE, dead_letter_queue};
 use lapin::BasicProperties;
-use lapin::options::{BasicGetOptions, BasicPublishOptions};
+use lapin::options::BasicGetOptions;
 use lapin::types::{AMQPValue, DecimalValue, FieldTable};
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::flow::place_order;
 use super::stack::{
     ADMINISTRATOR, TIMEOUT, block_on, broker, client, dm, dm_command, dm_ok, eventually, instance,
-    spawn, sql,
+    publish_to_queue, spawn, sql,
 };
 
 const QUEUE: &str = "inventory.order-events.q";
@@ -386,18 +386,9 @@ pub(crate) fn dlq_export_and_import_preserve_every_property_and_header() -> Resu
     // Removes notifications of earlier tests.
     block_on(drain_read_model())?;
     let queue = dead_letter_queue(READ_MODEL_QUEUE);
-    block_on(async {
-        let connection = broker(ADMINISTRATOR).await?;
-        let channel = connection.create_channel().await?;
-        for (properties, body) in unusual_dead_letters() {
-            let options = BasicPublishOptions::default();
-            let name = queue.as_str().into();
-            channel
-                .basic_publish("".into(), name, options, body, properties)
-                .await?;
-        }
-        connection.close(200, "done".into()).await
-    })?;
+    for (properties, body) in unusual_dead_letters() {
+        publish_to_queue(&queue, body, properties)?;
+    }
     let on_read_model =
         |command: &[&str]| dm_ok(&[command, &["--queue", READ_MODEL_QUEUE]].concat());
     let until = std::time::Instant::now() + TIMEOUT;
@@ -434,6 +425,17 @@ pub(crate) fn dlq_export_and_import_preserve_every_property_and_header() -> Resu
     dm_ok(&["dlq", "import", file])?;
     assert_unchanged("importing it again")?;
 
+    let second = directory.path().join("second.jsonl");
+    let copy = second.to_str().unwrap();
+    on_read_model(&["dlq", "purge", "--yes", "--copy", copy])?;
+    let imported = dm_command()
+        .args(["--instance", instance(), "dlq", "import", "-"])
+        .stdin(std::fs::File::open(&second)?)
+        .output()?;
+    let stderr = String::from_utf8_lossy(&imported.stderr).into_owned();
+    assert!(imported.status.success(), "{stderr}");
+    assert_unchanged("importing a copy from stdin")?;
+
     // A malformed line is named, and the other lines are imported.
     let damaged = directory.path().join("damaged.jsonl");
     std::fs::write(&damaged, format!("{first}no letter\n"))?;
@@ -442,15 +444,27 @@ pub(crate) fn dlq_export_and_import_preserve_every_property_and_header() -> Resu
     let stderr = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(stderr.contains("damaged.jsonl: line 6"), "{stderr}");
     assert_unchanged("importing a damaged file")?;
-    for (arguments, code) in [
-        (&["dlq", "import", "/nofile"][..], 2),
-        (&["dlq", "export", file], 2),
-        (&["dlq", "purge", "--yes", "--copy", "-"], 2),
-        (&["dlq", "park", "--yes", "--id", "nosuch"], 1),
-        (&["dlq", "replay", "--id", "nosuch"], 1),
+    let unused = directory.path().join("unused.jsonl");
+    let copy = unused.to_str().unwrap();
+    let purge_nosuch = ["dlq", "purge", "--yes", "--copy", copy, "--id", "nosuch"];
+    for (arguments, code, named) in [
+        (&["dlq", "import", "/nofile"][..], 2, "/nofile"),
+        (&["dlq", "export", file], 2, "odd.jsonl"),
+        (
+            &["dlq", "purge", "--yes", "--copy", "-"],
+            2,
+            "[copy-not-regular-file]",
+        ),
+        (&purge_nosuch, 1, "`nosuch`"),
+        (&["dlq", "park", "--yes", "--id", "nosuch"], 1, "`nosuch`"),
+        (&["dlq", "replay", "--id", "nosuch"], 1, "`nosuch`"),
     ] {
-        assert_eq!(dm(arguments).status.code(), Some(code), "{arguments:?}");
+        let refused = dm(arguments);
+        let stderr = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(code), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(named), "{arguments:?}: {stderr}");
     }
+    assert_unchanged("refused commands")?;
 
     on_read_model(&["dlq", "replay"])?;
     let arrived = block_on(drain_read_model())?;

@@ -6,14 +6,15 @@ use std::process::Stdio;
 
 use dm_contracts::topology::{EVENT_EXCHANGE, INVENTORY_QUEUE, RetryTier, retry_queue};
 use lapin::BasicProperties;
-use lapin::options::{BasicGetOptions, BasicPublishOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::options::{BasicGetOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use libtest_mimic::Failed;
 use serde_json::Value;
 
 use super::flow::place_order;
 use super::stack::{
-    block_on, channel, client, dm, dm_command, dm_ok, eventually, instance, spawn, sql,
+    SleepingSession, block_on, channel, client, dm, dm_command, dm_ok, eventually, instance,
+    publish_to_queue, sql,
 };
 
 fn dm_json(arguments: &[&str]) -> Result<Value, Failed> {
@@ -135,26 +136,15 @@ pub(crate) fn events_trace_shows_what_an_order_caused() -> Result<(), Failed> {
 fn assert_lock_holder_is_named() -> Result<(), Failed> {
     dm_ok(&["outbox", "stats"])?;
     dm_ok(&["chaos", "kill", "sales"])?;
-    let lock = "SELECT pg_advisory_lock(hashtext('outbox'), hashtext('sales')), pg_sleep(600)";
-    let mut session = spawn(&["psql", "-c", lock])?;
-    let until = std::time::Instant::now() + super::stack::TIMEOUT;
-    let found = loop {
-        let stats = dm(&["outbox", "stats", "--service", "sales", "--json"]);
-        let report: Value = serde_json::from_slice(&stats.stdout)?;
-        let blocked_by = report["outboxes"][0]["blocked_by"].clone();
-        if blocked_by.is_object() {
-            break Some((blocked_by, stats.status.code()));
-        }
-        if std::time::Instant::now() > until {
-            break None;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(200));
-    };
-    let (holder, code) = found.ok_or("no lock holder was reported")?;
-    assert_eq!(code, Some(1));
+    let lock = "SELECT pg_advisory_lock(hashtext('outbox'), hashtext('sales'))";
+    let session = SleepingSession::start(lock)?;
+    let stats = dm(&["outbox", "stats", "--service", "sales", "--json"]);
+    let report: Value = serde_json::from_slice(&stats.stdout)?;
+    let holder = &report["outboxes"][0]["blocked_by"];
+    assert_eq!(holder["pid"].to_string(), session.pid()?, "{report}");
     assert!(holder["role"].is_string(), "{holder}");
-    sql(&format!("SELECT pg_terminate_backend({})", holder["pid"]))?;
-    session.wait()?;
+    assert_eq!(stats.status.code(), Some(1));
+    drop(session);
     dm_ok(&["up"])?;
     dm_ok(&["outbox", "stats"]).map(drop)
 }
@@ -255,23 +245,10 @@ pub(crate) fn outbox_retry_publishes_refused_events() -> Result<(), Failed> {
     ))?;
     let (id, body) = found.split_once(' ').ok_or("the order has no event")?;
     let waiting = retry_queue(INVENTORY_QUEUE, RetryTier::Minute);
-    block_on(async {
-        let (connection, channel) = channel().await?;
-        let properties = BasicProperties::default()
-            .with_message_id(id.into())
-            .with_delivery_mode(2);
-        let options = BasicPublishOptions::default();
-        channel
-            .basic_publish(
-                "".into(),
-                waiting.into(),
-                options,
-                body.as_bytes(),
-                properties,
-            )
-            .await?;
-        connection.close(200, "done".into()).await
-    })?;
+    let properties = BasicProperties::default()
+        .with_message_id(id.into())
+        .with_delivery_mode(2);
+    publish_to_queue(&waiting, body.as_bytes(), properties)?;
     let wait_for_retrying = |expected: u64| {
         let until = std::time::Instant::now() + super::stack::TIMEOUT;
         loop {

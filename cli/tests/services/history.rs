@@ -7,7 +7,7 @@ use std::time::Duration;
 use libtest_mimic::Failed;
 use serde_json::Value;
 
-use super::stack::{dm, dm_command, dm_ok, instance, sql};
+use super::stack::{SleepingSession, dm, dm_command, dm_ok, eventually, instance, spawn, sql};
 
 fn assert_reconcile_is_clean() -> Result<(), Failed> {
     let report = dm(&["reconcile", "--repair", "--json"]);
@@ -83,16 +83,28 @@ pub(crate) fn history_seed_keeps_reconcile_clean_and_stock_unchanged() -> Result
     Ok(())
 }
 
+/// The number of runs that have begun and not ended.
+const UNFINISHED_RUNS: &str = "SELECT count(*) FROM dm_ops.seed_runs WHERE ended_at IS NULL";
+
 /// A seed that is killed leaves complete parts, in which reconcile finds nothing. Resuming it
-/// loads the rest, without duplicates.
+/// loads the rest, without duplicates. With another seed file, resuming is refused.
 pub(crate) fn killed_history_seed_is_resumed_without_duplicates() -> Result<(), Failed> {
     let before = count_orders()?;
+    kill_seed_before_its_first_part(&[
+        "seed",
+        "--scale",
+        "6000",
+        "--seed-number",
+        "4",
+        "--append",
+    ])?;
+    assert_resume_with_another_seed_file_is_refused()?;
     let mut kills = 0;
-    let mut arguments = vec!["seed", "--scale", "6000", "--seed-number", "4", "--append"];
+    let arguments = ["seed", "--resume"];
     for delay in [400, 700, 900] {
         let mut run = dm_command()
             .args(["--instance", instance()])
-            .args(&arguments)
+            .args(arguments)
             .spawn()?;
         std::thread::sleep(Duration::from_millis(delay));
         run.kill()?;
@@ -100,9 +112,7 @@ pub(crate) fn killed_history_seed_is_resumed_without_duplicates() -> Result<(), 
             break;
         }
         kills += 1;
-        let unfinished = sql("SELECT count(*) FROM dm_ops.seed_runs WHERE ended_at IS NULL")?;
-        if unfinished == "1" {
-            arguments = vec!["seed", "--resume"];
+        if sql(UNFINISHED_RUNS)? == "1" {
             let refused = dm(&["seed", "--scale", "10", "--append"]);
             assert_eq!(refused.status.code(), Some(2));
         }
@@ -118,6 +128,40 @@ pub(crate) fn killed_history_seed_is_resumed_without_duplicates() -> Result<(), 
     );
     assert_eq!(count_orders()? - before, 6000);
     assert_reconcile_is_clean()
+}
+
+/// Starts a seed and kills it when its run is recorded. No part can be recorded meanwhile.
+fn kill_seed_before_its_first_part(arguments: &[&str]) -> Result<(), Failed> {
+    let _lock = SleepingSession::start("LOCK TABLE dm_ops.seed_parts IN EXCLUSIVE MODE")?;
+    let mut run = spawn(arguments)?;
+    let recorded = eventually(UNFINISHED_RUNS, "1");
+    run.kill()?;
+    run.wait()?;
+    recorded
+}
+
+/// A run records the digest of its seed file in the database. The test changes the recorded digest,
+/// which has the effect of a changed file.
+fn assert_resume_with_another_seed_file_is_refused() -> Result<(), Failed> {
+    let set_digest = |value: &str| {
+        sql(&format!(
+            "UPDATE dm_ops.seed_runs SET request = jsonb_set(request, '{{file}}', to_jsonb({value}))
+              WHERE ended_at IS NULL"
+        ))
+    };
+    let orders = count_orders()?;
+    set_digest("'other ' || (request->>'file')")?;
+    let refused = dm(&["seed", "--resume"]);
+    set_digest("replace(request->>'file', 'other ', '')")?;
+    let stderr = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2), "{stderr}");
+    for part in ["error[seed-file-changed]", "git checkout fixtures/"] {
+        assert!(stderr.contains(part), "{stderr}");
+    }
+    // The run can still be resumed.
+    assert_eq!(sql(UNFINISHED_RUNS)?, "1");
+    assert_eq!(count_orders()?, orders);
+    Ok(())
 }
 
 /// Every error is reported with its location, and nothing is loaded. Valid files are loaded

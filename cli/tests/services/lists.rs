@@ -10,7 +10,8 @@ use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
 use super::faults::memory;
-use super::stack::{TIMEOUT, block_on, client, eventually, request, sql};
+use super::flow;
+use super::stack::{SleepingSession, TIMEOUT, block_on, client, eventually, request, sql};
 
 /// The client of the orders that these tests place.
 const CLIENT_ID: &str = "client_of_lists";
@@ -303,4 +304,55 @@ pub(crate) fn clients_reading_all_orders_by_cursor_use_little_memory() -> Result
     );
     assert!(maximum <= MAX_MEMORY, "the service used {maximum} kB");
     Ok(())
+}
+
+/// Inventory is ready and processes events while no connection for lists is free. Slow clients do
+/// not occupy these connections, because none is held while a client receives a response.
+pub(crate) fn inventory_without_a_free_list_connection_is_ready_and_processes_events()
+-> Result<(), Failed> {
+    const READERS: usize = 10;
+    const WAITING: &str = "SELECT count(*) FROM pg_stat_activity
+         WHERE application_name = 'inventory-service' AND wait_event_type = 'Lock'
+           AND query LIKE '%products%'";
+    // No event needs this table.
+    let _lock = SleepingSession::start("LOCK TABLE inventory.products")?;
+    block_on(async {
+        // The requests that wait for the table must not time out.
+        let patient = Client::builder().no_proxy().build()?;
+        let readers: Vec<_> = (0..READERS)
+            .map(|_| {
+                let client = patient.clone();
+                tokio::spawn(async move { get(&client, "inventory", "/internal/products").await })
+            })
+            .collect();
+        let until = Instant::now() + TIMEOUT;
+        loop {
+            let waiting: usize = sql(WAITING)?.parse()?;
+            let ended = readers.iter().filter(|reader| reader.is_finished()).count();
+            if waiting > 0 && waiting + ended == READERS {
+                break;
+            }
+            assert!(
+                Instant::now() < until,
+                "{waiting} requests wait for the table and {ended} have ended, of {READERS}"
+            );
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        for reader in readers.into_iter().filter(|reader| reader.is_finished()) {
+            let (status, body) = reader.await??;
+            assert_eq!(status, 500, "a connection was free: {body}");
+        }
+        let client = client();
+        let (status, body) = get(&client, "inventory", "/health/ready").await?;
+        assert_eq!(status, 200, "{body}");
+        let order = flow::place_order(&client, "PPR-A4-WHT-500", 1).await;
+        eventually(
+            &format!("SELECT count(*) FROM inventory.reservations WHERE order_id = '{order}'"),
+            "1",
+        )?;
+        let (status, body) = get(&client, "inventory", "/health/ready").await?;
+        assert_eq!(status, 200, "{body}");
+        assert_ne!(sql(WAITING)?, "0", "connections for lists became free");
+        Ok(())
+    })
 }

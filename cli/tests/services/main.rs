@@ -10,6 +10,7 @@
 )]
 
 mod backup;
+mod broker_users;
 mod browser;
 mod cancel;
 mod ci;
@@ -42,9 +43,9 @@ use std::process::ExitCode;
 use lanes::Lane;
 use timings::trials;
 
-/// The tests of commands that read and replace data, and of the services' interfaces.
-const DATA: Lane = Lane {
-    instance: "test-data",
+/// The tests of the services' interfaces and of the web apps.
+const INTERFACES: Lane = Lane {
+    instance: "test-interfaces",
     concurrent: || {
         trials![
             flow::smoke_repeated_passes_every_run_and_writes_junit,
@@ -80,13 +81,6 @@ const DATA: Lane = Lane {
     },
     exclusive: || {
         trials![
-            // The snapshots are compared before any test changes the stack.
-            schema::schema_check_passes_on_the_running_stack,
-            schema::schema_diff_classifies_additive_and_breaking_changes,
-            schema::events_migration_upgrades_old_event_tables_and_keeps_rows,
-            schema::cancellation_migrations_keep_old_orders_and_shipments,
-            schema::schema_diff_reports_each_changed_object_once,
-            schema::commands_waiting_for_a_database_lock_name_its_holder,
             browser::orders::lead_becomes_a_client_whose_order_is_shipped,
             browser::orders::cancelled_order_shows_its_status_and_reason,
             browser::expenses::expense_is_rejected_only_with_a_comment,
@@ -97,20 +91,48 @@ const DATA: Lane = Lane {
             browser::access::app_of_other_roles_is_refused,
             browser::layout::pages_of_the_apps_fit_into_narrow_windows,
             browser::layout::screenshots_are_written_on_request,
-            seed::seed_append_loads_the_rows_that_it_reports,
             untrusted_requests::lists_with_slow_readers_use_little_memory,
             profiles::large_avatars_need_little_memory,
             lists::orders_read_by_cursor_while_orders_are_placed_are_complete,
             lists::clients_reading_all_orders_by_cursor_use_little_memory,
+            lists::inventory_without_a_free_list_connection_is_ready_and_processes_events,
+            openapi::services_answer_as_their_openapi_documents_describe,
+            openapi::gateway_answers_as_its_openapi_document_describes,
+        ]
+    },
+};
+
+/// The tests of commands that read and add data.
+const DATA: Lane = Lane {
+    instance: "test-data",
+    concurrent: Vec::new,
+    exclusive: || {
+        trials![
+            // The snapshots are compared before any test changes the stack.
+            schema::schema_check_passes_on_the_running_stack,
+            schema::schema_diff_classifies_additive_and_breaking_changes,
+            schema::events_migration_upgrades_old_event_tables_and_keeps_rows,
+            schema::cancellation_migrations_keep_old_orders_and_shipments,
+            schema::schema_diff_reports_each_changed_object_once,
+            schema::commands_waiting_for_a_database_lock_name_its_holder,
+            seed::seed_append_loads_the_rows_that_it_reports,
             ci::ci_job_that_passes_writes_its_reports,
             ci::ci_job_that_fails_is_annotated_and_removes_its_instance,
             tour::tour_commands_succeed_in_order,
             dev::dev_restarts_only_the_changed_service,
-            openapi::services_answer_as_their_openapi_documents_describe,
-            openapi::gateway_answers_as_its_openapi_document_describes,
             history::history_seed_keeps_reconcile_clean_and_stock_unchanged,
             history::killed_history_seed_is_resumed_without_duplicates,
             history::import_loads_all_rows_or_none,
+        ]
+    },
+};
+
+/// The tests of commands that save and replace data.
+const BACKUPS: Lane = Lane {
+    instance: "test-backups",
+    concurrent: Vec::new,
+    exclusive: || {
+        trials![
             backup::restore_brings_back_database_broker_and_directory,
             backup::damaged_backup_is_refused_and_intact_one_verified,
             backup::backup_row_counts_do_not_need_pg_stat_statements,
@@ -121,7 +143,7 @@ const DATA: Lane = Lane {
             backup::interrupted_backup_and_restore_leave_nothing,
             backup::killed_restore_is_completed_by_resume,
             restore::restore_brings_back_roles_settings_and_queues,
-            restore::restore_of_another_keycloak_version_changes_nothing,
+            restore::restore_of_an_incompatible_backup_changes_nothing,
             restore::restore_of_a_schema_with_dependents_or_locks_is_refused,
             restore::restored_events_waiting_for_a_retry_are_processed,
             restore::restore_discards_messages_of_the_replaced_state,
@@ -160,6 +182,7 @@ const EVENTS: Lane = Lane {
             reconcile::reconcile_checks_the_invariants_of_sales_and_profile,
             reconcile::reconcile_repair_republishes_missing_events_in_outbox_order,
             reconcile::reconcile_accepts_events_processed_after_outbox_cleanup,
+            reconcile::reconcile_expects_no_notification_older_than_its_retention,
             reconcile::reconcile_covers_the_read_model_queue,
             reconcile::reconcile_counts_expiring_messages_as_in_flight,
             reconcile::changed_queue_limits_are_applied_to_the_running_broker,
@@ -173,5 +196,6 @@ const EVENTS: Lane = Lane {
 };
 
 fn main() -> ExitCode {
-    lanes::run(&[DATA, EVENTS])
+    // The longest lanes start first.
+    lanes::run(&[BACKUPS, EVENTS, INTERFACES, DATA])
 }

@@ -4,8 +4,7 @@
 use dm_contracts::topology::{EVENT_EXCHANGE, INVENTORY_QUEUE, READ_MODEL_QUEUE};
 use lapin::BasicProperties;
 use lapin::options::{
-    BasicAckOptions, BasicGetOptions, BasicPublishOptions, QueueBindOptions, QueueDeclareOptions,
-    QueueDeleteOptions, QueuePurgeOptions,
+    BasicAckOptions, BasicGetOptions, QueueBindOptions, QueueDeclareOptions, QueuePurgeOptions,
 };
 use lapin::types::FieldTable;
 use libtest_mimic::Failed;
@@ -15,8 +14,8 @@ use serde_json::{Value, json};
 use super::faults::reconcile_when_idle;
 use super::flow::place_order;
 use super::stack::{
-    address, block_on, channel, client, dm, dm_command, dm_ok, eventually, gateway_secret,
-    instance, request, sql,
+    address, block_on, channel, client, delete_queue, dm, dm_command, dm_ok, eventually,
+    gateway_secret, instance, publish_to_queue, request, sql,
 };
 
 const SKU: &str = "PPR-A4-WHT-500";
@@ -46,7 +45,8 @@ pub(crate) fn reconcile_reports_an_invariant_broken_by_a_lost_event() -> Result<
     ] {
         dispatch_order_at(key, at)?;
     }
-    write_decision_for_an_impossible_user()?;
+    // Finance once accepted ids that no user can have. wuphf creates no notification for them.
+    write_decision(&"x".repeat(300), "2026-02-03T10:00:00Z")?;
     assert_eq!(
         reconcile_when_idle()?["clean"],
         true,
@@ -235,15 +235,15 @@ fn dispatch_order_at(key: &str, at: &str) -> Result<(), Failed> {
     )
 }
 
-/// Writes a decision for an id that no user can have, as finance once accepted them. wuphf
-/// processes it and creates no notification.
-fn write_decision_for_an_impossible_user() -> Result<(), Failed> {
+/// Writes a decision about an expense of a user, with this time, and waits until wuphf has
+/// processed it. Returns the id of the event.
+fn write_decision(submitter: &str, at: &str) -> Result<String, Failed> {
     let id = format!("evt_{:032x}", fastrand::u128(..));
     let event = json!({
         "specversion": "1.0", "id": id, "source": "/finance-service",
         "type": "com.dundermifflin.expense.decided.v1", "subject": "expense/test",
-        "time": "2026-02-03T10:00:00Z", "datacontenttype": "application/json",
-        "data": {"expenseId": "exp_0", "submitterUserId": "x".repeat(300),
+        "time": at, "datacontenttype": "application/json",
+        "data": {"expenseId": "exp_0", "submitterUserId": submitter,
                  "decision": "APPROVED", "decidedBy": "amartin"},
     });
     sql(&format!(
@@ -254,7 +254,8 @@ fn write_decision_for_an_impossible_user() -> Result<(), Failed> {
     eventually(
         &format!("SELECT count(*) FROM notifications.inbox_events WHERE event_id = '{id}'"),
         "1",
-    )
+    )?;
+    Ok(id)
 }
 
 /// While the consumer is down, reconcile reports an orphaned event. Events that were lost by a
@@ -317,6 +318,51 @@ pub(crate) fn reconcile_repair_republishes_missing_events_in_outbox_order() -> R
     Ok(())
 }
 
+/// A retention of notifications of 80 days.
+const NOTIFICATION_RETENTION: &str =
+    "services.wuphf.environment.NOTIFICATION_RETENTION_MS=6912000000";
+
+/// No notification is expected that is older than the configured retention of notifications.
+pub(crate) fn reconcile_expects_no_notification_older_than_its_retention() -> Result<(), Failed> {
+    let decision = write_decision("jhalpert", &time_before_notification_retention()?)?;
+    let reports = reports_without_notification(&decision);
+    sql(&format!(
+        "DELETE FROM finance.outbox_events WHERE event_id = '{decision}';
+         DELETE FROM notifications.inbox_events WHERE event_id = '{decision}'"
+    ))?;
+    dm_ok(&["up"])?;
+    let [by_default, configured] = reports?;
+    let missing = ("broken".to_owned(), decision);
+    assert!(findings(&by_default).contains(&missing), "{by_default}");
+    assert_eq!(configured["clean"], true, "{configured}");
+    Ok(())
+}
+
+/// Returns a time 80.5 days ago. It is older than [`NOTIFICATION_RETENTION`], and younger than
+/// 81 days: up to this age, which is 90 % of 90 days, reconcile expects notifications by default.
+fn time_before_notification_retention() -> Result<String, Failed> {
+    sql(
+        "SELECT to_char((now() - interval '80 days 12 hours') AT TIME ZONE 'UTC',
+                        'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')",
+    )
+}
+
+/// Waits until wuphf has deleted the notification of a decision because of
+/// [`NOTIFICATION_RETENTION`]. Returns the reports of reconcile with the default retention and with
+/// this one.
+fn reports_without_notification(decision: &str) -> Result<[Value; 2], Failed> {
+    let notifications = format!(
+        "SELECT count(*) FROM notifications.notifications WHERE source_event_id = '{decision}'"
+    );
+    eventually(&notifications, "1")?;
+    // A service deletes old rows soon after its start.
+    dm_ok(&["up", "--set", NOTIFICATION_RETENTION])?;
+    eventually(&notifications, "0")?;
+    let by_default = reconcile_when_idle()?;
+    let configured = dm(&["reconcile", "--json", "--set", NOTIFICATION_RETENTION]);
+    Ok([by_default, serde_json::from_slice(&configured.stdout)?])
+}
+
 /// An event that is processed after its outbox row was deleted is not an orphan. An event that
 /// claims to be as old, and was never written, is one.
 pub(crate) fn reconcile_accepts_events_processed_after_outbox_cleanup() -> Result<(), Failed> {
@@ -375,22 +421,8 @@ pub(crate) fn reconcile_accepts_events_processed_after_outbox_cleanup() -> Resul
         "type": "com.dundermifflin.order.unheard.v1", "subject": "test/never",
         "time": "2020-02-03T10:00:00Z", "datacontenttype": "application/json", "data": {},
     });
-    block_on(async {
-        let (connection, channel) = channel().await?;
-        let properties = BasicProperties::default().with_message_id(never.as_str().into());
-        let body = event.to_string().into_bytes();
-        let options = BasicPublishOptions::default();
-        channel
-            .basic_publish(
-                "".into(),
-                INVENTORY_QUEUE.into(),
-                options,
-                &body,
-                properties,
-            )
-            .await?;
-        connection.close(200, "done".into()).await
-    })?;
+    let properties = BasicProperties::default().with_message_id(never.as_str().into());
+    publish_to_queue(INVENTORY_QUEUE, event.to_string().as_bytes(), properties)?;
     let inbox_row = format!("FROM inventory.inbox_events WHERE event_id = '{never}'");
     eventually(&format!("SELECT count(*) {inbox_row}"), "1")?;
     assert_eq!(
@@ -494,13 +526,8 @@ pub(crate) fn reconcile_covers_the_read_model_queue() -> Result<(), Failed> {
     set_binding(READ_MODEL_QUEUE, "notification.created.v1", false)?;
     let lost = notification_of(&order());
     set_binding(READ_MODEL_QUEUE, "notification.created.v1", true)?;
+    delete_queue(other)?;
     let lost = lost?;
-    block_on(async {
-        let (connection, channel) = channel().await?;
-        let options = QueueDeleteOptions::default();
-        channel.queue_delete(other.into(), options).await?;
-        connection.close(200, "done".into()).await
-    })?;
     assert_eq!(
         findings(&reconcile_when_idle()?),
         [("missing".to_owned(), lost.clone())]
@@ -514,15 +541,8 @@ pub(crate) fn reconcile_covers_the_read_model_queue() -> Result<(), Failed> {
     );
 
     let never = format!("evt_{:032x}", fastrand::u128(..));
-    block_on(async {
-        let (connection, channel) = channel().await?;
-        let properties = BasicProperties::default().with_message_id(never.as_str().into());
-        let (queue, options) = (READ_MODEL_QUEUE.into(), BasicPublishOptions::default());
-        channel
-            .basic_publish("".into(), queue, options, b"{}", properties)
-            .await?;
-        connection.close(200, "done".into()).await
-    })?;
+    let properties = BasicProperties::default().with_message_id(never.as_str().into());
+    publish_to_queue(READ_MODEL_QUEUE, b"{}", properties)?;
     assert_eq!(
         findings(&reconcile_when_idle()?),
         [("orphaned".to_owned(), never)]
@@ -597,19 +617,10 @@ fn assert_orphan_is_reported() -> Result<(), Failed> {
         let (connection, channel) = channel().await?;
         let options = QueuePurgeOptions::default();
         channel.queue_purge(INVENTORY_QUEUE.into(), options).await?;
-        let properties = BasicProperties::default().with_message_id(id.as_str().into());
-        let options = BasicPublishOptions::default();
-        channel
-            .basic_publish(
-                "".into(),
-                INVENTORY_QUEUE.into(),
-                options,
-                b"{}",
-                properties,
-            )
-            .await?;
         connection.close(200, "done".into()).await
     })?;
+    let properties = BasicProperties::default().with_message_id(id.as_str().into());
+    publish_to_queue(INVENTORY_QUEUE, b"{}", properties)?;
     let reported = findings(&reconcile_now()?);
     assert!(
         reported.contains(&("orphaned".into(), id.clone())),

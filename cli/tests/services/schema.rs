@@ -1,13 +1,10 @@
 //! Tests of schema snapshots: they are compared with the migrations and with the running stack.
 
-use std::process::{Output, Stdio};
-use std::time::{Duration, Instant};
-
 use libtest_mimic::Failed;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::Value;
 
-use super::stack::{TIMEOUT, dm, dm_command, dm_ok, eventually, instance, spawn, sql};
+use super::stack::{FollowedCall, SleepingSession, dm, dm_ok, eventually, sql};
 
 /// The snapshots in the repository match the migrations and the running stack.
 pub(crate) fn schema_check_passes_on_the_running_stack() -> Result<(), Failed> {
@@ -252,84 +249,67 @@ fn reported_changes(directory: &str) -> Result<Vec<String>, Failed> {
 const SESSIONS: &str = "SELECT count(*) FROM pg_stat_activity
     WHERE application_name LIKE 'dm schema %' OR application_name LIKE 'dm command %'
        OR application_name LIKE 'dm database %' OR application_name = 'dm-backup'";
-/// The process id of the session that holds the lock.
-const HOLDER: &str = "SELECT coalesce(max(pid), 0) FROM pg_locks
-    WHERE relation = 'orders.orders'::regclass AND mode = 'AccessExclusiveLock' AND granted";
 
-/// A command that waits for a lock names the session that holds it, and leaves no session of its
-/// own when it ends.
+/// A command that waits for a lock names the session that holds it, ends with the exit code of an
+/// exceeded time limit, and leaves no session of its own when it ends.
 pub(crate) fn commands_waiting_for_a_database_lock_name_its_holder() -> Result<(), Failed> {
-    let mut holding = spawn(&[
-        "psql",
-        "-c",
-        "LOCK TABLE orders.orders, dm_ops.database_setup; SELECT pg_sleep(600)",
-    ])?;
-    let result = assert_holder_is_named();
-    sql(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LOCK TABLE orders.orders%'",
-    )?;
-    holding.wait()?;
-    result
+    let tables = SleepingSession::start("LOCK TABLE orders.orders, dm_ops.database_setup")?;
+    assert_holder_of_tables_is_named(&tables.pid()?)?;
+    drop(tables);
+    // The job has something to do if another digest is recorded.
+    sql("UPDATE dm_ops.database_setup SET digest = 'outdated'")?;
+    // Another `dm up` would hold this lock while it sets up the database.
+    let setup = SleepingSession::start("SELECT pg_advisory_lock(hashtext('dm database'))")?;
+    assert_names_holder(&["up", "--only", "postgres"], "1s", &setup.pid()?)?;
+    drop(setup);
+    dm_ok(&["up", "--only", "postgres"])?;
+    assert_ne!(sql("SELECT digest FROM dm_ops.database_setup")?, "outdated");
+    Ok(())
 }
 
-fn assert_holder_is_named() -> Result<(), Failed> {
-    let until = Instant::now() + TIMEOUT;
-    let mut holder = sql(HOLDER)?;
-    while holder == "0" && Instant::now() < until {
-        std::thread::sleep(Duration::from_millis(100));
-        holder = sql(HOLDER)?;
+/// Asserts that a command that waits this long for a lock names its holder, and leaves no session.
+fn assert_names_holder(command: &[&str], lock_timeout: &str, holder: &str) -> Result<(), Failed> {
+    let setting = format!("timeouts.lock={lock_timeout}");
+    let output = dm(&[command, &["--set", &setting]].concat());
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let what = command.join(" ");
+    assert_eq!(output.status.code(), Some(5), "{what}: {stderr}");
+    for part in [
+        format!("session {holder} "),
+        format!("pg_terminate_backend({holder})"),
+    ] {
+        assert!(stderr.contains(&part), "{what}: {stderr}");
     }
+    eventually(SESSIONS, "0")
+}
+
+fn assert_holder_of_tables_is_named(holder: &str) -> Result<(), Failed> {
     let directory = tempfile::tempdir()?;
     let directory = directory.path().to_string_lossy().into_owned();
-    let assert_names_holder = |output: &Output, code: i32, what: &str| {
-        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(code), "{what}: {stderr}");
-        assert!(
-            stderr.contains(&format!("session {holder} ")),
-            "{what}: {stderr}"
-        );
-        assert!(
-            stderr.contains(&format!("pg_terminate_backend({holder})")),
-            "{what}: {stderr}"
-        );
-    };
-    let short_lock_timeout = ["--set", "timeouts.lock=1s"];
-    for (command, code) in [
-        (&["schema", "diff"][..], 2),
-        (&["schema", "check"], 2),
-        (&["schema", "snapshot", "--dir", &directory], 2),
-        (&["seed", "--scale", "100", "--append"], 4),
-        (&["up", "--only", "postgres"], 4),
+    let snapshot = ["schema", "snapshot", "--dir", &directory];
+    for command in [
+        &["schema", "diff"][..],
+        &["schema", "check"],
+        &snapshot,
+        &["seed", "--scale", "100", "--append"],
+        &["up", "--only", "postgres"],
     ] {
-        assert_names_holder(
-            &dm(&[command, &short_lock_timeout].concat()),
-            code,
-            &command.join(" "),
-        );
-        eventually(SESSIONS, "0")?;
+        assert_names_holder(command, "1s", holder)?;
     }
     // The timeout of the whole run expires first.
     let short_wait = ["up", "--only", "postgres", "--wait-timeout", "2s"];
-    let long_lock_timeout = ["--set", "timeouts.lock=1h"];
-    assert_names_holder(
-        &dm(&[&short_wait[..], &long_lock_timeout].concat()),
-        5,
-        "up --wait-timeout",
-    );
-    eventually(SESSIONS, "0")?;
+    assert_names_holder(&short_wait, "1h", holder)?;
     // An interrupt ends the waiting command and its session.
-    let mut waiting = dm_command()
-        .args(["--instance", instance(), "schema", "diff"])
-        .args(long_lock_timeout)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()?;
-    eventually(
-        "SELECT count(*) FROM pg_stat_activity
-          WHERE application_name LIKE 'dm schema %' AND wait_event_type = 'Lock'",
-        "1",
-    )?;
-    kill_process(Pid::from_child(&waiting), Signal::TERM)?;
-    assert_eq!(waiting.wait()?.code(), Some(130));
-    eventually(SESSIONS, "0")
+    for command in [&["schema", "diff"][..], &snapshot] {
+        let waiting = FollowedCall::start(&[command, &["--set", "timeouts.lock=1h"]].concat())?;
+        eventually(
+            "SELECT count(*) FROM pg_stat_activity
+              WHERE application_name LIKE 'dm schema %' AND wait_event_type = 'Lock'",
+            "1",
+        )?;
+        waiting.signal(Signal::TERM)?;
+        assert_eq!(waiting.finish()?.status.code(), Some(130), "{command:?}");
+        eventually(SESSIONS, "0")?;
+    }
+    Ok(())
 }

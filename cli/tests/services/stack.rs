@@ -1,19 +1,25 @@
 //! The stack instance that the tests of a lane share, and calls of `dm` on it.
 
+mod call;
+mod queues;
+mod session;
+
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use dm_gateway_client::StackEndpoints;
 use libtest_mimic::Failed;
 use reqwest::{Client, Method, RequestBuilder};
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::secrets;
+
+pub(crate) use call::{FollowedCall, kill_at, signal_at};
+pub(crate) use queues::{delete_queue, publish_to_queue, resume_queue, suspend_queue};
+pub(crate) use session::SleepingSession;
 
 static INSTANCE: OnceLock<&str> = OnceLock::new();
 
@@ -105,41 +111,6 @@ pub(crate) fn spawn(arguments: &[&str]) -> Result<Child, Failed> {
         .spawn()?)
 }
 
-/// Starts a call and kills it when its stderr contains a text.
-pub(crate) fn kill_at(arguments: &[&str], text: &str) -> Result<(), Failed> {
-    signal_at(arguments, text, Signal::KILL).map(drop)
-}
-
-/// Starts a call and sends it a signal when its stderr contains a text.
-pub(crate) fn signal_at(
-    arguments: &[&str],
-    text: &str,
-    signal: Signal,
-) -> Result<ExitStatus, Failed> {
-    let mut run = dm_command()
-        .args(["--instance", instance()])
-        .args(arguments)
-        .stderr(Stdio::piped())
-        .spawn()?;
-    let mut lines = BufReader::new(run.stderr.take().unwrap()).lines();
-    let mut was_printed = false;
-    for line in &mut lines {
-        if line?.contains(text) {
-            was_printed = true;
-            break;
-        }
-    }
-    if !was_printed {
-        let status = run.wait()?;
-        return Err(format!("{arguments:?} ended with {status} and without `{text}`").into());
-    }
-    let pid = Pid::from_child(&run);
-    kill_process(pid, signal)?;
-    // A process that shuts down writes more, and must not block on a full pipe.
-    lines.for_each(drop);
-    Ok(run.wait()?)
-}
-
 /// Calls `dm` and returns its standard output. The call must succeed.
 pub(crate) fn dm_ok(arguments: &[&str]) -> Result<String, Failed> {
     let output = dm(arguments);
@@ -171,8 +142,8 @@ pub(crate) fn begin(instance: &'static str) {
         .unwrap()
         .iter()
         .map(|row| {
-            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-            (text(&row["component"]), text(&row["addresses"][0]))
+            let (component, address) = (&row["component"], &row["addresses"][0]);
+            (text(component).to_owned(), text(address).to_owned())
         })
         .collect();
     ADDRESSES.set(addresses).unwrap();
@@ -187,6 +158,20 @@ pub(crate) fn end() -> bool {
             false
         }
     }
+}
+
+/// Returns a component's row of `dm status`.
+pub(crate) fn status_row(component: &str) -> Result<Value, Failed> {
+    let status: Value = serde_json::from_str(&dm_ok(&["status", "--json"])?)?;
+    let mut rows = status["components"].as_array().into_iter().flatten();
+    let row = rows.find(|row| row["component"] == component);
+    let row = row.ok_or_else(|| format!("`dm status` shows no component `{component}`"))?;
+    Ok(row.clone())
+}
+
+/// Returns the text of a JSON string. For other values, it is empty.
+pub(crate) fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
 }
 
 /// Returns the first address of a component.
@@ -295,6 +280,18 @@ pub(crate) fn sql(query: &str) -> Result<String, Failed> {
         "--quiet",
     ];
     Ok(dm_ok(&arguments)?.trim().to_owned())
+}
+
+/// Runs statements one after the other on the database `postgres` of the server, which a restore
+/// does not replace. Returns their output.
+pub(crate) fn server_sql(statements: &[&str]) -> Result<String, Failed> {
+    let user = ["exec", "postgres", "--", "psql", "-U", "dundermifflin"];
+    let options = ["-d", "postgres", "-qAt", "-v", "ON_ERROR_STOP=1"];
+    let commands = statements.iter().flat_map(|statement| ["-c", *statement]);
+    let commands: Vec<&str> = commands.collect();
+    Ok(dm_ok(&[&user[..], &options, &commands].concat())?
+        .trim()
+        .to_owned())
 }
 
 /// Repeats a query until its output is the expected one.

@@ -8,7 +8,7 @@ use lapin::options::{
     ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
     QueueDeleteOptions, QueuePurgeOptions,
 };
-use lapin::types::FieldTable;
+use lapin::types::{AMQPValue, FieldArray, FieldTable};
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, ExchangeKind,
 };
@@ -113,6 +113,16 @@ fn refusal(error: &lapin::Error) -> Option<u16> {
 
 /// Publishes a message and waits for the confirm. The error is the code of a refusal.
 async fn publish(connection: &Connection, exchange: &str, key: &str) -> Result<Confirmation, u16> {
+    publish_with(connection, exchange, key, BasicProperties::default()).await
+}
+
+/// Publishes a message with these properties, as [`publish`] does.
+async fn publish_with(
+    connection: &Connection,
+    exchange: &str,
+    key: &str,
+    properties: BasicProperties,
+) -> Result<Confirmation, u16> {
     let channel = connection.create_channel().await.unwrap();
     channel
         .confirm_select(ConfirmSelectOptions::default())
@@ -125,7 +135,7 @@ async fn publish(connection: &Connection, exchange: &str, key: &str) -> Result<C
                 key.into(),
                 BasicPublishOptions::default(),
                 b"{}",
-                BasicProperties::default().with_delivery_mode(2),
+                properties.with_delivery_mode(2),
             )
             .await?
             .await
@@ -295,6 +305,18 @@ async fn service_can_publish_only_its_own_events() {
                 );
             } else {
                 assert_eq!(result.err(), Some(403), "{user}: {key}");
+            }
+        }
+        // The broker also routes by the keys in these headers, and checks the permission for each
+        // of them before it routes: https://github.com/rabbitmq/rabbitmq-server/pull/12553
+        for header in ["CC", "BCC"] {
+            for key in all.iter().filter(|&key| !own.contains(key)) {
+                let keys = FieldArray::from(vec![AMQPValue::LongString((*key).into())]);
+                let mut headers = FieldTable::default();
+                headers.insert(header.into(), AMQPValue::FieldArray(keys));
+                let properties = BasicProperties::default().with_headers(headers);
+                let result = publish_with(&connection, EXCHANGE, own[0], properties).await;
+                assert_eq!(result.err(), Some(403), "{user}: {header}: {key}");
             }
         }
         // Publishing directly to a queue is refused, too.

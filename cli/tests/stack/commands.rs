@@ -15,6 +15,7 @@ test_list![
     exec_process_ends_when_dm_ends,
     psql_uses_the_schema_and_the_role_of_its_service,
     logs_are_merged_limited_and_followed,
+    followed_logs_continue_over_a_restart_and_a_new_container,
     open_prints_addresses_that_answer,
 ];
 
@@ -37,6 +38,12 @@ async fn exec_passes_through_input_output_and_exit_code() {
         (output.stdout.as_str(), output.stderr.as_str()),
         ("to stdout\n", "to stderr\n")
     );
+    // The command closes its output and still runs.
+    let close_output = "exec >&- 2>&-; sleep 1; exit 3";
+    project
+        .dm(&["exec", "rabbitmq", "sh", "-c", close_output])
+        .run()
+        .exits(3);
 
     // All byte values, including those that are not text.
     let bytes: Vec<u8> = (0..=255).cycle().take(100_000).collect();
@@ -257,6 +264,23 @@ async fn logs_are_merged_limited_and_followed() {
         "{other_component}"
     );
 
+    // The engine stores a line of more than 16 KiB in parts. With these settings the server logs
+    // neither the statement nor its context after the line.
+    let log_long_line = "SET log_min_error_statement = 'panic'; SET log_error_verbosity = 'terse';
+        DO $$ BEGIN RAISE LOG 'long % end', repeat('x', 40000); END $$";
+    let long_line = format!("LOG:  long {} end", "x".repeat(40_000));
+    let until = Instant::now() + Duration::from_secs(60);
+    // Other tests may log lines in between.
+    loop {
+        project.sql(log_long_line);
+        let last = project.dm(&["logs", "--tail", "1", "postgres"]).ok();
+        assert_eq!(last.stdout.lines().count(), 1, "{last}");
+        if last.text().ends_with(&long_line) {
+            break;
+        }
+        assert!(Instant::now() < until, "no whole line\n{last}");
+    }
+
     let following = project
         .dm(&["logs", "-f", "--tail", "0", "postgres"])
         .spawn();
@@ -274,6 +298,54 @@ async fn logs_are_merged_limited_and_followed() {
     assert!(marking.is_ok());
     following.signal(Signal::INT);
     following.wait().exits(130);
+}
+
+async fn followed_logs_continue_over_a_restart_and_a_new_container() {
+    let project = Project::new("follow");
+    project
+        .dm(&["logs", "postgres"])
+        .run()
+        .exits(4)
+        .stderr_contains("dm up --only postgres");
+
+    let following = project.dm(&["logs", "-f", "postgres"]).spawn();
+    let wait_for_note = |text: &str| {
+        let is_printed = following.wait_for_stderr(|line| line.contains(text));
+        assert!(is_printed, "{text}");
+    };
+    // The statement is logged, too, without this prefix.
+    let marked_line = |mark: &str| format!("LOG:  mark {mark}");
+    let log_mark = |mark: &str| {
+        project.sql(&format!("DO $$ BEGIN RAISE LOG 'mark {mark}'; END $$"));
+        following.wait_for_stdout(&marked_line(mark));
+    };
+    wait_for_note("no component is running; waiting for a start");
+    project.up(&["--only", "postgres"]).ok();
+    log_mark("started");
+    let first = project.objects().await.ids();
+
+    project.dm(&["restart", "postgres"]).ok();
+    log_mark("restarted");
+    wait_for_note("postgres has stopped; waiting for it");
+    assert_eq!(project.objects().await.ids(), first);
+
+    let changed = [
+        "--only",
+        "postgres",
+        "--set",
+        "postgres.settings.work_mem=8MB",
+    ];
+    project.up(&changed).ok();
+    log_mark("recreated");
+    assert_ne!(project.objects().await.ids(), first);
+
+    following.signal(Signal::INT);
+    let output = following.wait().exits(130);
+    // A log that is opened again repeats no line.
+    for mark in ["started", "restarted", "recreated"] {
+        let count = output.stdout.matches(&marked_line(mark)).count();
+        assert_eq!(count, 1, "{mark}\n{output}");
+    }
 }
 
 async fn open_prints_addresses_that_answer() {

@@ -14,7 +14,7 @@ test_list![
     out_of_memory_exit_names_the_memory_setting,
     taken_port_is_reported_with_the_process_that_uses_it,
     paused_component_exceeds_the_wait_timeout,
-    killed_container_fails_up_before_the_wait_timeout,
+    killed_container_and_refused_login_fail_up_before_the_wait_timeout,
 ];
 
 /// Returns the texts of a list in a report.
@@ -137,6 +137,13 @@ async fn invalid_realm_file_is_reported_by_keycloak() {
         log.contains("certainly") || log.contains("realm"),
         "{output}"
     );
+    // Keycloak exits with code 0, which is no reason.
+    let message = failure["message"].as_str().unwrap();
+    assert!(
+        message.contains("could not import") && message.contains("keycloak.realm_file"),
+        "{output}"
+    );
+    assert!(!message.contains("no reason logged"), "{output}");
     // Components that do not depend on Keycloak keep running.
     let objects = project.objects().await;
     assert_eq!(objects.container("postgres").state, "running");
@@ -244,7 +251,7 @@ async fn paused_component_exceeds_the_wait_timeout() {
     assert_eq!((after.id, after.state.as_str()), (id, "running"));
 }
 
-async fn killed_container_fails_up_before_the_wait_timeout() {
+async fn killed_container_and_refused_login_fail_up_before_the_wait_timeout() {
     let project = Project::new("killed");
     let running = project
         .up(&["--only", "rabbitmq", "--progress", "json"])
@@ -261,4 +268,24 @@ async fn killed_container_fails_up_before_the_wait_timeout() {
     assert_eq!(failure["exit_code"], 137, "{output}");
     assert_eq!(failure["out_of_memory"], false, "{output}");
     project.up(&["--only", "rabbitmq"]).ok();
+
+    // The password is changed by hand: the broker refuses the one of the configuration.
+    let change_password = "rabbitmqctl change_password dunder 'threat level midnight'";
+    project
+        .dm(&["exec", "rabbitmq", "sh", "-c", change_password])
+        .ok();
+    let output = project
+        .up(&["--only", "rabbitmq", "--progress", "json"])
+        .run()
+        .exits(4);
+    let failure = output.failure();
+    assert_eq!(failure["name"], "rabbitmq", "{output}");
+    let message = failure["message"].as_str().unwrap();
+    assert!(message.contains("rabbitmq.password"), "{output}");
+    assert!(
+        texts(&failure["next"])
+            .iter()
+            .any(|next| next.contains("dm restart rabbitmq")),
+        "{output}"
+    );
 }

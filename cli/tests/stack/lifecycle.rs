@@ -1,9 +1,10 @@
 //! Tests of the life cycle of a stack: `up`, `down`, `restart` and `reset`.
 
+use bollard::query_parameters::InspectContainerOptions;
 use serde_json::json;
 
 use crate::harness::project::row;
-use crate::harness::{COMPONENTS, Project};
+use crate::harness::{COMPONENTS, Engine, Project};
 use crate::test_list;
 
 test_list![
@@ -29,6 +30,7 @@ async fn stack_keeps_its_data_through_restart_and_down_until_reset() {
     first.assert_consistent();
     assert_eq!(first.containers.len(), 4);
     assert_eq!(first.networks.len(), 1);
+    let engine = Engine::connect();
     for container in &first.containers {
         let host_addresses: Vec<&str> = container
             .host_addresses
@@ -41,6 +43,16 @@ async fn stack_keeps_its_data_through_restart_and_down_until_reset() {
             "{} listens on another address",
             container.name
         );
+        // Its log cannot fill the disk.
+        let options = None::<InspectContainerOptions>;
+        let inspected = engine.0.inspect_container(&container.id, options);
+        let host = inspected.await.unwrap().host_config.unwrap_or_default();
+        let log = host.log_config.and_then(|log| log.config);
+        let log = log.unwrap_or_default();
+        for (option, value) in [("max-size", "10m"), ("max-file", "3")] {
+            let actual = log.get(option).map(String::as_str);
+            assert_eq!(actual, Some(value), "{}: {log:?}", container.name);
+        }
     }
     let status = project.status();
     assert_eq!(status["ok"], true);

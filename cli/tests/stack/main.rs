@@ -21,6 +21,7 @@ mod failures;
 mod first_start;
 mod foreign_objects;
 mod identity;
+mod image_archives;
 mod instances;
 mod interrupts;
 mod kills;
@@ -48,6 +49,7 @@ fn trials() -> Vec<libtest_mimic::Trial> {
         permissions::trials(),
         secret_changes::trials(),
         broker::trials(),
+        image_archives::trials(),
     ]
     .into_iter()
     .flatten()

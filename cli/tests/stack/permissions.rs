@@ -9,6 +9,8 @@ use crate::test_list;
 
 test_list![
     service_role_can_access_only_its_own_schema,
+    service_role_cannot_change_its_migration_records,
+    service_role_cannot_connect_to_other_databases,
     database_has_no_other_logins_or_privileged_roles,
     migrated_objects_belong_to_the_schema_owner,
 ];
@@ -117,6 +119,51 @@ async fn service_role_can_access_only_its_own_schema() {
     for (_, schema) in SERVICES {
         let drop_table = format!("DROP TABLE {schema}.permission_probe");
         assert!(execute(&mut superuser, &drop_table).await.is_ok());
+    }
+}
+
+async fn service_role_cannot_change_its_migration_records() {
+    let servers = &shared().servers;
+    for (role, schema) in SERVICES {
+        let mut connection = servers.database(role, HARD).await.unwrap();
+        for record in ["schema_migrations", "event_migrations"] {
+            let table = format!("{schema}.{record}");
+            // At its start, the service compares the record with its own migrations.
+            let select = format!("SELECT version FROM {table}");
+            let read = execute(&mut connection, &select).await;
+            assert!(
+                read.as_ref().is_ok_and(|rows| *rows > 0),
+                "{role}: {select}: {read:?}"
+            );
+            // A statement that is permitted changes no row.
+            for statement in [
+                format!("INSERT INTO {table} SELECT * FROM {table} WHERE false"),
+                format!("UPDATE {table} SET success = success WHERE false"),
+                format!("DELETE FROM {table} WHERE false"),
+            ] {
+                let result = execute(&mut connection, &statement).await;
+                assert_eq!(result, Err(DENIED.to_owned()), "{role}: {statement}");
+            }
+        }
+    }
+}
+
+async fn service_role_cannot_connect_to_other_databases() {
+    let servers = &shared().servers;
+    let roles = SERVICES.map(|(role, _)| role);
+    for role in roles.into_iter().chain(["keycloak"]) {
+        for database in ["postgres", "template1"] {
+            let refused = servers.database_named(database, role, HARD).await.err();
+            let code = refused
+                .as_ref()
+                .and_then(sqlx::Error::as_database_error)
+                .and_then(|error| error.code());
+            assert_eq!(
+                code.as_deref(),
+                Some(DENIED),
+                "{role}: {database}: {refused:?}"
+            );
+        }
     }
 }
 

@@ -1,16 +1,20 @@
 //! Tests of `dm up` on a stack that was changed without `dm`.
 
 use bollard::query_parameters::{
-    RemoveImageOptions, StopContainerOptionsBuilder, TagImageOptionsBuilder,
+    KillContainerOptionsBuilder, RemoveImageOptions, StopContainerOptionsBuilder,
+    TagImageOptionsBuilder,
 };
+use sqlx::Connection as _;
 
 use crate::harness::project::row;
 use crate::harness::proxy::{Proxy, ProxyMode};
-use crate::harness::{Engine, Project};
+use crate::harness::{Engine, Project, servers};
+use crate::secrets::HARD;
 use crate::test_list;
 
 test_list![
     up_repairs_stopped_paused_and_missing_containers,
+    up_starts_a_container_that_stops_during_the_run,
     image_deleted_during_up_is_named,
 ];
 
@@ -87,6 +91,33 @@ async fn up_repairs_stopped_paused_and_missing_containers() {
     project.up(&[]).ok();
     assert_eq!(project.objects().await.ids(), after.ids());
     assert!(project.has_marker());
+}
+
+/// The engine continues to stop a container after the `dm` that stops it was killed.
+async fn up_starts_a_container_that_stops_during_the_run() {
+    let project = Project::new("stopping");
+    let up = ["--only", "postgres", "--progress", "json"];
+    project.up(&up).ok();
+    let port = project.port("postgres");
+    // A smart shutdown refuses new clients and waits for this one.
+    let login = || servers::login(port, "dundermifflin", "dundermifflin", HARD);
+    let client = login().await.unwrap();
+    let engine = Engine::connect();
+    let id = project.objects().await.ids()["postgres"].clone();
+    let smart_shutdown = KillContainerOptionsBuilder::new().signal("SIGTERM").build();
+    let killed = engine.0.kill_container(&id, Some(smart_shutdown)).await;
+    killed.unwrap();
+    while login().await.is_ok() {}
+
+    let running = project.up(&up).spawn();
+    assert!(
+        running.wait_for_event(|event| {
+            event["name"] == "postgres" && event["state"] == "starting"
+        })
+    );
+    client.close().await.unwrap();
+    running.wait().exits(0);
+    login().await.unwrap();
 }
 
 /// A repository in a registry that does not exist.

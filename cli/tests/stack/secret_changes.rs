@@ -1,7 +1,9 @@
 //! Tests of secrets: they are not visible in the engine, and changed ones are applied.
 
 use bollard::query_parameters::InspectContainerOptions;
+use serde_json::Value;
 
+use crate::harness::servers::http;
 use crate::harness::{Engine, Project, shared};
 use crate::secrets::{HARD, HARDEST};
 use crate::test_list;
@@ -55,10 +57,28 @@ async fn up_applies_changed_secrets_to_existing_data() {
     // administrator.
     call(&["token", "jhalpert"]).ok();
     call(&["schema", "snapshot"]).ok();
-    let secret = "SELECT secret FROM keycloak.client WHERE client_id = 'dunder-mifflin-gateway'";
-    assert_eq!(project.sql(secret), changed);
+    // Keycloak authenticates the client first, and then looks for the code.
+    let keycloak = project.port("keycloak");
+    assert_eq!(token_error(keycloak, changed).await, "invalid_grant");
+    assert_eq!(token_error(keycloak, HARD).await, "unauthorized_client");
     // A password that was changed by hand is set to the one of the configuration again.
     project.sql("ALTER ROLE keycloak PASSWORD 'threat level midnight'");
     call(&up).ok();
     call(&["restart", "keycloak"]).ok();
+}
+
+/// Returns the error of the request of a token with an invalid code, as the gateway sends it.
+async fn token_error(keycloak: u16, client_secret: &str) -> String {
+    let url =
+        format!("http://localhost:{keycloak}/realms/scranton-branch/protocol/openid-connect/token");
+    let form = [
+        ("grant_type", "authorization_code"),
+        ("code", "invalid"),
+        ("redirect_uri", "http://localhost/"),
+        ("client_id", "dunder-mifflin-gateway"),
+        ("client_secret", client_secret),
+    ];
+    let answer = http().post(url).form(&form).send().await.unwrap();
+    let answer: Value = answer.json().await.unwrap();
+    answer["error"].as_str().unwrap_or_default().to_owned()
 }

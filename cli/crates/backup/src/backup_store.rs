@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::error::repeat_dir_option;
 use super::manifest::{FORMAT_VERSION, Manifest, Purpose};
 use super::partial_backup::{PartialBackup, fsync};
 use super::{BackupError, Recipients, digest};
@@ -18,9 +19,9 @@ const PARTIAL_SUFFIX: &str = ".partial";
 /// The suffix of the directory of a backup that is being removed.
 const REMOVING_SUFFIX: &str = ".leaving";
 /// The file with the manifest.
-const MANIFEST_FILE: &str = "manifest.json";
+pub(super) const MANIFEST_FILE: &str = "manifest.json";
 /// The file with the digest of the manifest.
-const MANIFEST_DIGEST_FILE: &str = "manifest.blake3";
+pub(super) const MANIFEST_DIGEST_FILE: &str = "manifest.blake3";
 /// The file with the time of the last successful verification by a restore.
 const VERIFIED_FILE: &str = "proved.json";
 /// The file with the start time of a restore whose result is unknown.
@@ -36,6 +37,8 @@ const LATEST_ID: &str = "latest";
 #[derive(Debug, Clone)]
 pub struct BackupStore {
     directory: PathBuf,
+    /// The value of `--dir`, if the command has one.
+    dir_option: Option<PathBuf>,
 }
 
 /// A complete backup.
@@ -93,7 +96,35 @@ impl BackupStore {
     /// Returns the store in a directory, which need not exist.
     #[must_use]
     pub const fn new(directory: PathBuf) -> Self {
-        Self { directory }
+        Self {
+            directory,
+            dir_option: None,
+        }
+    }
+
+    /// Sets the value of `--dir`, which suggested commands repeat.
+    #[must_use]
+    pub fn with_dir_option(self, directory: PathBuf) -> Self {
+        Self {
+            dir_option: Some(directory),
+            ..self
+        }
+    }
+
+    /// Adds the value of `--dir` to the `dm backup` command in a sentence, if the value is set:
+    /// without the option, the command uses another directory.
+    #[must_use]
+    pub fn complete_hint(&self, sentence: &str) -> String {
+        match &self.dir_option {
+            Some(directory) => repeat_dir_option(sentence, directory),
+            None => sentence.to_owned(),
+        }
+    }
+
+    /// Completes the suggestions of an error, as in [`BackupStore::complete_hint`].
+    #[must_use]
+    pub fn complete_error(&self, error: BackupError) -> BackupError {
+        error.with_dir_option(self.dir_option.clone())
     }
 
     /// Returns the directory of the backups.
@@ -240,6 +271,11 @@ impl BackupStore {
     /// several ids begin with it, and [`BackupError::Damaged`] or [`BackupError::UnsupportedFormat`]
     /// if the manifest cannot be read.
     pub fn find(&self, id: &str) -> Result<Backup, BackupError> {
+        self.find_backup(id)
+            .map_err(|error| self.complete_error(error))
+    }
+
+    fn find_backup(&self, id: &str) -> Result<Backup, BackupError> {
         let names = self.backup_names()?;
         if names.is_empty() {
             return Err(BackupError::NoBackups(self.directory.clone()));

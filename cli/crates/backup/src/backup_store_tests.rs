@@ -53,6 +53,43 @@ fn completed_backup_is_found_and_verified() {
 }
 
 #[test]
+fn find_error_suggests_commands_with_the_dir_option() {
+    let (_directory, store) = store();
+    let error = store.find("latest").unwrap_err();
+    assert_eq!(error.suggestions(), ["dm backup create"]);
+    let store = store.with_dir_option("/mnt/b".into());
+    let error = store.find("latest").unwrap_err();
+    assert_eq!(error.suggestions(), ["dm backup --dir /mnt/b create"]);
+    create(&store, "20261126T100000Z");
+    let error = store.find("2025").unwrap_err();
+    assert_eq!(error.suggestions(), ["dm backup --dir /mnt/b ls"]);
+}
+
+#[test]
+fn hints_and_errors_are_completed_with_the_dir_option() {
+    let (_directory, store) = store();
+    let hint = "not verified: dm backup verify --restore";
+    let error = || BackupError::OpsSchema("20261126T10".into());
+    assert_eq!(store.complete_hint(hint), hint);
+    assert_eq!(
+        store.complete_error(error()).suggestions(),
+        error().suggestions()
+    );
+    let store = store.with_dir_option("/mnt/b".into());
+    assert_eq!(
+        store.complete_hint(hint),
+        "not verified: dm backup --dir /mnt/b verify --restore"
+    );
+    assert_eq!(
+        store.complete_error(error()).suggestions(),
+        [
+            "restore the whole backup: dm backup --dir /mnt/b restore 20261126T10",
+            "or another schema; list them: dm backup --dir /mnt/b show 20261126T10"
+        ]
+    );
+}
+
+#[test]
 fn incomplete_backup_is_not_listed_and_is_removed() {
     let (_directory, store) = store();
     let partial = begin(&store, "20261126T100000Z");

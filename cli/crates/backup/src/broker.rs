@@ -89,40 +89,40 @@ impl RestoreBroker<'_> {
     /// Deletes the queues and declares them again, until none of them has a message.
     pub(super) async fn recreate_queues(&self) -> Result<(), BackupError> {
         let queues = all_queues();
-        for _ in 0..MAX_RECREATE_ROUNDS {
-            let channel = self.connection.create_channel().await;
-            let channel = channel.map_err(MessagingError::from)?;
-            for name in &queues {
-                // Deleting a missing queue is not an error.
-                channel
-                    .queue_delete(name.as_str().into(), QueueDeleteOptions::default())
-                    .await
-                    .map_err(MessagingError::from)?;
-            }
-            let declared = self
-                .management
-                .import_definitions(&self.restricted_definitions())
-                .await;
-            declared.map_err(MessagingError::from)?;
-            let mut messages = 0;
-            for name in &queues {
-                let options = QueueDeclareOptions {
-                    passive: true,
-                    ..QueueDeclareOptions::default()
-                };
-                let queue = channel
-                    .queue_declare(name.as_str().into(), options, FieldTable::default())
-                    .await
-                    .map_err(MessagingError::from)?;
-                messages += queue.message_count();
-            }
-            let closed = channel.close(200, "done".into()).await;
-            closed.map_err(MessagingError::from)?;
-            if messages == 0 {
-                return Ok(());
-            }
+        repeat_until_empty(async || self.recreate_once(&queues).await).await
+    }
+
+    /// Deletes the queues and declares them again. Returns the number of their messages.
+    async fn recreate_once(&self, queues: &[String]) -> Result<u32, BackupError> {
+        let channel = self.connection.create_channel().await;
+        let channel = channel.map_err(MessagingError::from)?;
+        for name in queues {
+            // Deleting a missing queue is not an error.
+            channel
+                .queue_delete(name.as_str().into(), QueueDeleteOptions::default())
+                .await
+                .map_err(MessagingError::from)?;
         }
-        Err(BackupError::QueuesNotEmpty)
+        let declared = self
+            .management
+            .import_definitions(&self.restricted_definitions())
+            .await;
+        declared.map_err(MessagingError::from)?;
+        let mut messages = 0;
+        for name in queues {
+            let options = QueueDeclareOptions {
+                passive: true,
+                ..QueueDeclareOptions::default()
+            };
+            let queue = channel
+                .queue_declare(name.as_str().into(), options, FieldTable::default())
+                .await
+                .map_err(MessagingError::from)?;
+            messages += queue.message_count();
+        }
+        let closed = channel.close(200, "done".into()).await;
+        closed.map_err(MessagingError::from)?;
+        Ok(messages)
     }
 
     /// Returns the definitions of the configuration, without the permissions of the services.
@@ -182,6 +182,18 @@ impl RestoreBroker<'_> {
     }
 }
 
+/// Repeats a round, which returns the number of remaining messages, until none remains.
+async fn repeat_until_empty(
+    mut round: impl AsyncFnMut() -> Result<u32, BackupError>,
+) -> Result<(), BackupError> {
+    for _ in 0..MAX_RECREATE_ROUNDS {
+        if round().await? == 0 {
+            return Ok(());
+        }
+    }
+    Err(BackupError::QueuesNotEmpty)
+}
+
 /// Returns all queues in the order in which they are recreated: messages return from a retry
 /// queue to the work queue, and move from that to the dead-letter queue.
 fn all_queues() -> Vec<String> {
@@ -231,6 +243,16 @@ mod tests {
         assert!(position("inventory.order-events.q.retry.60s") < work);
         assert!(work < position("inventory.order-events.q.dlq"));
         assert_eq!(queues.len(), 3 * 3 + 4 + 4);
+    }
+
+    #[tokio::test]
+    async fn repeat_until_empty_ends_after_a_round_without_messages() {
+        let mut remaining = [3, 1, 0, 0].into_iter();
+        let emptied = repeat_until_empty(async || Ok(remaining.next().unwrap())).await;
+        assert!(emptied.is_ok());
+        assert_eq!(remaining.len(), 1);
+        let never_empty = repeat_until_empty(async || Ok(1)).await;
+        assert!(matches!(never_empty, Err(BackupError::QueuesNotEmpty)));
     }
 
     #[test]

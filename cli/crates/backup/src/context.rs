@@ -23,6 +23,8 @@ pub struct RestoreContext<'a> {
     pub interrupt: &'a CancellationToken,
     /// Called with each step.
     pub report: &'a (dyn Fn(&str) + Sync),
+    /// The command that publishes missing events later, or `None` if the stack will be removed.
+    pub repair_command: Option<&'a str>,
     /// Called with each difference from the backup.
     pub warn: &'a (dyn Fn(&str) + Sync),
 }

@@ -1,9 +1,10 @@
 //! Errors of creating, checking and restoring backups.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use dm_components::lock_watch::LockWait;
+use dm_components::quote::shell_path;
 use dm_core::error::{ExitStatus, UserError};
 use dm_core::error_code::ErrorCode;
 use dm_engine::EngineError;
@@ -225,6 +226,17 @@ pub enum BackupError {
     /// The command was interrupted.
     #[error("interrupted; {0}")]
     Interrupted(&'static str),
+    /// The command was interrupted after the data was replaced, and before its events were checked.
+    #[error("interrupted; the backup is restored, and its events are not reconciled")]
+    NotReconciled,
+    /// An error of a command with `--dir`.
+    #[error("{source}")]
+    InDirectory {
+        /// The value of `--dir`, which the suggested commands repeat.
+        directory: PathBuf,
+        /// The error.
+        source: Box<BackupError>,
+    },
 }
 
 impl BackupError {
@@ -238,6 +250,19 @@ impl BackupError {
             doing,
             path,
             source,
+        }
+    }
+
+    /// Lets the suggested commands repeat the value of `--dir`, if the command has one: without
+    /// the option, they use another directory.
+    #[must_use]
+    pub fn with_dir_option(self, directory: Option<PathBuf>) -> Self {
+        match (self, directory) {
+            (error @ Self::InDirectory { .. }, _) | (error, None) => error,
+            (error, Some(directory)) => Self::InDirectory {
+                directory,
+                source: Box::new(error),
+            },
         }
     }
 }
@@ -275,7 +300,8 @@ impl UserError for BackupError {
             Self::RowCountMismatch(_) => ErrorCode::RestoreCountMismatch,
             Self::UnfinishedRestore(_) => ErrorCode::RestoreUnfinished,
             Self::NothingToResume => ErrorCode::RestoreNothingToResume,
-            Self::Interrupted(_) => ErrorCode::Interrupted,
+            Self::Interrupted(_) | Self::NotReconciled => ErrorCode::Interrupted,
+            Self::InDirectory { source, .. } => source.code(),
         }
     }
 
@@ -284,9 +310,9 @@ impl UserError for BackupError {
             Self::Damaged { problems, .. } => problems.clone(),
             Self::RowCountMismatch(differences) => differences.clone(),
             Self::Dependents { dependents, .. } => dependents.clone(),
-            Self::ContainersStopped { source, .. } | Self::RestoreIncomplete { source, .. } => {
-                source.details()
-            }
+            Self::ContainersStopped { source, .. }
+            | Self::RestoreIncomplete { source, .. }
+            | Self::InDirectory { source, .. } => source.details(),
             Self::Ambiguous { candidates, .. } | Self::OnlySafetyBackups { candidates } => {
                 candidates.iter().map(BackupCandidate::to_string).collect()
             }
@@ -298,9 +324,11 @@ impl UserError for BackupError {
         match self {
             Self::Damaged { .. } | Self::RowCountMismatch(_) => ExitStatus::Findings,
             Self::Engine(_) => ExitStatus::Engine,
-            Self::Interrupted(_) => ExitStatus::Interrupted,
+            Self::Interrupted(_) | Self::NotReconciled => ExitStatus::Interrupted,
             Self::LockTimeout(_) => ExitStatus::TimedOut,
-            Self::ContainersStopped { source, .. } => source.exit_status(),
+            Self::ContainersStopped { source, .. } | Self::InDirectory { source, .. } => {
+                source.exit_status()
+            }
             Self::NotFound(_)
             | Self::NoBackups(_)
             | Self::Ambiguous { .. }
@@ -340,16 +368,16 @@ impl UserError for BackupError {
             Self::OtherInstance {
                 backup_instance, ..
             } => vec![
-                format!("dm --instance {backup_instance} backup restore …"),
+                format!("dm backup restore --instance {backup_instance} …"),
                 "or allow a backup of another instance: dm backup restore --foreign …".into(),
             ],
             Self::InvalidRecipient { .. } => {
                 vec!["create an identity and its recipient (age1…) with age-keygen".into()]
             }
             Self::DecryptionFailed { .. } | Self::InvalidIdentity { .. } => vec![
-                "give the identity of one of its recipients: dm backup restore --identity FILE"
-                    .into(),
-                "or set `backup.identity` in dm.local.toml".into(),
+                // The key comes first: `dm reset` reads backups too, and has no option for it.
+                "set `backup.identity` in dm.local.toml to the identity of a recipient".into(),
+                "or, if the command is dm backup, add: --identity FILE".into(),
             ],
             Self::SchemaNotFound { known, .. } => {
                 vec![format!(
@@ -368,9 +396,10 @@ impl UserError for BackupError {
                 "dm backup restore --resume".into(),
                 "or discard the existing data: dm reset".into(),
             ],
-            Self::OpsSchema(id) => vec![format!(
-                "restore the whole backup: dm backup restore {id}, or another schema: dm backup show {id}"
-            )],
+            Self::OpsSchema(id) => vec![
+                format!("restore the whole backup: dm backup restore {id}"),
+                format!("or another schema; list them: dm backup show {id}"),
+            ],
             Self::Dependents { .. } => vec![
                 "restore the whole backup, without --schema: dm backup restore ID".into(),
                 "or drop these objects first, and create them again afterwards: dm psql".into(),
@@ -404,7 +433,95 @@ impl UserError for BackupError {
             | Self::Setup(_) => {
                 vec!["dm status".into(), "dm up".into()]
             }
+            Self::NotReconciled => vec!["check the events: dm reconcile".into()],
+            Self::InDirectory { directory, source } => {
+                let suggestions = source.suggestions().into_iter();
+                suggestions
+                    .map(|suggestion| repeat_dir_option(&suggestion, directory))
+                    .collect()
+            }
             _ => Vec::new(),
         }
+    }
+}
+
+/// Adds the value of `--dir` to the `dm backup` command in a sentence.
+pub(super) fn repeat_dir_option(sentence: &str, directory: &Path) -> String {
+    let command = format!("dm backup --dir {} ", shell_path(directory));
+    sentence.replace("dm backup ", &command)
+}
+
+#[cfg(test)]
+mod tests {
+    use dm_core::error::{Error, error_chain};
+
+    use super::*;
+
+    fn in_directory(error: BackupError, directory: &str) -> BackupError {
+        error.with_dir_option(Some(directory.into()))
+    }
+
+    #[test]
+    fn suggestions_repeat_the_dir_option_and_name_the_instance() {
+        let unfinished = || BackupError::UnfinishedRestore("20261126T100000000Z".into());
+        let error = in_directory(unfinished(), "/mnt/my backups");
+        assert_eq!(
+            Error::from(error).for_instance("review").suggestions(),
+            [
+                "dm --instance review backup --dir '/mnt/my backups' restore --resume",
+                "or discard the existing data: dm --instance review reset"
+            ]
+        );
+        assert_eq!(
+            unfinished().with_dir_option(None).suggestions()[0],
+            "dm backup restore --resume"
+        );
+    }
+
+    #[test]
+    fn dir_option_is_repeated_once_and_changes_only_the_suggestions() {
+        let error = in_directory(BackupError::NoBackups("/b/p/default".into()), "/b");
+        let error = in_directory(error, "/b");
+        assert_eq!(error.suggestions(), ["dm backup --dir /b create"]);
+        assert_eq!(
+            error_chain(&error),
+            ["there are no backups in /b/p/default"]
+        );
+        assert_eq!(error.code(), ErrorCode::BackupNotFound);
+        assert_eq!(error.exit_status(), ExitStatus::Usage);
+    }
+
+    #[test]
+    fn failed_command_of_a_container_suggests_status_and_up() {
+        let error = BackupError::Command {
+            command: "pg_restore".into(),
+            stderr: "could not execute query".into(),
+        };
+        assert_eq!(error.code(), ErrorCode::BackupCommand);
+        assert_eq!(
+            Error::from(error).for_instance("review").suggestions(),
+            ["dm --instance review status", "dm --instance review up"]
+        );
+    }
+
+    #[test]
+    fn every_suggested_command_names_the_instance() {
+        let error = BackupError::OpsSchema("20261126T10".into());
+        for suggestion in Error::from(error).for_instance("review").suggestions() {
+            assert!(suggestion.contains("--instance review"), "{suggestion}");
+        }
+        let foreign = BackupError::OtherInstance {
+            id: "20261126T10".into(),
+            backup_instance: "utica".into(),
+            current_instance: "review".into(),
+        };
+        assert_eq!(
+            Error::from(foreign).for_instance("review").suggestions(),
+            [
+                "dm backup restore --instance utica …",
+                "or allow a backup of another instance: \
+                 dm --instance review backup restore --foreign …"
+            ]
+        );
     }
 }

@@ -8,6 +8,7 @@ use super::broker::DeadLetterIds;
 use super::context::RestoreContext;
 use super::encryption::FileContent;
 use super::quote::quote_identifier;
+use super::republish::RepublishCounts;
 use super::{BackupError, OpenBackup, ServerContainer, republish, staged_database};
 
 /// The directory of the database of OpenLDAP.
@@ -54,11 +55,7 @@ pub(super) async fn finish_after_swap(
             ));
         }
         if queue.rejected > 0 {
-            (context.warn)(&format!(
-                "{} refused {}; to publish again later: dm reconcile --repair",
-                queue.queue,
-                pluralize(queue.rejected, "event")
-            ));
+            (context.warn)(&refusal_warning(&queue, context.repair_command));
         }
     }
     if let Some(directory) = context.directory {
@@ -69,6 +66,16 @@ pub(super) async fn finish_after_swap(
     context.broker.grant_access().await?;
     finish_restore(context, opened).await?;
     Ok(letters)
+}
+
+/// Returns the warning about the events that a queue has refused.
+fn refusal_warning(queue: &RepublishCounts, repair_command: Option<&str>) -> String {
+    let events = pluralize(queue.rejected, "event");
+    let refused = format!("{} refused {events}", queue.queue);
+    match repair_command {
+        Some(command) => format!("{refused}; to publish again later: {command}"),
+        None => refused,
+    }
 }
 
 /// Loads the LDAP entries into a second database and swaps it with the one in use.
@@ -150,4 +157,24 @@ async fn finish_restore(
     .await?;
     session.close().await?;
     staged_database::drop_leftover_databases(target).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusal_warning_contains_the_repair_command_of_a_stack_that_is_kept() {
+        let queue = RepublishCounts {
+            queue: "billing",
+            published: 0,
+            rejected: 2,
+        };
+        assert_eq!(
+            refusal_warning(&queue, Some("dm --instance review reconcile --repair")),
+            "billing refused 2 events; to publish again later: \
+             dm --instance review reconcile --repair"
+        );
+        assert_eq!(refusal_warning(&queue, None), "billing refused 2 events");
+    }
 }

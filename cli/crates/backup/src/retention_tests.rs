@@ -1,11 +1,10 @@
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
 
 use super::*;
-use crate::examples::manifest;
+use crate::examples::{self, manifest};
 
 const POLICY: RetentionPolicy = RetentionPolicy {
     days: 7,
@@ -20,13 +19,7 @@ fn time(text: &str) -> DateTime<Utc> {
 fn backup(id: &str, taken_at: &str, purpose: Purpose) -> Backup {
     let mut manifest = manifest(id, taken_at);
     manifest.purpose = purpose;
-    Backup {
-        path: PathBuf::new(),
-        manifest,
-        verified_at: None,
-        restore_started_at: None,
-        restored_at: None,
-    }
+    examples::backup(manifest)
 }
 
 fn pruned(

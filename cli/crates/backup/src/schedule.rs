@@ -29,10 +29,10 @@ pub(crate) const CONTAINER_PROGRAM: &str = "/opt/dm/dm";
 const SPEC_FILE: &str = "job.json";
 /// The file with the [`SchedulerReport`].
 const REPORT_FILE: &str = "state.json";
-/// The file that the process in the container writes when it starts.
+/// The file that the process in the container writes after its first report.
 const STARTED_FILE: &str = "begun";
 
-/// How long servers may be unreachable before a warning: some always are while a stack starts.
+/// How long a server may be unreachable before a warning: it may be restarted.
 const OUTAGE_THRESHOLD: TimeDelta = TimeDelta::seconds(60);
 /// How long the process may write no report before a warning.
 const HEARTBEAT_TIMEOUT: TimeDelta = TimeDelta::minutes(10);
@@ -59,7 +59,8 @@ pub struct SchedulerReport {
     pub next_due: DateTime<Utc>,
     /// The last attempt.
     pub last_attempt: Option<BackupAttempt>,
-    /// The outage that prevents backups, if there is one.
+    /// The outage that prevents backups, if there is one. Servers that are still starting are no
+    /// outage.
     pub away: Option<ServerOutage>,
 }
 
@@ -148,16 +149,23 @@ impl ScheduleDir {
         }
     }
 
-    /// Returns the settings, and records that the process has started.
+    /// Returns the settings.
     ///
     /// # Errors
     /// Returns [`BackupError::File`] if the file is missing or was written by another version
     /// of `dm`.
-    pub fn start(&self) -> Result<ScheduleSpec, BackupError> {
+    pub fn read_spec(&self) -> Result<ScheduleSpec, BackupError> {
         let path = self.0.join(SPEC_FILE);
-        let spec = read_json(&path).map_err(BackupError::file("read", path))?;
-        self.write_atomically(STARTED_FILE, &Utc::now())?;
-        Ok(spec)
+        read_json(&path).map_err(BackupError::file("read", path))
+    }
+
+    /// Records that the process has started. Its first report must exist: otherwise, the report
+    /// of an earlier process would be taken for its own.
+    ///
+    /// # Errors
+    /// Returns [`BackupError::File`] if the file cannot be written.
+    pub fn record_start(&self) -> Result<(), BackupError> {
+        self.write_atomically(STARTED_FILE, &Utc::now())
     }
 
     /// Returns whether the process has started.
@@ -245,7 +253,9 @@ mod tests {
         };
         directory.prepare(&spec).unwrap();
         assert!(!directory.has_started());
-        assert!(directory.start().unwrap().access == spec.access);
+        assert!(directory.read_spec().unwrap().access == spec.access);
+        assert!(!directory.has_started());
+        directory.record_start().unwrap();
         assert!(directory.has_started());
         directory.prepare(&spec).unwrap();
         assert!(!directory.has_started());

@@ -1,6 +1,7 @@
 //! The arguments of `dm bench`.
 
 use clap::{Args, Subcommand, ValueEnum};
+use dm_core::number::whole_number;
 use serde::{Deserialize, Serialize};
 
 use super::case::{DataCase, EventsCase, ServicesCase, UpCase};
@@ -71,7 +72,7 @@ Examples:
 pub struct RoundArguments {
     /// Number of rounds. Each round measures every case once.
     #[arg(long, value_name = "N", default_value_t = DEFAULT_ROUNDS,
-          value_parser = clap::value_parser!(u32).range(1..=1000))]
+          value_parser = whole_number::<u32>(1..=1000), allow_negative_numbers = true)]
     pub rounds: u32,
     /// Print the figures as a Markdown table.
     #[arg(long, conflicts_with = "json")]

@@ -17,6 +17,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 use thiserror::Error;
 
+use super::keycloak::signing_keys::{self, SigningKeyError};
 use super::lock_watch::{AbortReason, LockWait, LockWatch, WorkLimits};
 use super::quote::{quote_identifier, quote_literal};
 use super::{HostPorts, keycloak, node_names, postgres};
@@ -29,6 +30,12 @@ pub const OPS_SCHEMA: &str = "dm_ops";
 
 /// The prefix of the staged database that a restore creates beside the one in use.
 pub const STAGED_DATABASE_PREFIX: &str = "dm_restoring_";
+
+/// Revokes the privileges of `PUBLIC` on the databases that every server has. `dm` connects to
+/// them as the superuser, and no other role needs them.
+const REVOKE_OTHER_DATABASES: &str = "DO $$ DECLARE other name; BEGIN \
+     FOR other IN SELECT datname FROM pg_database WHERE datname IN ('postgres', 'template1') \
+     LOOP EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC', other); END LOOP; END $$;";
 
 /// The directory of the numbered migrations, with one directory per schema below it.
 const MIGRATIONS_DIR: &str = "migrations";
@@ -85,13 +92,14 @@ pub struct DatabaseSetup {
     digest_key: DigestKey,
 }
 
-/// Whether to set the passwords of the roles, which belong to the whole server.
+/// Whether the job may change what belongs to the whole server: the passwords and settings of
+/// roles, and the privileges on other databases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum RolePasswords {
-    /// Set the passwords of the configuration.
+enum ServerChanges {
+    /// Apply those of the configuration.
     Apply,
-    /// Do not change them: the job prepares another database of a server in use.
-    LeaveUnchanged,
+    /// Apply none: the job prepares another database of a server in use.
+    Omit,
 }
 
 /// The reason why the database could not be set up.
@@ -100,6 +108,9 @@ pub enum DatabaseError {
     /// A connection or a statement failed.
     #[error("could not set up the database: {0}")]
     Sql(#[from] sqlx::Error),
+    /// A signing key of Keycloak could not be created.
+    #[error(transparent)]
+    SigningKey(#[from] SigningKeyError),
     /// A migration could not be read or applied.
     #[error("could not apply the migrations of schema `{schema}`: {source}")]
     Migrate {
@@ -145,7 +156,7 @@ impl From<AbortReason> for DatabaseError {
 impl UserError for DatabaseError {
     fn code(&self) -> ErrorCode {
         match self {
-            Self::Sql(_) => ErrorCode::DatabaseQuery,
+            Self::Sql(_) | Self::SigningKey(_) => ErrorCode::DatabaseQuery,
             Self::Migrate { .. } => ErrorCode::MigrationFailed,
             Self::LockTimeout(_) => ErrorCode::DatabaseLocked,
             Self::TimedOut(_) => ErrorCode::TimedOut,
@@ -158,7 +169,7 @@ impl UserError for DatabaseError {
     fn exit_status(&self) -> ExitStatus {
         match self {
             Self::MigrationsDirectory { .. } => ExitStatus::Usage,
-            Self::TimedOut(_) => ExitStatus::TimedOut,
+            Self::LockTimeout(_) | Self::TimedOut(_) => ExitStatus::TimedOut,
             Self::Interrupted => ExitStatus::Interrupted,
             _ => ExitStatus::Component,
         }
@@ -166,7 +177,7 @@ impl UserError for DatabaseError {
 
     fn suggestions(&self) -> Vec<String> {
         match self {
-            Self::Sql(_) => vec!["dm logs postgres".into()],
+            Self::Sql(_) | Self::SigningKey(_) => vec!["dm logs postgres".into()],
             Self::Migrate { directory, .. } => vec![
                 format!("correct {MIGRATIONS_DIR}/{directory}, then: dm up"),
                 "or discard the existing data: dm reset".into(),
@@ -313,7 +324,7 @@ impl DatabaseSetup {
     /// Returns [`DatabaseError::MigrationsDirectory`] if a migration cannot be read.
     pub fn digest_input(&self) -> Result<Vec<u8>, DatabaseError> {
         let mut text =
-            self.roles_and_schemas_sql(self.config.database.as_str(), RolePasswords::Apply);
+            self.roles_and_schemas_sql(self.config.database.as_str(), ServerChanges::Apply);
         text.push_str(&self.keycloak_secrets.digest_input());
         let mut text = text.into_bytes();
         for file in self.migration_files()? {
@@ -356,8 +367,9 @@ impl DatabaseSetup {
         if applied_digest(&mut connection).await?.as_deref() == Some(&digest)
             && self.keycloak_secrets.is_applied(&mut connection).await?
         {
+            let has_created = signing_keys::create_missing(&mut connection).await?;
             connection.close().await?;
-            return Ok(true);
+            return Ok(!has_created);
         }
         // A session lock: a second run waits, and a killed one releases it.
         connection
@@ -368,7 +380,7 @@ impl DatabaseSetup {
         transaction
             .execute(AssertSqlSafe(self.roles_and_schemas_sql(
                 self.config.database.as_str(),
-                RolePasswords::Apply,
+                ServerChanges::Apply,
             )))
             .await?;
         transaction.commit().await?;
@@ -376,6 +388,7 @@ impl DatabaseSetup {
             self.migrate_schema(&mut connection, schema).await?;
         }
         self.keycloak_secrets.apply(&mut connection).await?;
+        signing_keys::create_missing(&mut connection).await?;
         let digest = self.digest(&text, &mut connection).await?;
         sqlx::query(
             "INSERT INTO dm_ops.database_setup (only_row, digest) VALUES (true, $1)
@@ -424,7 +437,7 @@ impl DatabaseSetup {
     ) -> Result<(), DatabaseError> {
         let mut connection = PgConnection::connect_with(&server.clone().database(name)).await?;
         let mut transaction = connection.begin().await?;
-        let script = self.roles_and_schemas_sql(name, RolePasswords::LeaveUnchanged);
+        let script = self.roles_and_schemas_sql(name, ServerChanges::Omit);
         transaction.execute(AssertSqlSafe(script)).await?;
         transaction.commit().await?;
         for schema in &self.schemas {
@@ -463,15 +476,16 @@ impl DatabaseSetup {
         sets
     }
 
-    /// Prepares the data directory for its golden image: removes the realm's keys, which
-    /// every instance creates for itself, and minimizes its size. Keycloak must be stopped.
+    /// Prepares the data directory for its golden image: removes the realm's keys, which every
+    /// instance creates for itself, and the sessions, and minimizes its size. Keycloak must be
+    /// stopped.
     ///
     /// # Errors
     /// Returns [`DatabaseError::Sql`] if a statement fails.
     pub async fn prepare_golden(&self, ports: &HostPorts) -> Result<(), DatabaseError> {
         let options = postgres::superuser_connect_options(&self.config, ports);
         let mut connection = PgConnection::connect_with(&options).await?;
-        keycloak::stored_secrets::remove_realm_keys(&mut connection).await?;
+        keycloak::stored_secrets::remove_keys_and_sessions(&mut connection).await?;
         // Two calls: VACUUM cannot run in an implicit transaction with another statement.
         connection.execute("VACUUM (FREEZE, ANALYZE)").await?;
         connection.execute("CHECKPOINT").await?;
@@ -557,7 +571,7 @@ impl DatabaseSetup {
     /// Returns [`DatabaseError::MigrationsDirectory`] if a migration cannot be read.
     pub fn init_script(&self) -> Result<String, DatabaseError> {
         let mut sql =
-            self.roles_and_schemas_sql(self.config.database.as_str(), RolePasswords::Apply);
+            self.roles_and_schemas_sql(self.config.database.as_str(), ServerChanges::Apply);
         for MigrationFile {
             schema, contents, ..
         } in self.migration_files()?
@@ -577,7 +591,7 @@ impl DatabaseSetup {
     }
 
     /// Returns the SQL that creates roles and schemas and grants their rights.
-    fn roles_and_schemas_sql(&self, database: &str, roles: RolePasswords) -> String {
+    fn roles_and_schemas_sql(&self, database: &str, server_changes: ServerChanges) -> String {
         let mut sql = String::new();
         let database = quote_identifier(database);
         let mut line = |text: std::fmt::Arguments<'_>| {
@@ -587,6 +601,12 @@ impl DatabaseSetup {
         line(format_args!(
             "REVOKE ALL ON DATABASE {database} FROM PUBLIC;"
         ));
+        if server_changes == ServerChanges::Apply {
+            // A staged or scratch database is prepared without the job's lock. Two sessions that
+            // change the privileges on a database at the same time could fail.
+            line(format_args!("{REVOKE_OTHER_DATABASES}"));
+        }
+        // The right to create large objects is not revoked. The reason is in docs/datastores.md.
         line(format_args!("REVOKE ALL ON SCHEMA public FROM PUBLIC;"));
         for schema in &self.schemas {
             let name = quote_identifier(&schema.name);
@@ -608,7 +628,7 @@ impl DatabaseSetup {
                 line(format_args!("{}", create_role_if_missing_sql(user)));
             }
             let user = quote_identifier(user);
-            if roles == RolePasswords::Apply {
+            if server_changes == ServerChanges::Apply {
                 line(format_args!("ALTER ROLE {user} LOGIN PASSWORD {password};"));
                 line(format_args!("ALTER ROLE {user} SET search_path = {name};"));
             }
@@ -699,15 +719,31 @@ fn create_role_if_missing_sql(role: &str) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn event_migrations_precede_those_of_the_service() {
+    /// Returns the setup of this repository.
+    fn repository_setup() -> DatabaseSetup {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
         let options = dm_config::LoadOptions {
             project_dir: Some(root.clone()),
             ..dm_config::LoadOptions::default()
         };
         let config = Config::load(&options, []).unwrap().config;
-        let database = DatabaseSetup::new(&config, &root);
+        DatabaseSetup::new(&config, &root)
+    }
+
+    #[test]
+    fn setup_of_a_staged_database_changes_no_passwords_and_no_other_databases() {
+        let setup = repository_setup();
+        let own = setup.roles_and_schemas_sql("dundermifflin", ServerChanges::Apply);
+        let staged = setup.roles_and_schemas_sql("staged", ServerChanges::Omit);
+        for part in [REVOKE_OTHER_DATABASES, "LOGIN PASSWORD", "SET search_path"] {
+            assert!(own.contains(part), "{part}");
+            assert!(!staged.contains(part), "{part}");
+        }
+    }
+
+    #[test]
+    fn event_migrations_precede_those_of_the_service() {
+        let database = repository_setup();
         let files = database.migration_files().unwrap();
         let names = |schema: &str| -> Vec<&str> {
             let files = files.iter().filter(|file| file.schema.name == schema);
@@ -724,6 +760,16 @@ mod tests {
         );
         assert_eq!(names(OPS_SCHEMA)[0], "dm_ops/0001_database_setup.sql");
         assert!(names(keycloak::DATABASE_ROLE).is_empty());
+    }
+
+    #[test]
+    fn lock_of_another_session_is_an_exceeded_time_limit() {
+        for error in [
+            DatabaseError::from(AbortReason::LockTimeout(LockWait::default())),
+            DatabaseError::from(AbortReason::DeadlineExceeded(None)),
+        ] {
+            assert_eq!(error.exit_status(), ExitStatus::TimedOut);
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ mod node_names;
 pub mod openldap;
 pub mod postgres;
 pub mod prebuilt_schema;
-mod quote;
+pub mod quote;
 pub mod rabbitmq;
 pub mod service;
 mod service_log;
@@ -224,9 +224,10 @@ pub enum ResetStrategy {
     AtNextStart(&'static [&'static str]),
 }
 
-/// Applies the settings of a ready component that can change while it runs.
+/// The work that follows each time a component becomes ready. Returns a note for the user, if the
+/// component works with a restriction.
 pub(crate) type ReconfigureFuture =
-    Pin<Box<dyn Future<Output = Result<(), Box<dyn UserError>>> + Send>>;
+    Pin<Box<dyn Future<Output = Result<Option<String>, Box<dyn UserError>>> + Send>>;
 
 /// A long-running container of the stack.
 pub trait Component: Debug + Send + Sync {
@@ -300,8 +301,8 @@ pub trait Component: Debug + Send + Sync {
         None
     }
 
-    /// Returns the work that follows each time it becomes ready. It must cost nothing if
-    /// nothing has changed.
+    /// Returns the work that follows each time it becomes ready, such as settings that can change
+    /// while it runs. The work must cost nothing if nothing has changed.
     fn reconfigure(&self, _ports: &HostPorts) -> Option<ReconfigureFuture> {
         None
     }
@@ -430,4 +431,25 @@ fn read_fixture(root: &Path, path: &Path, key: &'static str) -> Result<Vec<u8>, 
         key,
         source: Arc::new(error),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_pages_omit_the_default_port_of_http() {
+        assert_eq!(http_origin("127.0.0.1", 80), "http://127.0.0.1");
+        assert_eq!(http_origin("127.0.0.1", 8080), "http://127.0.0.1:8080");
+        // Each of these components may have port 80.
+        let names = [keycloak::NAME, service::GATEWAY, "rabbitmq-management"];
+        let ports = HostPorts::from(names.map(|name| (name.to_owned(), 80)));
+        // The issuer of the realm's tokens begins with this address.
+        assert_eq!(keycloak::base_url(&ports), "http://localhost");
+        assert_eq!(
+            service::base_url(service::GATEWAY, &ports),
+            "http://localhost"
+        );
+        assert_eq!(rabbitmq::management_url(&ports), "http://localhost");
+    }
 }

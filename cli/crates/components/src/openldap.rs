@@ -209,7 +209,31 @@ fn ldif_files(
 
 #[cfg(test)]
 mod tests {
+    use dm_core::instance::Instance;
+
     use super::*;
+
+    #[test]
+    fn ldif_files_of_a_checkout_with_crlf_have_lf() {
+        let root = tempfile::tempdir().unwrap();
+        let text = "dn: uid=jhalpert\r\n\r\ndn: uid=pbeesly\r\n";
+        std::fs::write(root.path().join("10-users.ldif"), text).unwrap();
+        std::fs::write(root.path().join("README.md"), "# Users\r\n").unwrap();
+        let instance = Instance::new("p", "default", root.path()).unwrap();
+        let ports = HostPorts::new();
+        let layout = InstanceLayout {
+            instance: &instance,
+            ports: &ports,
+            root: root.path(),
+            state_dir: root.path(),
+        };
+        let files = ldif_files(&layout, Path::new(".")).unwrap();
+        let users = ContainerFile::world_readable(
+            "/container/ldif/10-users.ldif",
+            "dn: uid=jhalpert\n\ndn: uid=pbeesly\n",
+        );
+        assert_eq!(files, [users]);
+    }
 
     #[test]
     fn base_dn_has_a_component_per_label() {

@@ -35,9 +35,11 @@ impl LoadedConfig {
         key: Option<&str>,
         reveal: bool,
     ) -> Result<Vec<EffectiveValue>, ConfigError> {
+        // Contains no secrets, whose JSON is the mask.
+        let typed = serde_json::to_value(&self.config).unwrap_or_default();
         let mut entries = Vec::new();
         for key in json_schema::config_keys() {
-            self.push_effective_values(&key, reveal, &mut entries);
+            self.push_effective_values(&key, &typed, reveal, &mut entries);
         }
         let Some(requested) = key else {
             return Ok(entries);
@@ -55,10 +57,12 @@ impl LoadedConfig {
         Ok(matching)
     }
 
-    /// Adds the value of `key`, or its values if it is a table.
+    /// Adds the value of `key`, or its values if it is a table. `typed` is the configuration as
+    /// JSON.
     fn push_effective_values(
         &self,
         key: &json_schema::ConfigKey,
+        typed: &Value,
         reveal: bool,
         entries: &mut Vec<EffectiveValue>,
     ) {
@@ -76,10 +80,15 @@ impl LoadedConfig {
             config_tree::ConfigValue::Table(inner) if !inner.is_empty() => {
                 node.for_each_leaf(&mut |subpath, leaf| {
                     let leaf_path: KeyPath = path.iter().chain(subpath).cloned().collect();
-                    entries.push(self.effective_value(&leaf_path, leaf, key.is_secret(), reveal));
+                    let value = leaf_value(&leaf_path, leaf, typed);
+                    let secret = key.is_secret();
+                    entries.push(self.effective_value(&leaf_path, leaf, value, secret, reveal));
                 });
             }
-            _ => entries.push(self.effective_value(path, node, key.is_secret(), reveal)),
+            _ => {
+                let value = leaf_value(path, node, typed);
+                entries.push(self.effective_value(path, node, value, key.is_secret(), reveal));
+            }
         }
     }
 
@@ -87,10 +96,11 @@ impl LoadedConfig {
         &self,
         path: &KeyPath,
         node: &ConfigNode,
+        value: Value,
         secret: bool,
         reveal: bool,
     ) -> EffectiveValue {
-        let value = match node.value.to_json() {
+        let value = match value {
             value if reveal => value,
             _ if secret => MASK.into(),
             Value::String(text) => mask::mask_url_passwords(&text).into(),
@@ -103,6 +113,18 @@ impl LoadedConfig {
             secret,
         }
     }
+}
+
+/// Returns the value of a node as JSON. The text of a variable or a flag says nothing about its
+/// type: if its key has a number, a boolean or a list, the value is that of the configuration.
+fn leaf_value(path: &KeyPath, node: &ConfigNode, typed: &Value) -> Value {
+    if matches!(node.value, config_tree::ConfigValue::Untyped(_)) {
+        let found = path.iter().try_fold(typed, |value, key| value.get(key));
+        if let Some(found) = found.filter(|found| !found.is_string() && !found.is_null()) {
+            return found.clone();
+        }
+    }
+    node.value.to_json()
 }
 
 /// Returns the key or section that is most similar to `requested`.

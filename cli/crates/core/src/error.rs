@@ -53,7 +53,8 @@ impl ExitStatus {
         (Self::Component, "a component failed"),
         (
             Self::TimedOut,
-            "a component was not ready within the time limit",
+            "a time limit was exceeded, for example because a component was not ready, or because \
+             another process or session held a lock",
         ),
         (Self::Interrupted, "interrupted by a signal"),
         (Self::OutputClosed, "the reader of stdout closed it"),
@@ -75,6 +76,9 @@ impl ExitStatus {
         }
     }
 }
+
+/// The commands of `dm` that act on the machine or read the configuration.
+const MACHINE_COMMANDS: [&str; 4] = ["config", "doctor", "engine", "images"];
 
 /// An error that the user can act on.
 pub trait UserError: StdError + Send + Sync + 'static {
@@ -138,6 +142,8 @@ pub struct Error {
     user_error: Box<dyn UserError>,
     /// The instance of the command, unless it is the default one.
     instance: Option<String>,
+    /// Whether the error is one of a scratch instance.
+    is_of_scratch_instance: bool,
 }
 
 /// The result of an operation that can fail with errors of different types.
@@ -158,10 +164,21 @@ impl Error {
         self
     }
 
+    /// Marks the error as one of a scratch instance, which the command removes. The suggestions
+    /// then contain no command for an instance: it would act on another one.
+    #[must_use]
+    pub fn of_scratch_instance(mut self) -> Self {
+        self.is_of_scratch_instance = true;
+        self
+    }
+
     /// Returns the next steps: commands or sentences.
     #[must_use]
     pub fn suggestions(&self) -> Vec<String> {
-        let suggestions = self.user_error.suggestions();
+        let mut suggestions = self.user_error.suggestions();
+        if self.is_of_scratch_instance {
+            suggestions = suggestions_without_instance(suggestions);
+        }
         match &self.instance {
             Some(name) => suggestions_for_instance(suggestions, name),
             None => suggestions,
@@ -190,19 +207,44 @@ pub fn suggestion_for_instance(suggestion: &str, name: &str) -> String {
     if suggestion.contains("--instance") {
         return suggestion.to_owned();
     }
-    for prefix in ["", ": "] {
+    match split_at_arguments(suggestion) {
+        Some((before, arguments)) => format!("{before}--instance {name} {arguments}"),
+        None => suggestion.to_owned(),
+    }
+}
+
+/// Removes the suggestions with a `dm` command that acts on an instance.
+#[must_use]
+pub fn suggestions_without_instance(mut suggestions: Vec<String>) -> Vec<String> {
+    suggestions.retain(|suggestion| !acts_on_instance(suggestion));
+    // It was the alternative to a suggestion that is removed.
+    if let Some(first) = suggestions.first_mut()
+        && let Some(sentence) = first.strip_prefix("or ")
+    {
+        *first = sentence.to_owned();
+    }
+    suggestions
+}
+
+/// Returns whether the suggestion contains a `dm` command that acts on an instance.
+fn acts_on_instance(suggestion: &str) -> bool {
+    split_at_arguments(suggestion).is_some_and(|(_, arguments)| {
+        let command = arguments.split_whitespace().next();
+        command.is_none_or(|command| !MACHINE_COMMANDS.contains(&command))
+    })
+}
+
+/// Splits a suggestion before the arguments of its `dm` command, if it contains one.
+fn split_at_arguments(suggestion: &str) -> Option<(&str, &str)> {
+    ["", ": ", "sudo "].into_iter().find_map(|prefix| {
         let command = format!("{prefix}dm ");
         let position = if prefix.is_empty() {
             suggestion.starts_with(&command).then_some(0)
         } else {
             suggestion.find(&command)
         };
-        if let Some(position) = position {
-            let (before, after) = suggestion.split_at(position + command.len());
-            return format!("{before}--instance {name} {after}");
-        }
-    }
-    suggestion.to_owned()
+        Some(suggestion.split_at(position? + command.len()))
+    })
 }
 
 /// Returns the texts of an error's cause chain, outermost first, without repetition.
@@ -226,6 +268,7 @@ impl<E: UserError> From<E> for Error {
         Self {
             user_error: Box::new(error),
             instance: None,
+            is_of_scratch_instance: false,
         }
     }
 }
@@ -242,11 +285,38 @@ mod tests {
                 "add to the data: dm seed --append",
                 "add to the data: dm --instance review seed --append",
             ),
+            (
+                "or identify the process as root: sudo dm doctor",
+                "or identify the process as root: sudo dm --instance review doctor",
+            ),
             ("dm up --instance other", "dm up --instance other"),
             ("docker ps", "docker ps"),
             ("look at dm.toml", "look at dm.toml"),
         ] {
             assert_eq!(suggestion_for_instance(suggestion, "review"), expected);
         }
+    }
+
+    #[test]
+    fn suggestions_without_instance_contain_no_command_for_an_instance() {
+        let suggestions = [
+            "dm backup restore --resume",
+            "or discard the existing data: dm reset",
+            "or wait until the session has ended",
+            "dm --instance review up",
+            "sudo dm down",
+            "free disk space, for example: dm images prune",
+            "dm doctor",
+            "or look at dm.toml",
+        ];
+        assert_eq!(
+            suggestions_without_instance(suggestions.map(str::to_owned).to_vec()),
+            [
+                "wait until the session has ended",
+                "free disk space, for example: dm images prune",
+                "dm doctor",
+                "or look at dm.toml",
+            ]
+        );
     }
 }

@@ -253,6 +253,7 @@ error_codes! {
     StateNotOurs = "state-not-ours": "The state directory belongs to another user.",
     TimedOut = "timed-out": "A component was not ready within the time limit.",
     ToolMissing = "tool-missing": "A required program is not installed.",
+    Usage = "usage": "The command line is not valid.",
 }
 
 impl fmt::Display for ErrorCode {

@@ -19,6 +19,13 @@ use futures_util::StreamExt;
 use super::spec::{ContainerSpec, HostMount};
 use super::{Engine, EngineError};
 
+/// Attempts to pause a container. "unable to freeze" is the result if the container starts a
+/// process at the same time (<https://github.com/moby/moby/issues/48205>), and runc leaves the
+/// retry to its caller.
+const PAUSE_ATTEMPTS: usize = 10;
+
+const PAUSE_RETRY_DELAY: Duration = Duration::from_millis(100);
+
 /// The state of a container, as the engine reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ContainerState {
@@ -37,6 +44,12 @@ pub enum ContainerState {
 }
 
 impl ContainerState {
+    /// Returns whether the container has a process, and therefore occupies its ports.
+    #[must_use]
+    pub const fn is_active(self) -> bool {
+        matches!(self, Self::Running | Self::Paused | Self::Restarting)
+    }
+
     /// Returns the engine's name of the state.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -201,15 +214,24 @@ impl Engine {
             )))
     }
 
-    /// Pauses a container: its processes are frozen, its connections stay open.
+    /// Pauses a container: its processes are frozen, its connections stay open. Tries again for
+    /// about a second if the engine cannot freeze them.
     ///
     /// # Errors
     /// Returns [`EngineError::Api`] if the container does not run.
     pub async fn pause_container(&self, name: &str) -> Result<(), EngineError> {
-        self.docker()
-            .pause_container(name)
-            .await
-            .map_err(EngineError::api(format!("pause container {name}")))
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            match self.docker().pause_container(name).await {
+                Err(bollard::errors::Error::DockerResponseServerError {
+                    status_code: 500, ..
+                }) if attempts < PAUSE_ATTEMPTS => tokio::time::sleep(PAUSE_RETRY_DELAY).await,
+                result => {
+                    return result.map_err(EngineError::api(format!("pause container {name}")));
+                }
+            }
+        }
     }
 
     /// Resumes a paused container.
@@ -530,7 +552,63 @@ fn log_config() -> HostConfigLogConfig {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
+    use crate::EngineSettings;
+    use crate::test_support::spec;
+
+    #[test]
+    fn create_body_limits_the_size_of_log_files() {
+        let body = create_body(&spec(), &BTreeMap::new());
+        let log = body.host_config.unwrap().log_config.unwrap();
+        assert_eq!(log.typ.as_deref(), Some("json-file"));
+        let options = log.config.unwrap();
+        let option = |name: &str| options.get(name).map(String::as_str);
+        assert_eq!(option("max-size"), Some("10m"));
+        assert_eq!(option("max-file"), Some("3"));
+    }
+
+    /// Starts an engine that reports its version, and gives the next of these status codes to
+    /// every other request.
+    fn start_engine(path: &Path, mut codes: impl Iterator<Item = u16> + Send + 'static) {
+        let listener = tokio::net::UnixListener::bind(path).unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut request = [0; 4096];
+                let _ = stream.read(&mut request).await;
+                let (code, body) = if request.starts_with(b"GET") {
+                    (200, r#"{"Version":"1","ApiVersion":"1.44"}"#)
+                } else {
+                    (codes.next().unwrap(), r#"{"message":"unable to freeze"}"#)
+                };
+                let answer = format!(
+                    "HTTP/1.1 {code} -\r\ncontent-type: application/json\r\nconnection: close\r\n\
+                     content-length: {}\r\n\r\n{body}",
+                    body.len()
+                );
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+    }
+
+    #[tokio::test]
+    async fn pause_is_repeated_while_the_engine_cannot_freeze_the_container() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("engine.sock");
+        let codes = [500, 500, 200, 404].into_iter();
+        start_engine(&path, codes.chain(std::iter::repeat_n(500, PAUSE_ATTEMPTS)));
+        let settings = EngineSettings {
+            host: Some(format!("unix://{}", path.display())),
+        };
+        let engine = Engine::connect(&settings).await.unwrap();
+        engine.pause_container("rabbitmq").await.unwrap();
+        // A missing container is an error at once, and other errors are after the last attempt.
+        engine.pause_container("missing").await.unwrap_err();
+        engine.pause_container("rabbitmq").await.unwrap_err();
+    }
 
     #[test]
     fn parse_ports_reads_the_ports_label() {

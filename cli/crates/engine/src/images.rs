@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::pin::pin;
 use std::time::Duration;
 
 use bollard::auth::DockerCredentials;
@@ -16,6 +17,7 @@ use chrono::{DateTime, Utc};
 use futures_util::{Stream, StreamExt};
 
 use super::{Engine, EngineError};
+use crate::message_stream::messages;
 
 /// The timeout of imports, loads and uploads of a build context, which answer only after the
 /// engine has read all data. The caller can cancel them earlier.
@@ -209,14 +211,16 @@ impl Engine {
             ..DockerCredentials::default()
         });
         let action = format!("pull image {reference}");
-        self.bulk_client()
-            .create_image(Some(options), None, credentials)
-            .map(move |event| {
-                event
-                    .map(TransferEvent::from)
-                    .map_err(EngineError::api(action.clone()))
-            })
-            .boxed()
+        messages(
+            self.bulk_client()
+                .create_image(Some(options), None, credentials),
+        )
+        .map(move |event| {
+            event
+                .map(TransferEvent::from)
+                .map_err(EngineError::api(action.clone()))
+        })
+        .boxed()
     }
 
     /// Creates an image from a tar of its root file system and returns its id. It has no tag,
@@ -234,8 +238,12 @@ impl Engine {
             .changes(changes.to_vec())
             .build();
         let docker = self.bulk_client();
-        let mut events =
-            docker.create_image(Some(options), Some(bollard::body_try_stream(root)), None);
+        let body = bollard::body_try_stream(root);
+        let mut events = pin!(messages(docker.create_image(
+            Some(options),
+            Some(body),
+            None
+        )));
         let mut id = None;
         while let Some(event) = events.next().await {
             let event = event.map_err(EngineError::api("import an image"))?;
@@ -274,7 +282,7 @@ impl Engine {
         // both, and ends as soon as the receiver is dropped.
         tokio::spawn(async move {
             let body = bollard::body_try_stream(context);
-            let mut build = std::pin::pin!(docker.build_image(query, None, Some(body)));
+            let mut build = pin!(messages(docker.build_image(query, None, Some(body))));
             loop {
                 tokio::select! {
                     () = events.closed() => break,
@@ -358,7 +366,8 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let options = ImportImageOptionsBuilder::default().quiet(true).build();
         let docker = self.bulk_client();
-        let mut events = docker.import_image(options, bollard::body_try_stream(tar), None);
+        let body = bollard::body_try_stream(tar);
+        let mut events = pin!(messages(docker.import_image(options, body, None)));
         while let Some(event) = events.next().await {
             event.map_err(EngineError::api("load images"))?;
         }

@@ -11,10 +11,13 @@ mod exec_guard;
 pub mod images;
 pub mod labelled_objects;
 pub mod logs;
+mod message_stream;
 mod networks;
 pub mod published_ports;
 mod refusal;
 pub mod spec;
+#[cfg(test)]
+mod test_support;
 mod volumes;
 
 use std::sync::Arc;

@@ -3,18 +3,13 @@
 use std::sync::Arc;
 
 use dm_components::http_client;
-use dm_components::keycloak::sign_in::{
-    login_form_action, page_message, rejection_reason, required_action_from_redirect,
-};
-use dm_contracts::headers;
+use dm_components::keycloak::sign_in::{login_form_action, page_message, submit_login_form};
 use reqwest::cookie::{CookieStore as _, Jar};
 use reqwest::header::{HeaderMap, HeaderName, LOCATION, SET_COOKIE};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Url};
 
-use super::{
-    REQUEST_TIMEOUT, RequestFailure, StackEndpoints, TracedRequest, TracedResponse, new_trace_id,
-};
+use super::{REQUEST_TIMEOUT, RequestFailure, StackEndpoints, TracedRequest, TracedResponse};
 
 /// A browser session at the gateway, signed in or anonymous.
 #[derive(Debug, Clone)]
@@ -57,36 +52,15 @@ impl BrowserSession {
             .expect_status(302)
             .await?;
         let page = session.follow_redirect(&redirect).await?;
-        let action = login_form_action(&page.body).ok_or_else(|| {
-            page.failure(
-                page_message(&page.body).unwrap_or_else(|| "the page has no login form".into()),
-            )
-        })?;
-        let posted = session
-            .client
-            .post(action)
-            .header(headers::TRACE_ID, new_trace_id())
-            .form(&[
-                ("username", user),
-                ("password", endpoints.password.as_str()),
-                ("credentialId", ""),
-            ])
-            .send()
-            .await
-            .map_err(|error| RequestFailure::new(format!("could not sign in {user}: {error}")))?;
-        let location = header_text(posted.headers(), LOCATION).map(str::to_owned);
-        let Some(location) = location else {
-            let body = posted.text().await.unwrap_or_default();
-            let reason = rejection_reason(&body);
-            return Err(RequestFailure::new(format!(
-                "could not sign in {user}: {reason}"
-            )));
-        };
-        if let Some(action) = required_action_from_redirect(&location) {
-            return Err(RequestFailure::new(format!(
-                "could not sign in {user}: Keycloak requires the user to {action} first"
-            )));
+        if login_form_action(&page.body).is_none() {
+            let message = page_message(&page.body);
+            return Err(
+                page.failure(message.unwrap_or_else(|| "the page has no login form".into()))
+            );
         }
+        let location = submit_login_form(&session.client, &page.body, user, &endpoints.password)
+            .await
+            .map_err(|error| RequestFailure::new(error.to_string()))?;
         let path = location
             .strip_prefix(&endpoints.gateway_url)
             .ok_or_else(|| {

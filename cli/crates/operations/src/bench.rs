@@ -6,7 +6,7 @@ use std::sync::Once;
 use dm_core::error::{Result, UserError as _};
 use dm_host::process;
 use dm_images::{Cargo, ImageError, ProgressUpdate};
-use dm_stack::event::{Node, NodeKind, NodeState, RunEvent};
+use dm_stack::event::{Node, NodeKind, NodeState};
 use dm_stack::executor::EventEmitter;
 use dm_stack::failure;
 
@@ -101,7 +101,7 @@ impl BenchBuild<'_> {
             Err(error) => {
                 self.report(NodeState::Failed);
                 let failure = failure::from_error(PROGRAM, error, self.emitter.elapsed());
-                self.emitter.emit(RunEvent::Failed(failure));
+                self.emitter.emit_failure(failure);
             }
         }
     }

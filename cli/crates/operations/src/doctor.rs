@@ -34,7 +34,12 @@ pub async fn examine(session: &Session) -> DoctorRun {
         }
         Err(error) => (None, vec![error_finding("configuration", &error)]),
     };
-    let (report, project_id) = run_checks(project.as_ref(), findings).await;
+    let (mut report, project_id) = run_checks(project.as_ref(), findings).await;
+    for finding in &mut report.findings {
+        for suggestion in &mut finding.next {
+            *suggestion = session.complete_hint(suggestion);
+        }
+    }
     DoctorRun {
         report,
         project,
@@ -217,4 +222,55 @@ fn configuration_file(loaded: &LoadedConfig) -> Option<BundleFile> {
         name: "config.json".into(),
         text: serde_json::to_string_pretty(&entries).ok()?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::test_support;
+
+    /// Loads a configuration with environment variables whose names say nothing about secrets.
+    fn loaded_with_variables(directory: &Path) -> LoadedConfig {
+        let tables = "[services.order.environment]\n\
+            LICENSE_KEY = \"hunter2\"\n\
+            PACE_MS = \"0\"\n\
+            [postgres]\n\
+            port = 5433\n";
+        test_support::project_with(directory, tables, &[]).loaded
+    }
+
+    #[test]
+    fn secret_masker_masks_environment_variables_of_services() {
+        let directory = tempfile::tempdir().unwrap();
+        let masker = secret_masker(Some(&loaded_with_variables(directory.path())));
+        assert_eq!(
+            masker.mask_text("the license hunter2 has 0 seats"),
+            "the license *** has 0 seats"
+        );
+        // As the engine describes a container.
+        let mut description = json!({ "Env": ["LICENSE_KEY=hunter2", "PACE_MS=0", "PORT=8093"] });
+        masker.mask_json(&mut description);
+        assert_eq!(
+            description,
+            json!({ "Env": ["LICENSE_KEY=***", "PACE_MS=***", "PORT=8093"] })
+        );
+    }
+
+    #[test]
+    fn configuration_file_masks_environment_variables_of_services() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = configuration_file(&loaded_with_variables(directory.path())).unwrap();
+        assert_eq!(file.name, "config.json");
+        let entries: Vec<Value> = serde_json::from_str(&file.text).unwrap();
+        let value = |key: &str| {
+            let entry = entries.iter().find(|entry| entry["key"] == key);
+            entry.unwrap_or_else(|| panic!("no {key}: {}", file.text))["value"].clone()
+        };
+        assert_eq!(value("services.order.environment.LICENSE_KEY"), mask::MASK);
+        assert_eq!(value("services.order.environment.PACE_MS"), mask::MASK);
+        assert_eq!(value("postgres.port"), 5433);
+        assert!(!file.text.contains("hunter2"), "{}", file.text);
+    }
 }

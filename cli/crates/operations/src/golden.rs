@@ -1,6 +1,7 @@
 //! Finds, builds and removes golden images.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
@@ -25,14 +26,20 @@ pub async fn find(session: &Session) -> Result<BTreeMap<String, GoldenImage>> {
     golden::find_golden_images(&stack).await
 }
 
-/// Builds the golden images in a scratch instance, unless they exist already.
+/// Builds the golden images in a scratch instance, unless they exist already. Returns whether it
+/// built them.
 ///
 /// # Errors
-/// If the engine, an image or a component fails.
-pub async fn make(session: &Session) -> Result<()> {
-    let project = session
-        .project_for_instance(golden::SCRATCH_INSTANCE)?
-        .without_schedule();
+/// If the engine, an image or a component fails. No error suggests a command for an instance.
+pub async fn make(session: &Session) -> Result<bool> {
+    let session = session.for_scratch_instance(golden::SCRATCH_INSTANCE);
+    make_in_scratch_instance(&session)
+        .await
+        .map_err(|error| session.complete_error(error))
+}
+
+async fn make_in_scratch_instance(session: &Session) -> Result<bool> {
+    let project = session.project()?.without_schedule();
     let _guard = session.lock(&project, "dm golden make").await?;
     let engine = session.engine(project.config()).await?;
     // Services have no data directories.
@@ -61,7 +68,7 @@ pub async fn make(session: &Session) -> Result<()> {
                     .await?;
                 // Another process may have built them while this one waited for the lock.
                 if !golden::find_golden_images(&stack).await?.is_empty() {
-                    return Ok(RunOutcome::default());
+                    return Ok(None);
                 }
                 golden_build::build_golden_images(
                     &Arc::new(stack),
@@ -70,13 +77,14 @@ pub async fn make(session: &Session) -> Result<()> {
                     &session.interrupt,
                 )
                 .await
+                .map(Some)
             },
-            RunOutcome::is_success,
+            |outcome| outcome.as_ref().is_none_or(RunOutcome::is_success),
         )
         .await?;
-    match RunError::from_outcome(&outcome) {
+    match outcome.as_ref().and_then(RunError::from_outcome) {
         Some(error) => Err(error.into()),
-        None => Ok(()),
+        None => Ok(outcome.is_some()),
     }
 }
 
@@ -110,12 +118,13 @@ pub async fn prepare(session: &Session, project: &Project, run: &RunResult) -> R
         return Ok(());
     }
     match mode {
-        PreparationMode::Foreground => make(session).await,
+        PreparationMode::Foreground => make(session).await.map(drop),
         PreparationMode::Background => {
             // The stack is up: only the next start will be slower.
             if let Err(error) = make_in_background(session, project) {
                 let reason = error.error_chain().join(": ");
-                let warning = format!("{reason}; prepare golden images yourself: dm golden make");
+                let command = session.dm_command("golden make");
+                let warning = format!("{reason}; prepare golden images yourself: {command}");
                 session.frontend.warn(&warning);
             }
             Ok(())
@@ -145,7 +154,21 @@ fn preparation_mode(prepare: GoldenPreparation, is_ci: bool) -> Option<Preparati
 /// Builds the golden images in a background process that outlives this one.
 fn make_in_background(session: &Session, project: &Project) -> Result<()> {
     let log = project.state.path().join("golden.log");
-    let mut command = Command::new(background_process::current_executable()?);
+    let program = background_process::current_executable()?;
+    let command = background_command(&program, &project.loaded.root, session.overrides());
+    background_process::spawn_detached(command, &log)?;
+    session.frontend.note(&format!(
+        "preparing golden images in the background, so that the next fresh start is quick \
+         ({}; log: {})",
+        session.dm_command("golden ls"),
+        log.display()
+    ));
+    Ok(())
+}
+
+/// Returns the command that builds the golden images of the project in this directory.
+fn background_command(program: &Path, root: &Path, overrides: &[String]) -> Command {
+    let mut command = Command::new(program);
     command
         .args([
             "golden",
@@ -154,22 +177,43 @@ fn make_in_background(session: &Session, project: &Project) -> Result<()> {
             "plain",
             "--project-directory",
         ])
-        .arg(&project.loaded.root)
+        .arg(root)
         .stdin(Stdio::null());
-    let (variable, overrides) = overrides::to_variable(session.overrides());
+    let (variable, overrides) = overrides::to_variable(overrides);
     command.env(variable, overrides);
-    background_process::spawn_detached(command, &log)?;
-    session.frontend.note(&format!(
-        "preparing golden images in the background, so that the next fresh start is quick \
-         (dm golden ls; log: {})",
-        log.display()
-    ));
-    Ok(())
+    command
 }
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+
     use super::*;
+
+    #[test]
+    fn background_command_passes_overrides_in_a_variable_only() {
+        let overrides = ["postgres.password=hunter2".to_owned()];
+        let root = Path::new("/home/jim/dm");
+        let command = background_command(Path::new("/usr/bin/dm"), root, &overrides);
+        let arguments: Vec<&OsStr> = command.get_args().collect();
+        assert_eq!(
+            arguments,
+            [
+                "golden",
+                "make",
+                "--progress",
+                "plain",
+                "--project-directory",
+                "/home/jim/dm"
+            ]
+        );
+        let (variable, value) = overrides::to_variable(&overrides);
+        let variables: Vec<_> = command.get_envs().collect();
+        assert_eq!(
+            variables,
+            [(OsStr::new(variable), Some(OsStr::new(&value)))]
+        );
+    }
 
     #[test]
     fn preparation_mode_skips_background_builds_in_ci() {

@@ -10,7 +10,7 @@ use dm_images::{
     AcquiredImage, ImageError, ImageOrigin, ImageProgress, ImageStore, NoImageProgress,
     ProgressUpdate, SERVICES_PROGRESS_NAME,
 };
-use dm_stack::event::{Node, NodeKind, NodeState, RunEvent};
+use dm_stack::event::{Node, NodeKind, NodeState};
 use dm_stack::executor::EventEmitter;
 use dm_stack::failure;
 
@@ -214,11 +214,7 @@ fn report_failure(emitter: &EventEmitter, error: &ImageError) {
     };
     emitter.emit_state(name, NodeState::Failed);
     if !error.log_tail().is_empty() || !error.compiler_errors().is_empty() {
-        emitter.emit(RunEvent::Failed(failure::from_error(
-            name,
-            error,
-            emitter.elapsed(),
-        )));
+        emitter.emit_failure(failure::from_error(name, error, emitter.elapsed()));
     }
 }
 

@@ -98,8 +98,9 @@ impl InitialData {
             SeedFile::load(&project.loaded.root)?;
             return Ok(Self::Seed(scale));
         }
-        let backup = backup::open_store(project, None).find(to)?;
-        backup::restore::check_restorable(project, &backup, false)?;
+        let store = backup::open_store(project, None);
+        let backup = store.find(to)?;
+        backup::restore::check_restorable(project, &store, &backup, false)?;
         let identities = backup::identities(project, None)?;
         backup.open(&identities)?;
         Ok(Self::Backup(Box::new((backup, identities))))

@@ -13,7 +13,8 @@ use crate::session::{Session, StackClients};
 /// migrations, or the running stack.
 ///
 /// # Errors
-/// If a file cannot be read, a server cannot be reached, or the call is interrupted.
+/// If a file cannot be read, a server is not running or cannot be reached, or the call is
+/// interrupted.
 pub async fn load_documents(
     session: &Session,
     clients: &StackClients,
@@ -23,6 +24,8 @@ pub async fn load_documents(
     if source == SchemaSource::Snapshot {
         return Ok(snapshots.read()?);
     }
+    // The migrations are applied by the same server.
+    clients.require_database().await?;
     let config = clients.config();
     let root = &clients.project.loaded.root;
     let setup = DatabaseSetup::new(config, root);

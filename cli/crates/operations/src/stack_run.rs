@@ -26,11 +26,14 @@ pub enum RunError {
     /// A component failed.
     #[error("{} failed", .0.join(" and "))]
     Failed(Vec<String>),
+    /// Another session held a lock in PostgreSQL for too long.
+    #[error("{} failed", .0.join(" and "))]
+    DatabaseLocked(Vec<String>),
     /// The time limit was exceeded.
     #[error("{} not ready within the time limit", .0.join(" and "))]
     TimedOut(Vec<String>),
     /// The run was interrupted.
-    #[error("interrupted; started components keep running")]
+    #[error("interrupted")]
     Interrupted,
 }
 
@@ -38,6 +41,7 @@ impl UserError for RunError {
     fn code(&self) -> ErrorCode {
         match self {
             Self::Failed(_) => ErrorCode::ComponentFailed,
+            Self::DatabaseLocked(_) => ErrorCode::DatabaseLocked,
             Self::TimedOut(_) => ErrorCode::TimedOut,
             Self::Interrupted => ErrorCode::Interrupted,
         }
@@ -46,17 +50,17 @@ impl UserError for RunError {
     fn exit_status(&self) -> ExitStatus {
         match self {
             Self::Failed(_) => ExitStatus::Component,
-            Self::TimedOut(_) => ExitStatus::TimedOut,
+            Self::DatabaseLocked(_) | Self::TimedOut(_) => ExitStatus::TimedOut,
             Self::Interrupted => ExitStatus::Interrupted,
         }
     }
 
     fn suggestions(&self) -> Vec<String> {
         match self {
-            Self::Failed(_) | Self::TimedOut(_) => Vec::new(),
+            Self::Failed(_) | Self::DatabaseLocked(_) | Self::TimedOut(_) => Vec::new(),
             Self::Interrupted => {
                 vec![
-                    "continue: dm up".into(),
+                    "started components keep running; continue: dm up".into(),
                     "or remove everything: dm down".into(),
                 ]
             }
@@ -77,6 +81,8 @@ impl RunError {
         };
         if outcome.interrupted {
             Some(Self::Interrupted)
+        } else if outcome.database_locked {
+            Some(Self::DatabaseLocked(names()))
         } else if outcome.timed_out {
             Some(Self::TimedOut(names()))
         } else if outcome.failures.is_empty() {
@@ -368,6 +374,20 @@ impl PhaseRunner<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ci::examples;
+
+    #[test]
+    fn error_of_a_locked_database_has_its_own_code_and_the_exit_status_of_a_time_limit() {
+        let outcome = RunOutcome {
+            failures: vec![examples::failure("database")],
+            database_locked: true,
+            ..RunOutcome::default()
+        };
+        let error = RunError::from_outcome(&outcome).unwrap();
+        assert_eq!(error.to_string(), "database failed");
+        assert_eq!(error.code(), ErrorCode::DatabaseLocked);
+        assert_eq!(error.exit_status(), ExitStatus::TimedOut);
+    }
 
     #[tokio::test]
     async fn run_in_order_stops_after_a_failed_phase() {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use dm_config::{Config, LoadOptions};
+use dm_config::{Config, ConfigOverride, LoadOptions};
 use dm_core::error::Result;
 use dm_core::instance::Instance;
 use dm_host::state::StateDir;
@@ -21,15 +21,23 @@ use crate::session::{InstanceSelection, Project, Session};
 
 /// A project that consists of a name only, with its state in the same directory.
 pub(crate) fn project(directory: &Path) -> Project {
+    project_with(directory, "", &[])
+}
+
+/// Like [`project`], with more tables in `dm.toml`, and with values of `--set`.
+pub(crate) fn project_with(directory: &Path, tables: &str, overrides: &[&str]) -> Project {
     std::fs::write(
         directory.join(dm_config::CONFIG_FILE),
-        "[project]\nname = \"paper\"\n",
+        format!("[project]\nname = \"paper\"\n{tables}"),
     )
     .unwrap();
     let options = LoadOptions {
         project_dir: Some(directory.to_owned()),
         current_dir: directory.to_owned(),
-        overrides: Vec::new(),
+        overrides: overrides
+            .iter()
+            .map(|pair| ConfigOverride::from_set_option(pair))
+            .collect(),
     };
     let loaded = Config::load(&options, std::iter::empty()).unwrap();
     Project {

@@ -55,11 +55,21 @@ pub enum SchemaError {
         source: io::Error,
     },
     /// A file in the directory of snapshots is not a snapshot.
-    #[error("could not read {}: it is not a file of `dm schema snapshot`", .0.display())]
-    InvalidSnapshot(PathBuf),
+    #[error("could not read {}: it is not a file of `dm schema snapshot`", path.display())]
+    InvalidSnapshot {
+        /// The file.
+        path: PathBuf,
+        /// The command that writes the snapshots of the directory.
+        command: String,
+    },
     /// There are no snapshots.
-    #[error("there are no snapshots in {}", .0.display())]
-    NoSnapshots(PathBuf),
+    #[error("there are no snapshots in {}", directory.display())]
+    NoSnapshots {
+        /// The directory.
+        directory: PathBuf,
+        /// The command that writes its snapshots.
+        command: String,
+    },
     /// The definitions of the broker are not JSON.
     #[error("could not read {}: it is not JSON", .0.display())]
     InvalidDefinitions(PathBuf),
@@ -75,10 +85,10 @@ impl UserError for SchemaError {
             Self::Interrupted => ErrorCode::Interrupted,
             Self::Migrations(_) => ErrorCode::MigrationFailed,
             Self::Broker(_) | Self::Keycloak(_) => ErrorCode::SchemaSource,
-            Self::File { .. } | Self::InvalidSnapshot(_) | Self::InvalidDefinitions(_) => {
+            Self::File { .. } | Self::InvalidSnapshot { .. } | Self::InvalidDefinitions(_) => {
                 ErrorCode::SchemaFile
             }
-            Self::NoSnapshots(_) => ErrorCode::SchemaNoSnapshots,
+            Self::NoSnapshots { .. } => ErrorCode::SchemaNoSnapshots,
         }
     }
 
@@ -86,7 +96,19 @@ impl UserError for SchemaError {
     fn exit_status(&self) -> ExitStatus {
         match self {
             Self::Interrupted => ExitStatus::Interrupted,
-            _ => ExitStatus::Usage,
+            Self::LockTimeout(_) => ExitStatus::TimedOut,
+            Self::Engine(error) => error.exit_status(),
+            Self::PgDump(_)
+            | Self::Archive(_)
+            | Self::Sql(_)
+            | Self::Broker(_)
+            | Self::Keycloak(_)
+            | Self::Migrations(DatabaseError::Sql(_)) => ExitStatus::Component,
+            Self::Migrations(_)
+            | Self::File { .. }
+            | Self::InvalidSnapshot { .. }
+            | Self::NoSnapshots { .. }
+            | Self::InvalidDefinitions(_) => ExitStatus::Usage,
         }
     }
 
@@ -97,14 +119,48 @@ impl UserError for SchemaError {
             | Self::Archive(_)
             | Self::Sql(_)
             | Self::Broker(_)
-            | Self::Keycloak(_) => {
+            | Self::Keycloak(_)
+            | Self::Migrations(DatabaseError::Sql(_)) => {
                 vec!["dm status".into(), "dm up".into()]
             }
             Self::LockTimeout(wait) => wait.suggestions(),
             Self::Interrupted => Vec::new(),
             Self::Migrations(_) => vec!["correct the migration".into()],
             Self::File { .. } | Self::InvalidDefinitions(_) => Vec::new(),
-            Self::InvalidSnapshot(_) | Self::NoSnapshots(_) => vec!["dm schema snapshot".into()],
+            Self::InvalidSnapshot { command, .. } | Self::NoSnapshots { command, .. } => {
+                vec![command.clone()]
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unreachable_server_is_a_failed_component_and_a_missing_file_is_wrong_usage() {
+        for error in [
+            SchemaError::Sql(sqlx::Error::PoolTimedOut),
+            SchemaError::PgDump("connection refused".into()),
+            SchemaError::Migrations(DatabaseError::Sql(sqlx::Error::PoolTimedOut)),
+        ] {
+            assert_eq!(error.exit_status(), ExitStatus::Component);
+        }
+        let missing = SchemaError::NoSnapshots {
+            directory: "/tmp/schemas".into(),
+            command: "dm schema snapshot --dir /tmp/schemas".into(),
+        };
+        assert_eq!(
+            missing.suggestions(),
+            ["dm schema snapshot --dir /tmp/schemas"]
+        );
+        assert_eq!(missing.exit_status(), ExitStatus::Usage);
+    }
+
+    #[test]
+    fn lock_of_another_session_is_an_exceeded_time_limit() {
+        let error = SchemaError::LockTimeout(LockWait::default());
+        assert_eq!(error.exit_status(), ExitStatus::TimedOut);
     }
 }

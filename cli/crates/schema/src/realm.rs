@@ -8,7 +8,7 @@ use super::object::SchemaDocument;
 pub(super) const DOCUMENT_NAME: &str = "realm";
 
 /// Keys that differ in every realm or are secret.
-const IGNORED_KEYS: [&str; 14] = [
+const IGNORED_KEYS: [&str; 16] = [
     "id",
     "_id",
     "containerId",
@@ -22,6 +22,8 @@ const IGNORED_KEYS: [&str; 14] = [
     "authenticationConfig",
     "parentId",
     "lastSync",
+    "lastSync_FULL",
+    "lastSync_CHANGED",
     "users",
 ];
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use dm_components::quote::shell_path;
 use serde::Serialize;
 
 use super::file_names::{file_name, file_stem};
@@ -19,6 +20,8 @@ pub struct SnapshotDir {
     path: PathBuf,
     /// The path in output.
     display_path: PathBuf,
+    /// Whether the path is the value of `--dir`.
+    is_option: bool,
 }
 
 /// A written or removed file.
@@ -37,15 +40,28 @@ impl SnapshotDir {
         Self {
             path: root.join(SNAPSHOT_DIR),
             display_path: PathBuf::from(SNAPSHOT_DIR),
+            is_option: false,
         }
     }
 
-    /// Returns the snapshots in another directory.
+    /// Returns the snapshots in another directory, which `--dir` names.
     #[must_use]
     pub fn new(path: &Path) -> Self {
         Self {
             path: path.to_owned(),
             display_path: path.to_owned(),
+            is_option: true,
+        }
+    }
+
+    /// Returns the command that writes the snapshots of this directory.
+    #[must_use]
+    pub fn snapshot_command(&self) -> String {
+        let command = "dm schema snapshot";
+        if self.is_option {
+            format!("{command} --dir {}", shell_path(&self.path))
+        } else {
+            command.to_owned()
         }
     }
 
@@ -69,12 +85,19 @@ impl SnapshotDir {
                 continue;
             }
             let text = fs::read_to_string(&path).map_err(file_error("read", &path))?;
-            let document = SchemaDocument::parse(&name, format, &text)
-                .ok_or_else(|| SchemaError::InvalidSnapshot(path.clone()))?;
+            let document = SchemaDocument::parse(&name, format, &text).ok_or_else(|| {
+                SchemaError::InvalidSnapshot {
+                    path: path.clone(),
+                    command: self.snapshot_command(),
+                }
+            })?;
             documents.push(document);
         }
         if documents.is_empty() {
-            return Err(SchemaError::NoSnapshots(self.path.clone()));
+            return Err(SchemaError::NoSnapshots {
+                directory: self.path.clone(),
+                command: self.snapshot_command(),
+            });
         }
         Ok(documents)
     }
@@ -220,6 +243,7 @@ fn file_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Sch
 
 #[cfg(test)]
 mod tests {
+    use dm_core::error::UserError as _;
     use proptest::prelude::*;
 
     use super::super::object::SchemaObject;
@@ -247,6 +271,21 @@ mod tests {
             prop_assert!(!file.contains('/') && !file.starts_with('.'), "{}", file);
             prop_assert_eq!(parse_file_name(Path::new(&file)), Some((name, SnapshotFormat::Sql)));
         }
+    }
+
+    #[test]
+    fn snapshot_command_repeats_the_dir_option() {
+        let root = tempfile::tempdir().unwrap();
+        let project = SnapshotDir::in_project(root.path());
+        assert_eq!(project.snapshot_command(), "dm schema snapshot");
+        let other = SnapshotDir::new(&root.path().join("my schemas"));
+        let command = other.snapshot_command();
+        assert!(
+            command.starts_with("dm schema snapshot --dir '") && command.ends_with("my schemas'"),
+            "{command}"
+        );
+        let error = other.read().unwrap_err();
+        assert_eq!(error.suggestions(), [command]);
     }
 
     #[test]

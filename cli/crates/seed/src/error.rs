@@ -184,12 +184,10 @@ impl UserError for SeedError {
             | Self::UnfinishedRun { .. }
             | Self::NothingToResume
             | Self::NoCompaniesLeft => ExitStatus::Usage,
-            Self::RequestFailed { .. }
-            | Self::Database(_)
-            | Self::DatabaseLocked(_)
-            | Self::Worker(_)
-            | Self::NoProducts => ExitStatus::Component,
-            Self::Timeout { .. } => ExitStatus::TimedOut,
+            Self::RequestFailed { .. } | Self::Database(_) | Self::Worker(_) | Self::NoProducts => {
+                ExitStatus::Component
+            }
+            Self::Timeout { .. } | Self::DatabaseLocked(_) => ExitStatus::TimedOut,
             Self::DemoInterrupted { .. } | Self::HistoryInterrupted { .. } => {
                 ExitStatus::Interrupted
             }
@@ -242,5 +240,37 @@ impl UserError for SeedError {
             Self::Timeout { .. } => vec!["dm status".into(), "dm smoke".into()],
             Self::DemoInterrupted { .. } => vec!["dm seed --append".into(), "dm reset".into()],
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failed_request_reports_what_this_run_created_and_not_what_exists() {
+        let error = SeedError::RequestFailed {
+            summary: SeedSummary {
+                clients: 2,
+                ..SeedSummary::default()
+            },
+            failure: Box::new(RequestFailure {
+                trace_id: Some("4bf92f3577b34da6".into()),
+                ..RequestFailure::new("could not sign in `jhalpert`: Account is disabled")
+            }),
+        };
+        assert_eq!(
+            error.to_string(),
+            "could not sign in `jhalpert`: Account is disabled\ntrace 4bf92f3577b34da6"
+        );
+        assert_eq!(
+            error.suggestions(),
+            [
+                "dm logs | grep 4bf92f3577b34da6",
+                "this run created 0 leads, 2 clients, 0 orders and 0 expenses",
+                "dm status",
+                "dm seed --append"
+            ]
+        );
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use dm_components::ResetFuture;
 use dm_components::gateway_secret;
-use dm_core::error::Result;
+use dm_core::error::{Result, error_chain};
 use dm_engine::EngineError;
 use dm_engine::containers::{Container, ContainerState};
 use serde::Serialize;
@@ -202,18 +202,25 @@ async fn tear_down_container(
     emitter: &EventEmitter,
 ) -> Result<(), EngineError> {
     let (engine, name) = (&stack.engine, &container.name);
-    let note = |reason| {
+    let note = |reason: &str| {
         let note = format!("must be created again: {reason}");
         emitter.emit_note(Some(&container.component), note);
     };
     let is_kept = match action {
         TeardownAction::Remove => false,
         TeardownAction::Stop => true,
-        TeardownAction::StopAfter(work) => work.await.map_err(note).is_ok(),
-        TeardownAction::PauseAfter(work) => match work.await.map_err(note) {
-            Ok(()) => return engine.pause_container(name).await,
-            Err(()) => false,
-        },
+        TeardownAction::StopAfter(work) => work.await.inspect_err(|reason| note(reason)).is_ok(),
+        TeardownAction::PauseAfter(work) => {
+            match work.await {
+                // Not every engine can pause containers, e.g. one without a freezer.
+                Ok(()) => match engine.pause_container(name).await {
+                    Ok(()) => return Ok(()),
+                    Err(error) => note(&error_chain(&error).join(": ")),
+                },
+                Err(reason) => note(&reason),
+            }
+            false
+        }
     };
     if container.state == ContainerState::Paused {
         // A paused process cannot handle its stop signal.

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use dm_core::error::suggestions_for_instance;
+use dm_core::error::{suggestions_for_instance, suggestions_without_instance};
 use dm_core::instance;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::{Id, JoinSet};
@@ -22,6 +22,8 @@ pub struct EventEmitter {
     command: &'static str,
     /// The instance of the command, unless it is the default one.
     instance: Option<String>,
+    /// Whether the run is one of a scratch instance.
+    is_of_scratch_instance: bool,
     started_at: Instant,
 }
 
@@ -33,6 +35,7 @@ impl EventEmitter {
             sender,
             command,
             instance: None,
+            is_of_scratch_instance: false,
             started_at: Instant::now(),
         }
     }
@@ -41,6 +44,14 @@ impl EventEmitter {
     #[must_use]
     pub fn for_instance(mut self, name: &str) -> Self {
         self.instance = (name != instance::DEFAULT_INSTANCE).then(|| name.to_owned());
+        self
+    }
+
+    /// Marks the run as one of a scratch instance, which the command removes. The suggestions after
+    /// a failure then contain no command for an instance: it would act on another one.
+    #[must_use]
+    pub fn of_scratch_instance(mut self) -> Self {
+        self.is_of_scratch_instance = true;
         self
     }
 
@@ -63,6 +74,26 @@ impl EventEmitter {
     /// Sends an event. A run continues without a receiver.
     pub fn emit(&self, event: RunEvent) {
         let _ = self.sender.send(event);
+    }
+
+    /// Reports a failure. Its suggestions name the instance of the command.
+    pub fn emit_failure(&self, mut failure: NodeFailure) {
+        self.complete_suggestions(&mut failure);
+        self.emit(RunEvent::Failed(failure));
+    }
+
+    /// Adds the instance of the command to the suggestions of a failure, or removes those for an
+    /// instance.
+    fn complete_suggestions(&self, failure: &mut NodeFailure) {
+        if self.is_of_scratch_instance {
+            let suggestions = std::mem::take(&mut failure.next);
+            failure.next = suggestions_without_instance(suggestions);
+            return;
+        }
+        if let Some(instance) = &self.instance {
+            let suggestions = std::mem::take(&mut failure.next);
+            failure.next = suggestions_for_instance(suggestions, instance);
+        }
     }
 
     /// Reports the new state of a node.
@@ -93,6 +124,9 @@ pub(crate) enum TaskError {
     /// It exceeded its time limit. If that is the limit of the whole run, the other
     /// nodes end on their own and may report failures, too.
     TimedOut(Box<NodeFailure>),
+    /// Another session held a lock for longer than the node waits. The run ends early, as after a
+    /// failure.
+    LockTimeout(Box<NodeFailure>),
     /// The run was cancelled before it was done.
     Cancelled,
 }
@@ -120,6 +154,8 @@ pub struct RunOutcome {
     pub failures: Vec<NodeFailure>,
     /// True if a time limit was exceeded.
     pub timed_out: bool,
+    /// True if another session held a lock in PostgreSQL for too long.
+    pub database_locked: bool,
     /// True if the run was interrupted.
     pub interrupted: bool,
 }
@@ -188,6 +224,11 @@ pub(crate) async fn run_tasks(
                 outcome.timed_out = true;
                 record_failure(&graph, emitter, &mut outcome, &waiting, *failure);
             }
+            Err(TaskError::LockTimeout(failure)) => {
+                outcome.database_locked = true;
+                record_failure(&graph, emitter, &mut outcome, &waiting, *failure);
+                cancel.cancel();
+            }
             Err(TaskError::Failed(failure)) => {
                 record_failure(&graph, emitter, &mut outcome, &waiting, *failure);
                 cancel.cancel();
@@ -236,9 +277,7 @@ fn record_failure(
         .into_iter()
         .filter(|name| waiting.contains_key(name))
         .collect();
-    if let Some(instance) = &emitter.instance {
-        failure.next = suggestions_for_instance(failure.next, instance);
-    }
+    emitter.complete_suggestions(&mut failure);
     emitter.emit_state(&failure.name, NodeState::Failed);
     for name in &failure.blocked_nodes {
         emitter.emit_state(
@@ -381,6 +420,35 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn lock_timeout_ends_the_run_as_a_locked_database() {
+        let (sender, _receiver) = unbounded_channel();
+        let locked = task("database", &[], |_| {
+            Box::pin(async {
+                Err(TaskError::LockTimeout(Box::new(internal_failure(
+                    "database",
+                    "on purpose",
+                    Duration::ZERO,
+                ))))
+            })
+        });
+        let outcome = tokio::time::timeout(
+            Duration::from_secs(10),
+            run_tasks(
+                vec![locked, endless("rabbitmq", &[])],
+                &EventEmitter::new(sender, "up"),
+                &CancellationToken::new(),
+            ),
+        )
+        .await
+        .expect("the run does not end")
+        .unwrap();
+        assert!(outcome.database_locked);
+        assert!(!outcome.timed_out);
+        assert!(!outcome.interrupted);
+        assert_eq!(outcome.failures.len(), 1);
+    }
+
+    #[tokio::test]
     async fn interrupt_starts_no_further_task() {
         let (sender, _receiver) = unbounded_channel();
         let log = Log::default();
@@ -410,6 +478,41 @@ mod tests {
         assert_eq!(
             outcome.failures[0].next,
             ["dm --instance review doctor --bundle"]
+        );
+    }
+
+    #[test]
+    fn emit_failure_names_the_instance_in_the_suggestions() {
+        let (sender, mut receiver) = unbounded_channel();
+        EventEmitter::new(sender, "images build")
+            .for_instance("review")
+            .emit_failure(internal_failure("a", "oops", Duration::ZERO));
+        let Ok(RunEvent::Failed(failure)) = receiver.try_recv() else {
+            panic!("no failure was reported");
+        };
+        assert_eq!(failure.next, ["dm --instance review doctor --bundle"]);
+    }
+
+    #[test]
+    fn emit_failure_suggests_no_command_for_a_scratch_instance() {
+        let (sender, mut receiver) = unbounded_channel();
+        let mut failure = internal_failure("a", "oops", Duration::ZERO);
+        failure.next = vec![
+            "correct migrations/orders, then: dm up".into(),
+            "or discard the existing data: dm reset".into(),
+            "raise `postgres.memory` in dm.toml".into(),
+            "dm doctor".into(),
+        ];
+        EventEmitter::new(sender, "verify")
+            .for_instance("backup-verify")
+            .of_scratch_instance()
+            .emit_failure(failure);
+        let Ok(RunEvent::Failed(failure)) = receiver.try_recv() else {
+            panic!("no failure was reported");
+        };
+        assert_eq!(
+            failure.next,
+            ["raise `postgres.memory` in dm.toml", "dm doctor"]
         );
     }
 }

@@ -72,7 +72,7 @@ pub(crate) fn compute_digest(stack: &Stack) -> Result<Sha256Digest> {
     pbkdf2::derive(
         algorithm,
         PBKDF2_ITERATIONS,
-        b"dm golden 3",
+        b"dm golden 4",
         &input,
         &mut key,
     );

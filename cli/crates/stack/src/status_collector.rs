@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use dm_components::Component;
-use dm_core::error::Result;
+use dm_core::error::{Result, suggestion_for_instance};
+use dm_core::instance;
 use dm_engine::containers::{Container, ContainerState};
 use futures_util::future::join_all;
 
@@ -57,11 +58,21 @@ pub async fn collect_status_from(
                 since: None,
                 image: Some(container.image.clone()),
                 memory: None,
-                detail: Some("no longer part of the stack; the next dm up removes it".into()),
+                detail: Some(leftover_detail(&stack.instance.name)),
             });
         }
     }
     Ok(rows)
+}
+
+/// Returns the text that `dm status` shows for a leftover container. It names the command that
+/// removes the container.
+fn leftover_detail(instance: &str) -> String {
+    const DETAIL: &str = "no longer part of the stack; remove it: dm up";
+    match instance {
+        instance::DEFAULT_INSTANCE => DETAIL.to_owned(),
+        name => suggestion_for_instance(DETAIL, name),
+    }
 }
 
 async fn component_row(
@@ -162,4 +173,21 @@ async fn container_state(stack: &Stack, container: &Container) -> Result<Compone
 fn elapsed_since(moment: &str) -> Option<Duration> {
     let moment: DateTime<Utc> = moment.parse().ok()?;
     (Utc::now() - moment).to_std().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leftover_detail_names_the_instance() {
+        assert_eq!(
+            leftover_detail(instance::DEFAULT_INSTANCE),
+            "no longer part of the stack; remove it: dm up"
+        );
+        assert_eq!(
+            leftover_detail("review"),
+            "no longer part of the stack; remove it: dm --instance review up"
+        );
+    }
 }

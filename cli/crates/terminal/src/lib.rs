@@ -23,6 +23,7 @@ pub mod table;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod text;
+mod usage_error;
 
 pub use canvas::{Canvas, Glyph, Style};
 pub use error::OutputError;

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::canvas::{Canvas, Glyph, StyleRole};
 use super::live::{LiveLine, LiveLines, ProgressTerminal, SizeQuery};
+use super::usage_error::UsageError;
 use super::{
     OutputError, OutputFlags, OutputSettings, ProgressChoice, TerminalEnv, error_report, json, text,
 };
@@ -231,6 +232,24 @@ impl Printer {
     /// document `dm.error/1` goes to stdout, and the text to stderr as well.
     #[must_use]
     pub fn print_error(&self, error: &Error) -> ExitStatus {
+        self.print_error_as(error, |canvas| error_report::render_text(error, canvas))
+    }
+
+    /// Prints the error of a command line that clap refuses, and returns the exit status. Like
+    /// [`Printer::print_error`], but the text is that of clap.
+    #[must_use]
+    pub fn print_usage_error(&self, error: &clap::Error) -> ExitStatus {
+        let text = error.render();
+        self.print_error_as(&UsageError::from(error).into(), |canvas| {
+            if canvas.style.colour {
+                text.ansi().to_string()
+            } else {
+                text.to_string()
+            }
+        })
+    }
+
+    fn print_error_as(&self, error: &Error, render: impl FnOnce(&Canvas) -> String) -> ExitStatus {
         let exit = error.user_error().exit_status();
         if exit == ExitStatus::OutputClosed {
             return exit;
@@ -248,7 +267,7 @@ impl Printer {
                 self.write_stderr(&line);
             }
         } else {
-            self.write_stderr(&error_report::render_text(error, &self.stderr_canvas()));
+            self.write_stderr(&render(&self.stderr_canvas()));
         }
         exit
     }
@@ -371,5 +390,36 @@ mod tests {
         assert_eq!(document["schema"], "dm.error/1");
         assert_eq!(document["error"]["exit_code"], 2);
         assert!(err.contents().contains("--yes"));
+    }
+
+    /// Returns the error of a call with an unknown option.
+    fn unknown_option() -> clap::Error {
+        let command = clap::Command::new("dm");
+        command.try_get_matches_from(["dm", "--wrong"]).unwrap_err()
+    }
+
+    #[test]
+    fn json_flag_prints_the_document_of_a_usage_error() {
+        let flags = OutputFlags {
+            json: true,
+            ..OutputFlags::default()
+        };
+        let (printer, out, err) = captured_printer(&flags, &pipe_env());
+        let error = unknown_option();
+        assert_eq!(printer.print_usage_error(&error), ExitStatus::Usage);
+        let document: serde_json::Value = serde_json::from_str(&out.contents()).unwrap();
+        assert_eq!(document["schema"], "dm.error/1");
+        assert_eq!(document["error"]["code"], "usage");
+        assert_eq!(document["error"]["exit_code"], 2);
+        assert_eq!(err.contents(), error.to_string());
+    }
+
+    #[test]
+    fn usage_error_without_flags_is_the_text_of_clap() {
+        let (printer, out, err) = captured_printer(&OutputFlags::default(), &pipe_env());
+        let error = unknown_option();
+        assert_eq!(printer.print_usage_error(&error), ExitStatus::Usage);
+        assert_eq!(out.contents(), "");
+        assert_eq!(err.contents(), error.to_string());
     }
 }

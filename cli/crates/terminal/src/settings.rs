@@ -1,5 +1,6 @@
 //! The output settings, resolved once from the flags and the environment.
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
 
 use clap::{Args, ValueEnum};
@@ -60,6 +61,28 @@ pub struct OutputFlags {
     /// Print more details.
     #[arg(short, long, global = true)]
     pub verbose: bool,
+}
+
+impl OutputFlags {
+    /// Returns the flags that select JSON, from a command line that could not be parsed: its error
+    /// has the requested form. The words after `--` are no flags.
+    #[must_use]
+    pub fn from_invalid_command_line(words: impl IntoIterator<Item = OsString>) -> Self {
+        let mut flags = Self::default();
+        let mut follows_progress = false;
+        for word in words {
+            let word = word.to_str();
+            match word {
+                Some("--") => break,
+                Some("--json") => flags.json = true,
+                Some("--progress=json") => flags.progress = ProgressChoice::Json,
+                Some("json") if follows_progress => flags.progress = ProgressChoice::Json,
+                _ => {}
+            }
+            follows_progress = word == Some("--progress");
+        }
+        flags
+    }
 }
 
 /// The environment variables and streams that affect the output. A value, so that
@@ -355,6 +378,20 @@ mod tests {
         assert_eq!(width("wide", None), 80);
         assert_eq!(width("3", None), MIN_WIDTH);
         assert_eq!(width("", Some((0, 0))), 80);
+    }
+
+    #[test]
+    fn flags_for_json_are_found_in_an_invalid_command_line() {
+        let find = |line: &str| {
+            let words = line.split(' ').map(OsString::from);
+            let flags = OutputFlags::from_invalid_command_line(words);
+            (flags.json, flags.progress == ProgressChoice::Json)
+        };
+        assert_eq!(find("dm up --wrong --json"), (true, false));
+        assert_eq!(find("dm --json stauts --progress json"), (true, true));
+        assert_eq!(find("dm up --progress=json --wrong"), (false, true));
+        assert_eq!(find("dm up json --progress plain"), (false, false));
+        assert_eq!(find("dm psql --wrong -- --json"), (false, false));
     }
 
     #[test]

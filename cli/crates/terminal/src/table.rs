@@ -309,7 +309,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_table_fits_the_width(
-            rows in prop::collection::vec(prop::collection::vec("\\PC{0,50}", 4), 0..6),
+            rows in prop::collection::vec(prop::collection::vec("(\\PC|\u{fe0f}){0,50}", 4), 0..6),
             width in 20_usize..120,
         ) {
             let mut table = Table::new(vec![

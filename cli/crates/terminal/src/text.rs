@@ -16,7 +16,7 @@ pub fn display_width(text: &str) -> usize {
     console::measure_text_width(text)
 }
 
-/// Truncates a text to the columns, with an ellipsis at the cut.
+/// Truncates a sanitized text to the columns, with an ellipsis at the cut.
 #[must_use]
 pub fn truncate(text: &str, columns: usize, style: Style) -> String {
     let tail = if columns == 0 {
@@ -64,7 +64,7 @@ pub(crate) fn wrap_lines(text: &str, columns: usize) -> Vec<String> {
         .collect()
 }
 
-/// Splits a plain text at any character into pieces of at most `columns`.
+/// Splits a sanitized text without colours at any character into pieces of at most `columns`.
 #[must_use]
 pub fn hard_wrap(text: &str, columns: usize) -> Vec<String> {
     let columns = columns.max(2);
@@ -103,9 +103,9 @@ pub fn short_event_type(event_type: Option<&str>) -> &str {
 }
 
 /// Sanitizes a line of foreign text: it cannot move the cursor, clear the screen,
-/// ring the bell, set the title, reorder characters or leave its line. Colours
-/// pass if `sgr` is true, and are reset at the end. Any other control character
-/// is replaced by its control picture: U+0000 by `␀`.
+/// ring the bell, set the title, reorder characters, widen a character or leave its
+/// line. Colours pass if `sgr` is true, and are reset at the end. Any other control
+/// character is replaced by its control picture: U+0000 by `␀`.
 #[must_use]
 pub fn sanitize(line: &str, sgr: bool) -> String {
     let mut clean = String::with_capacity(line.len());
@@ -135,7 +135,7 @@ pub fn sanitize(line: &str, sgr: bool) -> String {
                     column += 1;
                 }
             }
-            _ if is_bidi_control(character) => {}
+            _ if is_bidi_control(character) || is_variation_selector(character) => {}
             _ if character.is_control() => {
                 clean.push(control_picture(character));
                 column += 1;
@@ -165,6 +165,14 @@ fn control_picture(control: char) -> char {
 /// Returns whether a character changes the display order of others.
 const fn is_bidi_control(character: char) -> bool {
     matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Returns whether a character selects a variant of the character before it. Some
+/// variants are wider than their character (an emoji of a digit), and terminals
+/// disagree on which. Without the selectors, no text is wider than the sum of its
+/// characters, on which [`truncate`] and [`hard_wrap`] rely.
+const fn is_variation_selector(character: char) -> bool {
+    matches!(character, '\u{fe00}'..='\u{fe0f}')
 }
 
 /// Reads a control sequence to its end; copies it if it sets colours. Returns
@@ -248,6 +256,15 @@ mod tests {
     }
 
     #[test]
+    fn sanitize_removes_variation_selectors() {
+        assert_eq!(
+            sanitize("0\u{fe0f}\u{20e3} ❤\u{fe0f}", false),
+            "0\u{20e3} ❤"
+        );
+        assert_eq!(sanitize("“\u{fe01}", false), "“");
+    }
+
+    #[test]
     fn sanitize_shows_control_characters_as_pictures() {
         assert_eq!(sanitize("a\0b\x7f\u{80}", false), "a␀b␡\u{fffd}");
         // The records of dead letters contain the picture.
@@ -275,12 +292,14 @@ mod tests {
         }
 
         #[test]
-        fn truncated_text_fits_the_columns(text in "\\PC*", columns in 0_usize..60) {
+        fn truncated_text_fits_the_columns(text in "(\\PC|\u{fe0f})*", columns in 0_usize..60) {
+            let text = sanitize(&text, false);
             prop_assert!(display_width(&truncate(&text, columns, PLAIN)) <= columns);
         }
 
         #[test]
-        fn hard_wrap_pieces_fit_and_are_complete(text in "\\PC*", columns in 2_usize..60) {
+        fn hard_wrap_pieces_fit_and_are_complete(text in "(\\PC|\u{fe0f})*", columns in 2_usize..60) {
+            let text = sanitize(&text, false);
             let pieces = hard_wrap(&text, columns);
             prop_assert_eq!(pieces.concat(), text);
             prop_assert!(pieces.iter().all(|piece| display_width(piece) <= columns));

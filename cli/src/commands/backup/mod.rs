@@ -13,6 +13,7 @@ use dm_backup::{
     RetentionPolicy,
 };
 use dm_core::error::{ExitStatus, Result};
+use dm_core::number::whole_number;
 use dm_operations::backup::{self, PrunePlan, restore};
 use dm_operations::{Project, StackClients};
 
@@ -78,7 +79,7 @@ enum Action {
     #[command(after_long_help = "Examples:
   dm backup create
   dm backup create --dir /mnt/backups
-  dm backup create --recipient age1example")]
+  dm backup create --recipient \"$(age-keygen -y key.txt)\"")]
     Create {
         /// Encrypt the backup for this age recipient; may be repeated [default: backup.recipients].
         #[arg(long = "recipient", value_name = "RECIPIENT")]
@@ -201,13 +202,13 @@ enum Action {
 #[derive(Debug, Args)]
 struct RetentionArgs {
     /// Number of days of scheduled backups to keep [default: backup.keep].
-    #[arg(long, value_name = "DAYS")]
+    #[arg(long, value_name = "DAYS", value_parser = whole_number(NonZeroU16::MIN..=NonZeroU16::MAX), allow_negative_numbers = true)]
     keep: Option<NonZeroU16>,
     /// Number of safety backups to keep [default: backup.keep_safety].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole_number(NonZeroU16::MIN..=NonZeroU16::MAX), allow_negative_numbers = true)]
     keep_safety: Option<NonZeroU16>,
     /// Number of days of manual backups to keep [default: backup.keep_manual].
-    #[arg(long, value_name = "DAYS")]
+    #[arg(long, value_name = "DAYS", value_parser = whole_number(NonZeroU16::MIN..=NonZeroU16::MAX), allow_negative_numbers = true)]
     keep_manual: Option<NonZeroU16>,
 }
 
@@ -246,6 +247,7 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
     let printer = &context.printer;
     let project = session.project()?;
     let store = backup::open_store(&project, arguments.dir);
+    let complete_error = |error| store.complete_error(error);
     if arguments.identity.is_some()
         && let Some(warning) = ignored_identity_warning(&arguments.action)
     {
@@ -254,13 +256,14 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
     // Loaded on demand: creating a backup needs no identity.
     let identity_source = IdentitySource {
         project: &project,
+        store: &store,
         file: arguments.identity.as_deref(),
     };
     let settings = &project.config().backup;
     match arguments.action {
         Action::Ls => list(context, &store),
         Action::Show { id } => {
-            show(context, &store.find(&id)?)?;
+            show(context, &store, &store.find(&id)?)?;
             Ok(ExitStatus::Success)
         }
         Action::Schedule {
@@ -279,7 +282,7 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
             yes,
         } => {
             let plan = PrunePlan::new(&store, retention.to_policy(settings))?;
-            prune(context, &project, &plan, dry_run, yes).await
+            prune(context, &project, &store, &plan, dry_run, yes).await
         }
         Action::Create { recipients } => {
             let recipients = if recipients.is_empty() {
@@ -292,12 +295,12 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
             let clients = StackClients::open(session).await?;
             let purpose = Purpose::Manual;
             let created = backup::create(session, &clients, &store, &recipients, purpose).await?;
-            show(context, &created)?;
+            show(context, &store, &created)?;
             Ok(ExitStatus::Success)
         }
         Action::Verify { id, restore } => {
             let backup = store.find(&id)?;
-            backup.verify_files()?;
+            backup.verify_files().map_err(complete_error)?;
             printer.done(&format!(
                 "every file of {} matches its digest",
                 backup.manifest.id
@@ -305,13 +308,14 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
             if !restore {
                 return Ok(ExitStatus::Success);
             }
-            verify(context, &backup, identity_source).await
+            verify(context, &store, &backup, identity_source).await
         }
         Action::Restore { resume: true, .. } => {
             let identities = identity_source.load()?;
             let _guard = session.lock(&project, "dm backup restore").await?;
             let report = restore::resume(session, &project, &store, &identities).await?;
-            views::reconcile::print_restore_report(printer, report)
+            let repair = session.complete_hint(views::reconcile::REPAIR_COMMAND);
+            views::reconcile::print_restore_report(printer, report, Some(&repair))
         }
         Action::Restore {
             id,
@@ -324,34 +328,50 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
             let identities = identity_source.load()?;
             let backup = store.find(&id)?;
             identity_source.warn_if_unused(context, &backup);
-            restore::check_restorable(&project, &backup, foreign)?;
-            let scope = RestoreScope::new(&backup, schema.as_deref())?;
-            let opened = backup.open(&identities)?;
-            if !yes && printer.is_interactive() {
-                let current_rows = restore::count_current_rows(&project).await?;
-                views::backup_comparison::print(printer, &backup, &current_rows);
-            }
-            restore::confirm(session, &project, scope, yes)?;
+            restore::check_restorable(&project, &store, &backup, foreign)?;
+            let scope = RestoreScope::new(&backup, schema.as_deref()).map_err(complete_error)?;
+            let opened = backup.open(&identities).map_err(complete_error)?;
+            confirm_restore(context, &project, &backup, scope, yes).await?;
             // Held to the end: a waiting command must not see a partly restored stack.
             let _guard = session.lock(&project, "dm backup restore").await?;
             let safety = !no_safety;
             let report =
                 restore::restore(session, &project, &store, &opened, scope, safety).await?;
-            views::reconcile::print_restore_report(printer, report)
+            let repair = session.complete_hint(views::reconcile::REPAIR_COMMAND);
+            views::reconcile::print_restore_report(printer, report, Some(&repair))
         }
     }
+}
+
+/// Asks for confirmation that a backup replaces the data. On a terminal, the backup is compared
+/// with the data before.
+async fn confirm_restore(
+    context: &Context,
+    project: &Project,
+    backup: &Backup,
+    scope: RestoreScope<'_>,
+    yes: bool,
+) -> Result<()> {
+    let printer = &context.printer;
+    if !yes && printer.is_interactive() {
+        let current_rows = restore::count_current_rows(project).await?;
+        views::backup_comparison::print(printer, backup, &current_rows);
+    }
+    restore::confirm(&context.session, project, scope, yes)
 }
 
 /// The source of the identities that decrypt backups.
 #[derive(Clone, Copy)]
 struct IdentitySource<'a> {
     project: &'a Project,
+    store: &'a BackupStore,
     file: Option<&'a Path>,
 }
 
 impl IdentitySource<'_> {
     fn load(self) -> Result<Identities> {
         backup::identities(self.project, self.file.map(Path::to_owned))
+            .map_err(|error| self.store.complete_error(error).into())
     }
 
     /// Warns if `--identity` is set for a backup that is not encrypted.
@@ -364,13 +384,19 @@ impl IdentitySource<'_> {
     }
 }
 
+/// Completes a suggested `dm backup` command: it names the instance, and repeats `--dir`.
+fn complete_hint(context: &Context, store: &BackupStore, command: &str) -> String {
+    context.session.complete_hint(&store.complete_hint(command))
+}
+
 fn list(context: &Context, store: &BackupStore) -> Result<ExitStatus> {
     let entries = store.list()?;
     let list = views::backup::BackupListDocument::new(store.directory(), &entries);
     context
         .printer
         .print_result(&dm_core::document::BACKUPS, &list, |canvas| {
-            views::backup::render_list(&list, canvas)
+            let create = complete_hint(context, store, "dm backup create");
+            views::backup::render_list(&list, &create, canvas)
         })?;
     let has_unreadable = entries
         .iter()
@@ -382,25 +408,30 @@ fn list(context: &Context, store: &BackupStore) -> Result<ExitStatus> {
     })
 }
 
-fn show(context: &Context, backup: &Backup) -> Result<()> {
+fn show(context: &Context, store: &BackupStore, backup: &Backup) -> Result<()> {
     let printer = &context.printer;
     Ok(
         printer.print_result(&dm_core::document::BACKUP, &backup.manifest, |canvas| {
-            views::backup::render_backup(backup, canvas)
+            let verify = complete_hint(context, store, "dm backup verify --restore");
+            views::backup::render_backup(backup, &verify, canvas)
         })?,
     )
 }
 
 async fn verify(
     context: &Context,
+    store: &BackupStore,
     backup: &Backup,
     identity_source: IdentitySource<'_>,
 ) -> Result<ExitStatus> {
     identity_source.warn_if_unused(context, backup);
     let identities = identity_source.load()?;
-    let opened = backup.open(&identities)?;
-    let report = backup::verify(&context.session, &opened).await?;
-    let exit_status = views::reconcile::print_restore_report(&context.printer, report)?;
+    let opened = backup
+        .open(&identities)
+        .map_err(|error| store.complete_error(error))?;
+    let report = backup::verify(&context.session, store, &opened).await?;
+    // The scratch instance is removed: there is nothing to repair.
+    let exit_status = views::reconcile::print_restore_report(&context.printer, report, None)?;
     if exit_status == ExitStatus::Success {
         backup.mark_verified(Utc::now())?;
         context.printer.done(&format!(
@@ -415,6 +446,7 @@ async fn verify(
 async fn prune(
     context: &Context,
     project: &Project,
+    store: &BackupStore,
     plan: &PrunePlan<'_>,
     dry_run: bool,
     yes: bool,
@@ -423,7 +455,8 @@ async fn prune(
     let (verdicts, unreadable) = (&plan.verdicts, &plan.unreadable);
     let document = prune::PruneDocument::new(verdicts, unreadable, dry_run);
     printer.print_result(&dm_core::document::BACKUP_PRUNE, &document, |canvas| {
-        prune::render(verdicts, unreadable, canvas)
+        let complete_hint = |command: &str| complete_hint(context, store, command);
+        prune::render(verdicts, unreadable, complete_hint, canvas)
     })?;
     if dry_run {
         return Ok(ExitStatus::Success);
@@ -443,6 +476,18 @@ mod tests {
     use clap::{FromArgMatches as _, Subcommand as _};
 
     use super::*;
+    use crate::test_support::assert_backup_is_compared_before;
+
+    #[tokio::test]
+    async fn restore_compares_the_backup_with_the_data_before_the_question() {
+        assert_backup_is_compared_before(
+            "replace all data",
+            async |context, project, backup, yes| {
+                confirm_restore(context, project, backup, RestoreScope::Full, yes).await
+            },
+        )
+        .await;
+    }
 
     #[test]
     fn ignored_identity_warning_is_for_commands_that_decrypt_no_backup() {

@@ -69,11 +69,13 @@ fn prune_row<'a, T>(verdict: &'a RetentionVerdict, reason: &'a T) -> PruneRow<'a
     }
 }
 
-/// Renders the backups with the decision for each as a table.
+/// Renders the backups with the decision for each as a table. `complete_hint` completes a suggested
+/// command.
 #[must_use]
 pub(crate) fn render(
     verdicts: &[RetentionVerdict],
     unreadable: &[String],
+    complete_hint: impl Fn(&str) -> String,
     canvas: &Canvas,
 ) -> String {
     if verdicts.is_empty() && unreadable.is_empty() {
@@ -85,12 +87,15 @@ pub(crate) fn render(
         Column::new("size").right_aligned(),
         Column::new("purpose").min_width(9),
         Column::new("decision").min_width(8),
-        Column::new("reason").min_width(20),
+        Column::new("reason").min_width(20).wrapped(),
     ]);
     for verdict in verdicts {
         let manifest = &verdict.backup.manifest;
         let (decision, role, reason) = match &verdict.decision {
-            RetentionDecision::Keep(reason) => ("keep", StyleRole::Success, explain_kept(reason)),
+            RetentionDecision::Keep(reason) => {
+                let reason = explain_kept(reason, &complete_hint);
+                ("keep", StyleRole::Success, reason)
+            }
             RetentionDecision::Prune(reason) => {
                 ("remove", StyleRole::Warning, explain_removed(reason))
             }
@@ -104,6 +109,7 @@ pub(crate) fn render(
             Cell::new(reason),
         ]);
     }
+    let list = complete_hint("dm backup ls");
     for name in unreadable {
         table.add_row(vec![
             Cell::new(name).with_role(StyleRole::Error),
@@ -111,13 +117,13 @@ pub(crate) fn render(
             Cell::default(),
             Cell::default(),
             Cell::new("keep").with_role(StyleRole::Success),
-            Cell::new("could not read its manifest: dm backup ls"),
+            Cell::new(format!("could not read its manifest: {list}")),
         ]);
     }
     table.render(canvas)
 }
 
-fn explain_kept(reason: &KeepReason) -> String {
+fn explain_kept(reason: &KeepReason, complete_hint: impl Fn(&str) -> String) -> String {
     match reason {
         KeepReason::RestoredFrom => "the data was last restored from it".into(),
         KeepReason::Restoring => "a restore of it is unfinished or running".into(),
@@ -126,7 +132,10 @@ fn explain_kept(reason: &KeepReason) -> String {
         KeepReason::Manual => "manual backups are kept without --keep-manual".into(),
         KeepReason::NewestOfDay { day } => format!("the newest intact backup of {day}"),
         KeepReason::Safety => "one of the newest safety backups".into(),
-        KeepReason::Damaged => "damaged, and therefore not counted: dm backup verify".into(),
+        KeepReason::Damaged => {
+            let verify = complete_hint("dm backup verify");
+            format!("damaged, and therefore not counted: {verify}")
+        }
         KeepReason::Future => "dated in the future, and therefore not counted".into(),
     }
 }
@@ -145,6 +154,38 @@ fn explain_removed(reason: &PruneReason) -> String {
                 "backups exist"
             };
             format!("{newer} newer safety {backups}")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dm_backup::Backup;
+    use dm_backup::examples::manifest;
+    use dm_terminal::testing::pipe_canvas;
+
+    use super::*;
+
+    #[test]
+    fn reasons_suggest_completed_commands() {
+        let damaged = RetentionVerdict {
+            backup: Backup {
+                path: "/mnt/b/p/review/20261126T100000000Z".into(),
+                manifest: manifest("20261126T100000000Z", "2026-11-26T10:00:00Z"),
+                verified_at: None,
+                restore_started_at: None,
+                restored_at: None,
+            },
+            decision: RetentionDecision::Keep(KeepReason::Damaged),
+        };
+        let complete_hint = |command: &str| command.replace("dm ", "dm --instance review ");
+        let unreadable = ["notes".to_owned()];
+        let table = render(&[damaged], &unreadable, complete_hint, &pipe_canvas());
+        for reason in [
+            "damaged, and therefore not counted: dm --instance review backup verify",
+            "could not read its manifest: dm --instance review backup ls",
+        ] {
+            assert!(table.contains(reason), "{table}");
         }
     }
 }

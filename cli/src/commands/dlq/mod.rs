@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use dm_core::error::{ExitStatus, Result};
+use dm_core::number::whole_number;
 use dm_messaging::dead_letters::{
     self, DeadLetter, DeadLetterFilter, FailureRecords, browse, parking, replay_audit,
 };
@@ -23,6 +24,7 @@ use dm_operations::dead_letters::DeadLetterSelection;
 use lapin::Connection;
 
 use crate::arguments::event_filter::parse_instant;
+use crate::arguments::period::{self, ReversedPeriod};
 use crate::context::Context;
 
 /// Inspect, replay and remove dead letters.
@@ -145,7 +147,7 @@ enum Action {
   dm dlq history --limit 5 --json")]
     History {
         /// Maximum number of runs to show.
-        #[arg(long, value_name = "N", default_value_t = 20)]
+        #[arg(long, value_name = "N", default_value_t = 20, value_parser = whole_number::<u32>(1..=10_000), allow_negative_numbers = true)]
         limit: u32,
     },
 }
@@ -154,6 +156,24 @@ impl Arguments {
     /// Returns whether the first interrupt ends the command between two messages.
     pub(crate) const fn is_graceful(&self) -> bool {
         matches!(self.action, Action::Replay(_))
+    }
+}
+
+impl Action {
+    /// Returns the options that select dead letters, if the action has them.
+    const fn filter(&self) -> Option<&DeadLetterFilterArgs> {
+        match self {
+            Self::Ls { filter, .. }
+            | Self::Export { filter, .. }
+            | Self::Park { filter, .. }
+            | Self::Purge { filter, .. } => Some(filter),
+            Self::Replay(replay) => Some(&replay.filter),
+            Self::Show { .. }
+            | Self::Import { .. }
+            | Self::Parked
+            | Self::Unpark { .. }
+            | Self::History { .. } => None,
+        }
     }
 }
 
@@ -185,6 +205,11 @@ struct DeadLetterFilterArgs {
 }
 
 impl DeadLetterFilterArgs {
+    /// Checks the order of `--since` and `--until`.
+    fn check_period(&self) -> std::result::Result<(), ReversedPeriod> {
+        period::check_order(self.since, self.until)
+    }
+
     fn queues(&self) -> Result<Vec<&'static str>> {
         Ok(dead_letters::resolve_queue_names(&self.queue)?)
     }
@@ -208,6 +233,9 @@ impl DeadLetterFilterArgs {
 }
 
 pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitStatus> {
+    if let Some(filter) = arguments.action.filter() {
+        filter.check_period()?;
+    }
     let clients = StackClients::open(&context.session).await?;
     match arguments.action {
         Action::Ls {

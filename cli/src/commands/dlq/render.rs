@@ -194,8 +194,9 @@ pub(crate) fn render_plan(plan: &ReplayPlan, now: DateTime<Utc>, canvas: &Canvas
     let sentence = if plan.letters.is_empty() {
         "nothing to replay".to_owned()
     } else {
+        // The digest is that of the selected set: the filters of the command belong to it.
         format!(
-            "{} would be replayed; dm dlq replay --expect {} refuses other dead letters",
+            "{} would be replayed; add --expect {} to the same command to refuse other dead letters",
             text::pluralize(plan.letters.len(), "dead letter"),
             plan.digest
         )

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::Utc;
 use clap::Args;
 use dm_core::error::{ExitStatus, Result};
+use dm_core::number::whole_number;
 use dm_messaging::dead_letters::{self, browse, edit, replay, replay_audit};
 use dm_messaging::{MessagingError, retention};
 use dm_operations::StackClients;
@@ -13,6 +14,7 @@ use dm_terminal::progress_counter::ProgressCounter;
 use lapin::Connection;
 
 use super::DeadLetterFilterArgs;
+use crate::arguments::MAX_COUNT;
 use crate::context::Context;
 
 /// Send dead letters back to the queues where they failed.
@@ -29,9 +31,9 @@ use crate::context::Context;
   dm dlq replay --id evt_0f3c --edit")]
 pub(super) struct Arguments {
     #[command(flatten)]
-    filter: DeadLetterFilterArgs,
+    pub(super) filter: DeadLetterFilterArgs,
     /// Maximum number of dead letters to replay, from the head of the queues [default: all].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole_number::<usize>(1..=MAX_COUNT as usize), allow_negative_numbers = true)]
     limit: Option<usize>,
     /// Show the dead letters to replay and the digest of the set, without replaying them.
     #[arg(long)]
@@ -40,13 +42,13 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DIGEST", conflicts_with = "resume")]
     expect: Option<String>,
     /// Maximum number of messages per second [default: no limit].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = whole_number::<u32>(1..=1_000_000), allow_negative_numbers = true)]
     rate: Option<u32>,
     /// Maximum number of published messages that are not yet confirmed.
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=2000))]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = whole_number::<u16>(1..=2000), allow_negative_numbers = true)]
     max_in_flight: u16,
     /// Skip dead letters that were already replayed N times or more.
-    #[arg(long, value_name = "N", default_value_t = 5)]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = whole_number::<u64>(0..=1_000_000), allow_negative_numbers = true)]
     max_rounds: u64,
     /// Also replay dead letters that are older than the inbox retention.
     ///

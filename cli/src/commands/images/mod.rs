@@ -126,7 +126,8 @@ async fn list(context: &Context, project: &Project) -> Result<ExitStatus> {
         let document = render::ImagesDocument { images: &rows };
         printer.print_document(&dm_core::document::IMAGES, &document)?;
     } else if rows.is_empty() {
-        printer.note("there are no images yet; obtain them: dm images build");
+        let build = context.session.complete_hint("dm images build");
+        printer.note(&format!("there are no images yet; obtain them: {build}"));
     } else {
         printer.write_stdout(&render::render(&rows, &printer.stdout_canvas()))?;
     }

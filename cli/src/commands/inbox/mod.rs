@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono::Utc;
 use clap::{Args, Subcommand};
 use dm_core::error::{ExitStatus, Result};
+use dm_core::number::whole_number;
 use dm_messaging::inbox::page::{self, InboxCursor};
 use dm_messaging::inbox::retry;
 use dm_messaging::inbox::stats::{self, InboxThresholds};
@@ -14,6 +15,7 @@ use dm_messaging::{queues, service_tables};
 use dm_operations::{StackClients, trace};
 use dm_terminal::{live_table, text};
 
+use crate::arguments::MAX_COUNT;
 use crate::arguments::event_filter::EventFilterArgs;
 use crate::context::Context;
 use crate::views;
@@ -66,13 +68,13 @@ enum Action {
         #[arg(long, short)]
         watch: bool,
         /// Exit with code 1 if a queue has more than N waiting messages.
-        #[arg(long, value_name = "N", conflicts_with = "watch")]
+        #[arg(long, value_name = "N", value_parser = whole_number::<u32>(0..=MAX_COUNT), allow_negative_numbers = true, conflicts_with = "watch")]
         max_ready: Option<u32>,
         /// Exit with code 1 if a queue has more than N messages that wait for a retry.
-        #[arg(long, value_name = "N", conflicts_with = "watch")]
+        #[arg(long, value_name = "N", value_parser = whole_number::<u32>(0..=MAX_COUNT), allow_negative_numbers = true, conflicts_with = "watch")]
         max_retrying: Option<u32>,
         /// Exit with code 1 if a queue has more than N dead letters.
-        #[arg(long, value_name = "N", conflicts_with = "watch")]
+        #[arg(long, value_name = "N", value_parser = whole_number::<u32>(0..=MAX_COUNT), allow_negative_numbers = true, conflicts_with = "watch")]
         max_dead: Option<u32>,
     },
     /// Requeue messages now, without waiting for their retry delay.
@@ -101,6 +103,9 @@ struct InboxListArgs {
 }
 
 pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitStatus> {
+    if let Action::Ls(list) = &arguments.action {
+        list.filter.check_period()?;
+    }
     let clients = StackClients::open(&context.session).await?;
     let all = clients.service_tables();
     match arguments.action {

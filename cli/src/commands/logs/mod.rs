@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 use dm_components::Component;
 use dm_core::error::{ExitStatus, Result};
+use dm_core::number::whole_number;
 use dm_engine::logs::{LogLine, LogQuery};
 use dm_terminal::OutputError;
 use futures_util::StreamExt as _;
@@ -17,6 +18,7 @@ use futures_util::stream::SelectAll;
 
 use dm_operations::exec::NotRunning;
 
+use crate::arguments::MAX_COUNT;
 use crate::arguments::event_filter::parse_instant;
 use crate::context::Context;
 use follow::LogFollower;
@@ -45,7 +47,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "TIME", value_parser = parse_instant)]
     since: Option<DateTime<Utc>>,
     /// Show only the last N lines of each component.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole_number::<usize>(0..=MAX_COUNT as usize), allow_negative_numbers = true)]
     tail: Option<usize>,
     /// Show the time of each line.
     #[arg(long, short)]

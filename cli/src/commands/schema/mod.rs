@@ -37,7 +37,8 @@ enum Action {
     Snapshot,
     /// Show the differences, classified as additive or breaking.
     ///
-    /// Exit code 1 if there are differences, 2 if a source cannot be read.
+    /// Exit code 1 if there are differences, 2 if a source cannot be read, 4 if the stack does not
+    /// run or a server fails, 5 if another session holds a lock.
     #[command(after_long_help = "Examples:
   dm schema diff
   dm schema diff snapshot migrations
@@ -61,7 +62,8 @@ enum Action {
     /// Check that the snapshots match the migrations and the running stack.
     ///
     /// Also checks that the diagrams match the snapshots. For CI: exit code 1 if there are
-    /// differences, 2 if a source cannot be read, e.g. because the stack does not run.
+    /// differences, 2 if a source cannot be read, 4 if the stack does not run or a server fails, 5
+    /// if another session holds a lock.
     #[command(after_long_help = "Examples:
   dm schema check
   dm schema check --json")]
@@ -170,7 +172,9 @@ async fn check(
     if printer.is_json() {
         printer.print_document(&dm_core::document::SCHEMA_CHECK, &report)?;
     } else {
-        printer.write_stdout(&render::render_check(&report, &printer.stdout_canvas()))?;
+        let command = session.complete_hint(&snapshot_dir.snapshot_command());
+        let canvas = printer.stdout_canvas();
+        printer.write_stdout(&render::render_check(&report, &command, &canvas))?;
     }
     Ok(if report.is_clean() {
         ExitStatus::Success

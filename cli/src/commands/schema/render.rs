@@ -262,9 +262,13 @@ impl SchemaCheckDocument {
     }
 }
 
-/// Renders the check as text.
+/// Renders the check as text. `snapshot_command` is the command that writes the snapshots.
 #[must_use]
-pub(crate) fn render_check(check: &SchemaCheckDocument, canvas: &Canvas) -> String {
+pub(crate) fn render_check(
+    check: &SchemaCheckDocument,
+    snapshot_command: &str,
+    canvas: &Canvas,
+) -> String {
     let mut blocks: Vec<String> = check
         .checks
         .iter()
@@ -278,7 +282,34 @@ pub(crate) fn render_check(check: &SchemaCheckDocument, canvas: &Canvas) -> Stri
         blocks.push(format!("{sign} stale: {}", check.stale_diagrams.join(", ")));
     }
     if !check.is_clean() {
-        blocks.push("next: review the differences, then: dm schema snapshot".into());
+        blocks.push(format!(
+            "next: review the differences, then: {snapshot_command}"
+        ));
     }
     blocks.join(if check.is_clean() { "\n" } else { "\n\n" })
+}
+
+#[cfg(test)]
+mod tests {
+    use dm_terminal::testing::pipe_canvas;
+
+    use super::*;
+
+    #[test]
+    fn check_with_findings_ends_with_the_command_that_writes_snapshots() {
+        let check = |stale: &[&str]| {
+            let check = SchemaCheckDocument {
+                checks: Vec::new(),
+                stale_diagrams: stale.iter().map(|&name| name.to_owned()).collect(),
+            };
+            let command = "dm --instance review schema snapshot --dir /tmp/s";
+            render_check(&check, command, &pipe_canvas())
+        };
+        let found = check(&["orders.md"]);
+        assert!(
+            found.ends_with("then: dm --instance review schema snapshot --dir /tmp/s"),
+            "{found}"
+        );
+        assert!(!check(&[]).contains("next:"));
+    }
 }

@@ -122,6 +122,12 @@ fn print_timings(context: &Context, run: &RunResult) {
     }
 }
 
+/// Returns the warning that the next start completes an interrupted reset. `up_command` is the
+/// command that starts the stack.
+fn interrupted_reset_warning(up_command: &str) -> String {
+    format!("a reset was interrupted: `{up_command}` would first remove the remaining data")
+}
+
 /// Prints the plan without changing anything on the host or in the engine.
 async fn dry_run(
     context: &Context,
@@ -134,8 +140,8 @@ async fn dry_run(
         .await?;
     let printer = &context.printer;
     if preview.finishes_reset {
-        let warning = "a reset was interrupted: `dm up` would first remove the remaining data";
-        printer.warn(warning);
+        let up = context.session.complete_hint("dm up");
+        printer.warn(&interrupted_reset_warning(&up));
     }
     let images = preview.plan.images.iter().map(|component| PlanRow {
         node: format!("{component} image"),
@@ -154,4 +160,18 @@ async fn dry_run(
         |canvas| plan::render(&rows, canvas),
     )?;
     Ok(ExitStatus::Success)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warning_of_an_interrupted_reset_names_the_command() {
+        assert_eq!(
+            interrupted_reset_warning("dm --instance review up"),
+            "a reset was interrupted: `dm --instance review up` would first remove the remaining \
+             data"
+        );
+    }
 }

@@ -15,6 +15,7 @@ mod markdown;
 mod shell;
 mod source;
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use clap::error::ErrorKind;
@@ -28,8 +29,10 @@ enum Kind {
     Whole,
     /// A mention of a command, whose arguments may be missing: `dm exec`.
     Mention,
-    /// A sentence that contains a command. The end of the command is not marked.
+    /// The part of a sentence from a command on. The end of the command is not marked.
     Prose,
+    /// A sentence that may contain keys. Its commands are texts of their own.
+    Sentence,
 }
 
 /// A text that may contain commands and keys.
@@ -100,14 +103,19 @@ fn texts() -> Vec<Text> {
         let text = std::fs::read_to_string(&path).unwrap();
         found.extend(markdown::code(&location.display().to_string(), &text));
     }
-    for path in files(&repository().join("cli/src"), "rs") {
-        let location = path.strip_prefix(repository()).unwrap();
-        let is_test = |part: &std::ffi::OsStr| part == "tests" || part == "tests.rs";
-        if location.iter().any(is_test) {
-            continue;
+    for directory in ["cli/src", "cli/crates"] {
+        for path in files(&repository().join(directory), "rs") {
+            let location = path.strip_prefix(repository()).unwrap();
+            let is_test = |part: &OsStr| {
+                part.to_str()
+                    .is_some_and(|name| name == "tests" || name.ends_with("tests.rs"))
+            };
+            if location.iter().any(is_test) {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            found.extend(source::texts(&location.display().to_string(), &text));
         }
-        let text = std::fs::read_to_string(&path).unwrap();
-        found.extend(source::texts(&location.display().to_string(), &text));
     }
     found
 }
@@ -151,11 +159,11 @@ fn parse_error_in_prose(words: &[String]) -> Option<String> {
     }
 }
 
-#[test]
-fn every_documented_command_line_parses() {
+/// Returns the number of command lines in texts, and their errors.
+fn command_errors(texts: &[Text]) -> (usize, Vec<String>) {
     let (mut count, mut errors) = (0, Vec::new());
-    for text in texts() {
-        for words in shell::commands(&text) {
+    for text in texts {
+        for words in shell::commands(text) {
             count += 1;
             let error = match text.kind {
                 Kind::Prose => parse_error_in_prose(&words),
@@ -171,24 +179,94 @@ fn every_documented_command_line_parses() {
             }
         }
     }
-    assert!(count > 300, "only {count} command lines were found");
-    assert!(errors.is_empty(), "\n{}\n", errors.join("\n"));
+    (count, errors)
 }
 
-#[test]
-fn every_documented_configuration_key_exists() {
+/// Returns the number of keys in texts, and those that do not exist.
+fn key_errors(texts: &[Text]) -> (usize, Vec<String>) {
     let known = keys::ConfigKeys::new();
     let (mut count, mut errors) = (0, Vec::new());
-    for text in texts() {
-        for key in keys::keys_in(&text) {
+    for text in texts {
+        for key in known.find_in(text) {
             count += 1;
             if !known.contains(&key) {
                 errors.push(format!("{}: {key}", text.location));
             }
         }
     }
+    (count, errors)
+}
+
+#[test]
+fn every_documented_command_line_parses() {
+    let texts = texts();
+    let (count, errors) = command_errors(&texts);
+    assert!(count > 300, "only {count} command lines were found");
+    assert!(errors.is_empty(), "\n{}\n", errors.join("\n"));
+    let is_hint =
+        |text: &&Text| text.kind == Kind::Whole && text.location.starts_with("cli/crates/");
+    let hints = texts.iter().filter(is_hint).count();
+    assert!(hints > 100, "only {hints} hints of crates were found");
+}
+
+#[test]
+fn every_documented_configuration_key_exists() {
+    let (count, errors) = key_errors(&texts());
     assert!(count > 100, "only {count} keys were found");
     assert!(errors.is_empty(), "\n{}\n", errors.join("\n"));
+}
+
+#[test]
+fn faulty_hints_are_reported() {
+    let source = r#"
+        #[error("could not load the data: see `dm seed --fersh`")]
+        fn suggestions() -> Vec<String> {
+            connect(uri, "dm readiness", || note("show it: dm sttus"));
+            vec![
+                "dm stauts".into(),
+                format!("or show its log: dm logs {component} --tial 5"),
+                "start a part of the stack (dm up --onyl postgres)".into(),
+                "set images.sorce to \"build\", or services.{name}.prot".into(),
+                "set postgres.prot, then: dm up".into(),
+                "move rabbitmq.prot FROM the file".into(),
+            ]
+        }
+    "#;
+    let texts = source::texts("faulty", source);
+    let (count, errors) = command_errors(&texts);
+    assert_eq!((count, errors.len()), (6, 5), "{errors:?}");
+    let (_, errors) = key_errors(&texts);
+    let keys = [
+        "images.sorce",
+        "services.{name}.prot",
+        "postgres.prot",
+        "rabbitmq.prot",
+    ];
+    assert_eq!(errors, keys.map(|key| format!("faulty: {key}")));
+}
+
+#[test]
+fn correct_hints_and_names_are_accepted() {
+    let source = r#"
+        fn suggestions() -> Vec<String> {
+            hash.write_field("dm image recipe 1");
+            connect(uri, "dm readiness");
+            query("SELECT id FROM keycloak.client");
+            sentence.replace("dm backup ", &format!("dm backup --dir {} ", directory));
+            vec![
+                format!("or show its log: dm logs {component} --tail 5"),
+                format!("set services.{name}.port or services.{name}.{setting}"),
+            ]
+        }
+
+        #[cfg(test)]
+        mod tests {
+            const FAULTY: &str = "dm stauts";
+        }
+    "#;
+    let texts = source::texts("correct", source);
+    assert_eq!(command_errors(&texts), (3, Vec::new()));
+    assert_eq!(key_errors(&texts), (1, Vec::new()));
 }
 
 #[test]

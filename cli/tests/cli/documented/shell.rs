@@ -1,33 +1,19 @@
 //! Splits command lines into words.
 
-use super::Text;
+use super::{Kind, Text};
 
 /// Replaces a placeholder for a value in documents and hints.
 const VALUE: &str = "evt_1";
 
-/// The beginnings of texts that begin like a command but are not one: names that are hashed or
-/// shown.
-const NOT_COMMANDS: [&str; 9] = [
-    "dm image recipe 1",
-    "dm services 1",
-    "dm golden 1",
-    "dm {",
-    "dm up, ",
-    "dm COMMAND",
-    "dm would ",
-    "dm itself ",
-    "dm does not ",
-];
-
-/// Connection names of `dm` at a broker.
-const CONNECTION_NAMES: [&str; 3] = ["dm chaos", "dm limits", "dm readiness"];
+/// The beginnings of texts that begin like a command but are not one.
+const NOT_COMMANDS: [&str; 5] = ["dm {", "dm up, ", "dm COMMAND", "dm would ", "dm does not "];
 
 /// Returns the calls of `dm` in a text, each as its words, without `sudo` and the like.
 pub(super) fn commands(text: &Text) -> Vec<Vec<String>> {
     let is_not_a_command = NOT_COMMANDS
         .iter()
         .any(|other| text.text.starts_with(other));
-    if is_not_a_command || CONNECTION_NAMES.contains(&text.text.as_str()) {
+    if is_not_a_command || text.kind == Kind::Sentence {
         return Vec::new();
     }
     let mut found = Vec::new();

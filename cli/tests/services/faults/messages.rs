@@ -9,10 +9,11 @@ use lapin::options::{
 };
 use lapin::types::{AMQPValue, FieldTable};
 use libtest_mimic::Failed;
+use reqwest::Method;
 use serde_json::Value;
 
-use super::super::stack::{block_on, channel, dm, dm_ok, eventually, spawn, sql};
-use super::{Fault, kill, reconcile_when_idle, wait_for_more_published};
+use super::super::stack::{block_on, channel, client, dm, dm_ok, eventually, request, spawn, sql};
+use super::{Fault, kill, wait_for_more_published};
 
 pub(super) const FAULTS: &[Fault] = fault_list![
     redelivered_events_are_processed_once: "every event is delivered a second time",
@@ -26,6 +27,8 @@ pub(super) const FAULTS: &[Fault] = fault_list![
          delivery limit",
     concurrent_replay_runs_lose_no_message: "two replay runs at once, of messages that fail again",
     replayed_messages_that_fail_again_are_kept: "a replay run of messages that fail again",
+    killed_replay_run_of_failing_messages_leaves_one_dead_letter_each:
+        "kill -9 of a replay run whose messages were published and failed again; resumed",
     killed_replay_run_of_events_loses_no_event:
         "kill -9 of a replay run of rejected events at random moments; resumed",
     idle_transaction_with_locks_loses_no_event: "a transaction keeps rows locked for 5 s",
@@ -98,7 +101,26 @@ pub(super) fn purge_dead_letters(count: usize) -> Result<(), Failed> {
     .map(drop)
 }
 
-fn count_dead_letters() -> Result<usize, Failed> {
+/// Waits for this number of dead letters that were replayed this many times.
+fn wait_for_replayed_dead_letters(count: usize, replays: usize) -> Result<(), Failed> {
+    let until = Instant::now() + super::TIMEOUT;
+    loop {
+        let found = dm_ok(&["dlq", "ls", "--each", "--json", "--queue", INVENTORY_QUEUE])?;
+        let found: Value = serde_json::from_str(&found)?;
+        let letters = found["letters"].as_array().into_iter().flatten();
+        let replayed = letters.filter(|letter| letter["replays"] == replays);
+        if replayed.count() == count {
+            return Ok(());
+        }
+        assert!(
+            Instant::now() < until,
+            "expected {count} dead letters with {replays} replays: {found}"
+        );
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+pub(super) fn count_dead_letters() -> Result<usize, Failed> {
     let found = dm_ok(&["dlq", "ls", "--each", "--json", "--queue", INVENTORY_QUEUE])?;
     let found: Value = serde_json::from_str(&found)?;
     Ok(found["letters"].as_array().map_or(0, Vec::len))
@@ -165,7 +187,8 @@ fn assert_repaired() -> Result<usize, Failed> {
     assert!(missing > 0, "reconcile reports no missing event: {report}");
     assert_eq!(found.status.code(), Some(1));
     dm_ok(&["reconcile", "--repair", "--grace", "1s"])?;
-    assert_eq!(reconcile_when_idle()?["clean"], true);
+    // The load goes on, so that some event is always in flight.
+    dm_ok(&["reconcile", "--grace", "1s"])?;
     Ok(1)
 }
 
@@ -247,20 +270,81 @@ fn replayed_messages_that_fail_again_are_kept() -> Result<usize, Failed> {
     }
     for round in 1..=rounds {
         dm_ok(&["dlq", "replay", "--queue", INVENTORY_QUEUE])?;
-        let until = Instant::now() + super::TIMEOUT;
-        loop {
-            let found = dm_ok(&["dlq", "ls", "--each", "--json", "--queue", INVENTORY_QUEUE])?;
-            let found: Value = serde_json::from_str(&found)?;
-            let letters = found["letters"].as_array().into_iter().flatten();
-            if letters.filter(|letter| letter["replays"] == round).count() == count {
-                break;
-            }
-            assert!(Instant::now() < until, "round {round}: {found}");
-            std::thread::sleep(Duration::from_millis(100));
-        }
+        wait_for_replayed_dead_letters(count, round)?;
     }
     purge_dead_letters(count)?;
     Ok(count * rounds)
+}
+
+/// A replay run is killed after it has published its messages and before it records that. They
+/// fail again, and the resumed run publishes them again.
+fn killed_replay_run_of_failing_messages_leaves_one_dead_letter_each() -> Result<usize, Failed> {
+    let count = 5;
+    for _ in 0..count {
+        dm_ok(&["chaos", "poison", INVENTORY_QUEUE])?;
+    }
+    wait_for_replayed_dead_letters(count, 0)?;
+    // A run waits when it records an outcome.
+    sql(
+        "ALTER TABLE dm_ops.replay_messages ADD CONSTRAINT slow_outcome
+             CHECK (outcome IS NULL OR pg_sleep(600) IS NULL) NOT VALID",
+    )?;
+    let killed = kill_replay_run_after_its_messages_failed(count);
+    let removed = sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+          WHERE wait_event = 'PgSleep' AND query LIKE '%replay_messages%';
+         ALTER TABLE dm_ops.replay_messages DROP CONSTRAINT slow_outcome");
+    killed?;
+    removed?;
+    let run = sql("SELECT run_id FROM dm_ops.replay_runs WHERE ended_at IS NULL")?;
+    let duplicates = count_duplicates()?;
+    dm_ok(&["dlq", "replay", "--resume", &run])?;
+    let until = Instant::now() + super::TIMEOUT;
+    while count_duplicates()? < duplicates + count {
+        assert!(
+            Instant::now() < until,
+            "inventory did not recognise the messages that were published again"
+        );
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    wait_for_replayed_dead_letters(count, 1)?;
+    purge_dead_letters(count)?;
+    Ok(1)
+}
+
+/// Starts a replay run and kills it when all its messages are dead letters again.
+fn kill_replay_run_after_its_messages_failed(count: usize) -> Result<(), Failed> {
+    let mut run = spawn(&["dlq", "replay", "--queue", INVENTORY_QUEUE])?;
+    let failed = eventually(
+        "SELECT count(*) FROM inventory.failed_events
+          WHERE dead AND round = 1 AND published_at IS NOT NULL AND resolved_at IS NULL",
+        &count.to_string(),
+    );
+    run.kill()?;
+    run.wait()?;
+    failed?;
+    let recorded = sql("SELECT count(outcome) FROM dm_ops.replay_runs
+                          JOIN dm_ops.replay_messages USING (run_id)
+                         WHERE ended_at IS NULL")?;
+    if recorded != "0" {
+        return Err(format!("the run recorded {recorded} outcomes before it was killed").into());
+    }
+    Ok(())
+}
+
+/// Returns the number of deliveries that inventory has recognised as duplicates since its start.
+fn count_duplicates() -> Result<usize, Failed> {
+    let metrics = block_on(async {
+        let metrics = request(&client(), Method::GET, "inventory", "/metrics");
+        metrics.send().await?.error_for_status()?.text().await
+    })?;
+    let line = metrics.lines().find(|line| {
+        line.starts_with("inbox_events_total{") && line.contains("outcome=\"duplicate\"")
+    });
+    // The counter does not exist before its first increment.
+    let Some((_, count)) = line.and_then(|line| line.rsplit_once(' ')) else {
+        return Ok(0);
+    };
+    Ok(count.parse()?)
 }
 
 /// Events that were rejected while their consumer was down are replayed by a call that is killed

@@ -7,7 +7,7 @@
 //! servers           broker and database that fail, pause or refuse
 //! dead_lettering    consumers, or the broker, that fail while an event is retried or dead-lettered
 //! messages          messages that are repeated, invalid or lost, or wait for a lock
-//! relay             a relay whose events are refused, and a relay that becomes unreachable
+//! relay             a relay whose events are refused or unconfirmed, or that becomes unreachable
 //! second_process    a second process of a service
 //! cancellation      cancellations whose consumer is killed, or that race with dispatches
 //! ```

@@ -1,19 +1,28 @@
-//! A relay whose events are refused, a relay that becomes unreachable, and a relay with large
-//! events.
+//! A relay whose events are refused or not confirmed, a relay that becomes unreachable, and a relay
+//! with large events.
 
 use std::time::{Duration, Instant};
 
+use dm_contracts::DomainEvent as _;
+use dm_contracts::events::{PickingStarted, StockReserved};
+use lapin::options::{QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable};
 use libtest_mimic::Failed;
+use reqwest::Method;
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::super::flow::place_order;
-use super::super::stack::{block_on, client, dm_ok, eventually, spawn, sql};
+use super::super::flow::{place_order, place_reserved_orders, shipment_of};
+use super::super::stack::{
+    block_on, channel, client, dm_ok, eventually, request, resume_queue, spawn, sql, suspend_queue,
+};
 use super::{Fault, TIMEOUT, container, docker, memory, rabbitmqctl};
 
 pub(super) const FAULTS: &[Fault] = fault_list![
     refused_channel_delays_only_its_aggregate:
         "the broker closes the channel on messages without permission, for 5 s",
+    events_confirmed_before_a_failure_are_marked:
+        "connections are closed while the broker confirms all events but one",
     unreachable_relay_releases_its_lock: "a relay vanishes while data to it is unacknowledged",
 ];
 
@@ -67,6 +76,81 @@ fn assert_only_status_changes_are_refused() -> Result<(), Failed> {
         std::thread::sleep(Duration::from_secs(1));
     }
     Ok(())
+}
+
+/// A queue of the test, in addition to those of the stack.
+const SUSPENDED_QUEUE: &str = "test.suspended.q";
+
+/// Two events are sent together, and one of them is not confirmed. The other one is marked when the
+/// connection fails.
+fn events_confirmed_before_a_failure_are_marked() -> Result<usize, Failed> {
+    let (reserved, picking) = (StockReserved::ROUTING_KEY, PickingStarted::ROUTING_KEY);
+    let mut orders = block_on(place_reserved_orders("PPR-A4-WHT-500", 1, 2))?;
+    let (first, second) = (orders.remove(0), orders.remove(0));
+    let scanned = block_on(async {
+        let path = format!("/internal/shipments/{}/scan", shipment_of(&second));
+        let scan = request(&client(), Method::POST, "inventory", &path)
+            .json(&json!({"barcode": "SKU:PPR", "quantity": 1}));
+        scan.send().await
+    })?;
+    assert_eq!(scanned.status(), 200);
+    let both = format!(
+        "(subject, routing_key) IN (('order/{first}', '{reserved}'),
+                                    ('order/{second}', '{picking}'))"
+    );
+    let published = format!(
+        "SELECT string_agg(routing_key, ' ' ORDER BY routing_key) FROM inventory.outbox_events
+          WHERE {both} AND published_at IS NOT NULL"
+    );
+    eventually(&published, &format!("{picking} {reserved}"))?;
+
+    let marked = (|| {
+        // The load publishes no event with this routing key.
+        bind_suspended_queue(picking)?;
+        // The relay reads both events at once. Without earlier attempts, they are sent in one part.
+        sql(&format!(
+            "UPDATE inventory.outbox_events SET published_at = NULL, attempts = 0 WHERE {both}"
+        ))?;
+        // If the relay has not sent the events yet, it sends them in its next session, which ends
+        // after the confirm timeout.
+        dm_ok(&["chaos", "disconnect"])?;
+        eventually(&published, reserved)
+    })();
+    // Deleting a queue waits for its process.
+    let removed = resume_queue(SUSPENDED_QUEUE)
+        .and_then(|()| rabbitmqctl(&["-q", "delete_queue", SUSPENDED_QUEUE]));
+    marked?;
+    removed?;
+    eventually(&published, &format!("{picking} {reserved}"))?;
+    Ok(1)
+}
+
+/// Declares a queue that receives the events with this routing key, and confirms none.
+fn bind_suspended_queue(key: &str) -> Result<(), Failed> {
+    block_on(async {
+        let (connection, channel) = channel().await?;
+        let mut arguments = FieldTable::default();
+        let classic = AMQPValue::LongString("classic".into());
+        arguments.insert("x-queue-type".into(), classic);
+        let options = QueueDeclareOptions {
+            durable: true,
+            ..QueueDeclareOptions::default()
+        };
+        channel
+            .queue_declare(SUSPENDED_QUEUE.into(), options, arguments)
+            .await?;
+        channel
+            .queue_bind(
+                SUSPENDED_QUEUE.into(),
+                EXCHANGE.into(),
+                key.into(),
+                QueueBindOptions::default(),
+                FieldTable::default(),
+            )
+            .await?;
+        connection.close(200, "done".into()).await
+    })?;
+    suspend_queue(SUSPENDED_QUEUE)
 }
 
 /// While a message to a client is unacknowledged, the kernel sends no keepalives. The server must

@@ -11,6 +11,23 @@ use super::Project;
 use super::project::port;
 use crate::secrets::{HARD, HARDEST};
 
+/// Logs in to a database of the server at this port.
+pub(crate) async fn login(
+    port: u16,
+    database: &str,
+    user: &str,
+    password: &str,
+) -> Result<PgConnection, sqlx::Error> {
+    let options = PgConnectOptions::new_without_pgpass()
+        .host("127.0.0.1")
+        .port(port)
+        .username(user)
+        .password(password)
+        .database(database)
+        .ssl_mode(PgSslMode::Disable);
+    PgConnection::connect_with(&options).await
+}
+
 /// The host ports of the servers of an instance.
 pub(crate) struct Servers {
     pub postgres: u16,
@@ -34,20 +51,23 @@ impl Servers {
         }
     }
 
-    /// Logs in to the database.
+    /// Logs in to the database of the stack.
     pub(crate) async fn database(
         &self,
         user: &str,
         password: &str,
     ) -> Result<PgConnection, sqlx::Error> {
-        let options = PgConnectOptions::new_without_pgpass()
-            .host("127.0.0.1")
-            .port(self.postgres)
-            .username(user)
-            .password(password)
-            .database("dundermifflin")
-            .ssl_mode(PgSslMode::Disable);
-        PgConnection::connect_with(&options).await
+        self.database_named("dundermifflin", user, password).await
+    }
+
+    /// Logs in to a database of the server.
+    pub(crate) async fn database_named(
+        &self,
+        name: &str,
+        user: &str,
+        password: &str,
+    ) -> Result<PgConnection, sqlx::Error> {
+        login(self.postgres, name, user, password).await
     }
 
     /// Logs in to the database as the superuser.

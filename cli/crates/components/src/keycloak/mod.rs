@@ -1,8 +1,10 @@
 //! Keycloak: authentication of users, with the realm and its LDAP federation.
 
 pub mod admin_client;
+mod directory_import;
 mod secret_files;
 pub mod sign_in;
+pub mod signing_keys;
 mod start_failure;
 pub(crate) mod stored_secrets;
 
@@ -11,14 +13,18 @@ use std::time::Duration;
 use dm_config::Config;
 use dm_engine::spec::{ContainerFile, ContainerSpec};
 use serde::Deserialize;
+use sqlx::postgres::PgConnectOptions;
 
+use self::admin_client::AdminClient;
 use super::client_location::ClientLocation;
+use super::openldap::{self, OpenLdap};
 use super::prebuilt_schema::PrebuiltSchema;
 use super::{
     Component, ComponentError, HostPorts, InstanceLayout, Misconfiguration, PortSpec, ProbeFuture,
-    ResetStrategy, base_container_spec, http_client, http_origin, read_fixture, root_cause,
+    ReconfigureFuture, ResetStrategy, base_container_spec, http_client, http_origin, read_fixture,
+    root_cause,
 };
-use crate::{node_names, openldap, postgres};
+use crate::{node_names, postgres};
 
 /// The component's name.
 pub const NAME: &str = "keycloak";
@@ -50,6 +56,7 @@ pub struct Keycloak {
     postgres: dm_config::PostgresConfig,
     ldap_bind_dn: String,
     ldap_bind_password: String,
+    directory: OpenLdap,
 }
 
 impl Keycloak {
@@ -61,7 +68,25 @@ impl Keycloak {
             postgres: config.postgres.clone(),
             ldap_bind_dn: openldap::admin_dn(config.openldap.domain.as_str()),
             ldap_bind_password: config.openldap.admin_password.reveal().to_owned(),
+            directory: OpenLdap::new(config),
         }
+    }
+
+    /// Returns the connection options of the owner of Keycloak's schema.
+    fn owner_connect_options(&self, ports: &HostPorts) -> PgConnectOptions {
+        postgres::superuser_connect_options(&self.postgres, ports)
+            .username(DATABASE_ROLE)
+            .password(&self.config.database_password.to_postgres_password())
+    }
+}
+
+/// Returns the client of the realm's admin API at `base_url`.
+fn realm_admin<'a>(config: &'a dm_config::KeycloakConfig, base_url: &'a str) -> AdminClient<'a> {
+    AdminClient {
+        base_url,
+        realm: config.realm.as_str(),
+        user: config.admin_user.as_str(),
+        password: config.admin_password.reveal(),
     }
 }
 
@@ -93,7 +118,7 @@ impl Component for Keycloak {
     }
 
     fn start_dependencies(&self) -> &'static [&'static str] {
-        // Not after OpenLDAP: Keycloak binds to it at the first login.
+        // Not after OpenLDAP: Keycloak reads the directory only once both are ready.
         &[node_names::DATABASE]
     }
 
@@ -223,26 +248,30 @@ impl Component for Keycloak {
     }
 
     fn prebuilt_schema(&self, ports: &HostPorts) -> Option<PrebuiltSchema> {
-        let owner_options = postgres::superuser_connect_options(&self.postgres, ports)
-            .username(DATABASE_ROLE)
-            .password(&self.config.database_password.to_postgres_password());
         Some(PrebuiltSchema {
             script: PREBUILT_SCHEMA_SCRIPT,
             schema: DATABASE_ROLE,
-            owner_options,
+            owner_options: self.owner_connect_options(ports),
         })
+    }
+
+    fn reconfigure(&self, ports: &HostPorts) -> Option<ReconfigureFuture> {
+        let (base_url, config) = (base_url(ports), self.config.clone());
+        let database = self.owner_connect_options(ports);
+        let (directory, ports) = (self.directory.clone(), ports.clone());
+        Some(Box::pin(async move {
+            let admin = realm_admin(&config, &base_url);
+            let probe_directory = || directory.probe(&ports);
+            directory_import::import_users(&admin, &database, probe_directory)
+                .await
+                .map_err(|error| Box::new(error) as _)
+        }))
     }
 
     fn reset_strategy(&self, ports: &HostPorts) -> Option<ResetStrategy> {
         let (base_url, config) = (base_url(ports), self.config.clone());
         Some(ResetStrategy::WhileRunning(Box::pin(async move {
-            let admin = admin_client::AdminClient {
-                base_url: &base_url,
-                realm: config.realm.as_str(),
-                user: config.admin_user.as_str(),
-                password: config.admin_password.reveal(),
-            };
-            admin
+            realm_admin(&config, &base_url)
                 .clear_sessions_and_caches()
                 .await
                 .map_err(|error| root_cause(&error))

@@ -5,10 +5,13 @@
 //! 4.1, RFC 7636) of the public client `warehouse-mobile`, through Keycloak's
 //! own login page.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use dm_core::error::{ExitStatus, UserError};
 use dm_core::error_code::ErrorCode;
+use reqwest::Client;
 use reqwest::header::LOCATION;
 use reqwest::redirect::Policy;
 use serde::{Deserialize, Serialize};
@@ -26,6 +29,18 @@ const REDIRECT_URI: &str = "http://localhost:3004/auth/callback";
 
 /// The message of the login page if Keycloak could not query the directory.
 const DIRECTORY_FAILED: &str = "Unexpected error when handling authentication request";
+
+/// The name of a required action in the address of its page.
+const EXECUTION: &str = "execution";
+/// The end of the path of the login page, if Keycloak redirects to it.
+const LOGIN_PAGE_PATH: &str = "/login-actions/authenticate";
+/// The message of the login page if another first sign-in of the user imports the user from the
+/// directory at the same time.
+const IMPORTED_MEANWHILE: &str = "Username already exists.";
+/// The maximum number of times that the login form is sent.
+const MAX_ATTEMPTS: u32 = 4;
+/// The delay before the login form is sent again. An import takes some 100 ms.
+const IMPORT_DELAY: Duration = Duration::from_millis(250);
 
 /// The response of the token endpoint.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -195,46 +210,15 @@ pub async fn sign_in(
         .map_err(unreachable)?;
     let status = page.status();
     let text = page.text().await.map_err(unreachable)?;
-    let action = login_form_action(&text).ok_or_else(|| SignInError::Protocol {
-        response: "login page",
-        reason: page_message(&text)
-            .unwrap_or_else(|| format!("status {status}, and the page has no login form")),
-    })?;
-
-    let response = client
-        .post(action)
-        .form(&[
-            ("username", user),
-            ("password", password),
-            ("credentialId", ""),
-        ])
-        .send()
-        .await
-        .map_err(unreachable)?;
-    let Some(location) = response
-        .headers()
-        .get(LOCATION)
-        .and_then(|value| value.to_str().ok())
-    else {
-        let text = response.text().await.map_err(unreachable)?;
-        return Err(match required_action_from_page(&text) {
-            Some(action) => SignInError::ActionRequired {
-                user: user.to_owned(),
-                action,
-            },
-            None => SignInError::Rejected {
-                user: user.to_owned(),
-                reason: rejection_reason(&text),
-            },
-        });
-    };
-    if let Some(action) = required_action_from_redirect(location) {
-        return Err(SignInError::ActionRequired {
-            user: user.to_owned(),
-            action,
+    if login_form_action(&text).is_none() {
+        return Err(SignInError::Protocol {
+            response: "login page",
+            reason: page_message(&text)
+                .unwrap_or_else(|| format!("status {status}, and the page has no login form")),
         });
     }
-    let code = authorization_code(location, &state)?;
+    let location = submit_login_form(&client, &text, user, password).await?;
+    let code = authorization_code(&location, &state)?;
 
     let response = client
         .post(format!("{endpoint}/token"))
@@ -254,6 +238,96 @@ pub async fn sign_in(
         response: "token response",
         reason: format!("{status}: {}", String::from_utf8_lossy(&body)),
     })
+}
+
+/// Sends the login form of `page` and returns the address to which Keycloak redirects the signed-in
+/// user.
+///
+/// The first sign-in of a user imports the user from the directory. Of several first sign-ins at the
+/// same time, Keycloak accepts one. It refuses the others, although the password is correct, or
+/// redirects them to the login page again. Their forms are sent again.
+///
+/// # Errors
+/// Returns [`SignInError`] if the page has no login form, Keycloak cannot be reached or rejects the
+/// user.
+pub async fn submit_login_form(
+    client: &Client,
+    page: &str,
+    user: &str,
+    password: &str,
+) -> Result<String, SignInError> {
+    let mut page = page.to_owned();
+    let mut attempts = 0;
+    loop {
+        let action = login_form_action(&page).ok_or_else(|| rejection(user, &page))?;
+        let unreachable = |error: reqwest::Error| SignInError::Unreachable {
+            url: action.origin().ascii_serialization(),
+            reason: root_cause(&error),
+        };
+        let form = [
+            ("username", user),
+            ("password", password),
+            ("credentialId", ""),
+        ];
+        let request = client.post(action.clone()).form(&form);
+        let response = request.send().await.map_err(unreachable)?;
+        let location = response.headers().get(LOCATION);
+        let redirect = location.and_then(|value| value.to_str().ok());
+        let (response, has_restarted) = match redirect {
+            Some(location) if is_restart(location) => {
+                let request = client.get(location);
+                (request.send().await.map_err(unreachable)?, true)
+            }
+            Some(location) => return redirected(user, location),
+            None => (response, false),
+        };
+        page = response.text().await.map_err(unreachable)?;
+        attempts += 1;
+        let is_import = has_restarted || page_message(&page).as_deref() == Some(IMPORTED_MEANWHILE);
+        if !is_import || attempts == MAX_ATTEMPTS {
+            return Err(if has_restarted {
+                restart_failure(user, &page)
+            } else {
+                rejection(user, &page)
+            });
+        }
+        tokio::time::sleep(IMPORT_DELAY).await;
+    }
+}
+
+/// Returns the address to which Keycloak redirects the user, unless it is the page of an action.
+fn redirected(user: &str, location: &str) -> Result<String, SignInError> {
+    match required_action_from_redirect(location) {
+        Some(action) => Err(SignInError::ActionRequired {
+            user: user.to_owned(),
+            action,
+        }),
+        None => Ok(location.to_owned()),
+    }
+}
+
+/// Returns the error of a page that Keycloak shows instead of signing `user` in.
+fn rejection(user: &str, page: &str) -> SignInError {
+    let user = user.to_owned();
+    match required_action_from_page(page) {
+        Some(action) => SignInError::ActionRequired { user, action },
+        None => SignInError::Rejected {
+            user,
+            reason: rejection_reason(page),
+        },
+    }
+}
+
+/// Returns the error of the page that Keycloak shows after a redirect to the login page. The login
+/// page without a message says nothing about the password.
+fn restart_failure(user: &str, page: &str) -> SignInError {
+    if login_form_action(page).is_none() {
+        return rejection(user, page);
+    }
+    SignInError::Protocol {
+        response: "login page",
+        reason: "Keycloak shows it again after every attempt".into(),
+    }
 }
 
 /// Reads the claims of an access token without checking its signature.
@@ -312,27 +386,36 @@ pub fn page_message(page: &str) -> Option<String> {
 }
 
 /// Returns the reason for a rejection, as the login page words it.
-#[must_use]
-pub fn rejection_reason(page: &str) -> String {
+fn rejection_reason(page: &str) -> String {
     page_message(page)
         .or_else(|| page_title(page))
         .unwrap_or_else(|| "no reason given".into())
 }
 
+/// Returns the address of one of Keycloak's pages for a sign-in that is not complete, if it is one.
+fn login_action(location: &str) -> Option<Url> {
+    let url = Url::parse(location).ok()?;
+    url.path().contains("/login-actions/").then_some(url)
+}
+
+/// Returns whether Keycloak redirects to the login page again.
+fn is_restart(location: &str) -> bool {
+    login_action(location).is_some_and(|url| {
+        url.path().ends_with(LOGIN_PAGE_PATH) && url.query_pairs().all(|(key, _)| key != EXECUTION)
+    })
+}
+
 /// Returns the action that Keycloak requires before the sign-in, if it redirects to the page
 /// of an action.
-#[must_use]
-pub fn required_action_from_redirect(location: &str) -> Option<String> {
-    let url = Url::parse(location).ok()?;
-    if !url.path().contains("/login-actions/") {
+fn required_action_from_redirect(location: &str) -> Option<String> {
+    if is_restart(location) {
         return None;
     }
-    let action = url
-        .query_pairs()
-        .find(|(key, _)| key == "execution")
-        .map(|(_, action)| action.into_owned());
-    Some(describe_required_action(
-        action.as_deref().unwrap_or_default(),
+    let url = login_action(location)?;
+    let execution = url.query_pairs().find(|(key, _)| key == EXECUTION);
+    Some(execution.map_or_else(
+        || "complete an action on one of its pages".to_owned(),
+        |(_, action)| describe_required_action(&action),
     ))
 }
 
@@ -365,7 +448,6 @@ fn describe_required_action(action: &str) -> String {
         "TERMS_AND_CONDITIONS" => "accept the terms (TERMS_AND_CONDITIONS)".into(),
         "OAUTH_GRANT" => "grant the client its access (OAUTH_GRANT)".into(),
         "otp" => "enter a one-time code".into(),
-        "" => "complete an action on one of its pages".into(),
         other => format!("complete {other}"),
     }
 }
@@ -402,6 +484,10 @@ fn authorization_code(location: &str, state: &str) -> Result<String, SignInError
         )
     })
 }
+
+#[cfg(test)]
+#[path = "login_form_tests.rs"]
+mod login_form_tests;
 
 #[cfg(test)]
 mod tests {
@@ -456,6 +542,17 @@ mod tests {
         );
         let callback = "http://localhost:3004/auth/callback?state=s&code=c";
         assert_eq!(required_action_from_redirect(callback), None);
+        assert!(!is_restart(callback) && !is_restart(redirect));
+        let login_page = "http://localhost:8080/realms/x/login-actions/authenticate\
+            ?client_id=c&tab_id=t&client_data=d";
+        assert!(is_restart(login_page));
+        assert_eq!(required_action_from_redirect(login_page), None);
+        let other_page = login_page.replace("authenticate", "first-broker-login");
+        assert!(!is_restart(&other_page));
+        assert_eq!(
+            required_action_from_redirect(&other_page).unwrap(),
+            "complete an action on one of its pages"
+        );
         let page = r#"<form id="kc-update-profile-form" action="x">"#;
         assert!(
             required_action_from_page(page)
@@ -468,6 +565,28 @@ mod tests {
         );
         let page = r#"<h1 id="kc-page-title">  Account is disabled </h1>"#;
         assert_eq!(rejection_reason(page), "Account is disabled");
+    }
+
+    #[test]
+    fn suggestions_for_a_failed_directory_differ_from_those_for_a_wrong_password() {
+        let suggestions = |reason: &str| {
+            let error = SignInError::Rejected {
+                user: "jhalpert".into(),
+                reason: reason.into(),
+            };
+            error.suggestions()
+        };
+        let directory = suggestions(
+            "Unexpected error when handling authentication request to identity provider.",
+        );
+        assert_eq!(directory, ["dm logs keycloak openldap", "dm status"]);
+        let password = suggestions("Invalid username or password.");
+        let [hint] = password.as_slice() else {
+            panic!("{password:?}");
+        };
+        assert!(hint.contains("DM_TOKEN_PASSWORD"), "{hint}");
+        // The same command would fail again.
+        assert!(!hint.contains("dm token"), "{hint}");
     }
 
     #[test]

@@ -163,23 +163,28 @@ impl StoredSecrets {
     }
 }
 
-/// Removes the generated keys of the realms. Keycloak creates new ones when it first needs one
+/// Removes the generated keys of the realms and the sessions, which no other instance may share.
+/// `signing_keys` creates new RSA keys, and Keycloak the others when it first needs them
 /// (`KeyProviderFactory.createFallbackKeys`).
 ///
 /// # Errors
 /// Returns [`sqlx::Error`] if a statement fails.
-pub(crate) async fn remove_realm_keys(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+pub(crate) async fn remove_keys_and_sessions(
+    connection: &mut PgConnection,
+) -> Result<(), sqlx::Error> {
     if !has_tables(connection).await? {
         return Ok(());
     }
-    // Their configuration references them by a foreign key that does not cascade.
-    sqlx::query(
+    // The configuration of a key references it by a foreign key that does not cascade.
+    sqlx::raw_sql(
         "WITH key AS (SELECT id FROM keycloak.component
                        WHERE provider_type = 'org.keycloak.keys.KeyProvider'
                          AND provider_id LIKE '%-generated'),
               configuration AS (DELETE FROM keycloak.component_config
                                  WHERE component_id IN (SELECT id FROM key))
-         DELETE FROM keycloak.component WHERE id IN (SELECT id FROM key)",
+         DELETE FROM keycloak.component WHERE id IN (SELECT id FROM key);
+         DELETE FROM keycloak.offline_client_session;
+         DELETE FROM keycloak.offline_user_session;",
     )
     .execute(connection)
     .await?;
@@ -187,7 +192,7 @@ pub(crate) async fn remove_realm_keys(connection: &mut PgConnection) -> Result<(
 }
 
 /// Returns whether Keycloak's tables exist.
-async fn has_tables(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+pub(super) async fn has_tables(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
         .bind(format!("{DATABASE_ROLE}.credential"))
         .fetch_one(connection)

@@ -217,7 +217,10 @@ impl Component for RabbitMq {
                 let management = ManagementClient::new(base_url, user, password)?;
                 queue_policies::apply_policies(&management, &uri, &config.policies).await
             };
-            apply.await.map_err(|error| Box::new(error) as _)
+            match apply.await {
+                Ok(()) => Ok(None),
+                Err(error) => Err(Box::new(error) as _),
+            }
         }))
     }
 

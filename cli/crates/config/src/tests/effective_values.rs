@@ -85,6 +85,35 @@ fn effective_value_is_serialized_with_its_origin() {
 }
 
 #[test]
+fn values_of_flags_and_variables_have_the_type_of_their_key() {
+    let loaded = TestProject::new("")
+        .with_variable("DM_SERVICES__ORDER__RUN", "false")
+        .with_variable("DM_KEYCLOAK__REALM", "17")
+        .with_override("postgres.port=5433")
+        .with_override("postgres.settings.max_connections=200")
+        .with_override("images.extra_ca_certificates=ca.pem, other.pem")
+        .with_override("postgres.password=12345")
+        .load_valid();
+    for (key, expected) in [
+        ("services.order.run", serde_json::json!(false)),
+        ("keycloak.realm", "17".into()),
+        ("postgres.port", 5433.into()),
+        // A setting is a text, whatever PostgreSQL takes it for.
+        ("postgres.settings.max_connections", "200".into()),
+        (
+            "images.extra_ca_certificates",
+            vec!["ca.pem", "other.pem"].into(),
+        ),
+        ("postgres.password", "***".into()),
+    ] {
+        let entries = loaded.effective_values(Some(key), false).unwrap();
+        assert_eq!(entries[0].value, expected, "{key}");
+    }
+    let revealed = loaded.effective_values(Some("postgres.password"), true);
+    assert_eq!(revealed.unwrap()[0].value, "12345");
+}
+
+#[test]
 fn unknown_key_suggests_the_most_similar_one() {
     for (wrong, expected) in [
         ("postgres.prot", "postgres.port"),

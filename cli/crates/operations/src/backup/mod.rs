@@ -35,29 +35,32 @@ pub fn recipients(project: &Project) -> Result<Recipients> {
 ///
 /// # Errors
 /// If the file cannot be read.
-pub fn identities(project: &Project, file: Option<PathBuf>) -> Result<Identities> {
+pub fn identities(project: &Project, file: Option<PathBuf>) -> Result<Identities, BackupError> {
     let configured = project.config().backup.identity.as_ref();
     let file = file.or_else(|| Some(configured?.in_project(&project.loaded.root)));
-    Ok(match file {
-        Some(path) => Identities::load(&path)?,
-        None => Identities::default(),
-    })
+    match file {
+        Some(path) => Identities::load(&path),
+        None => Ok(Identities::default()),
+    }
 }
 
 /// Opens the backup store of an instance, in this directory or in that of the configuration.
 #[must_use]
 pub fn open_store(project: &Project, dir: Option<PathBuf>) -> BackupStore {
     let instance = &project.instance;
-    BackupStore::new(match dir {
-        Some(dir) => dir.join(&instance.project).join(&instance.name),
-        None => project.instance_backups_dir(),
-    })
+    match dir {
+        Some(dir) => {
+            BackupStore::new(dir.join(&instance.project).join(&instance.name)).with_dir_option(dir)
+        }
+        None => BackupStore::new(project.instance_backups_dir()),
+    }
 }
 
 /// Creates a backup of the running stack. The caller holds the instance lock.
 ///
 /// # Errors
-/// If a server cannot be reached or the call is interrupted. Existing backups are unchanged.
+/// If a server is not running or cannot be reached, or the call is interrupted. Existing backups
+/// are unchanged.
 pub async fn create(
     session: &Session,
     clients: &StackClients,
@@ -65,6 +68,7 @@ pub async fn create(
     recipients: &Recipients,
     purpose: Purpose,
 ) -> Result<Backup> {
+    clients.require_database().await?;
     let instance = &clients.project.instance;
     let access = ServerAccess::from_config(clients.config(), instance);
     let servers = access.connect(ClientLocation::Host(&clients.ports)).await?;

@@ -30,22 +30,29 @@ const IN_FLIGHT_TIMEOUT: Duration = Duration::from_secs(20);
 /// The time limit for counting the current rows before the confirmation.
 const COUNT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Checks that a backup can be restored here: it must be intact and, unless `allow_foreign` is
-/// set, of this instance.
+/// Checks that a backup of a store can be restored here: it must be intact and, unless
+/// `allow_foreign` is set, of this instance.
 ///
 /// # Errors
 /// Returns [`BackupError`] with the reason.
-pub fn check_restorable(project: &Project, backup: &Backup, allow_foreign: bool) -> Result<()> {
-    backup.verify_files()?;
+pub fn check_restorable(
+    project: &Project,
+    store: &BackupStore,
+    backup: &Backup,
+    allow_foreign: bool,
+) -> Result<()> {
+    backup
+        .verify_files()
+        .map_err(|error| store.complete_error(error))?;
     let (manifest, instance) = (&backup.manifest, &project.instance);
     let is_ours = manifest.project == instance.project && manifest.instance == instance.name;
     if !is_ours && !allow_foreign {
-        return Err(BackupError::OtherInstance {
+        let foreign = BackupError::OtherInstance {
             id: manifest.id.clone(),
             backup_instance: manifest.instance.clone(),
             current_instance: instance.name.clone(),
-        }
-        .into());
+        };
+        return Err(store.complete_error(foreign).into());
     }
     Ok(())
 }
@@ -123,6 +130,7 @@ pub(super) struct RestoreClients<'a> {
     keycloak_version: Option<String>,
     broker: Connection,
     management: ManagementClient,
+    repair_command: Option<String>,
 }
 
 impl<'a> RestoreClients<'a> {
@@ -156,6 +164,7 @@ impl<'a> RestoreClients<'a> {
             keycloak_version: image.rsplit_once(':').map(|(_, tag)| tag.to_owned()),
             broker: clients.lock_dead_letters().await?,
             management: clients.management()?,
+            repair_command: session.dm_command_for_later("reconcile --repair"),
         })
     }
 
@@ -203,6 +212,7 @@ impl<'a> RestoreClients<'a> {
                 .map(|container| self.server_container(container)),
             interrupt: &self.session.interrupt,
             report,
+            repair_command: self.repair_command.as_deref(),
             warn,
         }
     }
@@ -224,7 +234,7 @@ impl<'a> RestoreClients<'a> {
         &self,
         opened: &OpenBackup<'_>,
         scope: RestoreScope<'_>,
-    ) -> Result<DeadLetterIds> {
+    ) -> Result<DeadLetterIds, BackupError> {
         let backup = opened.backup;
         // Marked first: after a kill, the backup of the current database must not be pruned.
         warn_on_error(self.session, backup.mark_restoring(Utc::now()));
@@ -237,16 +247,19 @@ impl<'a> RestoreClients<'a> {
             Err(BackupError::SwapUnconfirmed(_)) => {}
             Err(_) => warn_on_error(self.session, backup.clear_restoring()),
         }
-        Ok(restored?)
+        restored
     }
 
     /// Resumes an interrupted restore. Returns the dead letters of the backup.
-    pub(super) async fn resume(&self, opened: &OpenBackup<'_>) -> Result<DeadLetterIds> {
+    pub(super) async fn resume(
+        &self,
+        opened: &OpenBackup<'_>,
+    ) -> Result<DeadLetterIds, BackupError> {
         let report = |sentence: &str| self.session.frontend.note(sentence);
         let warn = |sentence: &str| self.session.frontend.warn(sentence);
         // Its database is in use: the kill may have come before the backup was marked.
         warn_on_error(self.session, opened.backup.mark_restored(Utc::now()));
-        Ok(dm_backup::resume(&self.restore_context(&report, &warn), opened).await?)
+        dm_backup::resume(&self.restore_context(&report, &warn), opened).await
     }
 }
 
@@ -282,12 +295,14 @@ pub async fn resume(
     let clients = connect_running_servers(session, project, "restore").await?;
     let unfinished = unfinished_restore(&clients).await?;
     let backup = store.find(&unfinished.ok_or(BackupError::NothingToResume)?)?;
-    backup.verify_files()?;
-    let opened = backup.open(identities)?;
+    let complete_error = |error| store.complete_error(error);
+    backup.verify_files().map_err(complete_error)?;
+    let opened = backup.open(identities).map_err(complete_error)?;
     let dead_letters = RestoreClients::open(session, &clients)
         .await?
         .resume(&opened)
-        .await?;
+        .await
+        .map_err(complete_error)?;
     bring_up_and_reconcile(session, &clients.project, &dead_letters).await
 }
 
@@ -302,8 +317,10 @@ async fn replace_data(
     scope: RestoreScope<'_>,
     safety: bool,
 ) -> Result<DeadLetterIds> {
+    clients.require_database().await?;
     if let Some(unfinished) = unfinished_restore(clients).await? {
-        return Err(BackupError::UnfinishedRestore(unfinished).into());
+        let error = BackupError::UnfinishedRestore(unfinished);
+        return Err(store.complete_error(error).into());
     }
     if safety {
         let recipients = super::recipients(&clients.project)?;
@@ -319,7 +336,10 @@ async fn replace_data(
         RestoreScope::Schema(_) => Some(existing_orphans(session, clients).await),
     };
     let restore_clients = RestoreClients::open(session, clients).await?;
-    let dead_letters = restore_clients.restore_and_mark(opened, scope).await?;
+    let dead_letters = restore_clients
+        .restore_and_mark(opened, scope)
+        .await
+        .map_err(|error| store.complete_error(error))?;
     Ok(existing.unwrap_or(dead_letters))
 }
 
@@ -452,13 +472,7 @@ async fn bring_up_and_reconcile(
         session.project_for_instance(&project.instance.name)?,
     )
     .await?;
-    reconcile_after_restore(
-        session,
-        &clients,
-        known_orphans,
-        "the backup is restored; check the events: dm reconcile",
-    )
-    .await
+    reconcile_after_restore(session, &clients, known_orphans, BackupError::NotReconciled).await
 }
 
 /// Brings components up, all if `only` is empty.
@@ -524,19 +538,17 @@ fn orphaned_events(report: &ReconcileReport) -> impl Iterator<Item = (String, St
     orphaned.map(|finding| (finding.scope.clone(), finding.id.clone()))
 }
 
-/// Reconciles all events after missing ones are published again. `state_on_interrupt`
-/// describes the state of the data for the error after an interrupt.
+/// Reconciles all events after missing ones are published again. Returns `on_interrupt` after an
+/// interrupt.
 pub(super) async fn reconcile_after_restore(
     session: &Session,
     clients: &StackClients,
     known_orphans: &DeadLetterIds,
-    state_on_interrupt: &'static str,
+    on_interrupt: BackupError,
 ) -> Result<RestoreReport> {
     let report = tokio::select! {
         report = reconcile::reconcile_events(session, clients, IN_FLIGHT_TIMEOUT, true) => report?,
-        () = session.interrupt.cancelled() => {
-            return Err(BackupError::Interrupted(state_on_interrupt).into());
-        }
+        () = session.interrupt.cancelled() => return Err(on_interrupt.into()),
     };
     let is_consistent = is_consistent(clients, &report, known_orphans).await;
     Ok(RestoreReport {

@@ -44,8 +44,11 @@ impl UserError for InstanceExists {
 
     fn suggestions(&self) -> Vec<String> {
         vec![
-            "dm ci".into(),
-            format!("dm down --instance {} --volumes", self.name),
+            "run dm ci without --instance, so that it chooses another name".into(),
+            format!(
+                "or remove the instance: dm down --instance {} --volumes",
+                self.name
+            ),
         ]
     }
 }
@@ -106,6 +109,7 @@ pub async fn run(
     observer: &mut dyn CiObserver,
 ) -> Result<CiResult> {
     let started_at = Instant::now();
+    let session = &job_session(session, &project.instance.name, request.keep_instance);
     let consent = session.consent(request.assume_yes);
     let engine = session.engine_or_start(project, &consent).await?;
     remove_leftover_instances(session, project, &engine).await?;
@@ -137,6 +141,16 @@ pub async fn run(
         exit,
         took: started_at.elapsed(),
     })
+}
+
+/// Returns the session of a job. Its suggested commands name the instance of the job, which may
+/// have a generated name. A job that removes the instance suggests no command for it.
+fn job_session(session: &Session, instance: &str, keep_instance: bool) -> Session {
+    if keep_instance {
+        session.with_instance(instance)
+    } else {
+        session.for_scratch_instance(instance)
+    }
 }
 
 /// Removes the instances of killed jobs. An instance whose lock is held belongs to a running
@@ -303,7 +317,7 @@ impl<P: CiStages> CiJob<'_, P> {
                 None => (None, ExitStatus::Success),
                 Some(error) => (Some(error.to_string()), error.exit_status()),
             },
-            Err(error) => self.report_error(&error),
+            Err(error) => self.report_error(error),
         };
         self.end_stage(StageName::Up, started_at.elapsed(), error);
         exit
@@ -323,7 +337,7 @@ impl<P: CiStages> CiJob<'_, P> {
                     }
                 }
             }
-            Err(error) => self.report_error(&error),
+            Err(error) => self.report_error(error),
         };
         self.end_stage(StageName::Smoke, started_at.elapsed(), error);
         exit
@@ -349,7 +363,7 @@ impl<P: CiStages> CiJob<'_, P> {
         self.end_stage(StageName::Down, started_at.elapsed(), sentence);
         match removed {
             Ok(()) => ExitStatus::Success,
-            Err(error) => self.report_error(&error).1,
+            Err(error) => self.report_error(error).1,
         }
     }
 
@@ -391,8 +405,9 @@ impl<P: CiStages> CiJob<'_, P> {
     }
 
     /// Reports an error that ends a stage. Returns its text and its exit status.
-    fn report_error(&mut self, error: &Error) -> (Option<String>, ExitStatus) {
-        self.observer.on_error(error);
+    fn report_error(&mut self, error: Error) -> (Option<String>, ExitStatus) {
+        let error = self.session.complete_error(error);
+        self.observer.on_error(&error);
         (
             Some(error.error_chain().join(": ")),
             error.user_error().exit_status(),
@@ -507,6 +522,24 @@ mod tests {
         }
     }
 
+    /// Records the suggestions of the errors.
+    #[derive(Default)]
+    struct RecordedSuggestions(Vec<String>);
+
+    impl CiObserver for RecordedSuggestions {
+        fn on_event(&mut self, _: &CiEvent<'_>) -> Result<()> {
+            Ok(())
+        }
+
+        fn on_step(&mut self, _: &StepResult) {}
+
+        fn on_error(&mut self, error: &Error) {
+            self.0.extend(error.suggestions());
+        }
+
+        fn on_bundle_written(&mut self, _: &Path) {}
+    }
+
     /// A job with scripted stages.
     struct JobScript {
         fails: Option<&'static str>,
@@ -617,6 +650,56 @@ mod tests {
         assert_eq!(events, ["up", "step", "smoke", "down", "failed"]);
         assert!(!report.is_success());
         assert_eq!(exit, ExitStatus::TimedOut);
+    }
+
+    /// Returns the suggestions after an interrupt of a job on the instance `ci-1`.
+    fn suggestions_after_interrupt(keep_instance: bool) -> Vec<String> {
+        let directory = TempDir::new().unwrap();
+        let frontend = ScriptedFrontend::with_answer(None);
+        let session = test_support::session(frontend, directory.path());
+        let session = job_session(&session, "ci-1", keep_instance);
+        let (mut done, mut suggestions) = (Vec::new(), RecordedSuggestions::default());
+        let mut job = CiJob {
+            session: &session,
+            stages: ScriptedStages {
+                session: &session,
+                fails: None,
+                interrupted: None,
+                done: &mut done,
+            },
+            keep_instance,
+            masker: Masker::default(),
+            observer: &mut suggestions,
+            report: CiReport::default(),
+        };
+        job.report_error(RunError::Interrupted.into());
+        suggestions.0
+    }
+
+    #[test]
+    fn error_of_a_job_suggests_commands_for_its_instance_only_if_that_is_kept() {
+        assert_eq!(
+            suggestions_after_interrupt(true),
+            [
+                "started components keep running; continue: dm --instance ci-1 up",
+                "or remove everything: dm --instance ci-1 down"
+            ]
+        );
+        assert_eq!(suggestions_after_interrupt(false), Vec::<String>::new());
+    }
+
+    #[test]
+    fn existing_instance_is_neither_used_nor_named_in_a_call_without_instance() {
+        let exists = InstanceExists {
+            name: "review".to_owned(),
+        };
+        assert_eq!(
+            Error::from(exists).for_instance("review").suggestions(),
+            [
+                "run dm ci without --instance, so that it chooses another name",
+                "or remove the instance: dm down --instance review --volumes"
+            ]
+        );
     }
 
     #[tokio::test]

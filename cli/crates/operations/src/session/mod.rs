@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use dm_components::database_setup::DatabaseSetup;
 use dm_config::{Config, ConfigOverride, InstallPolicy, LoadOptions, LoadedConfig};
-use dm_core::error::{Result, suggestion_for_instance};
+use dm_core::error::{Error, Result, suggestion_for_instance};
 use dm_core::error_code::ErrorCode;
 use dm_core::instance::{self, Instance};
 use dm_engine::containers::Container;
@@ -75,6 +75,8 @@ pub struct Session {
     pub frontend: Arc<dyn Frontend>,
     selection: InstanceSelection,
     is_silent: bool,
+    /// Whether the selected instance is a scratch instance.
+    is_of_scratch_instance: bool,
 }
 
 impl Session {
@@ -90,6 +92,7 @@ impl Session {
             frontend,
             selection,
             is_silent: false,
+            is_of_scratch_instance: false,
         }
     }
 
@@ -112,6 +115,24 @@ impl Session {
         }
     }
 
+    /// Returns a session with another selected instance, for a command that chooses its name.
+    #[must_use]
+    pub(crate) fn with_instance(&self, name: &str) -> Self {
+        let mut session = self.clone();
+        session.selection.instance = name.to_owned();
+        session
+    }
+
+    /// Returns a session for a scratch instance, which the command removes. Its errors and failures
+    /// suggest no command for an instance: it would act on another one.
+    #[must_use]
+    pub(crate) fn for_scratch_instance(&self, name: &str) -> Self {
+        Self {
+            is_of_scratch_instance: true,
+            ..self.with_instance(name)
+        }
+    }
+
     /// Returns the name of the selected instance.
     #[must_use]
     pub fn instance(&self) -> &str {
@@ -123,10 +144,36 @@ impl Session {
     /// instance.
     #[must_use]
     pub fn dm_command(&self, arguments: &str) -> String {
-        let command = format!("dm {arguments}");
+        self.complete_hint(&format!("dm {arguments}"))
+    }
+
+    /// Returns a `dm` command to suggest for the time after this command, as in
+    /// [`Session::dm_command`]. Returns `None` for a scratch instance, which is then removed.
+    #[must_use]
+    pub(crate) fn dm_command_for_later(&self, arguments: &str) -> Option<String> {
+        (!self.is_of_scratch_instance).then(|| self.dm_command(arguments))
+    }
+
+    /// Adds the instance to the `dm` command in a sentence, as in [`Session::dm_command`]. The
+    /// suggestions of errors and of failed components are completed where they are reported.
+    #[must_use]
+    pub fn complete_hint(&self, sentence: &str) -> String {
         match self.instance() {
-            instance::DEFAULT_INSTANCE => command,
-            name => suggestion_for_instance(&command, name),
+            instance::DEFAULT_INSTANCE => sentence.to_owned(),
+            name => suggestion_for_instance(sentence, name),
+        }
+    }
+
+    /// Completes the suggestions of an error, as in [`Session::complete_hint`]. An error of a
+    /// scratch instance keeps no suggested command for an instance.
+    #[must_use]
+    pub fn complete_error(&self, error: Error) -> Error {
+        if self.is_of_scratch_instance {
+            return error.of_scratch_instance();
+        }
+        match self.instance() {
+            instance::DEFAULT_INSTANCE => error,
+            name => error.for_instance(name),
         }
     }
 
@@ -388,6 +435,69 @@ pub fn engine_settings(config: &Config) -> EngineSettings {
 
 /// Returns whether an operation failed because it was called outside a project.
 #[must_use]
-pub fn is_outside_project(error: &dm_core::error::Error) -> bool {
+pub fn is_outside_project(error: &Error) -> bool {
     error.user_error().code() == ErrorCode::ConfigNoProject
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stack_run::RunError;
+    use crate::test_support::{self, ScriptedFrontend};
+
+    #[test]
+    fn complete_hint_names_every_instance_except_the_default_one() {
+        let hint = |instance: &str| {
+            let selection = InstanceSelection {
+                instance: instance.to_owned(),
+                project_directory: None,
+                overrides: Vec::new(),
+            };
+            let frontend = ScriptedFrontend::with_answer(None);
+            let session = Session::new(selection, frontend, CancellationToken::new());
+            let sentence = "the container `backup` is not running: dm up";
+            [session.complete_hint(sentence), session.dm_command("up")]
+        };
+        assert_eq!(
+            hint("default"),
+            ["the container `backup` is not running: dm up", "dm up"]
+        );
+        assert_eq!(
+            hint("review"),
+            [
+                "the container `backup` is not running: dm --instance review up",
+                "dm --instance review up"
+            ]
+        );
+    }
+
+    #[test]
+    fn dm_command_for_later_is_not_suggested_for_a_scratch_instance() {
+        let directory = tempfile::tempdir().unwrap();
+        let session = test_support::session(ScriptedFrontend::with_answer(None), directory.path());
+        let command = |session: Session| session.dm_command_for_later("reconcile --repair");
+        assert_eq!(
+            command(session.with_instance("review")).as_deref(),
+            Some("dm --instance review reconcile --repair")
+        );
+        assert_eq!(command(session.for_scratch_instance("scratch")), None);
+    }
+
+    #[test]
+    fn complete_error_names_the_selected_instance() {
+        let directory = tempfile::tempdir().unwrap();
+        let session = test_support::session(ScriptedFrontend::with_answer(None), directory.path());
+        let first_suggestion = |session: &Session| {
+            let error = session.complete_error(RunError::Interrupted.into());
+            error.suggestions().remove(0)
+        };
+        assert_eq!(
+            first_suggestion(&session),
+            "started components keep running; continue: dm up"
+        );
+        assert_eq!(
+            first_suggestion(&session.with_instance("review")),
+            "started components keep running; continue: dm --instance review up"
+        );
+    }
 }

@@ -9,7 +9,7 @@ use dm_core::config_keys::port_key;
 use dm_core::error::{ExitStatus, Result, UserError};
 use dm_core::error_code::ErrorCode;
 use dm_engine::Engine;
-use dm_engine::containers::{Container, ContainerState};
+use dm_engine::containers::Container;
 use dm_host::ports::{PortAllocator, PortError, PortMode, PortRequest};
 use dm_stack::select_with_dependencies;
 use thiserror::Error;
@@ -142,14 +142,9 @@ pub(super) fn container_ports(project: &Project, containers: &[Container]) -> Re
 /// Returns the host ports that these containers occupy. A paused container occupies its ports
 /// as well.
 pub(super) fn held_ports(containers: &[Container]) -> BTreeSet<u16> {
-    let occupying = [
-        ContainerState::Running,
-        ContainerState::Paused,
-        ContainerState::Restarting,
-    ];
     containers
         .iter()
-        .filter(|container| occupying.contains(&container.state))
+        .filter(|container| container.state.is_active())
         .flat_map(|container| container.ports.values().copied())
         .collect()
 }
@@ -207,5 +202,54 @@ pub(super) async fn allocate(
             Err(error.with_container(container).into())
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dm_config::{Config, LoadOptions};
+
+    use super::*;
+    use crate::test_support;
+
+    #[test]
+    fn ignored_port_warnings_name_ports_of_flags_and_variables() {
+        let directory = tempfile::tempdir().unwrap();
+        let tables = "[rabbitmq]\nport = 5673\n";
+        let overrides = [
+            "keycloak.port=80",
+            "postgres.port=5433",
+            "rabbitmq.management_port=15673",
+            "services.finance.port=9095",
+        ];
+        let project = test_support::project_with(directory.path(), tables, &overrides);
+        let ports = [
+            ("finance", 24_095),
+            ("keycloak", 24_080),
+            // The port of `--set`.
+            ("postgres", 5433),
+            // The file sets another port. Ports of the file cause no warning.
+            ("rabbitmq", 24_672),
+            ("rabbitmq-management", 24_673),
+        ];
+        let ports = HostPorts::from(ports.map(|(name, port)| (name.to_owned(), port)));
+        assert_eq!(
+            ignored_port_warnings(&project.loaded, &ports),
+            [
+                "services.finance.port = 9095 has no effect: the instance has its own port 24095",
+                "keycloak.port = 80 has no effect: the instance has its own port 24080",
+                "rabbitmq.management_port = 15673 has no effect: the instance has its own port 24673"
+            ]
+        );
+        let options = LoadOptions {
+            project_dir: Some(directory.path().to_owned()),
+            ..LoadOptions::default()
+        };
+        let variable = ("DM_KEYCLOAK__PORT".into(), "80".into());
+        let loaded = Config::load(&options, [variable]).unwrap();
+        assert_eq!(
+            ignored_port_warnings(&loaded, &ports),
+            ["keycloak.port = 80 has no effect: the instance has its own port 24080"]
+        );
     }
 }

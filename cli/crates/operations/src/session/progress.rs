@@ -35,7 +35,10 @@ impl Session {
         is_success: impl FnOnce(&T) -> bool,
     ) -> Result<(T, RunRecording)> {
         let (sender, receiver) = mpsc::unbounded_channel();
-        let emitter = EventEmitter::new(sender, command).for_instance(self.instance());
+        let mut emitter = EventEmitter::new(sender, command).for_instance(self.instance());
+        if self.is_of_scratch_instance {
+            emitter = emitter.of_scratch_instance();
+        }
         let following = self.frontend.follow(receiver, deadline);
         let working = async {
             let work = work(emitter.clone());

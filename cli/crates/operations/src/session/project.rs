@@ -176,3 +176,42 @@ impl Project {
 fn absolute_path(path: PathBuf) -> PathBuf {
     std::path::absolute(&path).unwrap_or(path)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use dm_backup::scheduler;
+    use dm_components::InstanceLayout;
+
+    use super::*;
+    use crate::test_support;
+
+    #[test]
+    fn scheduler_container_receives_overrides_in_a_file_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let overrides = [
+            "backup.every=2d",
+            "postgres.password=hunter2",
+            "services.order.environment.LICENSE_KEY=hunter2",
+        ];
+        let project = test_support::project_with(directory.path(), "", &overrides);
+        let ports = HostPorts::new();
+        let layout = InstanceLayout {
+            instance: &project.instance,
+            ports: &ports,
+            root: &project.loaded.root,
+            state_dir: project.state.path(),
+        };
+        let components = project.components(None);
+        let component = find_component(&components, scheduler::NAME).unwrap();
+        let spec = component.container_spec(&layout).unwrap();
+        assert_eq!(spec.command, ["backup", "schedule", "--in-container"]);
+        // Every user of the engine can read these.
+        let visible = format!("{:?}", (&spec.env, &spec.labels, &spec.host));
+        assert!(!visible.contains("hunter2"), "{visible}");
+        component.prepare_host_paths().unwrap();
+        let prepared = project.schedule_dir().read_spec().unwrap();
+        assert_eq!(prepared.every, Duration::from_secs(2 * 24 * 60 * 60));
+    }
+}

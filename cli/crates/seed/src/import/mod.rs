@@ -89,31 +89,25 @@ impl ImportedData {
         })
     }
 
-    /// Converts an error of COPY to an issue at the source of the rejected row. PostgreSQL names
-    /// the row in the context of the error: `COPY orders, line 3, column notes: "…"`.
+    /// Converts an error of COPY to an issue at the source of the rejected row.
     #[must_use]
     pub fn locate_database_error(&self, error: &sqlx::Error) -> Option<ValidationIssue> {
         let error = error
             .as_database_error()?
             .try_downcast_ref::<sqlx::postgres::PgDatabaseError>()?;
-        let mut parts = error.r#where()?.strip_prefix("COPY ")?.splitn(3, ", ");
-        let table = parts.next()?;
-        let row: usize = parts
-            .next()?
-            .strip_prefix("line ")?
-            .split([':', ','])
-            .next()?
-            .parse()
-            .ok()?;
+        self.locate_rejected_row(error.r#where()?, error.message())
+    }
+
+    /// Returns the issue of the row that PostgreSQL names in the context of an error.
+    fn locate_rejected_row(&self, context: &str, message: &str) -> Option<ValidationIssue> {
+        let (table, row, column) = parse_copy_context(context)?;
         let (_, sources) = self.sources.iter().find(|(name, _)| *name == table)?;
         let source = sources.get(row.checked_sub(1)?)?;
-        let column = parts.next().and_then(|part| part.strip_prefix("column "));
-        let column = column.and_then(|part| part.split(':').next());
         Some(ValidationIssue {
             file: source.file.clone(),
             position: source.position,
             column: Some(column.unwrap_or("row").to_owned()),
-            reason: format!("PostgreSQL rejects the row: {}", error.message()),
+            reason: format!("PostgreSQL rejects the row: {message}"),
         })
     }
 
@@ -134,4 +128,15 @@ impl ImportedData {
             profiles: history.profiles.len() as u64,
         }
     }
+}
+
+/// Returns the table, the number of the row from 1, and the column in the context of an error of
+/// COPY: `COPY orders, line 3, column notes: "…"`, or for a whole row `COPY orders, line 3: "…"`.
+fn parse_copy_context(context: &str) -> Option<(&str, usize, Option<&str>)> {
+    let (table, rest) = context.strip_prefix("COPY ")?.split_once(", line ")?;
+    let end = rest.find(|character: char| !character.is_ascii_digit());
+    let (row, rest) = rest.split_at(end.unwrap_or(rest.len()));
+    let column = rest.strip_prefix(", column ");
+    let column = column.and_then(|rest| rest.split(':').next());
+    Some((table, row.parse().ok()?, column))
 }

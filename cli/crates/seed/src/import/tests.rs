@@ -6,7 +6,7 @@ use dm_contracts::validation;
 use dm_history::model::{ClientRef, LeadOutcome};
 use rust_decimal::Decimal;
 
-use super::{ImportedData, ReferenceData};
+use super::{ImportedData, ReferenceData, ValidationIssue};
 use crate::SeedError;
 
 fn reference_data() -> ReferenceData {
@@ -355,6 +355,53 @@ fn issues_in_a_file_of_one_line_have_the_character() {
         issues,
         ["leads.json:1:120: company: it is already in line 1:2"]
     );
+}
+
+#[test]
+fn row_that_postgresql_rejects_is_located_in_its_file() {
+    let orders = "client,seller,created_at,ship_date,items\n\
+        client_7001,jhalpert,2026-03-02T10:00:00Z,2026-03-09,B:1\n";
+    let import = load_files(&[("leads.csv", LEADS), ("orders.csv", orders)]).unwrap();
+    let locate = |context: &str| {
+        let issue = import.locate_rejected_row(context, "value too long")?;
+        let name = issue.file.file_name().unwrap().to_owned();
+        Some(ValidationIssue {
+            file: name.into(),
+            ..issue
+        })
+    };
+    for (context, expected) in [
+        // In chronological order: the first lead is in the last line of the file.
+        (
+            "COPY leads, line 1, column notes: \"a: b, c\"",
+            "leads.csv:3: notes: PostgreSQL rejects the row: value too long",
+        ),
+        (
+            "COPY leads, line 2, column email: null input",
+            "leads.csv:2: email: PostgreSQL rejects the row: value too long",
+        ),
+        (
+            "COPY orders, line 1: \"ord_1\tx, column y\"",
+            "orders.csv:2: row: PostgreSQL rejects the row: value too long",
+        ),
+        (
+            "COPY orders, line 1",
+            "orders.csv:2: row: PostgreSQL rejects the row: value too long",
+        ),
+    ] {
+        let issue = locate(context).map(|issue| issue.to_string());
+        assert_eq!(issue.as_deref(), Some(expected), "{context}");
+    }
+    for context in [
+        "COPY leads, line 3",
+        "COPY leads, line 0",
+        "COPY expenses, line 1",
+        "COPY order_items, line 1, column sku: \"A\"",
+        "SQL statement \"SELECT 1\"",
+        "",
+    ] {
+        assert_eq!(locate(context), None, "{context}");
+    }
 }
 
 #[test]

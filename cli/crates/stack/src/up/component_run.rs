@@ -97,37 +97,15 @@ impl ComponentRun {
             if self.is_responding().await {
                 return self.apply_adjustment(true, &cancel).await;
             }
-            if let Err(error) = self.replan_unresponsive().await {
-                let failure = failure::from_error(name, error.user_error(), self.emitter.elapsed());
-                return Err(TaskError::Failed(Box::new(failure)));
-            }
-        }
-        // The deadline also limits an engine or a server that responds late.
-        let applied = tokio::select! {
-            () = cancel.cancelled() => return Err(TaskError::Cancelled),
-            applied = tokio::time::timeout_at(self.deadline(), self.apply_action()) => applied,
-        };
-        match applied {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                let failure = failure::from_start_error(
-                    &self.stack,
-                    &self.planned.spec,
-                    &error,
-                    self.emitter.elapsed(),
-                )
-                .await;
-                return Err(TaskError::Failed(Box::new(failure)));
-            }
-            Err(_) => {
-                let (spec, reason) = (&self.planned.spec, NotReady::TimedOut);
-                let failure =
-                    failure::from_not_ready(&self.stack, spec, reason, None, &self.emitter).await;
-                return Err(TaskError::TimedOut(Box::new(failure)));
-            }
+            self.replan_unresponsive().await?;
         }
         let mut last_answer = String::new();
-        let mut ready = self.wait_until_ready(&mut last_answer, &cancel).await;
+        let mut ready = self.start_and_wait(&mut last_answer, &cancel).await?;
+        if matches!(ready, Err(NotReady::Exited(_))) && self.planned.action == PlanAction::Keep {
+            // It ran when the plan was made. Perhaps the engine has completed the stop of a killed run.
+            self.replan_unresponsive().await?;
+            ready = self.start_and_wait(&mut last_answer, &cancel).await?;
+        }
         if matches!(ready, Err(NotReady::Misconfigured(_)))
             && self.apply_configured_password().await
         {
@@ -158,24 +136,67 @@ impl ComponentRun {
         }
     }
 
-    /// Applies the settings that can change while the component, which is ready, runs.
+    /// Applies the planned action and waits until the component is ready.
+    async fn start_and_wait(
+        &self,
+        last_answer: &mut String,
+        cancel: &CancellationToken,
+    ) -> Result<Result<(), NotReady>, TaskError> {
+        // The deadline also limits an engine or a server that responds late.
+        let applied = tokio::select! {
+            () = cancel.cancelled() => return Err(TaskError::Cancelled),
+            applied = tokio::time::timeout_at(self.deadline(), self.apply_action()) => applied,
+        };
+        match applied {
+            Ok(Ok(())) => Ok(self.wait_until_ready(last_answer, cancel).await),
+            Ok(Err(error)) => {
+                let failure = failure::from_start_error(
+                    &self.stack,
+                    &self.planned.spec,
+                    &error,
+                    self.emitter.elapsed(),
+                )
+                .await;
+                Err(TaskError::Failed(Box::new(failure)))
+            }
+            Err(_) => Err(self.timed_out().await),
+        }
+    }
+
+    /// Returns the failure of a component at its deadline.
+    async fn timed_out(&self) -> TaskError {
+        let (spec, reason) = (&self.planned.spec, NotReady::TimedOut);
+        let failure = failure::from_not_ready(&self.stack, spec, reason, None, &self.emitter).await;
+        TaskError::TimedOut(Box::new(failure))
+    }
+
+    /// Does the work that follows when the component has become ready.
     async fn apply_adjustment(
         &self,
         unchanged: bool,
         cancel: &CancellationToken,
     ) -> Result<NodeState, TaskError> {
-        if let Some(work) = self.planned.component.reconfigure(&self.stack.ports) {
-            let result = tokio::select! {
-                () = cancel.cancelled() => return Err(TaskError::Cancelled),
-                result = work => result,
-            };
-            if let Err(error) = result {
-                let name = self.planned.component.name();
+        let Some(work) = self.planned.component.reconfigure(&self.stack.ports) else {
+            return Ok(NodeState::Ready { unchanged });
+        };
+        let name = self.planned.component.name();
+        let result = tokio::select! {
+            () = cancel.cancelled() => return Err(TaskError::Cancelled),
+            () = self.shared.deadline.passed() => return Err(self.timed_out().await),
+            result = work => result,
+        };
+        match result {
+            Ok(note) => {
+                if let Some(note) = note {
+                    self.emitter.emit_note(Some(name), note);
+                }
+                Ok(NodeState::Ready { unchanged })
+            }
+            Err(error) => {
                 let failure = failure::from_error(name, error.as_ref(), self.emitter.elapsed());
-                return Err(TaskError::Failed(Box::new(failure)));
+                Err(TaskError::Failed(Box::new(failure)))
             }
         }
-        Ok(NodeState::Ready { unchanged })
     }
 
     /// Waits until the component is ready. `last_answer` receives the result of its last probe.
@@ -263,12 +284,16 @@ impl ComponentRun {
 
     /// Plans a component again that was to be kept and does not respond: its container may
     /// have exited since the plan was made.
-    async fn replan_unresponsive(&mut self) -> Result<()> {
+    async fn replan_unresponsive(&mut self) -> Result<(), TaskError> {
+        let name = self.planned.component.name();
         let desired = DesiredComponent {
-            component: self.planned.component.name().to_owned(),
+            component: name.to_owned(),
             digest: self.planned.spec.digest(),
         };
-        let containers = self.stack.list_containers().await?;
+        let containers = self.stack.list_containers().await.map_err(|error| {
+            let failure = failure::from_error(name, &error, self.emitter.elapsed());
+            TaskError::Failed(Box::new(failure))
+        })?;
         let action = compute_plan(&[desired], &containers, false)
             .pop()
             .map(|step| step.action);

@@ -26,4 +26,15 @@ impl RunDeadline {
         };
         started_at + self.wait_timeout
     }
+
+    /// Waits until the deadline has passed. It moves while images are pending.
+    pub(super) async fn passed(&self) {
+        loop {
+            let deadline = self.instant();
+            if deadline <= Instant::now() {
+                return;
+            }
+            tokio::time::sleep_until(deadline).await;
+        }
+    }
 }

@@ -373,6 +373,7 @@ fn database_task(
                         failure::from_error(database_setup::NAME, &error, emitter.elapsed());
                     match error {
                         DatabaseError::Interrupted => TaskError::Cancelled,
+                        DatabaseError::LockTimeout(_) => TaskError::LockTimeout(Box::new(failure)),
                         DatabaseError::TimedOut(_) => TaskError::TimedOut(Box::new(failure)),
                         _ => TaskError::Failed(Box::new(failure)),
                     }
