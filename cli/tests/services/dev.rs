@@ -76,12 +76,18 @@ impl ProjectCopy {
                 [".fingerprint", "build"].map(|part| compiled.join(part)),
                 &to,
             )?;
-            // Executables are left out. Most of them are tests.
+            // Linked and not copied: these are gigabytes, and compilers replace such files. Lists of
+            // dependencies, which they overwrite, are copied.
             let entries = std::fs::read_dir(compiled.join("deps"))?.flatten();
-            let libraries = entries
+            let (overwritten, replaced): (Vec<_>, Vec<_>) = entries
                 .map(|entry| entry.path())
-                .filter(|path| path.extension().is_some());
-            copy(libraries, &to.join("deps"))?;
+                .partition(|path| path.extension().is_some_and(|extension| extension == "d"));
+            copy(overwritten, &to.join("deps"))?;
+            for path in replaced {
+                if let Some(name) = path.file_name() {
+                    std::fs::hard_link(&path, to.join("deps").join(name))?;
+                }
+            }
         }
         let copy = Self { directory };
         // Removes what a killed run left behind.
