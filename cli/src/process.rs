@@ -1,7 +1,7 @@
 //! Parses the command line, dispatches the command and returns the exit code.
 //!
-//! In the library and not in `main.rs`: what is compiled again after a change of a command is
-//! compiled once, and the program only has to be linked.
+//! In `main.rs`, the compiler would generate the code of all commands a second time, as part of the
+//! generic `run_process`.
 
 use std::process::ExitCode;
 

@@ -1,5 +1,6 @@
 //! Tests of `dm dev` on a copy of the sources, with a stack of its own.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Lines};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -76,18 +77,21 @@ impl ProjectCopy {
                 [".fingerprint", "build"].map(|part| compiled.join(part)),
                 &to,
             )?;
-            // Linked and not copied: these are gigabytes, and compilers replace such files. Lists of
-            // dependencies, which they overwrite, are copied.
-            let entries = std::fs::read_dir(compiled.join("deps"))?.flatten();
-            let (overwritten, replaced): (Vec<_>, Vec<_>) = entries
-                .map(|entry| entry.path())
-                .partition(|path| path.extension().is_some_and(|extension| extension == "d"));
-            copy(overwritten, &to.join("deps"))?;
-            for path in replaced {
-                if let Some(name) = path.file_name() {
-                    std::fs::hard_link(&path, to.join("deps").join(name))?;
+            // Libraries and programs are gigabytes. They are linked and not copied, because the
+            // compiler replaces such files. It overwrites lists of dependencies, which are copied.
+            let mut lists = Vec::new();
+            for entry in std::fs::read_dir(compiled.join("deps"))?.flatten() {
+                let path = entry.path();
+                let extension = path.extension().and_then(OsStr::to_str);
+                match extension {
+                    // A killed compiler leaves directories and objects.
+                    _ if !entry.file_type()?.is_file() => {}
+                    Some("o") => {}
+                    Some("d") => lists.push(path),
+                    _ => std::fs::hard_link(&path, to.join("deps").join(entry.file_name()))?,
                 }
             }
+            copy(lists, &to.join("deps"))?;
         }
         let copy = Self { directory };
         // Removes what a killed run left behind.

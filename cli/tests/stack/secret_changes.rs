@@ -61,9 +61,36 @@ async fn up_applies_changed_secrets_to_existing_data() {
     let keycloak = project.port("keycloak");
     assert_eq!(token_error(keycloak, changed).await, "invalid_grant");
     assert_eq!(token_error(keycloak, HARD).await, "unauthorized_client");
+    // The secrets are not logged, whatever the server logs. Missing keys are created by a run that
+    // changes nothing else, and by one that does.
+    let remove_keys = "WITH key AS (SELECT id FROM keycloak.component WHERE provider_id IN ('rsa-generated', 'hmac-generated', 'aes-generated')), \
+        configuration AS (DELETE FROM keycloak.component_config WHERE component_id IN (SELECT id FROM key)) \
+        DELETE FROM keycloak.component WHERE id IN (SELECT id FROM key)";
+    let all_keys = "aes-generated 2, hmac-generated-hs512 2, rsa-generated 2";
+    let count_keys = || {
+        project.sql(
+            "SELECT string_agg(name || ' ' || count, ', ' ORDER BY name) FROM ( \
+               SELECT name, count(*) FROM keycloak.component \
+               WHERE provider_id IN ('rsa-generated', 'hmac-generated', 'aes-generated') \
+               GROUP BY name) AS keys",
+        )
+    };
+    project.sql("ALTER SYSTEM SET log_statement = 'all'");
+    project.sql("SELECT pg_reload_conf()");
+    project.sql(remove_keys);
+    call(&up).ok();
+    assert_eq!(count_keys(), all_keys);
+    call(&up).ok();
+    assert_eq!(count_keys(), all_keys);
+    let log = call(&["logs", "postgres"]).ok();
+    let log = log.text();
+    assert!(log.contains("DELETE FROM keycloak.component"), "{log}");
+    assert!(!log.contains(changed), "{log}");
+    project.sql(remove_keys);
     // A password that was changed by hand is set to the one of the configuration again.
     project.sql("ALTER ROLE keycloak PASSWORD 'threat level midnight'");
     call(&up).ok();
+    assert_eq!(count_keys(), all_keys);
     call(&["restart", "keycloak"]).ok();
 }
 

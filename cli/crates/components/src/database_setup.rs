@@ -17,7 +17,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 use thiserror::Error;
 
-use super::keycloak::signing_keys::{self, SigningKeyError};
+use super::keycloak::realm_keys;
 use super::lock_watch::{AbortReason, LockWait, LockWatch, WorkLimits};
 use super::quote::{quote_identifier, quote_literal};
 use super::{HostPorts, keycloak, node_names, postgres};
@@ -108,9 +108,6 @@ pub enum DatabaseError {
     /// A connection or a statement failed.
     #[error("could not set up the database: {0}")]
     Sql(#[from] sqlx::Error),
-    /// A signing key of Keycloak could not be created.
-    #[error(transparent)]
-    SigningKey(#[from] SigningKeyError),
     /// A migration could not be read or applied.
     #[error("could not apply the migrations of schema `{schema}`: {source}")]
     Migrate {
@@ -156,7 +153,7 @@ impl From<AbortReason> for DatabaseError {
 impl UserError for DatabaseError {
     fn code(&self) -> ErrorCode {
         match self {
-            Self::Sql(_) | Self::SigningKey(_) => ErrorCode::DatabaseQuery,
+            Self::Sql(_) => ErrorCode::DatabaseQuery,
             Self::Migrate { .. } => ErrorCode::MigrationFailed,
             Self::LockTimeout(_) => ErrorCode::DatabaseLocked,
             Self::TimedOut(_) => ErrorCode::TimedOut,
@@ -177,7 +174,7 @@ impl UserError for DatabaseError {
 
     fn suggestions(&self) -> Vec<String> {
         match self {
-            Self::Sql(_) | Self::SigningKey(_) => vec!["dm logs postgres".into()],
+            Self::Sql(_) => vec!["dm logs postgres".into()],
             Self::Migrate { directory, .. } => vec![
                 format!("correct {MIGRATIONS_DIR}/{directory}, then: dm up"),
                 "or discard the existing data: dm reset".into(),
@@ -359,6 +356,7 @@ impl DatabaseSetup {
     async fn set_up(&self, options: &PgConnectOptions) -> Result<bool, DatabaseError> {
         let text = self.digest_input()?;
         let mut connection = PgConnection::connect_with(options).await?;
+        connection.execute(postgres::DISABLE_STATEMENT_LOG).await?;
         if let Some(backup) = unfinished_restore(&mut connection).await? {
             return Err(DatabaseError::UnfinishedRestore(backup));
         }
@@ -367,7 +365,7 @@ impl DatabaseSetup {
         if applied_digest(&mut connection).await?.as_deref() == Some(&digest)
             && self.keycloak_secrets.is_applied(&mut connection).await?
         {
-            let has_created = signing_keys::create_missing(&mut connection).await?;
+            let has_created = realm_keys::create_missing(&mut connection).await?;
             connection.close().await?;
             return Ok(!has_created);
         }
@@ -375,7 +373,6 @@ impl DatabaseSetup {
         connection
             .execute("SELECT pg_advisory_lock(hashtext('dm database'))")
             .await?;
-        connection.execute(postgres::DISABLE_STATEMENT_LOG).await?;
         let mut transaction = connection.begin().await?;
         transaction
             .execute(AssertSqlSafe(self.roles_and_schemas_sql(
@@ -388,7 +385,7 @@ impl DatabaseSetup {
             self.migrate_schema(&mut connection, schema).await?;
         }
         self.keycloak_secrets.apply(&mut connection).await?;
-        signing_keys::create_missing(&mut connection).await?;
+        realm_keys::create_missing(&mut connection).await?;
         let digest = self.digest(&text, &mut connection).await?;
         sqlx::query(
             "INSERT INTO dm_ops.database_setup (only_row, digest) VALUES (true, $1)

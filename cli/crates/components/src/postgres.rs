@@ -65,9 +65,13 @@ impl Postgres {
     }
 }
 
-/// Keeps statements with passwords out of the server's log, and backslashes in strings literal.
+/// Keeps statements with passwords, and their parameters, out of the server's log, and backslashes in
+/// strings literal. It has no effect on a transaction that has begun: the server decides at the
+/// begin whether the transaction is part of a logged sample.
 pub(crate) const DISABLE_STATEMENT_LOG: &str = "SET log_statement = 'none'; SET log_min_duration_statement = -1; \
-     SET log_min_error_statement = 'panic'; SET standard_conforming_strings = on";
+     SET log_min_duration_sample = -1; SET log_transaction_sample_rate = 0; \
+     SET log_min_error_statement = 'panic'; SET log_parameter_max_length = 0; \
+     SET log_parameter_max_length_on_error = 0; SET standard_conforming_strings = on";
 
 /// Returns whether the server responds and rejects the role or its password.
 fn is_authentication_failure(error: &sqlx::Error) -> bool {

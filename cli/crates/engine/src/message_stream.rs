@@ -12,14 +12,15 @@ const BYTES_REMAINING: &str = "bytes remaining on stream";
 ///
 /// The engine ends each message with CR LF. If the end of the last message arrives separately,
 /// bollard's decoder returns the message, keeps the CR, and reports it at the end of the response as
-/// an error. A response that is cut off is another error, of the connection.
+/// an error. If the connection breaks, that is another error. Callers check what they need from the
+/// messages, such as the id of an image.
 pub(crate) fn messages<T>(
     stream: impl Stream<Item = Result<T, Error>>,
 ) -> impl Stream<Item = Result<T, Error>> {
-    stream.take_while(|message| ready(!message.as_ref().is_err_and(is_remaining_line_end)))
+    stream.take_while(|message| ready(!message.as_ref().is_err_and(is_bytes_remaining)))
 }
 
-fn is_remaining_line_end(error: &Error) -> bool {
+fn is_bytes_remaining(error: &Error) -> bool {
     matches!(error, Error::IOError { err } if err.to_string() == BYTES_REMAINING)
 }
 

@@ -29,8 +29,8 @@ const IGNORED_KEYS: [&str; 16] = [
 
 /// The key of the providers of cryptographic keys.
 const KEY_PROVIDERS: &str = "org.keycloak.keys.KeyProvider";
-/// The suffix of key providers that Keycloak creates with a realm or on first use. Which of them
-/// exist depends on earlier requests.
+/// The suffix of key providers that Keycloak or `dm` creates. Which of them exist depends on earlier
+/// requests.
 const GENERATED_SUFFIX: &str = "-generated";
 
 /// The keys that identify an object of a list, in order of preference.

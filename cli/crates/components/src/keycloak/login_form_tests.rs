@@ -24,6 +24,8 @@ enum Response {
     LoginPage,
     /// The login page with this message.
     Message(&'static str),
+    /// An error without a page.
+    Error,
     /// A redirect to this address, in which `SERVER` is the address of the server.
     Redirect(&'static str),
 }
@@ -36,6 +38,10 @@ impl Response {
                 let message = format!(r#"<span class="kc-feedback-text">{text}</span>"#);
                 ("200 OK".to_owned(), message + &login_page(server))
             }
+            Self::Error => (
+                "500 Internal Server Error".to_owned(),
+                r#"{"error":"unknown_error"}"#.to_owned(),
+            ),
             Self::Redirect(location) => {
                 let location = location.replace("SERVER", server);
                 (format!("302 Found\r\nLocation: {location}"), String::new())
@@ -114,6 +120,25 @@ async fn form_is_sent_again_after_a_redirect_to_the_login_page() {
     let (result, requests) = submit(&responses).await;
     assert_eq!(result.unwrap(), CALLBACK);
     assert_eq!(requests, [FORM_REQUEST, PAGE_REQUEST, FORM_REQUEST]);
+}
+
+#[tokio::test]
+async fn form_is_sent_again_after_an_error_of_keycloak() {
+    let responses = [Response::Error, Response::Redirect(CALLBACK)];
+    let (result, requests) = submit(&responses).await;
+    assert_eq!(result.unwrap(), CALLBACK);
+    assert_eq!(requests, [FORM_REQUEST; 2]);
+}
+
+#[tokio::test]
+async fn error_of_keycloak_after_every_attempt_is_reported_with_its_status() {
+    let (result, requests) = submit(&[Response::Error; 4]).await;
+    assert_eq!(
+        result.unwrap_err().to_string(),
+        "could not read the login page of Keycloak: \
+         500 Internal Server Error: {\"error\":\"unknown_error\"}"
+    );
+    assert_eq!(requests, [FORM_REQUEST; 4]);
 }
 
 #[tokio::test]

@@ -2,9 +2,9 @@
 
 pub mod admin_client;
 mod directory_import;
+pub(crate) mod realm_keys;
 mod secret_files;
 pub mod sign_in;
-pub mod signing_keys;
 mod start_failure;
 pub(crate) mod stored_secrets;
 

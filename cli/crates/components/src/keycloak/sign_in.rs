@@ -244,8 +244,8 @@ pub async fn sign_in(
 /// user.
 ///
 /// The first sign-in of a user imports the user from the directory. Of several first sign-ins at the
-/// same time, Keycloak accepts one. It refuses the others, although the password is correct, or
-/// redirects them to the login page again. Their forms are sent again.
+/// same time, Keycloak accepts one. It refuses the others, although the password is correct,
+/// redirects them to the login page again, or fails. Their forms are sent again.
 ///
 /// # Errors
 /// Returns [`SignInError`] if the page has no login form, Keycloak cannot be reached or rejects the
@@ -281,8 +281,21 @@ pub async fn submit_login_form(
             Some(location) => return redirected(user, location),
             None => (response, false),
         };
-        page = response.text().await.map_err(unreachable)?;
+        let status = response.status();
+        let text = response.text().await.map_err(unreachable)?;
         attempts += 1;
+        // An error of Keycloak itself says nothing about the password.
+        if !status.is_success() && page_message(&text).is_none() {
+            if attempts == MAX_ATTEMPTS {
+                return Err(SignInError::Protocol {
+                    response: "login page",
+                    reason: format!("{status}: {text}"),
+                });
+            }
+            tokio::time::sleep(IMPORT_DELAY).await;
+            continue;
+        }
+        page = text;
         let is_import = has_restarted || page_message(&page).as_deref() == Some(IMPORTED_MEANWHILE);
         if !is_import || attempts == MAX_ATTEMPTS {
             return Err(if has_restarted {

@@ -164,8 +164,7 @@ impl StoredSecrets {
 }
 
 /// Removes the generated keys of the realms and the sessions, which no other instance may share.
-/// `signing_keys` creates new RSA keys, and Keycloak the others when it first needs them
-/// (`KeyProviderFactory.createFallbackKeys`).
+/// `realm_keys` creates new ones.
 ///
 /// # Errors
 /// Returns [`sqlx::Error`] if a statement fails.
@@ -191,12 +190,18 @@ pub(crate) async fn remove_keys_and_sessions(
     Ok(())
 }
 
-/// Returns whether Keycloak's tables exist.
+/// Returns whether the tables that are read or written here exist. Keycloak creates them one after
+/// the other, and may have been killed in between.
 pub(super) async fn has_tables(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
-        .bind(format!("{DATABASE_ROLE}.credential"))
-        .fetch_one(connection)
-        .await
+    sqlx::query_scalar(
+        "SELECT bool_and(to_regclass(format('%I.%I', $1::text, name)) IS NOT NULL)
+         FROM unnest(ARRAY['client', 'component', 'component_config', 'credential',
+                           'offline_client_session', 'offline_user_session', 'realm',
+                           'user_entity']) AS name",
+    )
+    .bind(DATABASE_ROLE)
+    .fetch_one(connection)
+    .await
 }
 
 /// Hashes a password in the format of Keycloak's provider `pbkdf2-sha512`. Returns the secret and
