@@ -164,7 +164,7 @@ impl StoredSecrets {
 }
 
 /// Removes the generated keys of the realms and the sessions, which no other instance may share.
-/// `realm_keys` creates new ones.
+/// `realm_keys` creates those that each sign-in needs.
 ///
 /// # Errors
 /// Returns [`sqlx::Error`] if a statement fails.
