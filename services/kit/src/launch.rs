@@ -146,8 +146,29 @@ impl StartError {
 /// asked to stop.
 pub fn run<F>(service_info: &'static ServiceInfo, schema: ServiceSchema, build: F) -> ExitCode
 where
-    F: AsyncFnOnce(&mut Platform, &CancellationToken) -> Result<ServiceParts, StartError>,
+    F: AsyncFnOnce(&mut Platform, &CancellationToken) -> Result<ServiceParts, StartError> + 'static,
 {
+    run_with_schema(
+        service_info,
+        schema,
+        Box::new(|platform, stop| Box::pin(async move { build(platform, stop).await })),
+    )
+}
+
+/// Builds a service. The type is erased, so that the compiler generates the code of the kit
+/// once, in the kit, and not once more in each service.
+type Build<Resources, Parts> = Box<
+    dyn for<'a> FnOnce(
+        &'a mut Resources,
+        &'a CancellationToken,
+    ) -> Pin<Box<dyn Future<Output = Result<Parts, StartError>> + 'a>>,
+>;
+
+fn run_with_schema(
+    service_info: &'static ServiceInfo,
+    schema: ServiceSchema,
+    build: Build<Platform, ServiceParts>,
+) -> ExitCode {
     run_in_runtime(service_info, async |stop| {
         let mut environment = Environment::from_env();
         let address = listen_address(&mut environment, service_info);
@@ -261,10 +282,21 @@ pub struct StatelessServiceParts {
 pub fn run_stateless<F>(service_info: &'static ServiceInfo, build: F) -> ExitCode
 where
     F: AsyncFnOnce(
-        &mut Environment,
-        &CancellationToken,
-    ) -> Result<StatelessServiceParts, StartError>,
+            &mut Environment,
+            &CancellationToken,
+        ) -> Result<StatelessServiceParts, StartError>
+        + 'static,
 {
+    run_without_schema(
+        service_info,
+        Box::new(|environment, stop| Box::pin(async move { build(environment, stop).await })),
+    )
+}
+
+fn run_without_schema(
+    service_info: &'static ServiceInfo,
+    build: Build<Environment, StatelessServiceParts>,
+) -> ExitCode {
     run_in_runtime(service_info, async |stop| {
         let mut environment = Environment::from_env();
         let address = listen_address(&mut environment, service_info);

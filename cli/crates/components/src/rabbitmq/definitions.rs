@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use futures_util::future::{try_join, try_join_all};
 use lapin::ExchangeKind;
 use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
@@ -131,28 +132,30 @@ impl DeclaredTopology {
     pub(super) async fn check_exists(&self, uri: &str) -> Result<(), lapin::Error> {
         let connection = dm_amqp::connect(uri, "dm readiness").await?;
         let channel = connection.create_channel().await?;
-        for exchange in &self.exchanges {
+        // All declarations are sent before the first response: they are independent, and the
+        // broker answers them in order.
+        let exchanges = self.exchanges.iter().map(|exchange| {
             let options = ExchangeDeclareOptions {
                 passive: true,
                 ..Default::default()
             };
-            let name = exchange.name.as_str();
             // A passive declaration only checks the name.
             let kind = ExchangeKind::Topic;
-            channel
-                .exchange_declare(name.into(), kind, options, FieldTable::default())
-                .await?;
-        }
-        for queue in &self.queues {
+            channel.exchange_declare(
+                exchange.name.as_str().into(),
+                kind,
+                options,
+                FieldTable::default(),
+            )
+        });
+        let queues = self.queues.iter().map(|queue| {
             let options = QueueDeclareOptions {
                 passive: true,
                 ..Default::default()
             };
-            let name = queue.name.as_str();
-            channel
-                .queue_declare(name.into(), options, FieldTable::default())
-                .await?;
-        }
+            channel.queue_declare(queue.name.as_str().into(), options, FieldTable::default())
+        });
+        try_join(try_join_all(exchanges), try_join_all(queues)).await?;
         connection.close(200, "ready".into()).await
     }
 }

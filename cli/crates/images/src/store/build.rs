@@ -13,9 +13,45 @@ use crate::build_context::{self, ContextEntry, EntrySource};
 use crate::catalog::ImageSpec;
 use crate::error::ImageError;
 use crate::image_builder::ImageBuilder;
+use crate::lock::BuildLock;
 use crate::recipe::{Recipe, Sha256Digest, local_reference, recipe_labels};
 use crate::settings::SourcePolicy;
 use crate::{ORIGIN_BUILT, ORIGIN_PULLED};
+
+/// The image that a recipe is based on.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum RecipeBase<'a> {
+    /// None.
+    Scratch,
+    /// An image of the catalog, by its name. It is obtained if it is missing.
+    Named(&'a str),
+    /// An image that the engine has, by its reference.
+    Present(&'a str),
+}
+
+/// Runs two operations at the same time. If one fails, the other is cancelled and awaited,
+/// so that it leaves nothing behind; the error of the first is returned.
+async fn join_or_cancel<A, B, FutureA, FutureB>(
+    cancel: &CancellationToken,
+    first: impl FnOnce(CancellationToken) -> FutureA,
+    second: impl FnOnce(CancellationToken) -> FutureB,
+) -> Result<(A, B), ImageError>
+where
+    FutureA: Future<Output = Result<A, ImageError>>,
+    FutureB: Future<Output = Result<B, ImageError>>,
+{
+    let both = cancel.child_token();
+    let (first, second) = (first(both.clone()), second(both.clone()));
+    let (first, second) = tokio::join!(
+        async { first.await.inspect_err(|_| both.cancel()) },
+        async { second.await.inspect_err(|_| both.cancel()) },
+    );
+    match (first, second) {
+        (Ok(first), Ok(second)) => Ok((first, second)),
+        // The cancelled one failed second.
+        (Err(ImageError::Cancelled), Err(error)) | (Err(error), _) | (_, Err(error)) => Err(error),
+    }
+}
 
 impl ImageStore {
     /// Builds an image and its base.
@@ -32,9 +68,8 @@ impl ImageStore {
         match &spec.recipe.base {
             None => self.build_base(spec, &digest, reuse, cancel).await?,
             Some(base) => {
-                // Boxed, because a base may have a base.
-                let base = Box::pin(self.acquire_base(base, cancel)).await?;
-                self.build_recipe(&spec.recipe, &digest, Some(&base), reuse, cancel)
+                let base = RecipeBase::Named(base);
+                self.build_recipe(&spec.recipe, &digest, base, reuse, cancel)
                     .await?;
             }
         }
@@ -46,6 +81,46 @@ impl ImageStore {
             ImageOrigin::Built,
             reason,
         ))
+    }
+
+    /// Returns the reference of the base of a recipe, which is obtained if it is missing.
+    async fn acquire_recipe_base(
+        &self,
+        base: RecipeBase<'_>,
+        cancel: &CancellationToken,
+    ) -> Result<Option<String>, ImageError> {
+        match base {
+            RecipeBase::Scratch => Ok(None),
+            RecipeBase::Present(reference) => Ok(Some(reference.to_owned())),
+            // Boxed, because a base may have a base.
+            RecipeBase::Named(name) => Box::pin(self.acquire_base(name, cancel)).await.map(Some),
+        }
+    }
+
+    /// Fetches the artifacts of a recipe, one after the other.
+    async fn fetch_artifacts(
+        &self,
+        recipe: &Recipe,
+        lock: &BuildLock,
+        cancel: &CancellationToken,
+    ) -> Result<Vec<ContextEntry>, ImageError> {
+        let fetcher = ArtifactFetcher {
+            settings: &self.settings,
+            cache: &self.dirs.cache_dir,
+            tools: self.tools.as_ref(),
+            progress: self.progress.as_ref(),
+            cancel,
+            image_name: &recipe.name,
+        };
+        let mut entries = Vec::new();
+        for artifact in &recipe.artifacts {
+            entries.push(ContextEntry {
+                path: artifact.context_path.clone(),
+                mode: 0o644,
+                source: EntrySource::File(fetcher.fetch(artifact, lock).await?),
+            });
+        }
+        Ok(entries)
     }
 
     /// Returns the reference of a base image, which is obtained if it is missing.
@@ -72,7 +147,7 @@ impl ImageStore {
         &self,
         recipe: &Recipe,
         digest: &Sha256Digest,
-        base: Option<&str>,
+        base: RecipeBase<'_>,
         reuse: ReusePolicy,
         cancel: &CancellationToken,
     ) -> Result<(), ImageError> {
@@ -91,25 +166,20 @@ impl ImageStore {
                 source: EntrySource::Bytes(file.contents.clone()),
             });
         }
-        let fetcher = ArtifactFetcher {
-            settings: &self.settings,
-            cache: &self.dirs.cache_dir,
-            tools: self.tools.as_ref(),
-            progress: self.progress.as_ref(),
+        let (base, artifacts) = join_or_cancel(
             cancel,
-            image_name: &recipe.name,
-        };
-        for artifact in &recipe.artifacts {
-            entries.push(ContextEntry {
-                path: artifact.context_path.clone(),
-                mode: 0o644,
-                source: EntrySource::File(fetcher.fetch(artifact, &lock).await?),
-            });
-        }
+            |cancel| async move { self.acquire_recipe_base(base, &cancel).await },
+            |cancel| {
+                let lock = &lock;
+                async move { self.fetch_artifacts(recipe, lock, &cancel).await }
+            },
+        )
+        .await?;
+        entries.extend(artifacts);
         build_context::append_labels(&mut entries, &recipe_labels(recipe, digest, ORIGIN_BUILT));
         let mut args: HashMap<_, _> = recipe.build_args.clone().into_iter().collect();
         if let Some(base) = base {
-            args.insert("BASE".to_owned(), base.to_owned());
+            args.insert("BASE".to_owned(), base);
         }
         let options = BuildOptions {
             dockerfile: build_context::DOCKERFILE.into(),
@@ -137,7 +207,9 @@ impl ImageStore {
         let recipe = &spec.recipe;
         if recipe.file_text(base::MMDEBSTRAP_ARGUMENTS).is_none() {
             // A base with its own Dockerfile, e.g. from scratch.
-            return self.build_recipe(recipe, digest, None, reuse, cancel).await;
+            return self
+                .build_recipe(recipe, digest, RecipeBase::Scratch, reuse, cancel)
+                .await;
         }
         let reference = local_reference(&recipe.name, digest);
         let mut unavailable = {
@@ -218,5 +290,33 @@ impl ImageStore {
             recipe,
             digest,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn fail() -> Result<(), ImageError> {
+        Err(ImageError::NotPublished {
+            name: "keycloak".into(),
+        })
+    }
+
+    async fn wait_for(cancel: CancellationToken) -> Result<(), ImageError> {
+        cancel.cancelled().await;
+        Err(ImageError::Cancelled)
+    }
+
+    #[tokio::test]
+    async fn failure_cancels_the_other_operation_and_is_returned() {
+        let cancel = CancellationToken::new();
+        for error in [
+            join_or_cancel(&cancel, wait_for, |_| fail()).await,
+            join_or_cancel(&cancel, |_| fail(), wait_for).await,
+        ] {
+            assert!(matches!(error, Err(ImageError::NotPublished { .. })));
+        }
+        assert!(!cancel.is_cancelled(), "other images are still built");
     }
 }

@@ -3,6 +3,7 @@
 use dm_engine::images::Image;
 use tokio_util::sync::CancellationToken;
 
+use super::build::RecipeBase;
 use super::{AcquiredImage, ImageOrigin, ImageStore, ReusePolicy, acquired_image};
 use crate::catalog::ImageSpec;
 use crate::error::{ImageError, PullFailure};
@@ -204,7 +205,7 @@ impl ImageStore {
                     self.build_recipe(
                         overlay,
                         &digest,
-                        Some(&official_name),
+                        RecipeBase::Present(&official_name),
                         ReusePolicy::Reuse,
                         cancel,
                     )
