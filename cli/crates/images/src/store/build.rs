@@ -6,7 +6,7 @@ use dm_engine::images::BuildOptions;
 use tokio_util::sync::CancellationToken;
 
 use super::official::PullVersion;
-use super::{AcquiredImage, ImageOrigin, ImageStore, ReusePolicy, acquired_image};
+use super::{AcquiredImage, ImageOrigin, ImageStore, RecipeBase, ReusePolicy, acquired_image};
 use crate::artifact::ArtifactFetcher;
 use crate::base::{self, BaseImageBuilder};
 use crate::build_context::{self, ContextEntry, EntrySource};
@@ -18,19 +18,8 @@ use crate::recipe::{Recipe, Sha256Digest, local_reference, recipe_labels};
 use crate::settings::SourcePolicy;
 use crate::{ORIGIN_BUILT, ORIGIN_PULLED};
 
-/// The image that a recipe is based on.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum RecipeBase<'a> {
-    /// None.
-    Scratch,
-    /// An image of the catalog, by its name. It is obtained if it is missing.
-    Named(&'a str),
-    /// An image that the engine has, by its reference.
-    Present(&'a str),
-}
-
 /// Runs two operations at the same time. If one fails, the other is cancelled and awaited,
-/// so that it leaves nothing behind; the error of the first is returned.
+/// so that it leaves nothing behind. Returns the error of the one that failed by itself.
 async fn join_or_cancel<A, B, FutureA, FutureB>(
     cancel: &CancellationToken,
     first: impl FnOnce(CancellationToken) -> FutureA,

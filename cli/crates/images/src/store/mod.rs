@@ -52,6 +52,17 @@ pub(super) enum ReusePolicy {
     Rebuild,
 }
 
+/// The image that a recipe is based on.
+#[derive(Debug, Clone, Copy)]
+enum RecipeBase<'a> {
+    /// None.
+    Scratch,
+    /// An image of the catalog, by its name. It is obtained if it is missing.
+    Named(&'a str),
+    /// An image that the engine has, by its reference.
+    Present(&'a str),
+}
+
 /// The images of the stack on one engine.
 pub struct ImageStore {
     pub(super) engine: Engine,

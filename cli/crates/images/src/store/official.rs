@@ -3,8 +3,7 @@
 use dm_engine::images::Image;
 use tokio_util::sync::CancellationToken;
 
-use super::build::RecipeBase;
-use super::{AcquiredImage, ImageOrigin, ImageStore, ReusePolicy, acquired_image};
+use super::{AcquiredImage, ImageOrigin, ImageStore, RecipeBase, ReusePolicy, acquired_image};
 use crate::catalog::ImageSpec;
 use crate::error::{ImageError, PullFailure};
 use crate::pin::ImagePin;
