@@ -31,9 +31,10 @@ is_built() {
     [[ -f $stamp ]] || return 1
     { IFS= read -r of && IFS= read -r binary; } < "$stamp" || return 1
     [[ $of == "$root" && -f $binary && -s $binary && -x $binary ]] || return 1
-    [[ -z $(find "$root/Cargo.toml" "$root/Cargo.lock" \
+    [[ -z $(find "$root/Cargo.toml" "$root/Cargo.lock" "$root/.cargo/config.toml" \
         "$root/cli/Cargo.toml" "$root/cli/src" \
         "$root/cli/crates" "$root/services/amqp" "$root/services/contracts" \
+        "$root/fixtures/demo/avatars/jhalpert.png" \
         -newer "$stamp" -print -quit 2> /dev/null) ]]
 }
 

@@ -61,14 +61,15 @@ step 'lints' cargo clippy --quiet --locked --workspace --all-targets -- -D warni
 step 'documentation' env RUSTDOCFLAGS='-D warnings' cargo doc --quiet --locked --workspace --no-deps
 step 'build' build
 if ! $quick; then
-    # Before the unit tests: some of them run a second engine beside it.
+    # Both before the long steps, which would be in vain without an engine or a browser.
     step 'engine' "$dm" engine start --yes
-    # Before the long steps: without a browser, they would be in vain.
     step 'browser' browser
 fi
 step 'unit and text tests' tests --quiet --lib --bins --test cli
 
 if ! $quick; then
+    # They run a second engine beside the first, as root. Other ignored tests stay ignored.
+    step 'engine tests' tests --quiet --lib -- --ignored managed_daemon
     # As the service tests want the services, so that they are compiled once.
     step 'images' env DM_IMAGES__FAIL_POINTS=true "$dm" images build --yes
     step 'registry tests' tests --quiet --test images

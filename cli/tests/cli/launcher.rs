@@ -172,7 +172,14 @@ fn launcher_rebuilds_after_a_change_in_any_package() {
         .iter()
         .flat_map(|package| ["Cargo.toml", "src/lib.rs"].map(|file| format!("{package}/{file}")))
         .collect();
-    files.extend(["Cargo.toml", "Cargo.lock", "cli/crates/images/recipes/new"].map(str::to_owned));
+    let others = [
+        "Cargo.toml",
+        "Cargo.lock",
+        ".cargo/config.toml",
+        "cli/crates/images/recipes/new",
+        "fixtures/demo/avatars/jhalpert.png",
+    ];
+    files.extend(others.map(str::to_owned));
     assert!(files.contains(&"services/amqp/src/lib.rs".to_owned()));
     assert!(files.contains(&"cli/crates/history/src/lib.rs".to_owned()));
     for (number, file) in files.iter().enumerate() {

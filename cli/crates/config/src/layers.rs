@@ -17,7 +17,7 @@ use super::source::{ConfigSource, SourceId, SourceKind, ValueSpan};
 pub(super) const VARIABLE_PREFIX: &str = "DM_";
 
 /// The variables with the prefix that do not set keys, with their descriptions.
-pub const NON_CONFIG_VARIABLES: [(&str, &str); 6] = [
+pub(super) const NON_CONFIG_VARIABLES: [(&str, &str); 6] = [
     (
         "DM_PROJECT_DIR",
         "the project's directory, like `--project-directory`",

@@ -37,8 +37,8 @@ pub use components::{KeycloakConfig, OpenLdapConfig, PostgresConfig, RabbitMqCon
 pub use diagnostic::{ConfigDiagnostic, ConfigDiagnostics, ConfigError};
 pub use effective_values::EffectiveValue;
 pub use json_schema::{json_schema, json_schema_text};
-pub use layers::{BENCH_REQUEST_VARIABLE, ConfigOverride, NON_CONFIG_VARIABLES};
-pub use load::{CONFIG_FILE, LOCAL_CONFIG_FILE, LoadOptions, LoadedConfig, PROJECT_DIR_VARIABLE};
+pub use layers::{BENCH_REQUEST_VARIABLE, ConfigOverride};
+pub use load::{CONFIG_FILE, LOCAL_CONFIG_FILE, LoadOptions, LoadedConfig};
 pub use model::{
     AppsConfig, BackupConfig, Config, EngineConfig, GoldenConfig, GoldenPreparation, ImageSource,
     ImagesConfig, InstallPolicy, ProjectConfig, RegistryCredentials, TimeoutsConfig,

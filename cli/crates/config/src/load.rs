@@ -19,7 +19,7 @@ pub const CONFIG_FILE: &str = "dm.toml";
 /// The file in the same directory that overrides [`CONFIG_FILE`] on one machine. Git ignores it.
 pub const LOCAL_CONFIG_FILE: &str = "dm.local.toml";
 /// The variable that names the project's directory.
-pub const PROJECT_DIR_VARIABLE: &str = "DM_PROJECT_DIR";
+const PROJECT_DIR_VARIABLE: &str = "DM_PROJECT_DIR";
 
 /// The inputs of loading, except the environment.
 #[derive(Debug, Clone, Default)]

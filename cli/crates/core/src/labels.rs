@@ -15,7 +15,7 @@ pub const ROOT: &str = "com.dundermifflin.dm.root";
 /// The published ports, as `name=host` pairs separated by commas.
 pub const PORTS: &str = "com.dundermifflin.dm.ports";
 
-/// Returns the value of `label` in a bollard label map.
+/// Returns the value of `label` in a label map of the engine.
 pub fn value<'a>(labels: Option<&'a HashMap<String, String>>, label: &str) -> Option<&'a str> {
     labels
         .and_then(|labels| labels.get(label))

@@ -442,7 +442,7 @@ mod tests {
             .args(["-c", "echo held; exec sleep 600"])
             .stdout(std::process::Stdio::piped())
             .spawn();
-        let Ok(mut child) = child else { return };
+        let mut child = child.expect("flock, a part of util-linux, must be installed");
         let mut line = [0; 5];
         child
             .stdout

@@ -29,7 +29,7 @@ pub use cargo::Cargo;
 pub use catalog::{BASE_IMAGE, Catalog};
 pub use derived::DerivedImageSpec;
 pub use error::ImageError;
-pub use process::{PathTools, ToolProvider};
+pub use process::ToolProvider;
 pub use progress::{ImageProgress, NoImageProgress, ProgressUnit, ProgressUpdate};
 pub use services::{
     SERVICE_SOURCES, SERVICES_PROGRESS_NAME, ServiceImages, is_editor_temp_file, sources_digest,

@@ -28,7 +28,7 @@ pub trait ToolProvider: Send + Sync {
 
 /// Finds programs in `PATH` and installs nothing.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct PathTools;
+pub(super) struct PathTools;
 
 impl ToolProvider for PathTools {
     fn ensure_tool<'a>(&'a self, tool: &'a str) -> BoxFuture<'a, Result<PathBuf, String>> {

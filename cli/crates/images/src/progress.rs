@@ -69,7 +69,7 @@ impl ProgressUpdate {
 
     /// Sets the completed and total steps.
     #[must_use]
-    pub const fn with_steps(mut self, current: u64, total: u64) -> Self {
+    pub(crate) const fn with_steps(mut self, current: u64, total: u64) -> Self {
         self.current = Some(current);
         self.total = Some(total);
         self.unit = ProgressUnit::Steps;

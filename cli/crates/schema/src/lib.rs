@@ -34,5 +34,5 @@ mod table;
 pub use diff::{ChangeKind, Compatibility, Difference, compare};
 pub use error::SchemaError;
 pub use object::{SchemaDocument, SchemaObject, SnapshotFormat};
-pub use snapshot_dir::{SNAPSHOT_DIR, SnapshotDir, WrittenFile};
+pub use snapshot_dir::{SnapshotDir, WrittenFile};
 pub use source::{SchemaSource, SchemaSources, load_from_migrations, load_from_stack};

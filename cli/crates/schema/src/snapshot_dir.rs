@@ -12,7 +12,7 @@ use super::object::{SchemaDocument, SnapshotFormat};
 use super::{SchemaError, diagram, pg_dump};
 
 /// The path of the directory in a project.
-pub const SNAPSHOT_DIR: &str = "docs/schemas";
+const SNAPSHOT_DIR: &str = "docs/schemas";
 
 /// The directory of snapshots.
 #[derive(Debug, Clone)]

@@ -281,9 +281,8 @@ mod tests {
         let report = ensure_installed(&[hello], &consent, &cancel, &progress)
             .await
             .unwrap();
-        assert_eq!(report.installed, ["hello"]);
-        assert!(!lines.lock().unwrap().is_empty());
-        println!("{report:?}\n{}", lines.lock().unwrap().join("\n"));
+        assert_eq!(report.installed, ["hello"], "{lines:?}");
+        assert!(!lines.lock().unwrap().is_empty(), "{report:?}");
         let second_report = ensure_installed(&[hello], &consent, &cancel, &progress)
             .await
             .unwrap();

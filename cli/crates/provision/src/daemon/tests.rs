@@ -94,29 +94,28 @@ struct TestDaemonDirs {
 }
 
 impl TestDaemonDirs {
-    /// Returns `None` if a second engine cannot be run.
-    fn new() -> Option<Self> {
-        if process::find_program("dockerd").is_none() || !rustix::process::geteuid().is_root() {
-            return None;
-        }
+    fn new() -> Self {
+        assert!(
+            process::find_program("dockerd").is_some() && rustix::process::geteuid().is_root(),
+            "needs root and dockerd: run as root after `dm engine start --yes`"
+        );
         let dir = tempfile::tempdir().unwrap();
         let bridge = TestBridge::new();
         let options = test_options(dir.path(), &bridge.0);
         let state = StateDir::open_at(dir.path().join("state")).unwrap();
-        Some(Self {
+        Self {
             dir,
             _bridge: bridge,
             state,
             options,
-        })
+        }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root and dockerd"]
 async fn managed_daemon_starts_once_recovers_from_a_kill_and_stops_completely() {
-    let Some(dirs) = TestDaemonDirs::new() else {
-        return;
-    };
+    let dirs = TestDaemonDirs::new();
     let TestDaemonDirs { state, options, .. } = &dirs;
     let daemon = ManagedDaemon::new(state.clone());
     let cancel = CancellationToken::new();
@@ -165,10 +164,9 @@ async fn managed_daemon_starts_once_recovers_from_a_kill_and_stops_completely() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root and dockerd"]
 async fn managed_daemon_starts_despite_an_orphaned_containerd() {
-    let Some(dirs) = TestDaemonDirs::new() else {
-        return;
-    };
+    let dirs = TestDaemonDirs::new();
     let TestDaemonDirs { state, options, .. } = &dirs;
     let cancel = CancellationToken::new();
 
@@ -210,10 +208,9 @@ async fn managed_daemon_starts_despite_an_orphaned_containerd() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn failed_daemon_start_reports_the_cause_and_leaves_no_record() {
-    let Some(dirs) = TestDaemonDirs::new() else {
-        return;
-    };
+#[ignore = "needs root and dockerd"]
+async fn managed_daemon_that_fails_to_start_reports_the_cause_and_leaves_no_record() {
+    let dirs = TestDaemonDirs::new();
     let TestDaemonDirs { dir, state, .. } = &dirs;
     let mut options = dirs.options.clone();
     // A file where a directory must be.

@@ -13,7 +13,8 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::canvas::{Glyph, Style, StyleRole};
 
-pub use progress_terminal::{ProgressTerminal, SizeQuery};
+pub use progress_terminal::ProgressTerminal;
+pub(crate) use progress_terminal::SizeQuery;
 
 /// The columns of a progress bar.
 pub const BAR_WIDTH: usize = 20;

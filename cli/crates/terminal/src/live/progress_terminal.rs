@@ -10,7 +10,7 @@ use crate::text;
 
 /// A function that returns the rows and columns of a terminal, called each time: windows are
 /// resized.
-pub type SizeQuery = Box<dyn Fn() -> Option<(u16, u16)> + Send + Sync>;
+pub(crate) type SizeQuery = Box<dyn Fn() -> Option<(u16, u16)> + Send + Sync>;
 
 /// Rows and columns of a terminal of unknown size.
 const DEFAULT_SIZE: (u16, u16) = (24, 80);

@@ -434,10 +434,9 @@ mod tests {
     #[test]
     fn digest_changes_with_the_page_and_with_the_text_and_the_path_of_a_file() {
         let digest = |path, text| Bundle::new("", &[], &[Source { path, text }]).digest;
-        assert_eq!(digest("a.js", "1"), digest("a.js", "1"));
+        assert_eq!(digest("a.js", "1"), "104499b5bbcc");
         assert_ne!(digest("a.js", "1"), digest("a.js", "2"));
         assert_ne!(digest("a.js", "1"), digest("a.js1", ""));
-        assert_eq!(digest("a.js", "1").len(), DIGEST_LENGTH);
         let digest_of_page = |page: &str| Bundle::new(page, &[], &[]).digest;
         assert_ne!(digest_of_page("1"), digest_of_page("2"));
     }

@@ -86,7 +86,14 @@ mod tests {
     #[test]
     fn colour_depends_on_the_user_alone() {
         let image = |user: &str, name: &str| initials_svg(user, name);
-        assert_eq!(image("jhalpert", "Jim"), image("jhalpert", "Jim"));
+        for (user, name, colour) in [
+            ("jhalpert", "Jim", "#8a3b3b"),
+            ("jhalpert", "Pam", "#8a3b3b"),
+            ("dschrute", "Jim", "#6a4a9c"),
+        ] {
+            let image = image(user, name);
+            assert!(image.contains(&format!("fill=\"{colour}\"")), "{image}");
+        }
         let images: HashSet<_> = (0..64).map(|n| image(&format!("u{n}"), "Jim")).collect();
         assert_eq!(images.len(), COLOURS.len());
     }
