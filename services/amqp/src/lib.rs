@@ -177,6 +177,9 @@ impl PendingConfirms {
 }
 
 #[cfg(test)]
+mod server_tests;
+
+#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 

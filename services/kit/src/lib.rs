@@ -20,6 +20,8 @@ pub(crate) mod launch;
 pub mod outbox;
 mod relay_notifier;
 pub mod retention;
+#[cfg(test)]
+mod server_tests;
 pub mod telemetry;
 pub mod trace;
 

@@ -14,6 +14,8 @@ pub const CONFIG_DIGEST: &str = "com.dundermifflin.dm.config-digest";
 pub const ROOT: &str = "com.dundermifflin.dm.root";
 /// The published ports, as `name=host` pairs separated by commas.
 pub const PORTS: &str = "com.dundermifflin.dm.ports";
+/// Marks a container that ends with the process that started it: a server of tests.
+pub const THROWAWAY: &str = "com.dundermifflin.dm.throwaway";
 
 /// Returns the value of `label` in a label map of the engine.
 pub fn value<'a>(labels: Option<&'a HashMap<String, String>>, label: &str) -> Option<&'a str> {

@@ -18,6 +18,7 @@ mod refusal;
 pub mod spec;
 #[cfg(test)]
 mod test_support;
+pub mod throwaway;
 mod volumes;
 
 use std::sync::Arc;

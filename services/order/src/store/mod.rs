@@ -4,6 +4,9 @@ pub(crate) mod cancellation;
 pub(crate) mod orders;
 pub(crate) mod timeline;
 
+#[cfg(test)]
+mod server_tests;
+
 use dm_contracts::api::order::OrderStatus;
 
 /// Parses a status from a table.
