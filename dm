@@ -68,18 +68,26 @@ build() {
         echo "dm: cargo is needed to build dm; install Rust (rustup), then run this again" >&2
         exit 2
     fi
-    echo "dm: building dm and the services (some minutes the first time)" >&2
+    # For a fresh clone, also the services, which `dm up` needs next: one run of cargo. One that
+    # does not compile is no reason to go without dm, which says more about it. Later dm alone,
+    # which compiles the services where they are needed. The first `dm bench` compiles the
+    # benchmarks.
+    local programs=(--bin dm)
+    if [[ -f $stamp ]]; then
+        echo "dm: building dm" >&2
+    else
+        programs=(--bins)
+        echo "dm: building dm and the services (some minutes the first time)" >&2
+    fi
     mkdir -p -- "$target"
     # What changes during the build makes the program stale: the time is that of now.
     began=$(mktemp -- "$target/.dm-began.XXXXXX")
     trap 'rm -f -- "$began" "$began.new"' EXIT
-    # The services, too, which `dm up` needs next: one run of cargo for a fresh clone. One
-    # that does not compile is no reason to go without dm, which says more about it. Cargo
-    # says where the program is. The benchmarks are compiled by the first `dm bench`.
+    # Cargo says where the program is.
     binary=$(
         source "$root/scripts/build-environment.sh"
         export CARGO_TERM_PROGRESS_WHEN=always CARGO_TERM_PROGRESS_WIDTH=80
-        { cargo build --locked --keep-going --workspace --exclude dm-bench --bins \
+        { cargo build --locked --keep-going --workspace --exclude dm-bench "${programs[@]}" \
             --manifest-path "$root/Cargo.toml" \
             --message-format json-render-diagnostics 2>&1 >&3 | show_progress; } 3>&1 \
             | sed -n '/"name":"dm"/s/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1

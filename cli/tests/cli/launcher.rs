@@ -14,6 +14,7 @@ use tempfile::TempDir;
 /// arguments.
 const CARGO: &str = r#"#!/usr/bin/env bash
 set -euo pipefail
+printf '%s\n' "$*" >> "$CALLS-arguments"
 while [[ $# -gt 0 ]]; do
     case $1 in --manifest-path) manifest=$2 ;; esac
     shift
@@ -200,6 +201,24 @@ fn launcher_rebuilds_after_a_change_in_any_package() {
             .and_then(|file| file.set_modified(SystemTime::UNIX_EPOCH))
             .unwrap();
     }
+}
+
+#[test]
+fn launcher_builds_the_services_of_a_fresh_clone_only() {
+    let clone = Clone::new();
+    clone.assert_runs(&mut clone.default_call());
+    clone.write("cli/src/main.rs", "changed");
+    std::fs::File::open(clone.root.join("cli/src/main.rs"))
+        .and_then(|file| file.set_modified(SystemTime::now() + Duration::from_secs(120)))
+        .unwrap();
+    clone.assert_runs(&mut clone.default_call());
+    let calls = clone.directory.path().join("calls-arguments");
+    let calls = std::fs::read_to_string(calls).unwrap();
+    let programs: Vec<_> = calls
+        .lines()
+        .map(|call| (call.contains(" --bins "), call.contains(" --bin dm ")))
+        .collect();
+    assert_eq!(programs, [(true, false), (false, true)], "{calls}");
 }
 
 #[test]
