@@ -165,14 +165,17 @@ async fn timeline_is_sorted_by_time_and_then_by_insertion() {
 }
 
 #[tokio::test]
-async fn table_refuses_a_status_that_the_service_does_not_know() {
+async fn table_refuses_unknown_statuses_and_a_cancelled_order_without_its_cancellation() {
     let pool = create_database().await;
     let id = insert(&pool).await;
     let mut connection = pool.acquire().await.unwrap();
     for status in OrderStatus::ALL {
-        orders::set_status(&mut connection, &id, status, None)
-            .await
-            .unwrap();
+        let outcome = orders::set_status(&mut connection, &id, status, None).await;
+        assert_eq!(
+            outcome.is_ok(),
+            status != OrderStatus::Cancelled,
+            "{status:?}: {outcome:?}"
+        );
     }
     let error = sqlx::query("UPDATE orders SET status = 'LOST'")
         .execute(&pool)
