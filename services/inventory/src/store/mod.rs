@@ -6,3 +6,6 @@ pub(crate) mod reservations;
 pub(crate) mod scans;
 pub(crate) mod shipments;
 pub(crate) mod stock;
+
+#[cfg(test)]
+mod server_tests;

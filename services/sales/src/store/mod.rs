@@ -2,3 +2,6 @@
 
 pub(crate) mod clients;
 pub(crate) mod leads;
+
+#[cfg(test)]
+mod server_tests;
