@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Every check of the project, in the order in which a failure is cheapest:
-# format, lints, documentation, unit and text tests, then the stack tests
-# against a real engine, which is installed and started if need be, as is a browser.
+# Every check of the project, in the order in which a failure is cheapest: format, lints,
+# documentation, then what needs an engine and images: unit and text tests, tests of services
+# and of stacks. The engine is installed and started if need be, as is a browser.
 #
 #   ./dm test           everything
 #   ./dm test --quick   only what needs no engine

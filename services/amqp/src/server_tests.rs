@@ -150,7 +150,7 @@ async fn copy_restores_all_properties_and_header_types_after_the_broker() {
             .with_message_id("message".into())
             .with_timestamp(1_796_000_000)
             .with_type("type".into())
-            .with_user_id("somebody-else".into())
+            .with_user_id("another-user".into())
             .with_app_id("app".into()),
     };
     let copy = OutgoingMessage {
