@@ -87,37 +87,50 @@ impl Engine {
             .create_container(None::<CreateContainerOptions>, body)
             .await;
         let id = created.map_err(error())?.id;
+        let started = self.start_guarded(&id, &port, spec).await;
+        if started.is_err() {
+            // The engine removes only containers that ran. Its error is less useful.
+            let _ = self.remove_container(&id).await;
+        }
+        started
+    }
+
+    async fn start_guarded(
+        &self,
+        id: &str,
+        port: &str,
+        spec: &ThrowawaySpec,
+    ) -> Result<ThrowawayContainer, EngineError> {
+        let action = format!("start a container of {}", spec.image);
         self.docker()
-            .start_container(&id, None::<StartContainerOptions>)
+            .start_container(id, None::<StartContainerOptions>)
             .await
-            .map_err(error())?;
+            .map_err(EngineError::api(action.clone()))?;
         let guard = ExecSpec {
             command: ["sh", "-c", GUARD_SCRIPT].map(str::to_owned).to_vec(),
             stdin: true,
             ..ExecSpec::default()
         };
-        let mut guard = match self.exec(&id, &guard).await {
-            Ok(guard) => guard,
-            Err(error) => {
-                self.remove_container(&id).await?;
-                return Err(error);
-            }
-        };
+        let mut guard = self.exec(id, &guard).await?;
         let stdin = guard.take_stdin();
         let inspected = self
             .docker()
-            .inspect_container(&id, None::<InspectContainerOptions>)
+            .inspect_container(id, None::<InspectContainerOptions>)
             .await
-            .map_err(error())?;
+            .map_err(EngineError::api(action.clone()))?;
         let published = inspected
             .network_settings
             .and_then(|settings| settings.ports)
-            .and_then(|mut ports| ports.remove(&port)?)
+            .and_then(|mut ports| ports.remove(port)?)
             .and_then(|bindings| bindings.into_iter().find_map(|binding| binding.host_port))
             .and_then(|port| port.parse().ok());
         Ok(ThrowawayContainer {
-            id,
-            port: published.unwrap_or_default(),
+            id: id.to_owned(),
+            port: published.ok_or_else(|| EngineError::Setup {
+                action,
+                reason: format!("the engine published no port for {port}"),
+                suggestions: Vec::new(),
+            })?,
             _guard: (guard, stdin),
         })
     }

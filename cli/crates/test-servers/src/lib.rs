@@ -7,6 +7,8 @@
 mod postgres;
 mod rabbitmq;
 mod server;
+mod statements;
 
 pub use postgres::create_database;
 pub use rabbitmq::{VirtualHost, create_virtual_host};
+pub use statements::{assert_error_code, set_lock_timeout};

@@ -12,14 +12,14 @@ use crate::server;
 /// would take a second.
 const VIRTUAL_HOSTS: u16 = 32;
 
-/// Waits for the broker, and creates the virtual hosts `test-1` to `test-32`.
+/// Waits for the broker, and creates the virtual hosts `test-1`, `test-2` and so on, as many as its argument says.
 const SETUP_SCRIPT: &str = r#"rabbitmqctl await_startup && rabbitmqctl eval '
 [begin
     V = list_to_binary("test-" ++ integer_to_list(N)),
     ok = rabbit_vhost:add(V, <<"guest">>),
     ok = rabbit_auth_backend_internal:set_permissions(
         <<"guest">>, V, <<".*">>, <<".*">>, <<".*">>, <<"guest">>)
-end || N <- lists:seq(1, 32)].'"#;
+end || N <- lists:seq(1, '"$1"')].'"#;
 
 /// The port of the broker, or why there is none. Other tests wait while one starts it.
 static SERVER: OnceLock<Result<u16, String>> = OnceLock::new();
@@ -64,7 +64,9 @@ fn start_server() -> Result<u16, String> {
         ..ThrowawaySpec::default()
     };
     let setup = ExecSpec {
-        command: ["sh", "-c", SETUP_SCRIPT].map(str::to_owned).to_vec(),
+        command: ["sh", "-c", SETUP_SCRIPT, "sh", &VIRTUAL_HOSTS.to_string()]
+            .map(str::to_owned)
+            .to_vec(),
         ..ExecSpec::default()
     };
     server::start("rabbitmq", spec, Some(setup))

@@ -1,11 +1,10 @@
 //! Tests against a database.
 
-use std::fmt::Debug;
-
 use chrono::{DateTime, Utc};
 use dm_contracts::api::finance::Expense;
 use dm_contracts::time;
 use dm_kit::http::{ListFilter, ListKey as _, TableList, TimeKey};
+use dm_test_servers::{assert_error_code, set_lock_timeout};
 use rust_decimal::Decimal;
 use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 
@@ -52,14 +51,6 @@ async fn approve(
     expenses::decide(connection, id, &approval, by).await
 }
 
-/// Lets the statements of a transaction fail instead of waiting for a lock.
-async fn set_lock_timeout(transaction: &mut PgConnection) {
-    sqlx::query("SET LOCAL lock_timeout = '50ms'")
-        .execute(transaction)
-        .await
-        .unwrap();
-}
-
 async fn execute(pool: &PgPool, statement: &'static str) -> Result<(), sqlx::Error> {
     sqlx::query(statement).execute(pool).await.map(|_| ())
 }
@@ -80,13 +71,6 @@ async fn read_list(pool: &PgPool, condition: &str) -> Vec<Expense> {
     let rows = sqlx::query_as(AssertSqlSafe(statement)).fetch_all(pool);
     let items = rows.await.unwrap().into_iter().map(Source::item);
     items.collect::<Result<_, _>>().unwrap()
-}
-
-#[track_caller]
-fn assert_error_code<T: Debug>(outcome: Result<T, sqlx::Error>, expected: &str) {
-    let error = outcome.unwrap_err();
-    let code = error.as_database_error().and_then(|error| error.code());
-    assert_eq!(code.as_deref(), Some(expected), "{error}");
 }
 
 #[tokio::test]

@@ -1,11 +1,10 @@
 //! Tests against a database.
 
-use std::fmt::Debug;
-
 use chrono::{DateTime, Utc};
 use dm_contracts::App;
 use dm_contracts::api::profile::{AppSettings, Person, Preferences, Profile};
 use dm_contracts::time;
+use dm_test_servers::assert_error_code;
 use sqlx::PgPool;
 
 use super::{app_settings, avatars, profiles};
@@ -73,13 +72,6 @@ async fn find_settings(pool: &PgPool, user_id: &str, app: App) -> Option<(i64, S
 
 fn at(text: &str) -> DateTime<Utc> {
     time::parse(text).unwrap()
-}
-
-#[track_caller]
-fn assert_error_code<T: Debug>(outcome: Result<T, sqlx::Error>, expected: &str) {
-    let error = outcome.unwrap_err();
-    let code = error.as_database_error().and_then(|error| error.code());
-    assert_eq!(code.as_deref(), Some(expected), "{error}");
 }
 
 #[tokio::test]

@@ -1,11 +1,10 @@
 //! Tests against a database.
 
-use std::fmt::Debug;
-
 use chrono::{DateTime, Utc};
 use dm_contracts::api::sales::{ClientSummary, LeadDetail, LeadStatus};
 use dm_contracts::time;
 use dm_kit::http::{ListFilter, ListKey as _, TableList, TimeKey};
+use dm_test_servers::assert_error_code;
 use sqlx::{AssertSqlSafe, PgPool};
 
 use super::clients::{self, ClientListSource};
@@ -68,13 +67,6 @@ async fn read_list<L: TableList<Key = TimeKey>>(pool: &PgPool, condition: &str) 
         .await
         .unwrap();
     rows.into_iter().map(|row| L::item(row).unwrap()).collect()
-}
-
-#[track_caller]
-fn assert_error_code<T: Debug>(outcome: Result<T, sqlx::Error>, expected: &str) {
-    let error = outcome.unwrap_err();
-    let code = error.as_database_error().and_then(|error| error.code());
-    assert_eq!(code.as_deref(), Some(expected), "{error}");
 }
 
 #[tokio::test]

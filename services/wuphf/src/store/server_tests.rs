@@ -1,11 +1,10 @@
 //! Tests against a database.
 
-use std::fmt::Debug;
-
 use chrono::{DateTime, Utc};
 use dm_contracts::api::notification::Notification;
 use dm_contracts::time;
 use dm_kit::http::{ListFilter, ListKey as _, TableList, TimeKey};
+use dm_test_servers::assert_error_code;
 use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 
 use super::notifications::{self, NotificationListSource};
@@ -60,13 +59,6 @@ async fn read_list(pool: &PgPool, condition: &str) -> Vec<Notification> {
     let rows = sqlx::query_as(AssertSqlSafe(statement)).fetch_all(pool);
     let items = rows.await.unwrap().into_iter().map(Source::item);
     items.collect::<Result<_, _>>().unwrap()
-}
-
-#[track_caller]
-fn assert_error_code<T: Debug>(outcome: Result<T, sqlx::Error>, expected: &str) {
-    let error = outcome.unwrap_err();
-    let code = error.as_database_error().and_then(|error| error.code());
-    assert_eq!(code.as_deref(), Some(expected), "{error}");
 }
 
 #[tokio::test]

@@ -9,12 +9,14 @@ mod stock;
 
 use std::fmt::Debug;
 use std::pin::Pin;
+use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use dm_contracts::api::order::OrderItem;
 use dm_contracts::api::shipment::ShipmentStatus;
 use dm_contracts::time;
 use dm_kit::http::{ListKey as _, TableList};
+use dm_test_servers::{assert_error_code, set_lock_timeout};
 use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 
 use crate::domain::product::CatalogueProduct;
@@ -100,21 +102,6 @@ async fn read_list<L: TableList>(pool: &PgPool) -> Vec<L::Item> {
     rows.into_iter().map(|row| L::item(row).unwrap()).collect()
 }
 
-#[track_caller]
-fn assert_error_code<T: Debug>(outcome: Result<T, sqlx::Error>, expected: &str) {
-    let error = outcome.unwrap_err();
-    let code = error.as_database_error().and_then(|error| error.code());
-    assert_eq!(code.as_deref(), Some(expected), "{error}");
-}
-
-/// Lets the statements of a transaction fail instead of waiting for a lock.
-async fn set_lock_timeout(transaction: &mut PgConnection) {
-    sqlx::query("SET LOCAL lock_timeout = '50ms'")
-        .execute(transaction)
-        .await
-        .unwrap();
-}
-
 /// Runs a future until one of its statements waits for a lock.
 async fn run_until_blocked<F: Future<Output: Debug>>(pool: &PgPool, future: Pin<&mut F>) {
     tokio::select! {
@@ -133,5 +120,6 @@ async fn statement_is_blocked(pool: &PgPool) {
         if count > 0 {
             return;
         }
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
