@@ -22,7 +22,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// The number of connections of a test.
 const CONNECTIONS: u32 = 8;
 
-/// The port of the server, or why there is none. Other tests wait while one starts it.
+/// The port of the server, or the error of its start. The first test starts it; others wait.
 static SERVER: OnceLock<Result<u16, String>> = OnceLock::new();
 static NEXT_DATABASE: AtomicU32 = AtomicU32::new(1);
 

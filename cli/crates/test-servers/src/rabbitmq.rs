@@ -21,7 +21,7 @@ const SETUP_SCRIPT: &str = r#"rabbitmqctl await_startup && rabbitmqctl eval '
         <<"guest">>, V, <<".*">>, <<".*">>, <<".*">>, <<"guest">>)
 end || N <- lists:seq(1, '"$1"')].'"#;
 
-/// The port of the broker, or why there is none. Other tests wait while one starts it.
+/// The port of the broker, or the error of its start. The first test starts it; others wait.
 static SERVER: OnceLock<Result<u16, String>> = OnceLock::new();
 static NEXT_VIRTUAL_HOST: AtomicU16 = AtomicU16::new(1);
 
