@@ -123,9 +123,9 @@ fn has_process(project: &Project, container: &str, text: &str) -> bool {
 
 async fn exec_process_ends_when_dm_ends() {
     let project = &shared().project;
-    let wait_until_ended = |text: &str| {
+    let wait_until_ended = |container: &str, text: &str| {
         let until = Instant::now() + Duration::from_secs(60);
-        while has_process(project, "rabbitmq", text) {
+        while has_process(project, container, text) {
             assert!(Instant::now() < until, "`{text}` is still running");
             std::thread::sleep(Duration::from_millis(200));
         }
@@ -148,11 +148,26 @@ async fn exec_process_ends_when_dm_ends() {
             &format!("sleep {seconds}")
         ));
         running.signal(signal);
-        wait_until_ended(&format!("sleep {seconds}"));
+        wait_until_ended("rabbitmq", &format!("sleep {seconds}"));
     }
+    // A shell that starts its next command when one is killed. The id of that command's process
+    // has one more digit than the shell's, so that the list of processes, which is sorted as
+    // text, contains it before the shell, and many other processes between them.
+    let restart = "trap '' INT TERM HUP
+        limit=10
+        while [ $limit -le $$ ]; do limit=${limit}0; done
+        until [ $(sh -c 'echo $$') -ge $limit ]; do :; done
+        (sleep 1; for n in $(seq 100); do sleep 43217 & done; echo started; wait) &
+        while :; do sleep 43217; done";
+    let running = project
+        .dm(&["exec", "openldap", "--", "sh", "-c", restart])
+        .spawn();
+    running.wait_for_stdout("started");
+    running.signal(Signal::TERM);
+    wait_until_ended("openldap", "sleep 43217");
     let (_, line) = script(project, "$DM exec rabbitmq -- yes 43214 | head -1");
     assert_eq!(line, "43214\n");
-    wait_until_ended("yes 43214");
+    wait_until_ended("rabbitmq", "yes 43214");
 
     // The server ends the query of a psql that was killed.
     let running = project

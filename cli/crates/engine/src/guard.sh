@@ -37,4 +37,13 @@ for turn in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
     [ "$left" ] || exit 0
     sleep 0.2
 done
-signal KILL
+
+# A shell whose command is killed starts its next one, which is missing in a list that was
+# read before. Therefore all processes are stopped before the first is killed, and the list
+# is read again until it is empty.
+for turn in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+    signal STOP
+    signal KILL
+    [ "$left" ] || exit 0
+    sleep 0.05
+done
