@@ -4,25 +4,30 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 
-/// Returns the dependencies of each crate below `cli/crates`. Development dependencies are left
+/// Returns the dependencies in the manifest of this directory. Development dependencies are left
 /// out.
+fn dependencies(directory: &Path) -> BTreeSet<String> {
+    let text = std::fs::read_to_string(directory.join("Cargo.toml")).unwrap();
+    let manifest: toml::Table = text.parse().unwrap();
+    let dependencies = manifest
+        .get("dependencies")
+        .and_then(|value| value.as_table());
+    let names = dependencies
+        .into_iter()
+        .flatten()
+        .map(|(name, _)| name.clone());
+    names.collect()
+}
+
+/// Returns the dependencies of each crate below `cli/crates`.
 fn manifests() -> BTreeMap<String, BTreeSet<String>> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates");
     let crates = std::fs::read_dir(directory)
         .unwrap()
         .map(|entry| entry.unwrap());
     let read = |entry: std::fs::DirEntry| {
-        let text = std::fs::read_to_string(entry.path().join("Cargo.toml")).unwrap();
-        let manifest: toml::Table = text.parse().unwrap();
-        let dependencies = manifest
-            .get("dependencies")
-            .and_then(|value| value.as_table());
-        let names = dependencies
-            .into_iter()
-            .flatten()
-            .map(|(name, _)| name.clone());
         let name = entry.file_name().to_string_lossy().into_owned();
-        (name, names.collect())
+        (name, dependencies(&entry.path()))
     };
     crates.map(read).collect()
 }
@@ -67,6 +72,15 @@ fn crates_depend_only_on_what_the_adr_allows() {
                 assert!(allowed.contains(other), "{name} depends on {other}");
             }
         }
+    }
+}
+
+#[test]
+fn command_crate_depends_on_no_client_of_a_server() {
+    let dependencies = dependencies(Path::new(env!("CARGO_MANIFEST_DIR")));
+    assert!(dependencies.contains("dm-operations"), "{dependencies:?}");
+    for client in ["bollard", "lapin", "ldap3", "reqwest", "sqlx"] {
+        assert!(!dependencies.contains(client), "dm depends on {client}");
     }
 }
 

@@ -9,7 +9,7 @@
 //! up, restart, rebuild, reset, down, golden   operations that change a stack
 //! seed, smoke, reconcile, backup              load data, test, check and save it
 //! schema         schemas, topology and realm of migrations, snapshots and the running stack
-//! dead_letters   export, import, park and purge dead letters
+//! dead_letters   list, replay, export, import, park and purge dead letters
 //! chaos          fault injection, step by step
 //! ci             the CI job, stage by stage
 //! dev            the watcher of the service sources

@@ -16,12 +16,9 @@ use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use dm_core::error::{ExitStatus, Result};
 use dm_core::number::whole_number;
-use dm_messaging::dead_letters::{
-    self, DeadLetter, DeadLetterFilter, FailureRecords, browse, parking, replay_audit,
-};
+use dm_messaging::dead_letters::{DeadLetterFilter, resolve_queue_names};
 use dm_operations::StackClients;
-use dm_operations::dead_letters::DeadLetterSelection;
-use lapin::Connection;
+use dm_operations::dead_letters::{self, DeadLetterSelection};
 
 use crate::arguments::event_filter::parse_instant;
 use crate::arguments::period::{self, ReversedPeriod};
@@ -210,13 +207,9 @@ impl DeadLetterFilterArgs {
         period::check_order(self.since, self.until)
     }
 
-    fn queues(&self) -> Result<Vec<&'static str>> {
-        Ok(dead_letters::resolve_queue_names(&self.queue)?)
-    }
-
     fn into_selection(self) -> Result<DeadLetterSelection> {
         Ok(DeadLetterSelection {
-            queues: self.queues()?,
+            queues: resolve_queue_names(&self.queue)?,
             filter: self.into_filter(),
         })
     }
@@ -243,19 +236,11 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
             each,
             fail_if_any,
         } => {
-            let queues = filter.queues()?;
-            let connection = clients.lock_dead_letters().await?;
+            let selection = filter.into_selection()?;
             let has_letters = if each {
-                print_letters(context, &connection, &queues, &filter.into_filter()).await?
+                print_letters(context, &clients, &selection).await?
             } else {
-                print_groups(
-                    context,
-                    &clients,
-                    &connection,
-                    &queues,
-                    &filter.into_filter(),
-                )
-                .await?
+                print_groups(context, &clients, &selection).await?
             };
             Ok(if fail_if_any && has_letters {
                 ExitStatus::Findings
@@ -264,10 +249,7 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
             })
         }
         Action::Show { id } => {
-            let connection = clients.lock_dead_letters().await?;
-            let details =
-                browse::find_details(&connection, &dead_letters::resolve_queue_names(&[])?, &id)
-                    .await?;
+            let details = dead_letters::find_details(&clients, &id).await?;
             let document = render::LettersDocument { letters: &details };
             context.printer.print_result(
                 &dm_core::document::DEAD_LETTER_DETAIL,
@@ -286,8 +268,7 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
             transfer::park(context, &clients, filter, &note, yes).await
         }
         Action::Parked => {
-            let database = clients.connect_database().await?;
-            let parked = parking::list(&database).await?;
+            let parked = dead_letters::list_parked(&clients).await?;
             let document = render::ParkedDocument { letters: &parked };
             context.printer.print_result(
                 &dm_core::document::PARKED_LETTERS,
@@ -298,8 +279,7 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
         }
         Action::Unpark { ids } => transfer::unpark(context, &clients, &ids).await,
         Action::History { limit } => {
-            let database = clients.connect_database().await?;
-            let runs = replay_audit::latest_runs(&database, limit.into()).await?;
+            let runs = dead_letters::list_runs(&clients, limit).await?;
             let document = render::HistoryDocument { runs: &runs };
             context.printer.print_result(
                 &dm_core::document::REPLAY_HISTORY,
@@ -315,20 +295,9 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<ExitS
 async fn print_groups(
     context: &Context,
     clients: &StackClients,
-    connection: &Connection,
-    queues: &[&'static str],
-    filter: &DeadLetterFilter,
+    selection: &DeadLetterSelection,
 ) -> Result<bool> {
-    // Without the database, the queues are read, which takes longer.
-    let (database, service_tables) = (
-        clients.connect_database().await.ok(),
-        clients.service_tables(),
-    );
-    let records = database.as_ref().map(|database| FailureRecords {
-        database,
-        service_tables: &service_tables,
-    });
-    let listing = browse::list_groups(connection, records.as_ref(), queues, filter).await?;
+    let listing = dead_letters::list_groups(clients, selection).await?;
     for reading in &listing.scanned_queues {
         context.printer.note(&render::reading_sentence(reading));
     }
@@ -343,12 +312,10 @@ async fn print_groups(
 /// Prints each dead letter. Returns whether there are any.
 async fn print_letters(
     context: &Context,
-    connection: &Connection,
-    queues: &[&'static str],
-    filter: &DeadLetterFilter,
+    clients: &StackClients,
+    selection: &DeadLetterSelection,
 ) -> Result<bool> {
-    let mut letters: Vec<DeadLetter> = Vec::new();
-    browse::for_each_letter(connection, queues, filter, |letter| letters.push(letter)).await?;
+    let letters = dead_letters::list_letters(clients, selection).await?;
     let document = render::LettersDocument { letters: &letters };
     context
         .printer

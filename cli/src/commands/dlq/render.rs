@@ -325,8 +325,8 @@ pub(crate) fn render_history(runs: &[ReplayRun], canvas: &Canvas) -> String {
 #[cfg(test)]
 mod tests {
     use dm_contracts::time;
+    use dm_messaging::dead_letters::examples::dead_letter;
     use dm_terminal::testing::{assert_fits, terminal_canvas};
-    use lapin::BasicProperties;
     use serde_json::json;
 
     use super::*;
@@ -336,23 +336,7 @@ mod tests {
     }
 
     fn letter(id: &str) -> DeadLetter {
-        DeadLetter {
-            id: Some(format!("evt_{}{id}", "0".repeat(31))),
-            event_type: Some("com.dundermifflin.order.created.v1".into()),
-            subject: Some("order/ord_9001".into()),
-            reason: "invalid-data".into(),
-            error: Some("items is empty".into()),
-            service: Some("inventory-service".into()),
-            attempts: 1,
-            failed_at: time::parse("2026-02-03T10:00:00Z"),
-            fingerprint: "00112233445566778899aabbccddeeff".into(),
-            ..DeadLetter::from_message(
-                "inventory.order-events.q",
-                1,
-                &BasicProperties::default(),
-                b"",
-            )
-        }
+        dead_letter(&format!("evt_{}{id}", "0".repeat(31)))
     }
 
     fn plan_of_two() -> ReplayPlan {

@@ -1,19 +1,18 @@
 //! `dm dlq replay`.
 
-use std::collections::BTreeMap;
-
 use chrono::Utc;
 use clap::Args;
 use dm_core::error::{ExitStatus, Result};
 use dm_core::number::whole_number;
-use dm_messaging::dead_letters::{self, browse, edit, replay, replay_audit};
-use dm_messaging::{MessagingError, retention};
+use dm_host::editor;
+use dm_messaging::dead_letters::replay::{ReplayLimits, ReplayPlan, ReplayProgress, ReplaySummary};
+use dm_messaging::dead_letters::replay_audit::ReplayOutcome;
 use dm_operations::StackClients;
-use dm_terminal::json;
-use dm_terminal::progress_counter::ProgressCounter;
-use lapin::Connection;
+use dm_operations::dead_letters::Editor;
+use dm_operations::dead_letters::replay::{self, Replay, ReplayEvent, ReplayResult};
+use dm_terminal::{Printer, json};
 
-use super::DeadLetterFilterArgs;
+use super::{DeadLetterFilterArgs, render};
 use crate::arguments::MAX_COUNT;
 use crate::context::Context;
 
@@ -70,186 +69,147 @@ pub(super) struct Arguments {
     resume: Option<String>,
 }
 
+impl Arguments {
+    const fn limits(&self) -> ReplayLimits {
+        ReplayLimits {
+            max_per_second: self.rate,
+            max_in_flight: self.max_in_flight,
+        }
+    }
+
+    fn into_request(self) -> Replay {
+        Replay {
+            queues: self.filter.queue.clone(),
+            filter: self.filter.into_filter(),
+            limit: self.limit,
+            to_exchange: self.to_exchange,
+            max_rounds: self.max_rounds,
+            force: self.force,
+            expected_digest: self.expect,
+            editor: self.edit.then_some(editor::edit as Editor),
+        }
+    }
+}
+
 /// Replays dead letters, or prints the plan.
 pub(super) async fn run(
     context: &Context,
     clients: &StackClients,
     arguments: Arguments,
 ) -> Result<ExitStatus> {
-    let printer = &context.printer;
-    let limits = replay::ReplayLimits {
-        max_per_second: arguments.rate,
-        max_in_flight: arguments.max_in_flight,
-    };
-    // A dry run changes nothing and does not wait for the lock.
-    let _guard = if arguments.dry_run {
-        None
-    } else {
-        Some(
-            context
-                .session
-                .lock(&clients.project, "dm dlq replay")
-                .await?,
-        )
-    };
-    let connection = clients.lock_dead_letters().await?;
-    let counter = ProgressCounter::new(printer, "replayed");
-    let report = |progress: &replay::ReplayProgress<'_>| {
-        counter.update(progress.replayed, progress.total);
-        // A closed output does not stop the replay. Printing the result reports it.
-        let _ = print_message_outcome(context, progress);
-    };
-    let service_tables = clients.service_tables();
+    let (session, printer) = (&context.session, &context.printer);
+    let limits = arguments.limits();
+    let on_event = |event: ReplayEvent<'_>| print_event(printer, event);
     if let Some(run_id) = &arguments.resume {
-        let database = clients.connect_database().await?;
-        let replay_context = replay::ReplayContext {
-            connection: &connection,
-            database: &database,
-            service_tables: &service_tables,
-            interrupt: &context.session.interrupt,
-            on_progress: &report,
-        };
-        let summary = replay::resume(&replay_context, run_id, limits).await?;
-        drop(counter);
-        return print_result(context, &summary);
+        let summary = replay::resume(session, clients, run_id, limits, &on_event).await?;
+        return print_summary(printer, &summary);
     }
-    let request = replay::ReplayRequest {
-        queues: arguments.filter.queues()?,
-        filter: arguments.filter.into_filter(),
-        limit: arguments.limit,
-        to_exchange: arguments.to_exchange,
-        max_rounds: arguments.max_rounds,
-        inbox_retention: if arguments.force {
-            BTreeMap::new()
-        } else {
-            retention::inbox_retention_by_queue(clients.config())
-        },
-    };
-    let mut selection = replay::select_letters(&connection, &request, Utc::now()).await?;
-    let plan = &selection.plan;
-    if let Some(expected) = arguments.expect.filter(|digest| *digest != plan.digest) {
-        return Err(MessagingError::DigestMismatch {
-            expected,
-            actual: plan.digest.clone(),
+    let dry_run = arguments.dry_run;
+    let request = arguments.into_request();
+    if dry_run {
+        return print_plan(printer, &request.preview(clients).await?);
+    }
+    match request.run(session, clients, limits, &on_event).await? {
+        ReplayResult::NothingToReplay(plan) => print_plan(printer, &plan),
+        ReplayResult::Finished(summary) => print_summary(printer, &summary),
+    }
+}
+
+fn print_event(printer: &Printer, event: ReplayEvent<'_>) {
+    match event {
+        ReplayEvent::Refused(letter, refusal) => {
+            printer.warn(&render::refusal_sentence(letter, refusal));
         }
-        .into());
+        ReplayEvent::OutcomeRecorded(progress) => {
+            // A closed output does not stop the replay. Printing the result reports it.
+            let _ = print_message_outcome(printer, progress);
+        }
     }
-    if arguments.dry_run || plan.letters.is_empty() {
-        printer.print_result(&dm_core::document::REPLAY_PLAN, plan, |canvas| {
-            super::render::render_plan(plan, Utc::now(), canvas)
-        })?;
-        return Ok(ExitStatus::Success);
-    }
-    for (letter, refusal) in &plan.refused {
-        printer.warn(&super::render::refusal_sentence(letter, *refusal));
-    }
-    let database = clients.connect_database().await?;
-    let replay_context = replay::ReplayContext {
-        connection: &connection,
-        database: &database,
-        service_tables: &service_tables,
-        interrupt: &context.session.interrupt,
-        on_progress: &report,
-    };
-    let edited = if arguments.edit {
-        // Editing takes long: no message is held meanwhile.
-        selection.requeue().await?;
-        Some(edit_letter(context, &connection, &selection.plan).await?)
-    } else {
-        None
-    };
-    let summary = replay::run(
-        &replay_context,
-        &request,
-        selection,
-        edited.as_ref(),
-        limits,
-    )
-    .await?;
-    drop(counter);
-    print_result(context, &summary)
 }
 
 /// Prints the outcome of one message: as a line of JSON, or as a sentence.
-fn print_message_outcome(context: &Context, progress: &replay::ReplayProgress<'_>) -> Result<()> {
-    let printer = &context.printer;
+fn print_message_outcome(printer: &Printer, progress: &ReplayProgress<'_>) -> Result<()> {
     if printer.is_json() {
         printer.write_stdout(&json::format_line(
             &dm_core::document::REPLAY_MESSAGE,
             progress,
         )?)?;
-    } else if progress.outcome == replay_audit::ReplayOutcome::Replayed {
-        printer.detail(&super::render::outcome_sentence(progress));
+    } else if progress.outcome == ReplayOutcome::Replayed {
+        printer.detail(&render::outcome_sentence(progress));
     } else {
-        printer.warn(&super::render::outcome_sentence(progress));
+        printer.warn(&render::outcome_sentence(progress));
     }
     Ok(())
 }
 
-/// Opens the only letter of a plan in the editor until it is a valid event.
-async fn edit_letter(
-    context: &Context,
-    connection: &Connection,
-    plan: &replay::ReplayPlan,
-) -> Result<replay_audit::EditedEvent> {
-    let [letter] = plan.letters.as_slice() else {
-        return Err(MessagingError::EditTargetNotUnique(plan.letters.len()).into());
-    };
-    let queues = dead_letters::resolve_queue_names(std::slice::from_ref(&letter.queue))?;
-    let details = browse::find_details(connection, &queues, &letter.fingerprint).await?;
-    let before = details
-        .first()
-        .map_or_else(String::new, |detail| detail.body_text.clone());
-    let file = tempfile::Builder::new()
-        .prefix("dead-letter-")
-        .suffix(".json")
-        .tempfile()
-        .map_err(MessagingError::from)?;
-    std::fs::write(file.path(), &before).map_err(MessagingError::from)?;
-    loop {
-        let status = dm_host::editor::edit(file.path()).map_err(MessagingError::from)?;
-        let after = std::fs::read_to_string(file.path()).map_err(MessagingError::from)?;
-        let message = if status.success() {
-            match edit::validate_edit(&letter.queue, &before, &after) {
-                Ok(edited) => return Ok(edited),
-                Err(message) => message,
-            }
-        } else {
-            format!("the editor ended with {status}")
-        };
-        let printer = &context.printer;
-        if printer.is_interactive() {
-            printer.warn(&message);
-            if printer.confirm("Edit it again?")? {
-                continue;
-            }
-        }
-        // The edited text is not discarded.
-        let (_, draft) = file
-            .keep()
-            .map_err(|error| MessagingError::from(error.error))?;
-        return Err(MessagingError::InvalidEdit {
-            reason: message,
-            draft,
-        }
-        .into());
-    }
+fn print_plan(printer: &Printer, plan: &ReplayPlan) -> Result<ExitStatus> {
+    printer.print_result(&dm_core::document::REPLAY_PLAN, plan, |canvas| {
+        render::render_plan(plan, Utc::now(), canvas)
+    })?;
+    Ok(ExitStatus::Success)
 }
 
-fn print_result(context: &Context, summary: &replay::ReplaySummary) -> Result<ExitStatus> {
-    let printer = &context.printer;
+fn print_summary(printer: &Printer, summary: &ReplaySummary) -> Result<ExitStatus> {
     if printer.is_json() {
         // The last line, after one line per message.
         printer.write_stdout(&json::format_line(&dm_core::document::REPLAY, summary)?)?;
     } else {
-        printer.write_stdout(&super::render::replay_sentence(
-            summary,
-            &printer.stdout_canvas(),
-        ))?;
+        printer.write_stdout(&render::replay_sentence(summary, &printer.stdout_canvas()))?;
     }
     Ok(if summary.returned == 0 {
         ExitStatus::Success
     } else {
         ExitStatus::Findings
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::FromArgMatches as _;
+
+    use super::*;
+
+    fn parse(options: &[&str]) -> Arguments {
+        let command = Arguments::augment_args(clap::Command::new("replay"));
+        let words = ["replay"].iter().chain(options);
+        let matches = command.try_get_matches_from(words).unwrap();
+        Arguments::from_arg_matches(&matches).unwrap()
+    }
+
+    #[test]
+    fn request_without_options_replays_all_letters_of_up_to_five_rounds() {
+        let request = parse(&[]).into_request();
+        assert!(request.queues.is_empty());
+        assert_eq!(request.limit, None);
+        assert_eq!(request.max_rounds, 5);
+        assert!(!request.force && !request.to_exchange);
+        assert_eq!(request.expected_digest, None);
+        assert!(request.editor.is_none());
+    }
+
+    #[test]
+    fn request_has_the_options_of_the_command_line() {
+        let arguments = parse(&[
+            "--queue=inventory.order-events.q",
+            "--id=evt_1",
+            "--limit=3",
+            "--max-rounds=0",
+            "--expect=0123456789ab",
+            "--force",
+            "--to-exchange",
+            "--rate=50",
+        ]);
+        let limits = arguments.limits();
+        assert_eq!(
+            (limits.max_per_second, limits.max_in_flight),
+            (Some(50), 100)
+        );
+        let request = arguments.into_request();
+        assert_eq!(request.queues, ["inventory.order-events.q"]);
+        assert_eq!(request.filter.ids, ["evt_1"]);
+        assert_eq!((request.limit, request.max_rounds), (Some(3), 0));
+        assert_eq!(request.expected_digest.as_deref(), Some("0123456789ab"));
+        assert!(request.force && request.to_exchange);
+        assert!(parse(&["--edit"]).into_request().editor.is_some());
+    }
 }

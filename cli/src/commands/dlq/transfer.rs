@@ -102,17 +102,7 @@ pub(super) async fn import(
         let parsed = import_export::read_lenient(BufReader::new(opened)).map_err(read_error())?;
         (file.display().to_string(), parsed)
     };
-    if let ([], Some(first)) = (parsed.lines.as_slice(), parsed.malformed.first()) {
-        return Err(MessagingError::NoValidLine {
-            file: name,
-            first_error: first.to_string(),
-        }
-        .into());
-    }
-    for error in &parsed.malformed {
-        context.printer.warn(&format!("{name}: {error}"));
-    }
-    let summary = dead_letters::import(&context.session, clients, &parsed.lines).await?;
+    let summary = dead_letters::import(&context.session, clients, &name, &parsed).await?;
     let exit_status = report_import(context, &summary);
     Ok(if parsed.malformed.is_empty() {
         exit_status

@@ -146,6 +146,31 @@ fn parse_trace_id(parent: &str) -> Option<String> {
     parent.split('-').nth(1).map(str::to_owned)
 }
 
+/// Examples for the tests of other crates.
+#[cfg(any(test, feature = "examples"))]
+#[allow(missing_docs, reason = "only tests use it")]
+pub mod examples {
+    use dm_contracts::topology::INVENTORY_QUEUE;
+
+    use super::*;
+
+    #[must_use]
+    pub fn dead_letter(id: &str) -> DeadLetter {
+        DeadLetter {
+            id: Some(id.to_owned()),
+            event_type: Some("com.dundermifflin.order.created.v1".into()),
+            subject: Some("order/ord_9001".into()),
+            reason: "invalid-data".into(),
+            error: Some("items is empty".into()),
+            service: Some("inventory-service".into()),
+            attempts: 1,
+            failed_at: time::parse("2026-02-03T10:00:00Z"),
+            fingerprint: "00112233445566778899aabbccddeeff".into(),
+            ..DeadLetter::from_message(INVENTORY_QUEUE, 1, &BasicProperties::default(), b"")
+        }
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;

@@ -36,6 +36,8 @@ pub mod replay_audit;
 
 pub use failure_records::FailureRecords;
 pub use letter::DeadLetter;
+#[cfg(any(test, feature = "examples"))]
+pub use letter::examples;
 pub use letter_filter::DeadLetterFilter;
 
 use dm_contracts::topology::EVENT_QUEUES;

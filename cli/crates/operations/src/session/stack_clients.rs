@@ -243,7 +243,7 @@ impl StackClients {
     ///
     /// # Errors
     /// If the broker cannot be reached or another process holds the lock.
-    pub async fn lock_dead_letters(&self) -> Result<Connection> {
+    pub(crate) async fn lock_dead_letters(&self) -> Result<Connection> {
         let connection = self.connect_broker().await?;
         broker::acquire_dead_letter_lock(&connection).await?;
         Ok(connection)

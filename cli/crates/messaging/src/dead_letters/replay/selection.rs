@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, VecDeque};
 use chrono::{DateTime, Utc};
 use lapin::Connection;
 
-use super::{ReplayPlan, ReplayRequest, plan_digest};
+use super::{ReplayPlan, ReplayRefusal, ReplayRequest, plan_digest};
 use crate::MessagingError;
+use crate::dead_letters::DeadLetter;
 use crate::dead_letters::browse::RequestedIds;
 use crate::dead_letters::letter_reader::{LetterReader, UnackedLetter};
 
@@ -54,7 +55,7 @@ pub async fn select_letters(
     request: &ReplayRequest,
     now: DateTime<Utc>,
 ) -> Result<ReplaySelection, MessagingError> {
-    let (mut letters, mut refused) = (Vec::new(), Vec::new());
+    let mut plan = PlanBuilder::new(request, now);
     let (mut unacked, mut free_bytes) = (BTreeMap::new(), MAX_UNACKED_BYTES);
     let mut requested = RequestedIds::from_filter(&request.filter);
     for &queue in &request.queues {
@@ -67,14 +68,9 @@ pub async fn select_letters(
                 continue;
             }
             requested.mark_found(letter);
-            if let Some(refusal) = request.check_refusal(letter, now) {
-                refused.push((letter.clone(), refusal));
+            if !plan.add(letter) {
                 continue;
             }
-            if request.limit.is_some_and(|limit| letters.len() >= limit) {
-                continue;
-            }
-            letters.push(letter.clone());
             let size = LETTER_OVERHEAD_BYTES + unacked_letter.delivery.data.len();
             match free_bytes.checked_sub(size) {
                 Some(remaining) => {
@@ -95,11 +91,109 @@ pub async fn select_letters(
     }
     requested.ensure_all_found()?;
     Ok(ReplaySelection {
-        plan: ReplayPlan {
-            digest: plan_digest(&letters),
-            letters,
-            refused,
-        },
+        plan: plan.build(),
         unacked,
     })
+}
+
+/// Decides for each dead letter that matches the filter whether it is replayed.
+struct PlanBuilder<'r> {
+    request: &'r ReplayRequest,
+    now: DateTime<Utc>,
+    letters: Vec<DeadLetter>,
+    refused: Vec<(DeadLetter, ReplayRefusal)>,
+}
+
+impl<'r> PlanBuilder<'r> {
+    const fn new(request: &'r ReplayRequest, now: DateTime<Utc>) -> Self {
+        Self {
+            request,
+            now,
+            letters: Vec::new(),
+            refused: Vec::new(),
+        }
+    }
+
+    /// Adds the next dead letter. Returns whether it is replayed. Refused dead letters do not
+    /// count towards the limit, and are reported beyond it.
+    fn add(&mut self, letter: &DeadLetter) -> bool {
+        if let Some(refusal) = self.request.check_refusal(letter, self.now) {
+            self.refused.push((letter.clone(), refusal));
+            return false;
+        }
+        let limit = self.request.limit;
+        if limit.is_some_and(|limit| self.letters.len() >= limit) {
+            return false;
+        }
+        self.letters.push(letter.clone());
+        true
+    }
+
+    fn build(self) -> ReplayPlan {
+        ReplayPlan {
+            digest: plan_digest(&self.letters),
+            letters: self.letters,
+            refused: self.refused,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dm_contracts::time;
+    use dm_contracts::topology::{INVENTORY_QUEUE, ORDER_QUEUE};
+
+    use super::*;
+    use crate::dead_letters::DeadLetterFilter;
+    use crate::dead_letters::examples::dead_letter;
+
+    /// Returns the ids of the dead letters that are replayed, and of the refused ones, in order.
+    fn select(letters: &[DeadLetter], limit: Option<usize>) -> (Vec<String>, Vec<String>) {
+        let request = ReplayRequest {
+            queues: vec![INVENTORY_QUEUE, ORDER_QUEUE],
+            filter: DeadLetterFilter::default(),
+            limit,
+            to_exchange: false,
+            max_rounds: 2,
+            inbox_retention: BTreeMap::new(),
+        };
+        let now = time::parse("2026-02-03T12:00:00Z").unwrap();
+        let mut builder = PlanBuilder::new(&request, now);
+        let added = letters.iter().filter(|letter| builder.add(letter)).count();
+        let plan = builder.build();
+        assert_eq!(added, plan.letters.len());
+        assert_eq!(plan.digest, plan_digest(&plan.letters));
+        let id = |letter: &DeadLetter| letter.id.clone().unwrap_or_default();
+        let refused = plan.refused.iter().map(|(letter, _)| id(letter));
+        (plan.letters.iter().map(id).collect(), refused.collect())
+    }
+
+    #[test]
+    fn limit_applies_to_all_queues_and_not_to_refused_letters() {
+        let exhausted = |id| DeadLetter {
+            replays: 2,
+            ..dead_letter(id)
+        };
+        let of_other_queue = |id| DeadLetter {
+            queue: ORDER_QUEUE.to_owned(),
+            ..dead_letter(id)
+        };
+        let letters = [
+            exhausted("evt_1"),
+            dead_letter("evt_2"),
+            of_other_queue("evt_3"),
+            of_other_queue("evt_4"),
+            exhausted("evt_5"),
+        ];
+        for (limit, replayed) in [
+            (None, &["evt_2", "evt_3", "evt_4"][..]),
+            (Some(3), &["evt_2", "evt_3", "evt_4"]),
+            (Some(2), &["evt_2", "evt_3"]),
+            (Some(1), &["evt_2"]),
+        ] {
+            let (found, refused) = select(&letters, limit);
+            assert_eq!(found, replayed, "{limit:?}");
+            assert_eq!(refused, ["evt_1", "evt_5"], "{limit:?}");
+        }
+    }
 }

@@ -8,30 +8,20 @@ use dm_core::error::Result;
 use dm_core::units::pluralize;
 use dm_messaging::MessagingError;
 use dm_messaging::dead_letters::failure_records::Resolution;
-use dm_messaging::dead_letters::import_export::{ImportSummary, LetterCounts};
+use dm_messaging::dead_letters::import_export::{ImportSummary, LetterCounts, ParsedLines};
 use dm_messaging::dead_letters::json_line::DeadLetterLine;
 use dm_messaging::dead_letters::parking::ParkSummary;
-use dm_messaging::dead_letters::{
-    DeadLetter, DeadLetterFilter, FailureRecords, browse, import_export, parking,
-};
+use dm_messaging::dead_letters::{DeadLetter, FailureRecords, browse, import_export, parking};
 use lapin::Connection;
 
+use super::DeadLetterSelection;
 use crate::session::{Session, StackClients};
-
-/// The dead letters that an operation applies to.
-#[derive(Debug, Clone)]
-pub struct DeadLetterSelection {
-    /// The dead-letter queues.
-    pub queues: Vec<&'static str>,
-    /// The filter for their dead letters.
-    pub filter: DeadLetterFilter,
-}
 
 /// Fails if the file exists. Operations check this before they change anything.
 ///
 /// # Errors
 /// Returns the error of [`MessagingError::file_access`] with `AlreadyExists`.
-pub(crate) fn refuse_existing(file: &Path) -> Result<()> {
+fn refuse_existing(file: &Path) -> Result<()> {
     if file.symlink_metadata().is_ok() {
         let exists = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
         return Err(MessagingError::file_access("write", file)(exists).into());
@@ -75,21 +65,42 @@ pub async fn export_to_temp_file(
     Ok((spool, letters.total()))
 }
 
-/// Imports exported dead letters into their dead-letter queues.
+/// Imports exported dead letters into their dead-letter queues. Warns about each malformed line.
+/// `file` is the name of the file in texts.
 ///
 /// # Errors
-/// If the lock is not released in time or the broker cannot be reached. Some of the letters may
+/// Returns [`MessagingError::NoValidLine`], without any change, if every line is malformed. Fails
+/// if the lock is not released in time or the broker cannot be reached. Some of the letters may
 /// have been imported.
 pub async fn import(
     session: &Session,
     clients: &StackClients,
-    lines: &[DeadLetterLine],
+    file: &str,
+    parsed: &ParsedLines,
 ) -> Result<ImportSummary> {
+    let lines = valid_lines(file, parsed)?;
+    for error in &parsed.malformed {
+        session.frontend.warn(&format!("{file}: {error}"));
+    }
     let _guard = session.lock(&clients.project, "dm dlq import").await?;
     let connection = clients.lock_dead_letters().await?;
     let imported = import_export::import(&connection, lines).await?;
     update_records(session, clients, &imported.letters, None).await;
     Ok(imported)
+}
+
+/// Returns the lines to import. An empty file is imported, a file of malformed lines only is not.
+fn valid_lines<'p>(
+    file: &str,
+    parsed: &'p ParsedLines,
+) -> Result<&'p [DeadLetterLine], MessagingError> {
+    match (parsed.lines.as_slice(), parsed.malformed.first()) {
+        ([], Some(first)) => Err(MessagingError::NoValidLine {
+            file: file.to_owned(),
+            first_error: first.to_string(),
+        }),
+        (lines, _) => Ok(lines),
+    }
 }
 
 /// Moves parked messages back to their dead-letter queues.
@@ -243,5 +254,28 @@ async fn update_records(
         session.frontend.warn(&format!(
             "could not update the records of dead letters: {reason}"
         ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn valid_lines_fails_only_if_every_line_is_malformed() {
+        let letter = r#"{"queue": "inventory.order-events.q", "properties": {}, "body": "e30="}"#;
+        let count_lines = |text: &str| {
+            let parsed = import_export::read_lenient(text.as_bytes()).unwrap();
+            let lines = valid_lines("letters.jsonl", &parsed);
+            lines.map(<[_]>::len).map_err(|error| error.to_string())
+        };
+        assert_eq!(count_lines(""), Ok(0));
+        assert_eq!(count_lines(letter), Ok(1));
+        assert_eq!(count_lines(&format!("no letter\n{letter}\n")), Ok(1));
+        let error = count_lines("no letter\n{}\n").unwrap_err();
+        assert!(
+            error.starts_with("letters.jsonl contains no dead letter: line 1 "),
+            "{error}"
+        );
     }
 }

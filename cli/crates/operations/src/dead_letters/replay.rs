@@ -1,0 +1,307 @@
+//! Replays dead letters.
+//!
+//! A run has these phases, in this order:
+//!
+//! 1. the lock of the instance, and then the lock of the dead letters;
+//! 2. the selection of the dead letters, which stay in their queues;
+//! 3. the comparison of the selected set with the expected digest;
+//! 4. the edit, if one is requested, while no message is held;
+//! 5. the run: the set is recorded, and then each dead letter is published, recorded and removed.
+//!
+//! A preview ends after the third phase, without the lock of the instance. A run that is resumed
+//! was recorded before: the first phase is followed by the rest of the fifth.
+
+use std::collections::BTreeMap;
+
+use chrono::Utc;
+use dm_config::Config;
+use dm_core::error::Result;
+use dm_messaging::dead_letters::replay::{
+    self, ReplayContext, ReplayLimits, ReplayPlan, ReplayProgress, ReplayRefusal, ReplayRequest,
+    ReplaySelection, ReplaySummary,
+};
+use dm_messaging::dead_letters::{DeadLetter, DeadLetterFilter, resolve_queue_names};
+use dm_messaging::{MessagingError, retention};
+use lapin::Connection;
+
+use super::edit::{Editor, edit_letter};
+use crate::session::{Session, StackClients};
+
+/// The command that holds the lock of the instance.
+const LOCK_COMMAND: &str = "dm dlq replay";
+/// The unit of the progress counter.
+const PROGRESS_UNIT: &str = "replayed";
+
+/// A request to replay dead letters.
+#[derive(Debug, Clone)]
+pub struct Replay {
+    /// The names of the work queues whose dead letters are replayed; all if empty.
+    pub queues: Vec<String>,
+    /// The filter for their dead letters.
+    pub filter: DeadLetterFilter,
+    /// The maximum number of dead letters, from the head of the queues.
+    pub limit: Option<usize>,
+    /// Whether they are published to every queue that is bound to the event, instead of the work
+    /// queue that failed.
+    pub to_exchange: bool,
+    /// The number of replays after which a dead letter is refused.
+    pub max_rounds: u64,
+    /// Whether dead letters that are older than the retention of their inbox are replayed, too.
+    pub force: bool,
+    /// The digest that the selected set must have.
+    pub expected_digest: Option<String>,
+    /// The editor in which the only selected dead letter is edited first.
+    pub editor: Option<Editor>,
+}
+
+/// The result of a replay.
+#[derive(Debug)]
+pub enum ReplayResult {
+    /// No dead letter is to be replayed, and no run was recorded. The plan has the refused ones.
+    NothingToReplay(ReplayPlan),
+    /// A run was recorded and executed.
+    Finished(ReplaySummary),
+}
+
+/// An event of a replay.
+#[derive(Debug)]
+pub enum ReplayEvent<'a> {
+    /// A dead letter that matches the filter is not replayed, for this reason.
+    Refused(&'a DeadLetter, ReplayRefusal),
+    /// The outcome of a message was recorded.
+    OutcomeRecorded(&'a ReplayProgress<'a>),
+}
+
+impl Replay {
+    /// Returns the dead letters that would be replayed. Removes only copies of a dead letter, and
+    /// does not wait for the lock of the instance.
+    ///
+    /// # Errors
+    /// Returns [`MessagingError::UnknownQueue`], [`MessagingError::DeadLetterNotFound`] if an id
+    /// has no dead letter, and [`MessagingError::DigestMismatch`] if the set has another digest
+    /// than the expected one. Fails if the broker cannot be reached, or another process holds the
+    /// dead-letter lock.
+    pub async fn preview(&self, clients: &StackClients) -> Result<ReplayPlan> {
+        let connection = clients.lock_dead_letters().await?;
+        let request = self.to_request(clients.config())?;
+        let selection = self.select(&connection, &request).await?;
+        Ok(selection.plan)
+    }
+
+    /// Replays the dead letters as a new run.
+    ///
+    /// # Errors
+    /// As [`Replay::preview`], if the lock of the instance is not released in time, or if the
+    /// database cannot be reached. Returns [`MessagingError::EditTargetNotUnique`] or
+    /// [`MessagingError::InvalidEdit`] if the edit fails; nothing is recorded then. Returns
+    /// [`MessagingError::ReplayInterrupted`] on an interrupt; the run can be resumed.
+    pub async fn run(
+        &self,
+        session: &Session,
+        clients: &StackClients,
+        limits: ReplayLimits,
+        on_event: &(dyn Fn(ReplayEvent<'_>) + Sync),
+    ) -> Result<ReplayResult> {
+        let _guard = session.lock(&clients.project, LOCK_COMMAND).await?;
+        let connection = clients.lock_dead_letters().await?;
+        let report_progress = session.frontend.counter(PROGRESS_UNIT);
+        let request = self.to_request(clients.config())?;
+        let mut selection = self.select(&connection, &request).await?;
+        if selection.plan.letters.is_empty() {
+            return Ok(ReplayResult::NothingToReplay(selection.plan));
+        }
+        for (letter, refusal) in &selection.plan.refused {
+            on_event(ReplayEvent::Refused(letter, *refusal));
+        }
+        let database = clients.connect_database().await?;
+        let edited = match self.editor {
+            Some(editor) => {
+                // Editing takes long: no message is held meanwhile.
+                selection.requeue().await?;
+                let frontend = &*session.frontend;
+                Some(edit_letter(frontend, &connection, &selection.plan, editor).await?)
+            }
+            None => None,
+        };
+        let service_tables = clients.service_tables();
+        let context = ReplayContext {
+            connection: &connection,
+            database: &database,
+            service_tables: &service_tables,
+            interrupt: &session.interrupt,
+            on_progress: &|progress| {
+                report_progress(progress.replayed, progress.total);
+                on_event(ReplayEvent::OutcomeRecorded(progress));
+            },
+        };
+        let summary = replay::run(&context, &request, selection, edited.as_ref(), limits).await?;
+        Ok(ReplayResult::Finished(summary))
+    }
+
+    /// Selects the dead letters, and compares them with the expected digest.
+    async fn select(
+        &self,
+        connection: &Connection,
+        request: &ReplayRequest,
+    ) -> Result<ReplaySelection> {
+        let selection = replay::select_letters(connection, request, Utc::now()).await?;
+        check_digest(&selection.plan, self.expected_digest.as_deref())?;
+        Ok(selection)
+    }
+
+    fn to_request(&self, config: &Config) -> Result<ReplayRequest, MessagingError> {
+        Ok(ReplayRequest {
+            queues: resolve_queue_names(&self.queues)?,
+            filter: self.filter.clone(),
+            limit: self.limit,
+            to_exchange: self.to_exchange,
+            max_rounds: self.max_rounds,
+            // Without a retention, no dead letter is too old.
+            inbox_retention: if self.force {
+                BTreeMap::new()
+            } else {
+                retention::inbox_retention_by_queue(config)
+            },
+        })
+    }
+}
+
+/// Resumes an unfinished run.
+///
+/// # Errors
+/// Returns [`MessagingError::ReplayRunNotFound`] if there is no such run, and
+/// [`MessagingError::ReplayInterrupted`] on an interrupt; the run can be resumed again. Fails if
+/// the lock of the instance is not released in time, another process holds the dead-letter lock,
+/// or the broker or the database cannot be reached.
+pub async fn resume(
+    session: &Session,
+    clients: &StackClients,
+    run_id: &str,
+    limits: ReplayLimits,
+    on_event: &(dyn Fn(ReplayEvent<'_>) + Sync),
+) -> Result<ReplaySummary> {
+    let _guard = session.lock(&clients.project, LOCK_COMMAND).await?;
+    let connection = clients.lock_dead_letters().await?;
+    let report_progress = session.frontend.counter(PROGRESS_UNIT);
+    let (service_tables, database) = (clients.service_tables(), clients.connect_database().await?);
+    let context = ReplayContext {
+        connection: &connection,
+        database: &database,
+        service_tables: &service_tables,
+        interrupt: &session.interrupt,
+        on_progress: &|progress| {
+            report_progress(progress.replayed, progress.total);
+            on_event(ReplayEvent::OutcomeRecorded(progress));
+        },
+    };
+    Ok(replay::resume(&context, run_id, limits).await?)
+}
+
+/// Fails if the set of dead letters has another digest than the expected one.
+fn check_digest(plan: &ReplayPlan, expected: Option<&str>) -> Result<(), MessagingError> {
+    match expected {
+        Some(expected) if expected != plan.digest => Err(MessagingError::DigestMismatch {
+            expected: expected.to_owned(),
+            actual: plan.digest.clone(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::test_support;
+
+    const QUEUE: &str = "inventory.order-events.q";
+
+    /// A replay of all dead letters.
+    fn replay_all() -> Replay {
+        Replay {
+            queues: Vec::new(),
+            filter: DeadLetterFilter::default(),
+            limit: None,
+            to_exchange: false,
+            max_rounds: 5,
+            force: false,
+            expected_digest: None,
+            editor: None,
+        }
+    }
+
+    #[test]
+    fn to_request_resolves_queues_and_fails_for_an_unknown_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let project = test_support::project(directory.path());
+        let queues = |names: &[&str]| {
+            let replay = Replay {
+                queues: names.iter().map(|name| (*name).to_owned()).collect(),
+                ..replay_all()
+            };
+            let request = replay.to_request(project.config());
+            request.map(|request| request.queues)
+        };
+        assert_eq!(queues(&["inventory.order-events.q.dlq"]).unwrap(), [QUEUE]);
+        let all = queues(&[]).unwrap();
+        assert!(all.len() > 1 && all.contains(&QUEUE), "{all:?}");
+        assert!(matches!(
+            queues(&[QUEUE, "nosuch"]),
+            Err(MessagingError::UnknownQueue { name }) if name == "nosuch"
+        ));
+    }
+
+    #[test]
+    fn to_request_keeps_the_limits_of_the_selection() {
+        let directory = tempfile::tempdir().unwrap();
+        let project = test_support::project(directory.path());
+        let replay = Replay {
+            filter: DeadLetterFilter {
+                reasons: vec!["invalid-data".into()],
+                ..DeadLetterFilter::default()
+            },
+            limit: Some(3),
+            to_exchange: true,
+            max_rounds: 0,
+            ..replay_all()
+        };
+        let request = replay.to_request(project.config()).unwrap();
+        assert_eq!(request.filter, replay.filter);
+        assert_eq!((request.limit, request.max_rounds), (Some(3), 0));
+        assert!(request.to_exchange);
+    }
+
+    #[test]
+    fn to_request_has_the_configured_inbox_retention_unless_forced() {
+        let directory = tempfile::tempdir().unwrap();
+        let tables = "[services.inventory.environment]\nINBOX_RETENTION_MS = \"1000\"\n";
+        let project = test_support::project_with(directory.path(), tables, &[]);
+        let retention = |force| {
+            let replay = Replay {
+                force,
+                ..replay_all()
+            };
+            let request = replay.to_request(project.config()).unwrap();
+            request.inbox_retention.get(QUEUE).copied()
+        };
+        assert_eq!(retention(false), Some(Duration::from_secs(1)));
+        assert_eq!(retention(true), None);
+    }
+
+    #[test]
+    fn check_digest_accepts_only_the_expected_set() {
+        let plan = ReplayPlan {
+            letters: Vec::new(),
+            refused: Vec::new(),
+            digest: "0123456789ab".into(),
+        };
+        assert!(check_digest(&plan, None).is_ok());
+        assert!(check_digest(&plan, Some("0123456789ab")).is_ok());
+        assert!(matches!(
+            check_digest(&plan, Some("0123456789")),
+            Err(MessagingError::DigestMismatch { expected, actual })
+                if expected == "0123456789" && actual == "0123456789ab"
+        ));
+    }
+}
