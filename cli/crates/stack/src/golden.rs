@@ -9,7 +9,7 @@
 //! All images of a set carry one digest of all their inputs. A different
 //! configuration never finds them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::num::NonZeroU32;
 
 use aws_lc_rs::pbkdf2;
@@ -94,22 +94,71 @@ pub(crate) async fn find_golden_images_with(
     local: &mut LocalImages<'_>,
 ) -> Result<BTreeMap<String, GoldenImage>> {
     let digest = compute_digest(stack)?;
-    let mut golden_images = BTreeMap::new();
+    let mut candidates = Vec::new();
     for (component, data) in golden_components(stack) {
-        let Some(base_image) = local.find_reference(component.name()).await? else {
-            return Ok(BTreeMap::new());
-        };
-        let image = golden_derivation(component, data, &digest, base_image).reference();
-        golden_images.insert(component.name().to_owned(), GoldenImage { image });
+        candidates.push(GoldenCandidate {
+            component: component.name(),
+            data,
+            base_image: local.find_reference(component.name()).await?,
+        });
     }
-    let inspections = golden_images
+    let expected = expected_images(candidates, &digest);
+    let inspections = expected
         .values()
         .map(|golden| stack.engine.inspect_image(&golden.image));
     let inspected = try_join_all(inspections).await?;
-    if inspected.iter().any(Option::is_none) {
-        return Ok(BTreeMap::new());
+    let existing = expected
+        .values()
+        .zip(inspected)
+        .filter_map(|(golden, image)| image.map(|_| golden.image.clone()))
+        .collect();
+    Ok(complete_set(expected, &existing))
+}
+
+/// A component with data for a golden image.
+struct GoldenCandidate<'a> {
+    component: &'a str,
+    data: GoldenData,
+    /// The reference of its base image, if the engine has this image.
+    base_image: Option<String>,
+}
+
+/// Returns the golden images that belong to a configuration with this digest, by component. There
+/// are none if a base image is missing: the set cannot be complete, since the reference of a
+/// golden image depends on that of its base image.
+fn expected_images(
+    candidates: Vec<GoldenCandidate<'_>>,
+    digest: &Sha256Digest,
+) -> BTreeMap<String, GoldenImage> {
+    let expected: Option<BTreeMap<String, GoldenImage>> = candidates
+        .into_iter()
+        .map(|candidate| {
+            let GoldenCandidate {
+                component,
+                data,
+                base_image,
+            } = candidate;
+            let image = golden_derivation(component, data, digest, base_image?).reference();
+            Some((component.to_owned(), GoldenImage { image }))
+        })
+        .collect();
+    expected.unwrap_or_default()
+}
+
+/// Returns the expected images if all of them are `existing`, and none otherwise, since their data
+/// belongs together.
+fn complete_set(
+    expected: BTreeMap<String, GoldenImage>,
+    existing: &BTreeSet<String>,
+) -> BTreeMap<String, GoldenImage> {
+    let is_complete = expected
+        .values()
+        .all(|golden| existing.contains(&golden.image));
+    if is_complete {
+        expected
+    } else {
+        BTreeMap::new()
     }
-    Ok(golden_images)
 }
 
 /// Returns the components with data for golden images, and the paths of the data.
@@ -122,19 +171,98 @@ pub(crate) fn golden_components(
 
 /// Returns how a component's golden image is derived from its base image.
 pub(crate) fn golden_derivation(
-    component: &dyn Component,
+    component: &str,
     data: GoldenData,
     digest: &Sha256Digest,
     base_image: String,
 ) -> DerivedImageSpec {
     DerivedImageSpec {
-        component: component.name().to_owned(),
-        progress_name: component.name().to_owned(),
+        component: component.to_owned(),
+        progress_name: component.to_owned(),
         content_digest: digest.clone(),
         base_image,
         golden: true,
         target_dir: format!("{}/", data.image_path()),
         labels: HashMap::new(),
         instructions: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DATA: GoldenData = GoldenData::InPlace("/var/lib/data");
+
+    fn candidate<'a>(component: &'a str, base_image: Option<&str>) -> GoldenCandidate<'a> {
+        GoldenCandidate {
+            component,
+            data: DATA,
+            base_image: base_image.map(str::to_owned),
+        }
+    }
+
+    /// Returns the expected images of two components, whose base images have these tags.
+    fn expected(configuration: &str, tags: [Option<&str>; 2]) -> BTreeMap<String, GoldenImage> {
+        let candidates = ["postgres", "rabbitmq"].into_iter().zip(tags);
+        let candidates = candidates.map(|(component, tag)| candidate(component, tag));
+        let digest = Sha256Digest::compute(configuration.as_bytes());
+        expected_images(candidates.collect(), &digest)
+    }
+
+    fn references(images: &BTreeMap<String, GoldenImage>) -> BTreeSet<String> {
+        images.values().map(|golden| golden.image.clone()).collect()
+    }
+
+    #[test]
+    fn expected_images_are_those_that_a_build_for_the_same_inputs_tags() {
+        let images = expected("current", [Some("dm/postgres:1"), Some("dm/rabbitmq:1")]);
+        assert_eq!(
+            images.keys().collect::<Vec<_>>(),
+            ["postgres", "rabbitmq"],
+            "{images:?}"
+        );
+        let digest = Sha256Digest::compute(b"current");
+        let built = golden_derivation("postgres", DATA, &digest, "dm/postgres:1".into());
+        assert_eq!(images["postgres"].image, built.reference());
+        assert!(built.reference().starts_with("dm/postgres:golden-"));
+    }
+
+    #[test]
+    fn no_image_is_expected_if_a_base_image_is_missing() {
+        for tags in [
+            [None, Some("dm/rabbitmq:1")],
+            [Some("dm/postgres:1"), None],
+            [None, None],
+        ] {
+            assert!(expected("current", tags).is_empty(), "{tags:?}");
+        }
+        let digest = Sha256Digest::compute(b"current");
+        assert!(expected_images(Vec::new(), &digest).is_empty());
+    }
+
+    #[test]
+    fn golden_images_are_reused_only_as_a_complete_set() {
+        let images = expected("current", [Some("dm/postgres:1"), Some("dm/rabbitmq:1")]);
+        let existing = references(&images);
+        assert_eq!(complete_set(images.clone(), &existing), images);
+        for missing in &existing {
+            let mut incomplete = existing.clone();
+            incomplete.remove(missing);
+            assert!(complete_set(images.clone(), &incomplete).is_empty());
+        }
+        assert!(complete_set(images, &BTreeSet::new()).is_empty());
+        assert!(complete_set(BTreeMap::new(), &existing).is_empty());
+    }
+
+    #[test]
+    fn golden_images_of_another_configuration_or_base_image_are_stale() {
+        let base_images = [Some("dm/postgres:1"), Some("dm/rabbitmq:1")];
+        let existing = references(&expected("current", base_images));
+        assert!(complete_set(expected("changed", base_images), &existing).is_empty());
+        // One new base image is enough: the other image of the set still exists.
+        let updated = expected("current", [Some("dm/postgres:2"), Some("dm/rabbitmq:1")]);
+        assert_eq!(references(&updated).intersection(&existing).count(), 1);
+        assert!(complete_set(updated, &existing).is_empty());
     }
 }

@@ -61,8 +61,7 @@ async fn remove_superseded(stack: &Stack) -> Result<()> {
         .map(|golden| golden.image.as_str())
         .collect();
     let label = format!("{LABEL_PROJECT}={}", stack.instance.project);
-    let mut images = stack.engine.list_images_with_label(&label).await?;
-    images.retain(|image| image.labels.contains_key(LABEL_GOLDEN));
+    let images = stack.engine.list_images_with_label(&label).await?;
     let users = stack.engine.containers_by_image().await?;
     let is_used = |image: &Image| users.contains_key(&image.id);
     for image in find_superseded(images, &current, is_used) {
@@ -73,13 +72,15 @@ async fn remove_superseded(stack: &Stack) -> Result<()> {
     Ok(())
 }
 
-/// Returns the unused golden images of other configurations. The newest one of each component
-/// is not among them: a configuration that is tried out and taken back finds its set again.
+/// Returns the unused golden images of other configurations among `images`, latest first. The
+/// newest one of each component is not among them: a configuration that is tried out and taken
+/// back finds its set again.
 fn find_superseded(
     mut images: Vec<Image>,
     current: &BTreeSet<&str>,
     is_used: impl Fn(&Image) -> bool,
 ) -> Vec<Image> {
+    images.retain(|image| image.labels.contains_key(LABEL_GOLDEN));
     images.sort_by_key(|image| std::cmp::Reverse(image.created));
     let mut previous = BTreeSet::new();
     images.retain(|image| {
@@ -91,6 +92,18 @@ fn find_superseded(
         !is_current && !previous.insert(component) && !is_used(image)
     });
     images
+}
+
+/// Returns the components that a run for `only` has started, in the order in which they stop:
+/// the last one first, and thus the database last. Keycloak still writes while it stops.
+fn stop_order<'a>(
+    components: impl DoubleEndedIterator<Item = &'a str>,
+    only: &[String],
+) -> Vec<&'a str> {
+    components
+        .filter(|component| only.iter().any(|name| name == component))
+        .rev()
+        .collect()
 }
 
 async fn populate_and_package(
@@ -105,13 +118,8 @@ async fn populate_and_package(
     if !outcome.is_success() {
         return Ok(outcome);
     }
-    // The database stops last: Keycloak still writes while it stops.
-    let running = stack
-        .components
-        .iter()
-        .filter(|component| request.only.iter().any(|name| name == component.name()));
-    for component in running.rev() {
-        let name = component.name();
+    let components = stack.components.iter().map(|component| component.name());
+    for name in stop_order(components, &request.only) {
         if name == postgres::NAME {
             stack.database.prepare_golden(&stack.ports).await?;
         }
@@ -155,7 +163,7 @@ async fn populate_and_package(
         let container = stack.instance.container_name(name);
         let files = stack.engine.export_path(&container, data.data_path());
         let files = Box::pin(files.map_err(std::io::Error::other));
-        let mut derivation = golden_derivation(component, data, digest, base_image.reference);
+        let mut derivation = golden_derivation(name, data, digest, base_image.reference);
         let project = stack.instance.project.clone();
         derivation.labels.insert(LABEL_PROJECT.to_owned(), project);
         stack.images.build_derived(&derivation, files).await?;
@@ -180,7 +188,10 @@ mod tests {
             references: vec![name],
             size: 0,
             created: DateTime::from_timestamp(second, 0).unwrap(),
-            labels: HashMap::from([(LABEL_COMPONENT.to_owned(), component.to_owned())]),
+            labels: HashMap::from([
+                (LABEL_COMPONENT.to_owned(), component.to_owned()),
+                (LABEL_GOLDEN.to_owned(), "true".to_owned()),
+            ]),
             layers: Vec::new(),
             digests: Vec::new(),
         }
@@ -208,5 +219,55 @@ mod tests {
                 "postgres-3"
             ]
         );
+    }
+
+    fn superseded_references(images: Vec<Image>, current: &[&str]) -> Vec<String> {
+        let current = current.iter().copied().collect();
+        find_superseded(images, &current, |_| false)
+            .into_iter()
+            .flat_map(|image| image.references)
+            .collect()
+    }
+
+    #[test]
+    fn one_other_set_is_never_superseded() {
+        assert!(superseded_references(Vec::new(), &[]).is_empty());
+        let images = || vec![image("postgres", 1), image("postgres", 2)];
+        assert!(superseded_references(images(), &["postgres-2"]).is_empty());
+        assert!(superseded_references(images(), &["postgres-1"]).is_empty());
+        assert_eq!(superseded_references(images(), &[]), ["postgres-1"]);
+    }
+
+    #[test]
+    fn superseded_images_are_golden_images_and_come_latest_first() {
+        let mut images: Vec<Image> = (1..=4).map(|second| image("postgres", second)).collect();
+        images[1].labels.remove(LABEL_GOLDEN);
+        assert_eq!(
+            superseded_references(images, &[]),
+            ["postgres-3", "postgres-1"]
+        );
+    }
+
+    #[test]
+    fn image_with_one_current_reference_is_not_superseded() {
+        let mut images: Vec<Image> = (1..=2).map(|second| image("postgres", second)).collect();
+        images[0].references.push("current".to_owned());
+        assert!(superseded_references(images, &["current"]).is_empty());
+    }
+
+    #[test]
+    fn components_of_the_run_stop_in_reverse_order() {
+        let components = ["postgres", "rabbitmq", "keycloak", "order"];
+        let stopped = |only: &[&str]| {
+            let only: Vec<String> = only.iter().map(|&name| name.to_owned()).collect();
+            stop_order(components.into_iter(), &only)
+        };
+        // The order of the request does not matter.
+        assert_eq!(
+            stopped(&["keycloak", "postgres", "rabbitmq"]),
+            ["keycloak", "rabbitmq", "postgres"]
+        );
+        assert_eq!(stopped(&["order", "absent"]), ["order"]);
+        assert!(stopped(&[]).is_empty());
     }
 }

@@ -37,7 +37,8 @@ pub async fn clear_instance(
 ) -> Result<RunOutcome> {
     let marker = stack.instance.reset_marker_volume();
     let golden_images = golden::find_golden_images(stack).await?;
-    if golden_images.is_empty() || is_reset_unfinished(stack).await? {
+    let is_unfinished = is_reset_unfinished(stack).await?;
+    if choose_reset_path(&golden_images, is_unfinished) == ResetPath::RemoveEverything {
         return Ok(down::down(stack, true, emitter, interrupt).await?.outcome);
     }
     let specs = container_specs(stack)?;
@@ -104,6 +105,30 @@ pub async fn is_reset_unfinished(stack: &Stack) -> Result<bool> {
         .list_volumes(&stack.instance.label_filter())
         .await?;
     Ok(volumes.contains(&stack.instance.reset_marker_volume()))
+}
+
+/// The way in which an instance is reset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ResetPath {
+    /// Remove all containers and all data.
+    RemoveEverything,
+    /// Choose an action for each container: some can stay.
+    ChooseByContainer,
+}
+
+/// Chooses the way in which an instance is reset. `is_unfinished` is set if a reset was
+/// interrupted.
+fn choose_reset_path(
+    golden_images: &BTreeMap<String, GoldenImage>,
+    is_unfinished: bool,
+) -> ResetPath {
+    // A container that stays needs the data of its first start, which is that of the golden
+    // images. After an interrupted reset, it is unknown which data is fresh.
+    if golden_images.is_empty() || is_unfinished {
+        ResetPath::RemoveEverything
+    } else {
+        ResetPath::ChooseByContainer
+    }
 }
 
 /// The action of a reset for a container.
@@ -237,6 +262,24 @@ mod tests {
     }
 
     #[test]
+    fn containers_stay_only_with_golden_images_and_without_an_interrupted_reset() {
+        let image = "dm/postgres:golden-1".to_owned();
+        let golden = BTreeMap::from([("postgres".to_owned(), GoldenImage { image })]);
+        for (golden_images, is_unfinished, expected) in [
+            (&golden, false, ResetPath::ChooseByContainer),
+            (&golden, true, ResetPath::RemoveEverything),
+            (&BTreeMap::new(), false, ResetPath::RemoveEverything),
+            (&BTreeMap::new(), true, ResetPath::RemoveEverything),
+        ] {
+            assert_eq!(
+                choose_reset_path(golden_images, is_unfinished),
+                expected,
+                "{golden_images:?}, {is_unfinished}"
+            );
+        }
+    }
+
+    #[test]
     fn component_resettable_while_running_is_paused() {
         let spec = with_data("rabbitmq");
         let action = |container: &Container| {
@@ -277,6 +320,45 @@ mod tests {
             |container| choose_reset_action(container, Some(&spec), Some(&strategy), Some(&golden));
         assert_eq!(action(&from_golden), ResetAction::ResetOnStart);
         assert_eq!(action(&plain), ResetAction::Remove);
+        // From the golden image of another configuration.
+        let from_stale = Container {
+            image: "dm/postgres:golden-2".into(),
+            ..plain.clone()
+        };
+        assert_eq!(action(&from_stale), ResetAction::Remove);
+        let without_golden = choose_reset_action(&from_golden, Some(&spec), Some(&strategy), None);
+        assert_eq!(without_golden, ResetAction::Remove);
+    }
+
+    #[test]
+    fn reset_on_start_requires_an_up_to_date_running_container() {
+        let spec = with_data("postgres");
+        let golden = GoldenImage {
+            image: "dm/postgres:golden-1".into(),
+        };
+        let from_golden = Container {
+            image: golden.image.clone(),
+            ..container(&spec)
+        };
+        for outdated in [
+            Container {
+                digest: "another".into(),
+                ..from_golden.clone()
+            },
+            Container {
+                state: ContainerState::Exited,
+                ..from_golden.clone()
+            },
+            Container {
+                has_network: false,
+                ..from_golden.clone()
+            },
+        ] {
+            let strategy = ResetStrategy::AtNextStart(&["renew"]);
+            let action =
+                choose_reset_action(&outdated, Some(&spec), Some(&strategy), Some(&golden));
+            assert_eq!(action, ResetAction::Remove, "{outdated:?}");
+        }
     }
 
     #[test]

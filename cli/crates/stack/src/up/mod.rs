@@ -91,6 +91,19 @@ impl UpPlan {
             .all(|step| step.action == PlanAction::Keep)
     }
 
+    /// Returns whether a run of the plan leaves a stack without golden images for its next fresh
+    /// start. `None` if the run obtains an image: golden images may match only after that.
+    #[must_use]
+    pub fn lacks_golden_images(&self) -> Option<bool> {
+        if self.is_noop() {
+            // The run before this one has prepared them.
+            return Some(false);
+        }
+        self.images
+            .is_empty()
+            .then_some(self.golden_images.is_empty())
+    }
+
     /// Returns the instance's containers, if a run with this outcome has not changed them.
     #[must_use]
     pub fn unchanged_containers(&self, outcome: &RunOutcome) -> Option<&[Container]> {
@@ -383,5 +396,115 @@ fn database_task(
     Task {
         node,
         work: Box::new(work),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_fixtures::container;
+
+    /// Returns a plan with these actions, each for a component of its own.
+    fn plan(actions: &[PlanAction]) -> UpPlan {
+        let steps = actions.iter().map(|action| PlanStep {
+            component: action.as_str().to_owned(),
+            action: *action,
+            reason: None,
+        });
+        UpPlan {
+            steps: steps.collect(),
+            images: Vec::new(),
+            golden_images: BTreeMap::new(),
+            request: UpPlanRequest {
+                only: Vec::new(),
+                wait_timeout: Duration::from_secs(60),
+                golden_policy: GoldenPolicy::Use,
+                unchanged: UnchangedComponents::Probe,
+            },
+            containers: vec![container("postgres")],
+            components: Vec::new(),
+            prepares_database: true,
+            removals: Vec::new(),
+        }
+    }
+
+    fn golden_images() -> BTreeMap<String, GoldenImage> {
+        let image = "dm/postgres:golden-1".to_owned();
+        BTreeMap::from([("postgres".to_owned(), GoldenImage { image })])
+    }
+
+    #[test]
+    fn plan_is_a_noop_only_if_it_keeps_every_component() {
+        assert!(plan(&[]).is_noop());
+        assert!(plan(&[PlanAction::Keep, PlanAction::Keep]).is_noop());
+        for action in [
+            PlanAction::Start,
+            PlanAction::Resume,
+            PlanAction::Create,
+            PlanAction::Recreate,
+            PlanAction::Remove,
+        ] {
+            assert!(!plan(&[PlanAction::Keep, action]).is_noop(), "{action:?}");
+        }
+    }
+
+    #[test]
+    fn noop_lacks_no_golden_images() {
+        // They were not looked up.
+        assert_eq!(plan(&[PlanAction::Keep]).lacks_golden_images(), Some(false));
+    }
+
+    #[test]
+    fn run_without_new_images_lacks_the_golden_images_that_were_not_found() {
+        let without = plan(&[PlanAction::Start]);
+        assert_eq!(without.lacks_golden_images(), Some(true));
+        let with = UpPlan {
+            golden_images: golden_images(),
+            ..without
+        };
+        assert_eq!(with.lacks_golden_images(), Some(false));
+    }
+
+    #[test]
+    fn run_with_new_images_leaves_the_lack_of_golden_images_open() {
+        let images = vec!["postgres".to_owned()];
+        for golden_images in [BTreeMap::new(), golden_images()] {
+            let plan = UpPlan {
+                images: images.clone(),
+                golden_images,
+                ..plan(&[PlanAction::Create])
+            };
+            assert_eq!(plan.lacks_golden_images(), None);
+        }
+    }
+
+    #[test]
+    fn containers_are_unchanged_after_a_successful_noop_that_found_every_component_ready() {
+        let names = |list: &[&str]| list.iter().map(|&name| name.to_owned()).collect();
+        let ready = RunOutcome {
+            completed: names(&["order", "postgres"]),
+            unchanged: names(&["order", "postgres"]),
+            ..RunOutcome::default()
+        };
+        let noop = plan(&[PlanAction::Keep]);
+        assert!(noop.unchanged_containers(&ready).is_some());
+        for changed in [
+            RunOutcome {
+                unchanged: names(&["postgres"]),
+                ..ready.clone()
+            },
+            RunOutcome {
+                timed_out: true,
+                ..ready.clone()
+            },
+            RunOutcome {
+                interrupted: true,
+                ..ready.clone()
+            },
+        ] {
+            assert!(noop.unchanged_containers(&changed).is_none(), "{changed:?}");
+        }
+        let start = plan(&[PlanAction::Start]);
+        assert!(start.unchanged_containers(&ready).is_none());
     }
 }

@@ -1,5 +1,7 @@
 //! Takes an instance down: removes everything with its labels, and nothing else.
 
+mod decision;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,13 +10,17 @@ use dm_components::ResetFuture;
 use dm_components::gateway_secret;
 use dm_core::error::{Result, error_chain};
 use dm_engine::EngineError;
-use dm_engine::containers::{Container, ContainerState};
+use dm_engine::containers::Container;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use self::decision::{
+    DataRemoval, Remainder, StopStep, decide_data, decide_remainder, find_predecessors,
+    network_error, stop_steps,
+};
 use super::event::{Node, NodeKind, NodeState};
 use super::executor::{self, EventEmitter, RunOutcome, Task, TaskError, TaskFuture};
-use super::{Stack, StackError, failure};
+use super::{Stack, failure};
 
 /// The result of [`down`].
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -68,20 +74,22 @@ pub async fn down(
         remove_network(stack, &network).await?;
         report.networks.push(network);
     }
-    let mut existing = stack.engine.list_volumes(&filter).await?;
-    // The marker states that other volumes may be removed already.
+    let existing = stack.engine.list_volumes(&filter).await?;
     let marker = stack.instance.reset_marker_volume();
-    existing.retain(|volume| *volume != marker);
-    if volumes {
-        for volume in &existing {
-            remove_volume(stack, volume).await?;
+    let data = decide_data(existing, marker, volumes);
+    for removal in data.removals {
+        match removal {
+            DataRemoval::Volume(volume) => {
+                remove_volume(stack, &volume).await?;
+                report.volumes.push(volume);
+            }
+            DataRemoval::ResetMarker(marker) => stack.engine.remove_volume(&marker).await?,
+            DataRemoval::GatewaySecret => {
+                gateway_secret::remove(&stack.state_dir, &stack.instance)?;
+            }
         }
-        stack.engine.remove_volume(&marker).await?;
-        gateway_secret::remove(&stack.state_dir, &stack.instance)?;
-        report.volumes = existing;
-    } else {
-        report.kept_volumes = existing;
     }
+    report.kept_volumes = data.kept_volumes;
     Ok(report)
 }
 
@@ -108,15 +116,11 @@ pub(super) async fn tear_down(
         .iter()
         .map(|(container, _)| container.component.clone())
         .collect();
-    let order = stack.graph()?.reversed();
+    let graph = stack.graph()?;
     let tasks: Vec<Task> = containers
         .into_iter()
         .map(|(container, action)| {
-            let after = order
-                .transitive_dependencies(std::slice::from_ref(&container.component))
-                .into_iter()
-                .filter(|name| *name != container.component && present.contains(name))
-                .collect();
+            let after = find_predecessors(&graph, &container.component, &present);
             teardown_task(stack, container, action, after, emitter)
         })
         .collect();
@@ -135,14 +139,7 @@ async fn remove_network(stack: &Stack, network: &str) -> Result<()> {
         .network_members(network)
         .await
         .unwrap_or_default();
-    if users.is_empty() {
-        return Err(error.into());
-    }
-    Err(StackError::NetworkInUse {
-        network: network.to_owned(),
-        users,
-    }
-    .into())
+    Err(network_error(network, users, error))
 }
 
 /// Removes the volume. Removes containers of the instance first that appeared meanwhile.
@@ -206,30 +203,31 @@ async fn tear_down_container(
         let note = format!("must be created again: {reason}");
         emitter.emit_note(Some(&container.component), note);
     };
-    let is_kept = match action {
-        TeardownAction::Remove => false,
-        TeardownAction::Stop => true,
-        TeardownAction::StopAfter(work) => work.await.inspect_err(|reason| note(reason)).is_ok(),
-        TeardownAction::PauseAfter(work) => {
-            match work.await {
-                // Not every engine can pause containers, e.g. one without a freezer.
-                Ok(()) => match engine.pause_container(name).await {
-                    Ok(()) => return Ok(()),
-                    Err(error) => note(&error_chain(&error).join(": ")),
-                },
-                Err(reason) => note(&reason),
-            }
-            false
-        }
+    let (intended, reset) = match action {
+        TeardownAction::Remove => (Remainder::Nothing, Ok(())),
+        TeardownAction::Stop => (Remainder::Stopped, Ok(())),
+        TeardownAction::StopAfter(work) => (Remainder::Stopped, work.await),
+        TeardownAction::PauseAfter(work) => (Remainder::Paused, work.await),
     };
-    if container.state == ContainerState::Paused {
-        // A paused process cannot handle its stop signal.
-        engine.unpause_container(name).await?;
+    if let Err(reason) = &reset {
+        note(reason);
     }
-    // The longest stop timeout of all components. The engine waits no longer than needed.
-    engine.stop_container(name, Duration::from_secs(30)).await?;
-    if is_kept {
-        return Ok(());
+    let mut remainder = decide_remainder(intended, reset.is_ok());
+    if remainder == Remainder::Paused {
+        // Not every engine can pause containers, e.g. one without a freezer.
+        match engine.pause_container(name).await {
+            Ok(()) => return Ok(()),
+            Err(error) => note(&error_chain(&error).join(": ")),
+        }
+        remainder = Remainder::Nothing;
     }
-    engine.remove_container(name).await
+    for step in stop_steps(container.state, remainder == Remainder::Stopped) {
+        match step {
+            StopStep::Unpause => engine.unpause_container(name).await?,
+            // The longest stop timeout of all components. The engine waits no longer than needed.
+            StopStep::Stop => engine.stop_container(name, Duration::from_secs(30)).await?,
+            StopStep::Remove => engine.remove_container(name).await?,
+        }
+    }
+    Ok(())
 }
