@@ -219,12 +219,18 @@ mod tests {
     fn preparation_mode_skips_background_builds_in_ci() {
         for (prepare, is_ci, expected) in [
             (GoldenPreparation::Off, false, None),
+            (GoldenPreparation::Off, true, None),
             (
                 GoldenPreparation::Background,
                 false,
                 Some(PreparationMode::Background),
             ),
             (GoldenPreparation::Background, true, None),
+            (
+                GoldenPreparation::Foreground,
+                false,
+                Some(PreparationMode::Foreground),
+            ),
             (
                 GoldenPreparation::Foreground,
                 true,

@@ -70,6 +70,35 @@ fn may_be_backup_id(text: &str) -> bool {
     are_digits && text.starts_with("20") && has_month && text.len() <= 8
 }
 
+/// The data that a reset is requested to end with.
+#[derive(Debug, PartialEq, Eq)]
+enum RequestedData<'a> {
+    /// No data.
+    Empty,
+    /// A seed of this scale.
+    Seed(SeedScale),
+    /// The backup with this id, or the one that this word selects.
+    Backup(&'a str),
+}
+
+impl<'a> RequestedData<'a> {
+    /// Decides whether `to` is the scale of a seed or selects a backup.
+    ///
+    /// # Errors
+    /// Returns [`AmbiguousTarget`] if it may be both: a wrong guess would replace the data with
+    /// an unintended seed.
+    fn parse(to: Option<&'a str>) -> Result<Self, AmbiguousTarget> {
+        let Some(to) = to else {
+            return Ok(Self::Empty);
+        };
+        match SeedScale::parse(to) {
+            Ok(_) if may_be_backup_id(to) => Err(AmbiguousTarget { number: to.into() }),
+            Ok(scale) => Ok(Self::Seed(scale)),
+            Err(_) => Ok(Self::Backup(to)),
+        }
+    }
+}
+
 /// The data of an instance after a reset.
 pub enum InitialData {
     /// No data.
@@ -87,23 +116,21 @@ impl InitialData {
     /// # Errors
     /// If the backup does not exist or cannot be restored here, or if the seed file is invalid.
     pub fn resolve(project: &Project, to: Option<&str>) -> Result<Self> {
-        let Some(to) = to else {
-            return Ok(Self::Empty);
-        };
-        if let Ok(scale) = SeedScale::parse(to) {
-            // A wrong guess would replace the data with an unintended seed.
-            if may_be_backup_id(to) {
-                return Err(AmbiguousTarget { number: to.into() }.into());
+        match RequestedData::parse(to)? {
+            RequestedData::Empty => Ok(Self::Empty),
+            RequestedData::Seed(scale) => {
+                SeedFile::load(&project.loaded.root)?;
+                Ok(Self::Seed(scale))
             }
-            SeedFile::load(&project.loaded.root)?;
-            return Ok(Self::Seed(scale));
+            RequestedData::Backup(id) => {
+                let store = backup::open_store(project, None);
+                let backup = store.find(id)?;
+                backup::restore::check_restorable(project, &store, &backup, false)?;
+                let identities = backup::identities(project, None)?;
+                backup.open(&identities)?;
+                Ok(Self::Backup(Box::new((backup, identities))))
+            }
         }
-        let store = backup::open_store(project, None);
-        let backup = store.find(to)?;
-        backup::restore::check_restorable(project, &store, &backup, false)?;
-        let identities = backup::identities(project, None)?;
-        backup.open(&identities)?;
-        Ok(Self::Backup(Box::new((backup, identities))))
     }
 }
 
@@ -159,6 +186,49 @@ mod tests {
             ),
             "{phases:?}"
         );
+    }
+
+    #[test]
+    fn requested_data_is_a_seed_if_it_is_a_scale_and_otherwise_a_backup() {
+        assert_eq!(RequestedData::parse(None).unwrap(), RequestedData::Empty);
+        for (to, scale) in [
+            ("demo", SeedScale::Demo),
+            ("small", SeedScale::Orders(1_000)),
+            ("2026", SeedScale::Orders(2_026)),
+            ("2,500", SeedScale::Orders(2_500)),
+            // Separated digits are no beginning of a backup id.
+            ("20_261_126", SeedScale::Orders(20_261_126)),
+            // A number without a month is no beginning of a backup id either.
+            ("202613", SeedScale::Orders(202_613)),
+            ("100000000", SeedScale::Orders(100_000_000)),
+        ] {
+            assert_eq!(
+                RequestedData::parse(Some(to)).unwrap(),
+                RequestedData::Seed(scale)
+            );
+        }
+        for to in [
+            "latest",
+            "20261126T1",
+            "20261126T101500Z",
+            "Demo",
+            "0",
+            "100000001",
+            "",
+        ] {
+            assert_eq!(
+                RequestedData::parse(Some(to)).unwrap(),
+                RequestedData::Backup(to)
+            );
+        }
+    }
+
+    #[test]
+    fn requested_data_that_may_be_a_scale_or_a_backup_is_rejected() {
+        for to in ["202601", "202612", "2026112", "20261126"] {
+            let error = RequestedData::parse(Some(to)).unwrap_err();
+            assert_eq!(error.number, to);
+        }
     }
 
     #[test]

@@ -196,11 +196,10 @@ impl RunResult {
     /// Returns whether golden images for the stack are missing after a run that changed it. If
     /// the run obtained an image, they are looked up again, since they may match only now.
     pub(crate) async fn lacks_golden_images(&self) -> Result<bool> {
-        match &self.plan {
-            // The run before this one has prepared them.
-            Some(plan) if plan.is_noop() => Ok(false),
-            Some(plan) if plan.images.is_empty() => Ok(plan.golden_images.is_empty()),
-            _ => Ok(golden::find_golden_images(&self.stack).await?.is_empty()),
+        let plan = self.plan.as_ref();
+        match plan.and_then(up::UpPlan::lacks_golden_images) {
+            Some(lacks_golden_images) => Ok(lacks_golden_images),
+            None => Ok(golden::find_golden_images(&self.stack).await?.is_empty()),
         }
     }
 }
