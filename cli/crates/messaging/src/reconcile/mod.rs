@@ -73,7 +73,7 @@ pub async fn run(context: &ReconcileContext<'_>) -> Result<ReconcileReport, Mess
         taken_at,
         routing_keys,
         mut reports,
-        mut unprocessed,
+        unprocessed,
         edit_chains,
         orphans,
         invariants,
@@ -82,8 +82,7 @@ pub async fn run(context: &ReconcileContext<'_>) -> Result<ReconcileReport, Mess
     let mut findings = violations;
     findings.extend(orphans);
     let mut broker_contents =
-        in_flight::locate_unprocessed(context, &mut reports, &mut unprocessed, &mut findings)
-            .await?;
+        in_flight::locate_unprocessed(context, &mut reports, unprocessed, &mut findings).await?;
     for queue in EVENT_QUEUES.iter().filter(|queue| queue.consumer.is_none()) {
         let expected = external_queue::ExpectedContents {
             routing_keys: routing_keys.get(queue.name).map_or(&[], Vec::as_slice),
