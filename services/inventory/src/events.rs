@@ -205,6 +205,9 @@ impl OrderEventHandler {
 }
 
 #[cfg(test)]
+mod server_tests;
+
+#[cfg(test)]
 mod tests {
     use serde_json::json;
 

@@ -164,6 +164,9 @@ async fn publish_reinstatement(
 }
 
 #[cfg(test)]
+mod server_tests;
+
+#[cfg(test)]
 mod tests {
     use serde_json::json;
 

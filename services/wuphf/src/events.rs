@@ -58,3 +58,6 @@ impl EventHandler for NotificationHandler {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod server_tests;

@@ -2,6 +2,8 @@
 
 mod decision;
 mod expenses;
+#[cfg(test)]
+mod server_tests;
 
 use dm_kit::Database;
 use dm_kit::http::OpenApiRouter;

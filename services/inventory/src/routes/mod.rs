@@ -3,6 +3,8 @@
 mod dispatch;
 mod idempotency_key;
 mod scan;
+#[cfg(test)]
+mod server_tests;
 mod shipments;
 mod stock;
 

@@ -25,6 +25,15 @@ impl Database {
         }
     }
 
+    /// Returns a database whose lists use the connections of `pool` as well, with at most 1,000
+    /// items in a response to a request without `limit`. No relay is notified of events: the one
+    /// of the schema, if there is one, finds them when it polls.
+    #[must_use]
+    pub fn from_pool(pool: PgPool) -> Self {
+        let lists = Lists::new(pool.clone(), Lists::DEFAULT_MAX_ROWS);
+        Self::new(pool, RelayNotifier::default(), lists)
+    }
+
     /// Returns the connections of lists.
     pub(crate) const fn lists(&self) -> &Lists {
         &self.lists

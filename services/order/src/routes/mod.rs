@@ -2,6 +2,8 @@
 
 mod cancel;
 mod orders;
+#[cfg(test)]
+mod server_tests;
 mod timeline;
 
 use dm_kit::Database;

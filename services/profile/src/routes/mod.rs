@@ -5,6 +5,8 @@ mod avatar;
 mod display_name;
 mod image_response;
 mod me;
+#[cfg(test)]
+mod server_tests;
 
 use axum::extract::FromRef;
 use dm_kit::Database;

@@ -3,6 +3,8 @@
 mod clients;
 mod conversion;
 mod leads;
+#[cfg(test)]
+mod server_tests;
 
 use dm_kit::Database;
 use dm_kit::http::{ApiError, OpenApiRouter};

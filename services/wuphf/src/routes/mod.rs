@@ -1,6 +1,8 @@
 //! The HTTP routes.
 
 mod notifications;
+#[cfg(test)]
+mod server_tests;
 
 use dm_kit::Database;
 use dm_kit::http::OpenApiRouter;

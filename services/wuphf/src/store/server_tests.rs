@@ -3,9 +3,9 @@
 use chrono::{DateTime, Utc};
 use dm_contracts::api::notification::Notification;
 use dm_contracts::time;
-use dm_kit::http::{ListFilter, ListKey as _, TableList, TimeKey};
+use dm_test_kit::read_list;
 use dm_test_servers::assert_error_code;
-use sqlx::{AssertSqlSafe, PgConnection, PgPool};
+use sqlx::{PgConnection, PgPool};
 
 use super::notifications::{self, NotificationListSource};
 use crate::domain::NotificationDraft;
@@ -47,18 +47,13 @@ async fn insert_for(pool: &PgPool, user_ids: &[&str]) {
     }
 }
 
-/// Returns the notifications that fulfil an SQL condition, newest first.
-async fn read_list(pool: &PgPool, condition: &str) -> Vec<Notification> {
-    type Source = NotificationListSource;
-    let order = TimeKey::columns(Source::ID).join(" DESC, ");
-    let statement = format!(
-        "SELECT {} FROM {} WHERE {condition} ORDER BY {order} DESC",
-        Source::COLUMNS,
-        Source::TABLE
-    );
-    let rows = sqlx::query_as(AssertSqlSafe(statement)).fetch_all(pool);
-    let items = rows.await.unwrap().into_iter().map(Source::item);
-    items.collect::<Result<_, _>>().unwrap()
+/// Returns the notifications of a user, newest first, optionally only unread ones.
+async fn list(pool: &PgPool, user_id: &str, unread_only: bool) -> Vec<Notification> {
+    let source = NotificationListSource {
+        user_id: user_id.into(),
+        unread_only,
+    };
+    read_list(pool, source).await
 }
 
 #[tokio::test]
@@ -78,8 +73,7 @@ async fn inserted_notification_is_listed_with_all_its_data() {
         read_at: None,
     };
     assert_eq!(inserted.unwrap().as_ref(), Some(&expected));
-    let found = read_list(&pool, "source_event_id = 'evt_1'").await;
-    assert_eq!(found, [expected]);
+    assert_eq!(list(&pool, "jhalpert", false).await, [expected]);
 }
 
 #[tokio::test]
@@ -117,7 +111,7 @@ async fn event_notifies_each_user_once() {
 #[tokio::test]
 async fn notification_waits_for_a_transaction_with_the_same_event() {
     let pool = create_database().await;
-    for (commits, number_of_rows) in [(false, 0), (true, 1)] {
+    for (commits, number_of_notifications) in [(false, 0), (true, 1)] {
         let mut first = pool.begin().await.unwrap();
         let inserted = insert(&mut first, "jhalpert", "evt_1").await;
         assert!(inserted.unwrap().is_some());
@@ -138,8 +132,8 @@ async fn notification_waits_for_a_transaction_with_the_same_event() {
         } else {
             first.rollback().await.unwrap();
         }
-        let rows = read_list(&pool, "source_event_id = 'evt_1'").await;
-        assert_eq!(rows.len(), number_of_rows);
+        let notifications = list(&pool, "jhalpert", false).await;
+        assert_eq!(notifications.len(), number_of_notifications);
     }
     let mut connection = pool.acquire().await.unwrap();
     let late = insert(&mut connection, "jhalpert", "evt_1").await;
@@ -150,7 +144,7 @@ async fn notification_waits_for_a_transaction_with_the_same_event() {
 async fn read_notification_keeps_its_first_time() {
     let pool = create_database().await;
     insert_for(&pool, &["jhalpert", "jhalpert"]).await;
-    let unread = read_list(&pool, "true").await;
+    let unread = list(&pool, "jhalpert", false).await;
     for hour in [9, 10, 7] {
         let marked = notifications::mark_read(&pool, "ntf_1001", "jhalpert", at(hour)).await;
         let expected = Notification {
@@ -160,7 +154,7 @@ async fn read_notification_keeps_its_first_time() {
         };
         assert_eq!(expected.notification_id, "ntf_1001");
         assert_eq!(marked.unwrap().as_ref(), Some(&expected));
-        let listed = read_list(&pool, "true").await;
+        let listed = list(&pool, "jhalpert", false).await;
         assert_eq!(listed, [expected, unread[1].clone()]);
     }
 }
@@ -179,7 +173,9 @@ async fn notification_is_read_only_by_its_user() {
         let marked = notifications::mark_read(&pool, id, user_id, at(9)).await;
         assert_eq!(marked.unwrap(), None, "{id} {user_id}");
     }
-    assert_eq!(read_list(&pool, "NOT is_read").await.len(), 2);
+    for user_id in ["jhalpert", "dschrute"] {
+        assert_eq!(list(&pool, user_id, true).await.len(), 1, "{user_id}");
+    }
 }
 
 #[tokio::test]
@@ -195,32 +191,19 @@ async fn list_has_the_notifications_of_a_user_newest_first() {
     let marked = notifications::mark_read(&pool, "ntf_1003", "jhalpert", at(9)).await;
     assert!(marked.unwrap().is_some());
 
-    // The conditions of a list can only be compared here, so the statement repeats them.
-    let of_user = ListFilter::all().equal("user_id", Some("jhalpert"));
-    for (unread_only, filter, condition, expected) in [
+    for (user_id, unread_only, expected) in [
         (
+            "jhalpert",
             false,
-            of_user.clone(),
-            "user_id = 'jhalpert'",
             &["ntf_1000", "ntf_1004", "ntf_1003", "ntf_1001"][..],
         ),
-        (
-            true,
-            of_user.condition("is_read = false", true),
-            "user_id = 'jhalpert' AND is_read = false",
-            &["ntf_1000", "ntf_1004", "ntf_1001"],
-        ),
+        ("jhalpert", true, &["ntf_1000", "ntf_1004", "ntf_1001"]),
+        ("dschrute", true, &["ntf_1002"]),
+        ("JHALPERT", false, &[]),
     ] {
-        let source = NotificationListSource {
-            user_id: "jhalpert".into(),
-            unread_only,
-        };
-        assert_eq!(source.filter(), filter);
-        let items = read_list(&pool, condition).await;
+        let items = list(&pool, user_id, unread_only).await;
         let ids: Vec<_> = items.iter().map(|item| &*item.notification_id).collect();
-        assert_eq!(ids, expected);
-        let key = NotificationListSource::key(&items[0]);
-        assert_eq!((key.created_at, &*key.id), (at(12), "ntf_1000"));
+        assert_eq!(ids, expected, "{user_id} {unread_only}");
     }
 }
 

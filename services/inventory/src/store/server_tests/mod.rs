@@ -15,9 +15,9 @@ use chrono::{DateTime, NaiveDate, Utc};
 use dm_contracts::api::order::OrderItem;
 use dm_contracts::api::shipment::ShipmentStatus;
 use dm_contracts::time;
-use dm_kit::http::{ListKey as _, TableList};
+use dm_test_kit::read_list;
 use dm_test_servers::{assert_error_code, set_lock_timeout};
-use sqlx::{AssertSqlSafe, PgConnection, PgPool};
+use sqlx::{PgConnection, PgPool};
 
 use crate::domain::product::CatalogueProduct;
 use crate::domain::shipment::NewShipment;
@@ -89,17 +89,6 @@ async fn insert_pending_shipment(pool: &PgPool, order_id: &str) {
     let order = new_shipment(order_id);
     let inserted = super::shipments::insert(&mut connection, &order, ShipmentStatus::Pending).await;
     assert!(inserted.unwrap());
-}
-
-/// Returns all items of a list without its conditions, in its order.
-async fn read_list<L: TableList>(pool: &PgPool) -> Vec<L::Item> {
-    let order = L::Key::columns(L::ID).join(", ");
-    let statement = format!("SELECT {} FROM {} ORDER BY {order}", L::COLUMNS, L::TABLE);
-    let rows: Vec<L::Row> = sqlx::query_as(AssertSqlSafe(statement))
-        .fetch_all(pool)
-        .await
-        .unwrap();
-    rows.into_iter().map(|row| L::item(row).unwrap()).collect()
 }
 
 /// Runs a future until one of its statements waits for a lock.

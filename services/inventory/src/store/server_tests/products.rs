@@ -26,7 +26,7 @@ async fn existing_product_and_its_stock_are_unchanged_when_the_catalogue_is_adde
         assert_eq!(added.unwrap(), expected);
     }
     assert_eq!(
-        read_list::<ProductListSource>(&pool).await,
+        read_list(&pool, ProductListSource).await,
         [
             listed("INK", "name of INK", 0.5),
             listed("PPR-A4-WHT-500", "name of PPR-A4-WHT-500", 4.99),

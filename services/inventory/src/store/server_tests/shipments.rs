@@ -6,8 +6,8 @@ use dm_contracts::api::shipment::Shipment;
 
 use super::*;
 use crate::store::shipments::{
-    DispatchRecord, LockedShipment, ShipmentListSource, insert, lock, lock_by_order,
-    mark_dispatched, set_status,
+    DispatchRecord, LockedShipment, ShipmentFilter, ShipmentListSource, insert, lock,
+    lock_by_order, mark_dispatched, set_status,
 };
 
 fn dispatch() -> DispatchRecord {
@@ -34,7 +34,8 @@ async fn list_is_sorted_by_time_and_then_by_number() {
             .unwrap()
     );
 
-    let list = read_list::<ShipmentListSource>(&pool).await;
+    let filter = ShipmentFilter::All;
+    let list = read_list(&pool, ShipmentListSource { filter }).await;
     let ids: Vec<_> = list.iter().map(|item| item.shipment_id.as_str()).collect();
     assert_eq!(ids, ["ship_11", "ship_9", "ship_10"]);
     assert_eq!(list[0].status, ShipmentStatus::Cancelled);

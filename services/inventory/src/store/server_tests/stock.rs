@@ -79,7 +79,8 @@ async fn reserved_stock_is_shipped_or_released() {
         shipped: 0,
         updated_at: at(9),
     };
-    assert_eq!(read_list::<StockListSource>(&pool).await, [paper, toner]);
+    let stock = read_list(&pool, StockListSource { sku: None }).await;
+    assert_eq!(stock, [paper, toner]);
 }
 
 #[tokio::test]
