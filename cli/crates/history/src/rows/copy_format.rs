@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use chrono::{DateTime, Utc};
+use data_encoding::HEXLOWER;
 use dm_contracts::time;
 use serde::Serialize;
 
@@ -46,10 +47,8 @@ impl<'a> CopyRow<'a> {
         self.write_separator();
         // The backslash of `\x` is escaped like any other.
         self.bytes.extend(b"\\\\x");
-        for byte in bytes {
-            // Writing to memory does not fail.
-            let _ = write!(ByteWriter(self.bytes), "{byte:02x}");
-        }
+        // Writing to memory does not fail.
+        let _ = HEXLOWER.encode_write(bytes, &mut ByteWriter(self.bytes));
         self
     }
 
