@@ -379,7 +379,7 @@ async fn saved_images_are_loaded_under_their_names() {
     );
     let app = images.acquire(&fixture.name("app")).await.unwrap();
     let golden = images
-        .build_derived(&derivation(&fixture, &app.reference), tar_stream())
+        .build_derived(&derivation(&fixture, "app", &app.reference), tar_stream())
         .await
         .unwrap();
     let file = fixture.path("images.tar.zst");
@@ -473,7 +473,7 @@ async fn derived_image_is_built_once_and_keeps_file_owners() {
         settings_for(SourcePolicy::Build),
     );
     let base = images.acquire(&fixture.name("base")).await.unwrap();
-    let derivation = derivation(&fixture, &base.reference);
+    let derivation = derivation(&fixture, "base", &base.reference);
     let made = images
         .build_derived(&derivation, tar_stream())
         .await
@@ -510,10 +510,11 @@ async fn builds_succeed_while_other_images_are_removed() {
     }
 }
 
-fn derivation(fixture: &EngineFixture, from: &str) -> DerivedImageSpec {
+/// Returns the specification of the golden image of a component from the catalogue.
+fn derivation(fixture: &EngineFixture, component: &str, from: &str) -> DerivedImageSpec {
     DerivedImageSpec {
-        component: fixture.name("golden"),
-        progress_name: fixture.name("golden"),
+        component: fixture.name(component),
+        progress_name: fixture.name(component),
         content_digest: Sha256Digest::compute(fixture.unique().as_bytes()),
         base_image: from.to_owned(),
         golden: true,

@@ -93,7 +93,6 @@ impl EngineFixture {
             cache_dir: self.path("cache"),
         };
         ImageStore::new(self.engine.clone(), catalog, settings, dirs)
-            .with_components([self.name("golden")])
             .with_progress(self.progress.clone())
     }
 

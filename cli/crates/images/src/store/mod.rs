@@ -72,6 +72,8 @@ pub struct ImageStore {
     pub(super) tools: Arc<dyn ToolProvider>,
     pub(super) progress: Arc<dyn ImageProgress>,
     pub(super) cancel: CancellationToken,
+    /// The components whose images are listed, saved and pruned. Images of other components are
+    /// never modified, regardless of their labels.
     pub(super) components: BTreeSet<String>,
     pub(super) services: Option<ServiceImages>,
     registries: RegistryStates,
@@ -127,14 +129,6 @@ impl ImageStore {
     #[must_use]
     pub fn with_cancel(mut self, cancel: CancellationToken) -> Self {
         self.cancel = cancel;
-        self
-    }
-
-    /// Adds components whose images are listed, saved and pruned. Images of other components
-    /// are never modified, regardless of their labels.
-    #[must_use]
-    pub fn with_components(mut self, components: impl IntoIterator<Item = String>) -> Self {
-        self.components.extend(components);
         self
     }
 
