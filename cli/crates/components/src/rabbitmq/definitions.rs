@@ -178,6 +178,9 @@ fn password_hash(user: &str, password: &str) -> String {
 }
 
 #[cfg(test)]
+mod server_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
