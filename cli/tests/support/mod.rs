@@ -24,7 +24,6 @@ use dm_engine::{Engine, EngineSettings};
 use dm_images::ImageStore;
 use dm_images::catalog::Catalog;
 use dm_images::progress::{ImageProgress, ProgressUpdate};
-use dm_images::recipe::LABEL_COMPONENT;
 use dm_images::settings::{ImageDirs, ImageSettings};
 use futures_util::StreamExt;
 
@@ -246,7 +245,7 @@ impl EngineFixture {
 
     fn belongs_to_test(&self, labels: &HashMap<String, String>) -> bool {
         labels
-            .get(LABEL_COMPONENT)
+            .get(dm_core::labels::COMPONENT)
             .is_some_and(|component| component.starts_with(&format!("{}-", self.prefix)))
     }
 

@@ -1,4 +1,4 @@
-//! The labels by which `dm` identifies its own containers, networks and volumes.
+//! The labels by which `dm` identifies its own containers, images, networks and volumes.
 
 use std::collections::HashMap;
 
@@ -14,6 +14,8 @@ pub const CONFIG_DIGEST: &str = "com.dundermifflin.dm.config-digest";
 pub const ROOT: &str = "com.dundermifflin.dm.root";
 /// The published ports, as `name=host` pairs separated by commas.
 pub const PORTS: &str = "com.dundermifflin.dm.ports";
+/// Marks an image that contains the state after a first start.
+pub const GOLDEN: &str = "com.dundermifflin.dm.golden";
 /// Marks a container that ends with the process that started it: a server of tests.
 pub const THROWAWAY: &str = "com.dundermifflin.dm.throwaway";
 

@@ -7,8 +7,6 @@ use super::recipe::Sha256Digest;
 
 /// The label with the reference of the image that a derived image is based on.
 pub(crate) const LABEL_DERIVED_FROM: &str = "com.dundermifflin.dm.from";
-/// The label of an image that contains the state after a first start.
-pub const LABEL_GOLDEN: &str = "com.dundermifflin.dm.golden";
 
 /// The base of an image without a base image.
 pub(super) const SCRATCH: &str = "scratch";

@@ -3,17 +3,15 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
+use dm_core::labels;
 use dm_engine::images::{Image, ImageContainer};
 use serde::Serialize;
 
-use super::derived::{LABEL_DERIVED_FROM, LABEL_GOLDEN, SCRATCH};
+use super::derived::{LABEL_DERIVED_FROM, SCRATCH};
 use super::error::ImageError;
-use super::recipe::{LABEL_COMPONENT, LABEL_ORIGIN, LABEL_RECIPE};
+use super::recipe::{LABEL_ORIGIN, LABEL_RECIPE};
 use super::store::ImageStore;
 use super::{ORIGIN_BUILT, ORIGIN_PULLED};
-
-/// The label with the instance of a container.
-const LABEL_INSTANCE: &str = "com.dundermifflin.dm.instance";
 
 /// Whether an image is still used by the stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -202,8 +200,12 @@ impl ImageStore {
         let current = self.current_references().await?;
         let mut users = self.engine.containers_by_image().await?;
         let mut images = Vec::new();
-        for listed in self.engine.list_images_with_label(LABEL_COMPONENT).await? {
-            let component = listed.labels.get(LABEL_COMPONENT);
+        for listed in self
+            .engine
+            .list_images_with_label(labels::COMPONENT)
+            .await?
+        {
+            let component = listed.labels.get(labels::COMPONENT);
             if !component.is_some_and(|name| self.components.contains(name)) {
                 continue;
             }
@@ -236,7 +238,11 @@ impl ImageStore {
     /// Returns the remaining images, which may share layers with removed ones.
     async fn remaining_images(&self) -> Result<Vec<Image>, ImageError> {
         let mut remaining = Vec::new();
-        for listed in self.engine.list_images_with_label(LABEL_COMPONENT).await? {
+        for listed in self
+            .engine
+            .list_images_with_label(labels::COMPONENT)
+            .await?
+        {
             remaining.extend(self.engine.inspect_image(&listed.id).await?);
         }
         for spec in self.catalog.specs() {
@@ -251,7 +257,7 @@ impl ImageStore {
 fn component_label(image: &Image) -> String {
     image
         .labels
-        .get(LABEL_COMPONENT)
+        .get(labels::COMPONENT)
         .cloned()
         .unwrap_or_default()
 }
@@ -292,7 +298,7 @@ fn image_info(image: &Image, status: ImageStatus, in_use: Vec<ContainerUse>) -> 
             .get(LABEL_ORIGIN)
             .map_or_else(|| ORIGIN_BUILT.to_owned(), Clone::clone),
         status,
-        golden: image.labels.contains_key(LABEL_GOLDEN),
+        golden: image.labels.contains_key(labels::GOLDEN),
         in_use,
     }
 }
@@ -302,7 +308,7 @@ fn container_uses(users: Option<Vec<ImageContainer>>) -> Vec<ContainerUse> {
         .unwrap_or_default()
         .into_iter()
         .map(|user| ContainerUse {
-            instance: user.labels.get(LABEL_INSTANCE).cloned(),
+            instance: user.labels.get(labels::INSTANCE).cloned(),
             container: user.container,
         })
         .collect();
@@ -342,7 +348,7 @@ mod tests {
             references: vec![format!("dm/{id}:1")],
             size,
             created: DateTime::default(),
-            labels: HashMap::from([(LABEL_COMPONENT.to_owned(), id.to_owned())]),
+            labels: HashMap::from([(labels::COMPONENT.to_owned(), id.to_owned())]),
             layers: layers.iter().map(|&layer| layer.to_owned()).collect(),
         }
     }

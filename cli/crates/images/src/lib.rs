@@ -9,7 +9,7 @@ mod base;
 mod build_context;
 mod cargo;
 pub mod catalog;
-pub mod derived;
+mod derived;
 mod digest;
 pub mod error;
 mod image_builder;

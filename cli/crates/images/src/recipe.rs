@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
+use dm_core::labels;
 use sha2::{Digest as _, Sha256};
 
 use super::artifact::Artifact;
@@ -13,8 +14,6 @@ pub use super::digest::Sha256Digest;
 
 /// The label with the full digest of the recipe.
 pub(crate) const LABEL_RECIPE: &str = "com.dundermifflin.dm.recipe";
-/// The label with the name of the component.
-pub const LABEL_COMPONENT: &str = "com.dundermifflin.dm.component";
 /// The label with the version of the component.
 pub(crate) const LABEL_VERSION: &str = "com.dundermifflin.dm.version";
 /// The label with the origin of the image: how it was obtained.
@@ -127,7 +126,7 @@ pub(crate) fn recipe_labels(
 ) -> HashMap<String, String> {
     HashMap::from([
         (LABEL_RECIPE.to_owned(), digest.to_string()),
-        (LABEL_COMPONENT.to_owned(), recipe.name.clone()),
+        (labels::COMPONENT.to_owned(), recipe.name.clone()),
         (LABEL_VERSION.to_owned(), recipe.version.clone()),
         (LABEL_ORIGIN.to_owned(), origin.to_owned()),
     ])

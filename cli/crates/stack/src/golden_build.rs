@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use dm_components::postgres;
 use dm_core::error::Result;
+use dm_core::labels;
 use dm_engine::images::Image;
-use dm_images::derived::LABEL_GOLDEN;
-use dm_images::recipe::{LABEL_COMPONENT, Sha256Digest};
+use dm_images::recipe::Sha256Digest;
 use futures_util::TryStreamExt as _;
 use tokio_util::sync::CancellationToken;
 
@@ -80,7 +80,7 @@ fn find_superseded(
     current: &BTreeSet<&str>,
     is_used: impl Fn(&Image) -> bool,
 ) -> Vec<Image> {
-    images.retain(|image| image.labels.contains_key(LABEL_GOLDEN));
+    images.retain(|image| image.labels.contains_key(labels::GOLDEN));
     images.sort_by_key(|image| std::cmp::Reverse(image.created));
     let mut previous = BTreeSet::new();
     images.retain(|image| {
@@ -88,7 +88,7 @@ fn find_superseded(
             .references
             .iter()
             .any(|reference| current.contains(reference.as_str()));
-        let component = image.labels.get(LABEL_COMPONENT).cloned();
+        let component = image.labels.get(labels::COMPONENT).cloned();
         !is_current && !previous.insert(component) && !is_used(image)
     });
     images
@@ -189,8 +189,8 @@ mod tests {
             size: 0,
             created: DateTime::from_timestamp(second, 0).unwrap(),
             labels: HashMap::from([
-                (LABEL_COMPONENT.to_owned(), component.to_owned()),
-                (LABEL_GOLDEN.to_owned(), "true".to_owned()),
+                (labels::COMPONENT.to_owned(), component.to_owned()),
+                (labels::GOLDEN.to_owned(), "true".to_owned()),
             ]),
             layers: Vec::new(),
             digests: Vec::new(),
@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn superseded_images_are_golden_images_and_come_latest_first() {
         let mut images: Vec<Image> = (1..=4).map(|second| image("postgres", second)).collect();
-        images[1].labels.remove(LABEL_GOLDEN);
+        images[1].labels.remove(labels::GOLDEN);
         assert_eq!(
             superseded_references(images, &[]),
             ["postgres-3", "postgres-1"]

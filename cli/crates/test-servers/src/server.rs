@@ -3,14 +3,10 @@
 use std::sync::mpsc;
 use std::thread;
 
+use dm_core::labels;
 use dm_engine::exec::ExecSpec;
 use dm_engine::throwaway::{ThrowawayContainer, ThrowawaySpec};
 use dm_engine::{Engine, EngineSettings};
-
-/// The label of images that `dm` built, with the name of their component.
-const LABEL_COMPONENT: &str = "com.dundermifflin.dm.component";
-/// The label of images that contain data.
-const LABEL_GOLDEN: &str = "com.dundermifflin.dm.golden";
 
 /// Starts the server of a component, runs a command in its container, and returns the port of
 /// the server on the loopback address.
@@ -58,12 +54,12 @@ async fn start_container(
         .map_err(|error| {
             format!("this test needs a container engine: {error}; run: dm engine start --yes")
         })?;
-    let label = format!("{LABEL_COMPONENT}={component}");
+    let label = format!("{}={component}", labels::COMPONENT);
     let images = engine.list_images_with_label(&label).await;
     let image = images
         .map_err(|error| error.to_string())?
         .into_iter()
-        .filter(|image| !image.labels.contains_key(LABEL_GOLDEN))
+        .filter(|image| !image.labels.contains_key(labels::GOLDEN))
         .max_by_key(|image| image.created)
         .and_then(|image| image.references.into_iter().next())
         .ok_or_else(|| {

@@ -3,17 +3,18 @@
 use std::io;
 
 use bytes::Bytes;
+use dm_core::labels;
 use dm_engine::images::BuildOptions;
 use futures_util::{Stream, StreamExt};
 use tokio::io::AsyncWriteExt;
 
 use super::{ImageStore, ReusePolicy};
 use crate::build_context::{self, ContextEntry, EntrySource};
-use crate::derived::{DerivedImageSpec, LABEL_DERIVED_FROM, LABEL_GOLDEN};
+use crate::derived::{DerivedImageSpec, LABEL_DERIVED_FROM};
 use crate::error::ImageError;
 use crate::image_builder::ImageBuilder;
 use crate::progress::ProgressUpdate;
-use crate::recipe::{LABEL_COMPONENT, Sha256Digest};
+use crate::recipe::Sha256Digest;
 
 impl ImageStore {
     /// Builds an image from another image and a tar of files, at most once per reference, and
@@ -75,10 +76,10 @@ impl ImageStore {
             },
         ];
         let mut labels = spec.labels.clone();
-        labels.insert(LABEL_COMPONENT.to_owned(), spec.component.clone());
+        labels.insert(labels::COMPONENT.to_owned(), spec.component.clone());
         labels.insert(LABEL_DERIVED_FROM.to_owned(), spec.base_image.clone());
         if spec.golden {
-            labels.insert(LABEL_GOLDEN.to_owned(), "true".to_owned());
+            labels.insert(labels::GOLDEN.to_owned(), "true".to_owned());
         }
         build_context::append_labels(&mut entries, &labels);
         let builder = ImageBuilder {

@@ -2,11 +2,11 @@
 //! a service leaves one.
 
 use chrono::{TimeDelta, Utc};
+use dm_core::labels;
 
 use super::ImageStore;
 use crate::derived::{LABEL_DERIVED_FROM, SCRATCH};
 use crate::error::ImageError;
-use crate::recipe::LABEL_COMPONENT;
 use crate::services::{self, ServiceImages};
 
 /// A younger image may belong to another run, which has not recorded it yet.
@@ -21,8 +21,12 @@ impl ImageStore {
     ) -> Result<(), ImageError> {
         let recorded = services::all_recorded_references(&self.dirs.state_dir);
         let removable_before = Utc::now() - MIN_AGE;
-        for image in self.engine.list_images_with_label(LABEL_COMPONENT).await? {
-            let component = image.labels.get(LABEL_COMPONENT).map(String::as_str);
+        for image in self
+            .engine
+            .list_images_with_label(labels::COMPONENT)
+            .await?
+        {
+            let component = image.labels.get(labels::COMPONENT).map(String::as_str);
             let is_service = component.is_some_and(|name| services.names().contains(&name))
                 && image
                     .labels
