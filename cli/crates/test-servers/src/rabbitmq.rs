@@ -12,8 +12,16 @@ use crate::server;
 /// would take a second.
 const VIRTUAL_HOSTS: u16 = 32;
 
-/// Waits for the broker, and creates the virtual hosts `test-1`, `test-2` and so on, as many as its argument says.
-const SETUP_SCRIPT: &str = r#"rabbitmqctl await_startup && rabbitmqctl eval '
+/// Waits for the broker, and creates the virtual hosts `test-1`, `test-2` and so on, as many as its
+/// argument says. The broker and not this script must create the cookie by which they authenticate.
+/// `await_startup` fails while the broker is not on the network.
+const SETUP_SCRIPT: &str = r#"tries=0
+until [ -s "$HOME/.erlang.cookie" ] && rabbitmqctl await_startup; do
+    tries=$((tries + 1))
+    [ "$tries" -lt 100 ] || exit 1
+    sleep 0.2
+done
+rabbitmqctl eval '
 [begin
     V = list_to_binary("test-" ++ integer_to_list(N)),
     ok = rabbit_vhost:add(V, <<"guest">>),
