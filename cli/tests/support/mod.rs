@@ -300,7 +300,8 @@ impl EngineFixture {
             .await
             .unwrap_or_default();
         for image in images {
-            for reference in &image.repo_tags {
+            // An image that was pulled by its digest has no tag.
+            for reference in image.repo_tags.iter().chain(&image.repo_digests) {
                 // The separator behind the prefix prevents test 1 from removing the images of
                 // test 10.
                 if reference.contains(&format!("{}-", self.prefix))
