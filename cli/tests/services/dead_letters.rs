@@ -2,6 +2,8 @@
 //! queues.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::time::Duration;
 
 use dm_contracts::headers;
@@ -160,6 +162,7 @@ pub(crate) fn dlq_commands_lose_no_dead_letter() -> Result<(), Failed> {
 /// A dead letter is edited until the event catalog accepts it, and is replayed as another event.
 fn edit_and_replay(before: &[Value]) -> Result<(), Failed> {
     let id = before[0]["id"].as_str().unwrap_or_default();
+    let drafts = tempfile::tempdir()?;
     let replay_with = |editor: &str| {
         dm_command()
             .args([
@@ -174,6 +177,7 @@ fn edit_and_replay(before: &[Value]) -> Result<(), Failed> {
             .args(["--max-rounds", "9"])
             .env_remove("VISUAL")
             .env("EDITOR", editor)
+            .env("TMPDIR", drafts.path())
             .output()
     };
     let refused = replay_with("true")?;
@@ -182,9 +186,13 @@ fn edit_and_replay(before: &[Value]) -> Result<(), Failed> {
         Some(2),
         "an unchanged message was replayed"
     );
+    let unchanged = take_draft(drafts.path())?;
     let refused = replay_with(r#"sed -i s/note/orderId/"#)?;
     let stderr = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(stderr.contains("missing field"), "{stderr}");
+    let draft = take_draft(drafts.path())?;
+    assert_eq!(draft, unchanged.replacen("note", "orderId", 1));
+    assert_ne!(draft, unchanged);
     assert_eq!(dead_letters()?.len(), before.len());
     let order = block_on(async { place_order(&client(), "PPR-A4-WHT-500", 1).await });
     let shown = dm_json(&["dlq", "show", id, "--json"])?;
@@ -199,6 +207,8 @@ fn edit_and_replay(before: &[Value]) -> Result<(), Failed> {
     let output = replay_with(&format!("cp {}", file.path().display()))?;
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{stderr}");
+    let left = std::fs::read_dir(drafts.path())?;
+    assert_eq!(left.count(), 0, "the draft of a replayed event was kept");
     // The event is about an order that inventory knows, so it is processed without an effect.
     eventually(
         &format!(
@@ -210,6 +220,19 @@ fn edit_and_replay(before: &[Value]) -> Result<(), Failed> {
     )?;
     assert_eq!(dead_letters()?.len(), before.len() - 1);
     Ok(())
+}
+
+/// Returns the text of the only draft in a directory, and removes it. A draft may contain personal
+/// data, so that only its owner may read it.
+fn take_draft(directory: &Path) -> Result<String, Failed> {
+    let entries = std::fs::read_dir(directory)?.collect::<Result<Vec<_>, _>>()?;
+    let [draft] = entries.as_slice() else {
+        return Err(format!("expected one draft: {entries:?}").into());
+    };
+    assert_eq!(draft.metadata()?.permissions().mode() & 0o777, 0o600);
+    let text = std::fs::read_to_string(draft.path())?;
+    std::fs::remove_file(draft.path())?;
+    Ok(text)
 }
 
 /// The number of dead letters that are replayed while `dm` is killed: more than one channel
