@@ -44,10 +44,10 @@ pub(super) struct SearchResult {
 
 /// Begins a search for each work queue. The queue of the read model has none: no service consumes
 /// it, and `external_queue` completes its report.
-pub(super) fn begin_searches(
-    reports: &mut [QueueReport],
+pub(super) fn begin_searches<'a>(
+    reports: &'a mut [QueueReport],
     mut unprocessed: BTreeMap<&'static str, UnprocessedEvents>,
-) -> Vec<QueueSearch<'_>> {
+) -> Vec<QueueSearch<'a>> {
     reports
         .iter_mut()
         .filter_map(|report| {
