@@ -156,13 +156,17 @@ async fn exec_process_ends_when_dm_ends() {
     let restart = "trap '' INT TERM HUP
         limit=10
         while [ $limit -le $$ ]; do limit=${limit}0; done
+        [ $limit -lt $(cat /proc/sys/kernel/pid_max) ] || exit 1
         until [ $(sh -c 'echo $$') -ge $limit ]; do :; done
-        (sleep 1; for n in $(seq 100); do sleep 43217 & done; echo started; wait) &
+        (sleep 1; n=0
+        while [ $n -lt 100 ]; do sleep 43217 & n=$((n + 1)); done
+        echo started; wait) &
         while :; do sleep 43217; done";
     let running = project
         .dm(&["exec", "openldap", "--", "sh", "-c", restart])
         .spawn();
     running.wait_for_stdout("started");
+    assert!(has_process(project, "openldap", "sleep 43217"));
     running.signal(Signal::TERM);
     wait_until_ended("openldap", "sleep 43217");
     let (_, line) = script(project, "$DM exec rabbitmq -- yes 43214 | head -1");
