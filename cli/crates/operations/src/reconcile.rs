@@ -9,7 +9,8 @@ use dm_messaging::retention;
 use crate::session::{Session, StackClients};
 
 /// Reconciles all events. If `repair` is set, missing events are published again and the
-/// report describes the state after that. Events in flight have `in_flight_timeout` to arrive.
+/// report describes the state after that, and the caller holds the instance lock. Events in flight
+/// have `in_flight_timeout` to arrive.
 ///
 /// # Errors
 /// If the database or the broker cannot be reached.

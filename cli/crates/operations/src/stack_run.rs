@@ -13,6 +13,7 @@ use dm_stack::event::RunEvent;
 use dm_stack::executor::{EventEmitter, RunOutcome};
 use dm_stack::image_progress::NodeProgress;
 use dm_stack::status::StatusRow;
+use dm_stack::up::NextGoldenImages;
 use dm_stack::{Stack, golden, reset, restart, service_build, status_collector, up};
 use thiserror::Error;
 
@@ -196,10 +197,12 @@ impl RunResult {
     /// Returns whether golden images for the stack are missing after a run that changed it. If
     /// the run obtained an image, they are looked up again, since they may match only now.
     pub(crate) async fn lacks_golden_images(&self) -> Result<bool> {
-        let plan = self.plan.as_ref();
-        match plan.and_then(up::UpPlan::lacks_golden_images) {
-            Some(lacks_golden_images) => Ok(lacks_golden_images),
-            None => Ok(golden::find_golden_images(&self.stack).await?.is_empty()),
+        match self.plan.as_ref().map(up::UpPlan::next_golden_images) {
+            Some(NextGoldenImages::Prepared) => Ok(false),
+            Some(NextGoldenImages::Missing) => Ok(true),
+            Some(NextGoldenImages::Unknown) | None => {
+                Ok(golden::find_golden_images(&self.stack).await?.is_empty())
+            }
         }
     }
 }

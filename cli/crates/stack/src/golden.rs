@@ -9,7 +9,7 @@
 //! All images of a set carry one digest of all their inputs. A different
 //! configuration never finds them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
 
 use aws_lc_rs::pbkdf2;
@@ -94,71 +94,37 @@ pub(crate) async fn find_golden_images_with(
     local: &mut LocalImages<'_>,
 ) -> Result<BTreeMap<String, GoldenImage>> {
     let digest = compute_digest(stack)?;
-    let mut candidates = Vec::new();
+    let mut base_images = Vec::new();
     for (component, data) in golden_components(stack) {
-        candidates.push(GoldenCandidate {
-            component: component.name(),
-            data,
-            base_image: local.find_reference(component.name()).await?,
-        });
+        let Some(base_image) = local.find_reference(component.name()).await? else {
+            return Ok(BTreeMap::new());
+        };
+        base_images.push((component.name(), data, base_image));
     }
-    let expected = expected_images(candidates, &digest);
-    let inspections = expected
+    let golden_images = expected_images(base_images, &digest);
+    let inspections = golden_images
         .values()
         .map(|golden| stack.engine.inspect_image(&golden.image));
     let inspected = try_join_all(inspections).await?;
-    let existing = expected
-        .values()
-        .zip(inspected)
-        .filter_map(|(golden, image)| image.map(|_| golden.image.clone()))
-        .collect();
-    Ok(complete_set(expected, &existing))
+    if inspected.iter().any(Option::is_none) {
+        return Ok(BTreeMap::new());
+    }
+    Ok(golden_images)
 }
 
-/// A component with data for a golden image.
-struct GoldenCandidate<'a> {
-    component: &'a str,
-    data: GoldenData,
-    /// The reference of its base image, if the engine has this image.
-    base_image: Option<String>,
-}
-
-/// Returns the golden images that belong to a configuration with this digest, by component. There
-/// are none if a base image is missing: the set cannot be complete, since the reference of a
-/// golden image depends on that of its base image.
+/// Returns the golden images that belong to a configuration with this digest, by component.
+/// `base_images` are the components with their data and the references of their base images.
 fn expected_images(
-    candidates: Vec<GoldenCandidate<'_>>,
+    base_images: Vec<(&str, GoldenData, String)>,
     digest: &Sha256Digest,
 ) -> BTreeMap<String, GoldenImage> {
-    let expected: Option<BTreeMap<String, GoldenImage>> = candidates
+    base_images
         .into_iter()
-        .map(|candidate| {
-            let GoldenCandidate {
-                component,
-                data,
-                base_image,
-            } = candidate;
-            let image = golden_derivation(component, data, digest, base_image?).reference();
-            Some((component.to_owned(), GoldenImage { image }))
+        .map(|(component, data, base_image)| {
+            let image = golden_derivation(component, data, digest, base_image).reference();
+            (component.to_owned(), GoldenImage { image })
         })
-        .collect();
-    expected.unwrap_or_default()
-}
-
-/// Returns the expected images if all of them are `existing`, and none otherwise, since their data
-/// belongs together.
-fn complete_set(
-    expected: BTreeMap<String, GoldenImage>,
-    existing: &BTreeSet<String>,
-) -> BTreeMap<String, GoldenImage> {
-    let is_complete = expected
-        .values()
-        .all(|golden| existing.contains(&golden.image));
-    if is_complete {
-        expected
-    } else {
-        BTreeMap::new()
-    }
+        .collect()
 }
 
 /// Returns the components with data for golden images, and the paths of the data.
@@ -194,29 +160,18 @@ mod tests {
 
     const DATA: GoldenData = GoldenData::InPlace("/var/lib/data");
 
-    fn candidate<'a>(component: &'a str, base_image: Option<&str>) -> GoldenCandidate<'a> {
-        GoldenCandidate {
-            component,
-            data: DATA,
-            base_image: base_image.map(str::to_owned),
-        }
-    }
-
-    /// Returns the expected images of two components, whose base images have these tags.
-    fn expected(configuration: &str, tags: [Option<&str>; 2]) -> BTreeMap<String, GoldenImage> {
-        let candidates = ["postgres", "rabbitmq"].into_iter().zip(tags);
-        let candidates = candidates.map(|(component, tag)| candidate(component, tag));
+    /// Returns the expected images of two components, whose base images have these references.
+    fn expected(configuration: &str, references: [&str; 2]) -> BTreeMap<String, GoldenImage> {
+        let base_images = ["postgres", "rabbitmq"].into_iter().zip(references);
+        let base_images =
+            base_images.map(|(component, reference)| (component, DATA, reference.to_owned()));
         let digest = Sha256Digest::compute(configuration.as_bytes());
-        expected_images(candidates.collect(), &digest)
-    }
-
-    fn references(images: &BTreeMap<String, GoldenImage>) -> BTreeSet<String> {
-        images.values().map(|golden| golden.image.clone()).collect()
+        expected_images(base_images.collect(), &digest)
     }
 
     #[test]
     fn expected_images_are_those_that_a_build_for_the_same_inputs_tags() {
-        let images = expected("current", [Some("dm/postgres:1"), Some("dm/rabbitmq:1")]);
+        let images = expected("current", ["dm/postgres:1", "dm/rabbitmq:1"]);
         assert_eq!(
             images.keys().collect::<Vec<_>>(),
             ["postgres", "rabbitmq"],
@@ -229,40 +184,15 @@ mod tests {
     }
 
     #[test]
-    fn no_image_is_expected_if_a_base_image_is_missing() {
-        for tags in [
-            [None, Some("dm/rabbitmq:1")],
-            [Some("dm/postgres:1"), None],
-            [None, None],
-        ] {
-            assert!(expected("current", tags).is_empty(), "{tags:?}");
-        }
-        let digest = Sha256Digest::compute(b"current");
-        assert!(expected_images(Vec::new(), &digest).is_empty());
-    }
-
-    #[test]
-    fn golden_images_are_reused_only_as_a_complete_set() {
-        let images = expected("current", [Some("dm/postgres:1"), Some("dm/rabbitmq:1")]);
-        let existing = references(&images);
-        assert_eq!(complete_set(images.clone(), &existing), images);
-        for missing in &existing {
-            let mut incomplete = existing.clone();
-            incomplete.remove(missing);
-            assert!(complete_set(images.clone(), &incomplete).is_empty());
-        }
-        assert!(complete_set(images, &BTreeSet::new()).is_empty());
-        assert!(complete_set(BTreeMap::new(), &existing).is_empty());
-    }
-
-    #[test]
-    fn golden_images_of_another_configuration_or_base_image_are_stale() {
-        let base_images = [Some("dm/postgres:1"), Some("dm/rabbitmq:1")];
-        let existing = references(&expected("current", base_images));
-        assert!(complete_set(expected("changed", base_images), &existing).is_empty());
-        // One new base image is enough: the other image of the set still exists.
-        let updated = expected("current", [Some("dm/postgres:2"), Some("dm/rabbitmq:1")]);
-        assert_eq!(references(&updated).intersection(&existing).count(), 1);
-        assert!(complete_set(updated, &existing).is_empty());
+    fn expected_images_depend_on_the_configuration_and_on_their_base_images() {
+        let references = ["dm/postgres:1", "dm/rabbitmq:1"];
+        let current = expected("current", references);
+        let changed = expected("changed", references);
+        assert_ne!(changed["postgres"], current["postgres"]);
+        assert_ne!(changed["rabbitmq"], current["rabbitmq"]);
+        // The other image of the set stays the same.
+        let updated = expected("current", ["dm/postgres:2", "dm/rabbitmq:1"]);
+        assert_ne!(updated["postgres"], current["postgres"]);
+        assert_eq!(updated["rabbitmq"], current["rabbitmq"]);
     }
 }

@@ -221,6 +221,11 @@ mod tests {
     }
 
     #[test]
+    fn unknown_node_has_no_dependents() {
+        assert!(stack().dependents("old").is_empty());
+    }
+
+    #[test]
     fn reversed_swaps_dependencies_and_dependents() {
         let reversed = stack().reversed();
         assert_eq!(

@@ -37,8 +37,9 @@ pub async fn clear_instance(
 ) -> Result<RunOutcome> {
     let marker = stack.instance.reset_marker_volume();
     let golden_images = golden::find_golden_images(stack).await?;
-    let is_unfinished = is_reset_unfinished(stack).await?;
-    if choose_reset_path(&golden_images, is_unfinished) == ResetPath::RemoveEverything {
+    // A container that stays needs the data of its first start, which is that of the golden
+    // images. After an interrupted reset, it is unknown which data is fresh.
+    if golden_images.is_empty() || is_reset_unfinished(stack).await? {
         return Ok(down::down(stack, true, emitter, interrupt).await?.outcome);
     }
     let specs = container_specs(stack)?;
@@ -105,30 +106,6 @@ pub async fn is_reset_unfinished(stack: &Stack) -> Result<bool> {
         .list_volumes(&stack.instance.label_filter())
         .await?;
     Ok(volumes.contains(&stack.instance.reset_marker_volume()))
-}
-
-/// The way in which an instance is reset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ResetPath {
-    /// Remove all containers and all data.
-    RemoveEverything,
-    /// Choose an action for each container: some can stay.
-    ChooseByContainer,
-}
-
-/// Chooses the way in which an instance is reset. `is_unfinished` is set if a reset was
-/// interrupted.
-fn choose_reset_path(
-    golden_images: &BTreeMap<String, GoldenImage>,
-    is_unfinished: bool,
-) -> ResetPath {
-    // A container that stays needs the data of its first start, which is that of the golden
-    // images. After an interrupted reset, it is unknown which data is fresh.
-    if golden_images.is_empty() || is_unfinished {
-        ResetPath::RemoveEverything
-    } else {
-        ResetPath::ChooseByContainer
-    }
 }
 
 /// The action of a reset for a container.
@@ -259,24 +236,6 @@ mod tests {
             path: "/data".into(),
         });
         spec
-    }
-
-    #[test]
-    fn containers_stay_only_with_golden_images_and_without_an_interrupted_reset() {
-        let image = "dm/postgres:golden-1".to_owned();
-        let golden = BTreeMap::from([("postgres".to_owned(), GoldenImage { image })]);
-        for (golden_images, is_unfinished, expected) in [
-            (&golden, false, ResetPath::ChooseByContainer),
-            (&golden, true, ResetPath::RemoveEverything),
-            (&BTreeMap::new(), false, ResetPath::RemoveEverything),
-            (&BTreeMap::new(), true, ResetPath::RemoveEverything),
-        ] {
-            assert_eq!(
-                choose_reset_path(golden_images, is_unfinished),
-                expected,
-                "{golden_images:?}, {is_unfinished}"
-            );
-        }
     }
 
     #[test]

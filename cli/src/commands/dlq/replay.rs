@@ -4,12 +4,10 @@ use chrono::Utc;
 use clap::Args;
 use dm_core::error::{ExitStatus, Result};
 use dm_core::number::whole_number;
-use dm_host::editor;
 use dm_messaging::dead_letters::replay::{ReplayLimits, ReplayPlan, ReplayProgress, ReplaySummary};
 use dm_messaging::dead_letters::replay_audit::ReplayOutcome;
 use dm_operations::StackClients;
-use dm_operations::dead_letters::Editor;
-use dm_operations::dead_letters::replay::{self, Replay, ReplayEvent, ReplayResult};
+use dm_operations::dead_letters::replay::{self, ReplayOptions, ReplayReport, ReplayResult};
 use dm_terminal::{Printer, json};
 
 use super::{DeadLetterFilterArgs, render};
@@ -77,8 +75,8 @@ impl Arguments {
         }
     }
 
-    fn into_request(self) -> Replay {
-        Replay {
+    fn into_options(self) -> ReplayOptions {
+        ReplayOptions {
             queues: self.filter.queue.clone(),
             filter: self.filter.into_filter(),
             limit: self.limit,
@@ -86,7 +84,7 @@ impl Arguments {
             max_rounds: self.max_rounds,
             force: self.force,
             expected_digest: self.expect,
-            editor: self.edit.then_some(editor::edit as Editor),
+            edit: self.edit,
         }
     }
 }
@@ -99,28 +97,28 @@ pub(super) async fn run(
 ) -> Result<ExitStatus> {
     let (session, printer) = (&context.session, &context.printer);
     let limits = arguments.limits();
-    let on_event = |event: ReplayEvent<'_>| print_event(printer, event);
+    let on_report = |report: ReplayReport<'_>| print_report(printer, report);
     if let Some(run_id) = &arguments.resume {
-        let summary = replay::resume(session, clients, run_id, limits, &on_event).await?;
+        let summary = replay::resume(session, clients, run_id, limits, &on_report).await?;
         return print_summary(printer, &summary);
     }
     let dry_run = arguments.dry_run;
-    let request = arguments.into_request();
+    let options = arguments.into_options();
     if dry_run {
-        return print_plan(printer, &request.preview(clients).await?);
+        return print_plan(printer, &replay::preview(clients, &options).await?);
     }
-    match request.run(session, clients, limits, &on_event).await? {
+    match replay::run(session, clients, &options, limits, &on_report).await? {
         ReplayResult::NothingToReplay(plan) => print_plan(printer, &plan),
         ReplayResult::Finished(summary) => print_summary(printer, &summary),
     }
 }
 
-fn print_event(printer: &Printer, event: ReplayEvent<'_>) {
-    match event {
-        ReplayEvent::Refused(letter, refusal) => {
+fn print_report(printer: &Printer, report: ReplayReport<'_>) {
+    match report {
+        ReplayReport::Refused(letter, refusal) => {
             printer.warn(&render::refusal_sentence(letter, refusal));
         }
-        ReplayEvent::OutcomeRecorded(progress) => {
+        ReplayReport::OutcomeRecorded(progress) => {
             // A closed output does not stop the replay. Printing the result reports it.
             let _ = print_message_outcome(printer, progress);
         }
@@ -177,18 +175,18 @@ mod tests {
     }
 
     #[test]
-    fn request_without_options_replays_all_letters_of_up_to_five_rounds() {
-        let request = parse(&[]).into_request();
-        assert!(request.queues.is_empty());
-        assert_eq!(request.limit, None);
-        assert_eq!(request.max_rounds, 5);
-        assert!(!request.force && !request.to_exchange);
-        assert_eq!(request.expected_digest, None);
-        assert!(request.editor.is_none());
+    fn options_of_an_empty_command_line_replay_all_letters_of_up_to_five_rounds() {
+        let options = parse(&[]).into_options();
+        assert!(options.queues.is_empty());
+        assert_eq!(options.limit, None);
+        assert_eq!(options.max_rounds, 5);
+        assert!(!options.force && !options.to_exchange);
+        assert_eq!(options.expected_digest, None);
+        assert!(!options.edit);
     }
 
     #[test]
-    fn request_has_the_options_of_the_command_line() {
+    fn options_have_the_values_of_the_command_line() {
         let arguments = parse(&[
             "--queue=inventory.order-events.q",
             "--id=evt_1",
@@ -204,12 +202,12 @@ mod tests {
             (limits.max_per_second, limits.max_in_flight),
             (Some(50), 100)
         );
-        let request = arguments.into_request();
-        assert_eq!(request.queues, ["inventory.order-events.q"]);
-        assert_eq!(request.filter.ids, ["evt_1"]);
-        assert_eq!((request.limit, request.max_rounds), (Some(3), 0));
-        assert_eq!(request.expected_digest.as_deref(), Some("0123456789ab"));
-        assert!(request.force && request.to_exchange);
-        assert!(parse(&["--edit"]).into_request().editor.is_some());
+        let options = arguments.into_options();
+        assert_eq!(options.queues, ["inventory.order-events.q"]);
+        assert_eq!(options.filter.ids, ["evt_1"]);
+        assert_eq!((options.limit, options.max_rounds), (Some(3), 0));
+        assert_eq!(options.expected_digest.as_deref(), Some("0123456789ab"));
+        assert!(options.force && options.to_exchange);
+        assert!(parse(&["--edit"]).into_options().edit);
     }
 }

@@ -14,11 +14,8 @@ use lapin::Connection;
 
 use crate::frontend::Frontend;
 
-/// Opens a file in an editor, and waits until it is closed.
-pub type Editor = fn(&Path) -> io::Result<ExitStatus>;
-
-/// Opens the only dead letter of a plan in the editor until it is a valid event. No message of
-/// its queue may be held by this process.
+/// Opens the only dead letter of a plan in the user's editor until it is a valid event. No message
+/// of its queue may be held by this process.
 ///
 /// # Errors
 /// Returns [`MessagingError::EditTargetNotUnique`] if the plan does not have exactly one dead
@@ -28,11 +25,10 @@ pub(super) async fn edit_letter(
     frontend: &dyn Frontend,
     connection: &Connection,
     plan: &ReplayPlan,
-    editor: Editor,
 ) -> Result<EditedEvent> {
     let letter = only_letter(plan)?;
     let before = read_body(connection, letter).await?;
-    edit_until_valid(frontend, &letter.queue, &before, editor)
+    edit_until_valid(frontend, &letter.queue, &before, dm_host::editor::edit)
 }
 
 fn only_letter(plan: &ReplayPlan) -> Result<&DeadLetter, MessagingError> {
@@ -50,7 +46,8 @@ async fn read_body(connection: &Connection, letter: &DeadLetter) -> Result<Strin
     Ok(first.map(|detail| detail.body_text).unwrap_or_default())
 }
 
-/// Opens a text in the editor until it is a valid event, or until the user gives up.
+/// Opens a text in an editor until it is a valid event, or until the user gives up. `open_editor`
+/// opens a file and waits until it is closed.
 fn edit_until_valid(
     frontend: &dyn Frontend,
     queue: &str,

@@ -14,7 +14,6 @@ mod transfer;
 
 use dm_messaging::dead_letters::DeadLetterFilter;
 
-pub use edit::Editor;
 pub use listing::{find_details, list_groups, list_letters, list_parked, list_runs};
 pub use transfer::{export, export_to_temp_file, import, park, purge, unpark};
 

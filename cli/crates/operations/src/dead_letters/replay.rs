@@ -24,7 +24,7 @@ use dm_messaging::dead_letters::{DeadLetter, DeadLetterFilter, resolve_queue_nam
 use dm_messaging::{MessagingError, retention};
 use lapin::Connection;
 
-use super::edit::{Editor, edit_letter};
+use super::edit::edit_letter;
 use crate::session::{Session, StackClients};
 
 /// The command that holds the lock of the instance.
@@ -32,9 +32,9 @@ const LOCK_COMMAND: &str = "dm dlq replay";
 /// The unit of the progress counter.
 const PROGRESS_UNIT: &str = "replayed";
 
-/// A request to replay dead letters.
+/// The options of a replay: which dead letters are replayed, and how.
 #[derive(Debug, Clone)]
-pub struct Replay {
+pub struct ReplayOptions {
     /// The names of the work queues whose dead letters are replayed; all if empty.
     pub queues: Vec<String>,
     /// The filter for their dead letters.
@@ -50,8 +50,8 @@ pub struct Replay {
     pub force: bool,
     /// The digest that the selected set must have.
     pub expected_digest: Option<String>,
-    /// The editor in which the only selected dead letter is edited first.
-    pub editor: Option<Editor>,
+    /// Whether the only selected dead letter is edited first, in the user's editor.
+    pub edit: bool,
 }
 
 /// The result of a replay.
@@ -63,92 +63,16 @@ pub enum ReplayResult {
     Finished(ReplaySummary),
 }
 
-/// An event of a replay.
+/// A report about a dead letter during a replay.
 #[derive(Debug)]
-pub enum ReplayEvent<'a> {
+pub enum ReplayReport<'a> {
     /// A dead letter that matches the filter is not replayed, for this reason.
     Refused(&'a DeadLetter, ReplayRefusal),
     /// The outcome of a message was recorded.
     OutcomeRecorded(&'a ReplayProgress<'a>),
 }
 
-impl Replay {
-    /// Returns the dead letters that would be replayed. Removes only copies of a dead letter, and
-    /// does not wait for the lock of the instance.
-    ///
-    /// # Errors
-    /// Returns [`MessagingError::UnknownQueue`], [`MessagingError::DeadLetterNotFound`] if an id
-    /// has no dead letter, and [`MessagingError::DigestMismatch`] if the set has another digest
-    /// than the expected one. Fails if the broker cannot be reached, or another process holds the
-    /// dead-letter lock.
-    pub async fn preview(&self, clients: &StackClients) -> Result<ReplayPlan> {
-        let connection = clients.lock_dead_letters().await?;
-        let request = self.to_request(clients.config())?;
-        let selection = self.select(&connection, &request).await?;
-        Ok(selection.plan)
-    }
-
-    /// Replays the dead letters as a new run.
-    ///
-    /// # Errors
-    /// As [`Replay::preview`], if the lock of the instance is not released in time, or if the
-    /// database cannot be reached. Returns [`MessagingError::EditTargetNotUnique`] or
-    /// [`MessagingError::InvalidEdit`] if the edit fails; nothing is recorded then. Returns
-    /// [`MessagingError::ReplayInterrupted`] on an interrupt; the run can be resumed.
-    pub async fn run(
-        &self,
-        session: &Session,
-        clients: &StackClients,
-        limits: ReplayLimits,
-        on_event: &(dyn Fn(ReplayEvent<'_>) + Sync),
-    ) -> Result<ReplayResult> {
-        let _guard = session.lock(&clients.project, LOCK_COMMAND).await?;
-        let connection = clients.lock_dead_letters().await?;
-        let report_progress = session.frontend.counter(PROGRESS_UNIT);
-        let request = self.to_request(clients.config())?;
-        let mut selection = self.select(&connection, &request).await?;
-        if selection.plan.letters.is_empty() {
-            return Ok(ReplayResult::NothingToReplay(selection.plan));
-        }
-        for (letter, refusal) in &selection.plan.refused {
-            on_event(ReplayEvent::Refused(letter, *refusal));
-        }
-        let database = clients.connect_database().await?;
-        let edited = match self.editor {
-            Some(editor) => {
-                // Editing takes long: no message is held meanwhile.
-                selection.requeue().await?;
-                let frontend = &*session.frontend;
-                Some(edit_letter(frontend, &connection, &selection.plan, editor).await?)
-            }
-            None => None,
-        };
-        let service_tables = clients.service_tables();
-        let context = ReplayContext {
-            connection: &connection,
-            database: &database,
-            service_tables: &service_tables,
-            interrupt: &session.interrupt,
-            on_progress: &|progress| {
-                report_progress(progress.replayed, progress.total);
-                on_event(ReplayEvent::OutcomeRecorded(progress));
-            },
-        };
-        let summary = replay::run(&context, &request, selection, edited.as_ref(), limits).await?;
-        Ok(ReplayResult::Finished(summary))
-    }
-
-    /// Selects the dead letters, and compares them with the expected digest.
-    async fn select(
-        &self,
-        connection: &Connection,
-        request: &ReplayRequest,
-    ) -> Result<ReplaySelection> {
-        let selection = replay::select_letters(connection, request, Utc::now()).await?;
-        check_digest(&selection.plan, self.expected_digest.as_deref())?;
-        Ok(selection)
-    }
-
+impl ReplayOptions {
     fn to_request(&self, config: &Config) -> Result<ReplayRequest, MessagingError> {
         Ok(ReplayRequest {
             queues: resolve_queue_names(&self.queues)?,
@@ -166,6 +90,66 @@ impl Replay {
     }
 }
 
+/// Returns the dead letters that would be replayed. Removes only copies of a dead letter, and does
+/// not wait for the lock of the instance.
+///
+/// # Errors
+/// Returns [`MessagingError::UnknownQueue`], [`MessagingError::DeadLetterNotFound`] if an id has no
+/// dead letter, and [`MessagingError::DigestMismatch`] if the set has another digest than the
+/// expected one. Fails if the broker cannot be reached, or another process holds the dead-letter
+/// lock.
+pub async fn preview(clients: &StackClients, options: &ReplayOptions) -> Result<ReplayPlan> {
+    let connection = clients.lock_dead_letters().await?;
+    let request = options.to_request(clients.config())?;
+    let selection = select(&connection, &request, options.expected_digest.as_deref()).await?;
+    Ok(selection.plan)
+}
+
+/// Replays dead letters as a new run.
+///
+/// # Errors
+/// As [`preview`], if the lock of the instance is not released in time, or if the database cannot
+/// be reached. Returns [`MessagingError::EditTargetNotUnique`] or [`MessagingError::InvalidEdit`]
+/// if the edit fails; nothing is recorded then. Returns [`MessagingError::ReplayInterrupted`] on an
+/// interrupt; the run can be resumed.
+pub async fn run(
+    session: &Session,
+    clients: &StackClients,
+    options: &ReplayOptions,
+    limits: ReplayLimits,
+    on_report: &(dyn Fn(ReplayReport<'_>) + Sync),
+) -> Result<ReplayResult> {
+    let _guard = session.lock(&clients.project, LOCK_COMMAND).await?;
+    let connection = clients.lock_dead_letters().await?;
+    let on_progress = progress_callback(session, on_report);
+    let request = options.to_request(clients.config())?;
+    let mut selection = select(&connection, &request, options.expected_digest.as_deref()).await?;
+    if selection.plan.letters.is_empty() {
+        return Ok(ReplayResult::NothingToReplay(selection.plan));
+    }
+    for (letter, refusal) in &selection.plan.refused {
+        on_report(ReplayReport::Refused(letter, *refusal));
+    }
+    let database = clients.connect_database().await?;
+    let edited = if options.edit {
+        // Editing takes long: no message is held meanwhile.
+        selection.requeue().await?;
+        Some(edit_letter(&*session.frontend, &connection, &selection.plan).await?)
+    } else {
+        None
+    };
+    let service_tables = clients.service_tables();
+    let context = ReplayContext {
+        connection: &connection,
+        database: &database,
+        service_tables: &service_tables,
+        interrupt: &session.interrupt,
+        on_progress: &on_progress,
+    };
+    let summary = replay::run(&context, &request, selection, edited.as_ref(), limits).await?;
+    Ok(ReplayResult::Finished(summary))
+}
+
 /// Resumes an unfinished run.
 ///
 /// # Errors
@@ -178,23 +162,43 @@ pub async fn resume(
     clients: &StackClients,
     run_id: &str,
     limits: ReplayLimits,
-    on_event: &(dyn Fn(ReplayEvent<'_>) + Sync),
+    on_report: &(dyn Fn(ReplayReport<'_>) + Sync),
 ) -> Result<ReplaySummary> {
     let _guard = session.lock(&clients.project, LOCK_COMMAND).await?;
     let connection = clients.lock_dead_letters().await?;
-    let report_progress = session.frontend.counter(PROGRESS_UNIT);
+    let on_progress = progress_callback(session, on_report);
     let (service_tables, database) = (clients.service_tables(), clients.connect_database().await?);
     let context = ReplayContext {
         connection: &connection,
         database: &database,
         service_tables: &service_tables,
         interrupt: &session.interrupt,
-        on_progress: &|progress| {
-            report_progress(progress.replayed, progress.total);
-            on_event(ReplayEvent::OutcomeRecorded(progress));
-        },
+        on_progress: &on_progress,
     };
     Ok(replay::resume(&context, run_id, limits).await?)
+}
+
+/// Returns a callback that shows the progress of a run, and reports the outcome of each message.
+fn progress_callback<'a>(
+    session: &'a Session,
+    on_report: &'a (dyn Fn(ReplayReport<'_>) + Sync),
+) -> impl Fn(&ReplayProgress<'_>) + Send + Sync + 'a {
+    let show_progress = session.frontend.counter(PROGRESS_UNIT);
+    move |progress: &ReplayProgress<'_>| {
+        show_progress(progress.replayed, progress.total);
+        on_report(ReplayReport::OutcomeRecorded(progress));
+    }
+}
+
+/// Selects the dead letters, and compares them with the expected digest.
+async fn select(
+    connection: &Connection,
+    request: &ReplayRequest,
+    expected_digest: Option<&str>,
+) -> Result<ReplaySelection> {
+    let selection = replay::select_letters(connection, request, Utc::now()).await?;
+    check_digest(&selection.plan, expected_digest)?;
+    Ok(selection)
 }
 
 /// Fails if the set of dead letters has another digest than the expected one.
@@ -217,9 +221,9 @@ mod tests {
 
     const QUEUE: &str = "inventory.order-events.q";
 
-    /// A replay of all dead letters.
-    fn replay_all() -> Replay {
-        Replay {
+    /// Returns the options to replay all dead letters.
+    fn replay_all() -> ReplayOptions {
+        ReplayOptions {
             queues: Vec::new(),
             filter: DeadLetterFilter::default(),
             limit: None,
@@ -227,7 +231,7 @@ mod tests {
             max_rounds: 5,
             force: false,
             expected_digest: None,
-            editor: None,
+            edit: false,
         }
     }
 
@@ -236,11 +240,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let project = test_support::project(directory.path());
         let queues = |names: &[&str]| {
-            let replay = Replay {
+            let options = ReplayOptions {
                 queues: names.iter().map(|name| (*name).to_owned()).collect(),
                 ..replay_all()
             };
-            let request = replay.to_request(project.config());
+            let request = options.to_request(project.config());
             request.map(|request| request.queues)
         };
         assert_eq!(queues(&["inventory.order-events.q.dlq"]).unwrap(), [QUEUE]);
@@ -256,7 +260,7 @@ mod tests {
     fn to_request_keeps_the_limits_of_the_selection() {
         let directory = tempfile::tempdir().unwrap();
         let project = test_support::project(directory.path());
-        let replay = Replay {
+        let options = ReplayOptions {
             filter: DeadLetterFilter {
                 reasons: vec!["invalid-data".into()],
                 ..DeadLetterFilter::default()
@@ -266,8 +270,8 @@ mod tests {
             max_rounds: 0,
             ..replay_all()
         };
-        let request = replay.to_request(project.config()).unwrap();
-        assert_eq!(request.filter, replay.filter);
+        let request = options.to_request(project.config()).unwrap();
+        assert_eq!(request.filter, options.filter);
         assert_eq!((request.limit, request.max_rounds), (Some(3), 0));
         assert!(request.to_exchange);
     }
@@ -278,11 +282,11 @@ mod tests {
         let tables = "[services.inventory.environment]\nINBOX_RETENTION_MS = \"1000\"\n";
         let project = test_support::project_with(directory.path(), tables, &[]);
         let retention = |force| {
-            let replay = Replay {
+            let options = ReplayOptions {
                 force,
                 ..replay_all()
             };
-            let request = replay.to_request(project.config()).unwrap();
+            let request = options.to_request(project.config()).unwrap();
             request.inbox_retention.get(QUEUE).copied()
         };
         assert_eq!(retention(false), Some(Duration::from_secs(1)));

@@ -1,48 +1,10 @@
-//! Decides what of an instance is removed, in which order, and what stays.
-
-use std::collections::BTreeSet;
+//! Decides how a container is stopped, and which volumes of an instance are removed.
 
 use dm_core::error::Error;
 use dm_engine::EngineError;
 use dm_engine::containers::ContainerState;
 
 use crate::StackError;
-use crate::graph::DependencyGraph;
-
-/// Returns which of the `present` components are taken down before this one: all that depend on
-/// it, also through a job or through a component without a container.
-pub(super) fn find_predecessors(
-    graph: &DependencyGraph,
-    component: &str,
-    present: &BTreeSet<String>,
-) -> Vec<String> {
-    graph
-        .dependents(component)
-        .into_iter()
-        .filter(|dependent| present.contains(dependent))
-        .collect()
-}
-
-/// What is left of a container that was taken down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Remainder {
-    /// The paused container.
-    Paused,
-    /// The stopped container.
-    Stopped,
-    /// No container.
-    Nothing,
-}
-
-/// Returns what is left of a container after the reset of its data, if `intended` is left of it
-/// after a success. A container with partly reset data is unusable.
-pub(super) fn decide_remainder(intended: Remainder, is_reset: bool) -> Remainder {
-    if is_reset {
-        intended
-    } else {
-        Remainder::Nothing
-    }
-}
 
 /// A step that stops or removes a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,47 +45,33 @@ pub(super) fn network_error(network: &str, users: Vec<String>, error: EngineErro
     .into()
 }
 
-/// A step that removes data of an instance.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum DataRemoval {
-    /// Remove this volume.
-    Volume(String),
-    /// Remove the volume with this name, which marks a reset in progress.
-    ResetMarker(String),
-    /// Remove the secret of the gateway.
-    GatewaySecret,
-}
-
-/// The decision about the data of an instance without containers.
+/// The decision about the volumes of an instance without containers.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct DataDecision {
-    /// The steps that remove data, in order.
-    pub(super) removals: Vec<DataRemoval>,
+pub(super) struct VolumeDecision {
+    /// The volumes with data that are removed, in order.
+    pub(super) removed: Vec<String>,
     /// The volumes with data that stay.
-    pub(super) kept_volumes: Vec<String>,
+    pub(super) kept: Vec<String>,
 }
 
-/// Decides about the data of an instance with these volumes. `marker` is the name of the volume
-/// that marks a reset in progress; it contains no data.
-pub(super) fn decide_data(
+/// Decides about these volumes of an instance. `marker` is the name of the volume that marks a
+/// reset in progress: it contains no data, and is in neither list.
+pub(super) fn decide_volumes(
     mut volumes: Vec<String>,
-    marker: String,
+    marker: &str,
     removes_data: bool,
-) -> DataDecision {
-    volumes.retain(|volume| *volume != marker);
-    if !removes_data {
-        return DataDecision {
-            kept_volumes: volumes,
-            ..DataDecision::default()
-        };
-    }
-    let mut removals: Vec<DataRemoval> = volumes.into_iter().map(DataRemoval::Volume).collect();
-    // The marker states that other volumes may be removed already.
-    removals.push(DataRemoval::ResetMarker(marker));
-    removals.push(DataRemoval::GatewaySecret);
-    DataDecision {
-        removals,
-        ..DataDecision::default()
+) -> VolumeDecision {
+    volumes.retain(|volume| volume != marker);
+    if removes_data {
+        VolumeDecision {
+            removed: volumes,
+            ..VolumeDecision::default()
+        }
+    } else {
+        VolumeDecision {
+            kept: volumes,
+            ..VolumeDecision::default()
+        }
     }
 }
 
@@ -132,59 +80,6 @@ mod tests {
     use dm_core::error_code::ErrorCode;
 
     use super::*;
-
-    fn graph() -> DependencyGraph {
-        DependencyGraph::new([
-            ("postgres", vec![]),
-            ("rabbitmq", vec![]),
-            ("database", vec!["postgres"]),
-            ("keycloak", vec!["database"]),
-            ("order", vec!["database", "rabbitmq"]),
-            ("gateway", vec!["keycloak", "order"]),
-        ])
-        .unwrap()
-    }
-
-    fn predecessors(component: &str, present: &[&str]) -> Vec<String> {
-        let present = present.iter().map(|&name| name.to_owned()).collect();
-        find_predecessors(&graph(), component, &present)
-    }
-
-    #[test]
-    fn component_is_taken_down_after_its_direct_and_indirect_dependents() {
-        // The database is a job: it has no container.
-        let present = ["gateway", "keycloak", "order", "postgres", "rabbitmq"];
-        assert_eq!(
-            predecessors("postgres", &present),
-            ["gateway", "keycloak", "order"]
-        );
-        assert_eq!(predecessors("rabbitmq", &present), ["gateway", "order"]);
-        assert_eq!(predecessors("keycloak", &present), ["gateway"]);
-        assert!(predecessors("gateway", &present).is_empty());
-    }
-
-    #[test]
-    fn component_is_taken_down_without_waiting_for_absent_dependents() {
-        assert_eq!(
-            predecessors("postgres", &["gateway", "postgres"]),
-            ["gateway"]
-        );
-        assert!(predecessors("postgres", &["postgres", "rabbitmq"]).is_empty());
-    }
-
-    #[test]
-    fn component_outside_the_stack_is_taken_down_at_once() {
-        assert!(predecessors("old", &["gateway", "old", "postgres"]).is_empty());
-        assert!(predecessors("gateway", &["gateway", "old"]).is_empty());
-    }
-
-    #[test]
-    fn failed_reset_leaves_no_container() {
-        for intended in [Remainder::Paused, Remainder::Stopped, Remainder::Nothing] {
-            assert_eq!(decide_remainder(intended, true), intended);
-            assert_eq!(decide_remainder(intended, false), Remainder::Nothing);
-        }
-    }
 
     #[test]
     fn only_a_paused_container_is_unpaused_before_its_stop() {
@@ -230,46 +125,22 @@ mod tests {
     }
 
     #[test]
-    fn down_keeps_every_volume_unless_data_is_removed() {
+    fn volumes_with_data_are_removed_or_kept_in_their_order() {
         let volumes = || ["postgres-data", "reset-data", "rabbitmq-data"].map(str::to_owned);
+        let with_data = ["postgres-data", "rabbitmq-data"].map(str::to_owned);
         assert_eq!(
-            decide_data(volumes().into(), "reset-data".into(), false),
-            DataDecision {
-                removals: Vec::new(),
-                kept_volumes: vec!["postgres-data".into(), "rabbitmq-data".into()],
+            decide_volumes(volumes().into(), "reset-data", true),
+            VolumeDecision {
+                removed: with_data.to_vec(),
+                kept: Vec::new(),
             }
         );
-    }
-
-    #[test]
-    fn down_removes_the_marker_of_a_reset_after_all_other_volumes() {
-        let volumes = ["reset-data", "postgres-data", "rabbitmq-data"].map(str::to_owned);
-        let decision = decide_data(volumes.into(), "reset-data".into(), true);
         assert_eq!(
-            decision.removals,
-            [
-                DataRemoval::Volume("postgres-data".into()),
-                DataRemoval::Volume("rabbitmq-data".into()),
-                DataRemoval::ResetMarker("reset-data".into()),
-                DataRemoval::GatewaySecret,
-            ]
-        );
-        assert!(decision.kept_volumes.is_empty());
-    }
-
-    #[test]
-    fn down_without_volumes_still_removes_marker_and_secret() {
-        let decision = decide_data(Vec::new(), "reset-data".into(), true);
-        assert_eq!(
-            decision.removals,
-            [
-                DataRemoval::ResetMarker("reset-data".into()),
-                DataRemoval::GatewaySecret,
-            ]
-        );
-        assert_eq!(
-            decide_data(Vec::new(), "reset-data".into(), false),
-            DataDecision::default()
+            decide_volumes(volumes().into(), "reset-data", false),
+            VolumeDecision {
+                removed: Vec::new(),
+                kept: with_data.to_vec(),
+            }
         );
     }
 }

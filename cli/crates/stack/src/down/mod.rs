@@ -14,10 +14,7 @@ use dm_engine::containers::Container;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use self::decision::{
-    DataRemoval, Remainder, StopStep, decide_data, decide_remainder, find_predecessors,
-    network_error, stop_steps,
-};
+use self::decision::{StopStep, VolumeDecision, decide_volumes, network_error, stop_steps};
 use super::event::{Node, NodeKind, NodeState};
 use super::executor::{self, EventEmitter, RunOutcome, Task, TaskError, TaskFuture};
 use super::{Stack, failure};
@@ -76,20 +73,17 @@ pub async fn down(
     }
     let existing = stack.engine.list_volumes(&filter).await?;
     let marker = stack.instance.reset_marker_volume();
-    let data = decide_data(existing, marker, volumes);
-    for removal in data.removals {
-        match removal {
-            DataRemoval::Volume(volume) => {
-                remove_volume(stack, &volume).await?;
-                report.volumes.push(volume);
-            }
-            DataRemoval::ResetMarker(marker) => stack.engine.remove_volume(&marker).await?,
-            DataRemoval::GatewaySecret => {
-                gateway_secret::remove(&stack.state_dir, &stack.instance)?;
-            }
-        }
+    let VolumeDecision { removed, kept } = decide_volumes(existing, &marker, volumes);
+    for volume in &removed {
+        remove_volume(stack, volume).await?;
     }
-    report.kept_volumes = data.kept_volumes;
+    if volumes {
+        // The marker states that other volumes may be removed already.
+        stack.engine.remove_volume(&marker).await?;
+        gateway_secret::remove(&stack.state_dir, &stack.instance)?;
+    }
+    report.volumes = removed;
+    report.kept_volumes = kept;
     Ok(report)
 }
 
@@ -120,7 +114,11 @@ pub(super) async fn tear_down(
     let tasks: Vec<Task> = containers
         .into_iter()
         .map(|(container, action)| {
-            let after = find_predecessors(&graph, &container.component, &present);
+            // Also those that depend on it through a job, or through a component without a
+            // container.
+            let mut after = graph.dependents(&container.component);
+            after.retain(|dependent| present.contains(dependent));
+            let after = after.into_iter().collect();
             teardown_task(stack, container, action, after, emitter)
         })
         .collect();
@@ -203,25 +201,23 @@ async fn tear_down_container(
         let note = format!("must be created again: {reason}");
         emitter.emit_note(Some(&container.component), note);
     };
-    let (intended, reset) = match action {
-        TeardownAction::Remove => (Remainder::Nothing, Ok(())),
-        TeardownAction::Stop => (Remainder::Stopped, Ok(())),
-        TeardownAction::StopAfter(work) => (Remainder::Stopped, work.await),
-        TeardownAction::PauseAfter(work) => (Remainder::Paused, work.await),
-    };
-    if let Err(reason) = &reset {
-        note(reason);
-    }
-    let mut remainder = decide_remainder(intended, reset.is_ok());
-    if remainder == Remainder::Paused {
-        // Not every engine can pause containers, e.g. one without a freezer.
-        match engine.pause_container(name).await {
-            Ok(()) => return Ok(()),
-            Err(error) => note(&error_chain(&error).join(": ")),
+    let is_kept = match action {
+        TeardownAction::Remove => false,
+        TeardownAction::Stop => true,
+        TeardownAction::StopAfter(work) => work.await.inspect_err(|reason| note(reason)).is_ok(),
+        TeardownAction::PauseAfter(work) => {
+            match work.await {
+                // Not every engine can pause containers, e.g. one without a freezer.
+                Ok(()) => match engine.pause_container(name).await {
+                    Ok(()) => return Ok(()),
+                    Err(error) => note(&error_chain(&error).join(": ")),
+                },
+                Err(reason) => note(&reason),
+            }
+            false
         }
-        remainder = Remainder::Nothing;
-    }
-    for step in stop_steps(container.state, remainder == Remainder::Stopped) {
+    };
+    for step in stop_steps(container.state, is_kept) {
         match step {
             StopStep::Unpause => engine.unpause_container(name).await?,
             // The longest stop timeout of all components. The engine waits no longer than needed.

@@ -48,6 +48,18 @@ pub enum UnchangedComponents {
     Skip,
 }
 
+/// What a plan says about the golden images for the next fresh start, once its run has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NextGoldenImages {
+    /// They exist, or the run before this one has prepared them.
+    Prepared,
+    /// They do not exist.
+    Missing,
+    /// They have to be looked up: the run obtains an image, and golden images may match only
+    /// after that.
+    Unknown,
+}
+
 /// The request for a run.
 #[derive(Debug, Clone)]
 pub struct UpPlanRequest {
@@ -91,17 +103,21 @@ impl UpPlan {
             .all(|step| step.action == PlanAction::Keep)
     }
 
-    /// Returns whether a run of the plan leaves a stack without golden images for its next fresh
-    /// start. `None` if the run obtains an image: golden images may match only after that.
+    /// Returns what is known about the golden images for the next fresh start, once the run has
+    /// ended.
     #[must_use]
-    pub fn lacks_golden_images(&self) -> Option<bool> {
+    pub fn next_golden_images(&self) -> NextGoldenImages {
+        // Without an action, they were not looked up.
         if self.is_noop() {
-            // The run before this one has prepared them.
-            return Some(false);
+            return NextGoldenImages::Prepared;
         }
-        self.images
-            .is_empty()
-            .then_some(self.golden_images.is_empty())
+        if !self.images.is_empty() {
+            NextGoldenImages::Unknown
+        } else if self.golden_images.is_empty() {
+            NextGoldenImages::Missing
+        } else {
+            NextGoldenImages::Prepared
+        }
     }
 
     /// Returns the instance's containers, if a run with this outcome has not changed them.
@@ -449,24 +465,25 @@ mod tests {
     }
 
     #[test]
-    fn noop_lacks_no_golden_images() {
+    fn golden_images_are_prepared_if_nothing_has_to_be_done() {
         // They were not looked up.
-        assert_eq!(plan(&[PlanAction::Keep]).lacks_golden_images(), Some(false));
+        let noop = plan(&[PlanAction::Keep]);
+        assert_eq!(noop.next_golden_images(), NextGoldenImages::Prepared);
     }
 
     #[test]
-    fn run_without_new_images_lacks_the_golden_images_that_were_not_found() {
+    fn golden_images_are_missing_after_a_run_without_new_images_that_found_none() {
         let without = plan(&[PlanAction::Start]);
-        assert_eq!(without.lacks_golden_images(), Some(true));
+        assert_eq!(without.next_golden_images(), NextGoldenImages::Missing);
         let with = UpPlan {
             golden_images: golden_images(),
             ..without
         };
-        assert_eq!(with.lacks_golden_images(), Some(false));
+        assert_eq!(with.next_golden_images(), NextGoldenImages::Prepared);
     }
 
     #[test]
-    fn run_with_new_images_leaves_the_lack_of_golden_images_open() {
+    fn golden_images_are_unknown_after_a_run_with_new_images() {
         let images = vec!["postgres".to_owned()];
         for golden_images in [BTreeMap::new(), golden_images()] {
             let plan = UpPlan {
@@ -474,7 +491,7 @@ mod tests {
                 golden_images,
                 ..plan(&[PlanAction::Create])
             };
-            assert_eq!(plan.lacks_golden_images(), None);
+            assert_eq!(plan.next_golden_images(), NextGoldenImages::Unknown);
         }
     }
 

@@ -7,10 +7,7 @@ use std::time::{Duration, Instant};
 
 use dm_contracts::topology::EVENT_QUEUES;
 
-use self::search::{
-    QueueSearch, begin_searches, dead_lettered_events, has_messages, inspection_order,
-    keeps_waiting,
-};
+use self::search::{QueueSearch, begin_searches, dead_lettered_events, inspection_order};
 use super::ReconcileContext;
 use super::report::{QueueReport, ReconcileFinding};
 use super::snapshot;
@@ -99,7 +96,8 @@ async fn wait_for_in_flight(
                 depths.extend(queues::load_depths(context.connection, &[search.queue()]).await?);
             }
         }
-        if !keeps_waiting(&depths, started_at.elapsed(), context.in_flight_timeout) {
+        let has_consumers = depths.iter().any(|depth| depth.consumers > 0);
+        if !has_consumers || started_at.elapsed() >= context.in_flight_timeout {
             return Ok(());
         }
         if !reported {
@@ -130,7 +128,10 @@ async fn inspect_queues(
     let queue = search.queue();
     if search.is_complete() {
         let depths = queues::load_depths(context.connection, &[queue]).await?;
-        if !has_messages(&depths) {
+        if depths
+            .iter()
+            .all(|depth| depth.ready == 0 && depth.retrying == 0)
+        {
             return Ok(());
         }
     }

@@ -2,7 +2,6 @@
 //! the inbox says about them, which readings follow, and which events are missing in the end.
 
 use std::collections::{BTreeMap, HashSet};
-use std::time::Duration;
 
 use dm_contracts::topology::{EVENT_QUEUES, EventQueue};
 
@@ -10,7 +9,7 @@ use crate::MessagingError;
 use crate::dead_letters::DeadLetter;
 use crate::dead_letters::parking::ParkedLetter;
 use crate::queue_inspector::{QueueContents, QueuedMessage};
-use crate::queues::{self, QueueDepth};
+use crate::queues;
 use crate::reconcile::report::{FindingKind, QueueReport, ReconcileFinding};
 use crate::reconcile::unprocessed::{UnprocessedEvent, UnprocessedEvents};
 
@@ -193,19 +192,6 @@ pub(super) fn dead_lettered_events<'a>(
     letters.chain(parked)
 }
 
-/// Returns whether to wait for events in flight any longer: until the timeout, while a queue has
-/// a consumer. `depths` are those of the queues with events that are not located yet.
-pub(super) fn keeps_waiting(depths: &[QueueDepth], waited: Duration, timeout: Duration) -> bool {
-    depths.iter().any(|depth| depth.consumers > 0) && waited < timeout
-}
-
-/// Returns whether a work queue or one of its retry queues has messages.
-pub(super) fn has_messages(depths: &[QueueDepth]) -> bool {
-    depths
-        .iter()
-        .any(|depth| depth.ready > 0 || depth.retrying > 0)
-}
-
 /// Returns the work queue and its retry queues in the order in which a message moves: from a
 /// retry queue to the work queue, and back.
 pub(super) fn inspection_order(queue: &EventQueue) -> Vec<String> {
@@ -264,17 +250,6 @@ mod tests {
         QueueContents {
             messages: ids.iter().map(|&id| message(Some(id))).collect(),
             unreadable,
-        }
-    }
-
-    fn depth(consumers: u32, ready: u32, retrying: u32) -> QueueDepth {
-        QueueDepth {
-            queue: INVENTORY_QUEUE,
-            consumer: Some("inventory-service"),
-            consumers,
-            ready,
-            retrying,
-            dead_lettered: 7,
         }
     }
 
@@ -486,34 +461,6 @@ mod tests {
         let parked = [parked(None), parked(Some("b"))];
         let events: Vec<_> = dead_lettered_events(&letters, &parked).collect();
         assert_eq!(events, [(ORDER_QUEUE, "a"), (WUPHF_QUEUE, "b")]);
-    }
-
-    #[test]
-    fn waiting_ends_without_consumers_or_at_the_timeout() {
-        let timeout = Duration::from_secs(10);
-        let early = timeout - Duration::from_millis(1);
-        for (depths, waited, expected) in [
-            (vec![depth(1, 0, 0)], early, true),
-            (vec![depth(0, 5, 5), depth(2, 0, 0)], Duration::ZERO, true),
-            (vec![depth(1, 0, 0)], timeout, false),
-            (vec![depth(0, 5, 5)], Duration::ZERO, false),
-            // Every event is located.
-            (vec![], Duration::ZERO, false),
-        ] {
-            assert_eq!(
-                keeps_waiting(&depths, waited, timeout),
-                expected,
-                "{depths:?}, {waited:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn ready_and_retrying_messages_count_and_dead_letters_do_not() {
-        assert!(has_messages(&[depth(0, 1, 0)]));
-        assert!(has_messages(&[depth(0, 0, 1)]));
-        assert!(!has_messages(&[depth(3, 0, 0)]));
-        assert!(!has_messages(&[]));
     }
 
     #[test]
