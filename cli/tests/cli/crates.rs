@@ -76,7 +76,7 @@ fn crates_depend_only_on_what_the_adr_allows() {
 }
 
 #[test]
-fn command_crate_depends_on_no_client_of_a_server() {
+fn command_crate_does_not_depend_directly_on_bollard_lapin_ldap3_reqwest_or_sqlx() {
     let dependencies = dependencies(Path::new(env!("CARGO_MANIFEST_DIR")));
     assert!(dependencies.contains("dm-operations"), "{dependencies:?}");
     for client in ["bollard", "lapin", "ldap3", "reqwest", "sqlx"] {

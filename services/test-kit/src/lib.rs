@@ -3,6 +3,7 @@
 //!
 //! The database needs a server, so the modules of such tests are called `server_tests`.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use axum::Router;
@@ -60,7 +61,8 @@ impl TestService {
     /// Returns the code of an [`ApiError`].
     ///
     /// # Panics
-    /// Panics if no route accepts the request, and after an internal error.
+    /// Panics if no route accepts the request, if the body of the response is not JSON, and after
+    /// an internal error.
     pub async fn send(
         &self,
         method: Method,
@@ -88,7 +90,10 @@ impl TestService {
         assert!(status.is_success(), "{path}: {status}");
         let body = axum::body::to_bytes(response.into_body(), usize::MAX).await;
         let body = body.expect("the body could not be read");
-        Ok(serde_json::from_slice(&body).unwrap_or_default())
+        if body.is_empty() {
+            return Ok(Value::Null);
+        }
+        Ok(serde_json::from_slice(&body).expect("the body is not JSON"))
     }
 
     /// Sends a `GET` request, like [`TestService::send`].
@@ -107,9 +112,8 @@ impl TestService {
         self.send(Method::POST, path, &[], body).await
     }
 
-    /// Reads a list to its end and returns one field of its items, page by page. `path` has a
-    /// query. The list may not change once it was read, since its total is counted every two
-    /// seconds only.
+    /// Reads a list to its end and returns one field of its items, page by page. The list may not
+    /// change once it was read, since its total is counted every two seconds only.
     ///
     /// # Panics
     /// Panics if a response is not a list, if the total of a page is not the number of items on
@@ -121,15 +125,61 @@ impl TestService {
             assert!(pages.len() < MAX_PAGES, "{path} does not end");
             let page = self.get(&path_of_page).await;
             let page = page.expect("the list could not be read");
-            pages.push(texts(&page, field));
+            pages.push(field_texts(&page, field));
             totals.push(page["total"].as_u64());
             let cursor = page["nextCursor"].as_str();
-            next = cursor.map(|cursor| format!("{path}&cursor={cursor}"));
+            next = cursor.map(|cursor| with_parameter(path, "cursor", cursor));
         }
         let length: usize = pages.iter().map(Vec::len).sum();
         let expected = vec![u64::try_from(length).ok(); pages.len()];
         assert_eq!(totals, expected, "{path}: {pages:?}");
         pages
+    }
+
+    /// Asserts that a list has items with these ids in their order, on pages of any size, from one
+    /// item to one more than the list has. `path` has no limit, and `field` contains the id of an
+    /// item.
+    ///
+    /// # Panics
+    /// Panics if a page has other items, and like [`TestService::read_pages`].
+    pub async fn assert_pages(&self, path: &str, field: &str, ids: &[&str]) {
+        for size in 1..=ids.len() + 1 {
+            let path = with_parameter(path, "limit", size);
+            let expected: Vec<_> = ids.chunks(size).collect();
+            assert_eq!(self.read_pages(&path, field).await, expected, "{path}");
+        }
+    }
+
+    /// Like [`TestService::assert_pages`], for a list whose first page has its last items.
+    ///
+    /// # Panics
+    /// Like [`TestService::assert_pages`].
+    pub async fn assert_pages_from_end(&self, path: &str, field: &str, ids: &[&str]) {
+        for size in 1..=ids.len() + 1 {
+            let path = with_parameter(path, "limit", size);
+            let expected: Vec<_> = ids.rchunks(size).collect();
+            assert_eq!(self.read_pages(&path, field).await, expected, "{path}");
+        }
+    }
+
+    /// Like [`TestService::assert_pages`], for pages that are requested by their number. Empty
+    /// pages follow the last one.
+    ///
+    /// # Panics
+    /// Panics if a response is not the page with the requested number, or has other items.
+    pub async fn assert_numbered_pages(&self, path: &str, field: &str, ids: &[&str]) {
+        let none: &[&str] = &[];
+        for size in 1..=ids.len() + 1 {
+            let pages = ids.chunks(size).chain([none, none]);
+            for (number, expected) in pages.enumerate() {
+                let path = with_parameter(path, "page", number);
+                let path = with_parameter(&path, "size", size);
+                let page = self.get(&path).await.expect("the page could not be read");
+                assert_eq!(field_texts(&page, field), expected, "{path}");
+                assert_eq!(page["page"], number, "{path}");
+                assert_eq!(page["total"], ids.len(), "{path}");
+            }
+        }
     }
 
     /// Processes an event as a consumer does, in a transaction that is rolled back after an
@@ -163,13 +213,19 @@ impl TestService {
     }
 }
 
+/// Returns a path with one more parameter in its query.
+fn with_parameter(path: &str, name: &str, value: impl Display) -> String {
+    let separator = if path.contains('?') { '&' } else { '?' };
+    format!("{path}{separator}{name}={value}")
+}
+
 /// Returns one field of the items of a response.
 ///
 /// # Panics
 /// Panics if the response is not a list, and if the field of an item is not a text.
 #[expect(clippy::expect_used, reason = "a helper of tests")]
 #[must_use]
-pub fn texts(list: &Value, field: &str) -> Vec<String> {
+pub fn field_texts(list: &Value, field: &str) -> Vec<String> {
     let items = list["items"].as_array();
     let items = items.expect("the response is not a list").iter();
     let texts = items.map(|item| item[field].as_str().expect("the field is not a text"));
@@ -178,12 +234,12 @@ pub fn texts(list: &Value, field: &str) -> Vec<String> {
 
 /// Returns the types of events.
 #[must_use]
-pub fn types(events: &[Envelope]) -> Vec<&str> {
+pub fn event_types(events: &[Envelope]) -> Vec<&str> {
     let types = events.iter().map(|event| event.event_type.as_str());
     types.collect()
 }
 
-/// Returns the items of a list, as in a response to a request without parameters: at most 1,000.
+/// Returns the items of a list without paging, at most 1,000.
 ///
 /// # Panics
 /// Panics if a query fails.

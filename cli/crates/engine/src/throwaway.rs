@@ -38,7 +38,8 @@ const GUARD_FILE: &str = "/dev/shm/dm-guard";
 const MAX_POLLS: u32 = 600;
 
 /// How long after its creation a container may be started. One that was not started by then is
-/// left over: its process was killed before.
+/// left over: its process was killed before. The time of the creation is from the clock of the
+/// engine, and the current time from that of this machine: the delay must exceed their difference.
 const MAX_START_DELAY: TimeDelta = TimeDelta::minutes(10);
 
 /// The container to start.

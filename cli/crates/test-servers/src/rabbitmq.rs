@@ -18,7 +18,10 @@ const VIRTUAL_HOSTS: u16 = 32;
 const SETUP_SCRIPT: &str = r#"tries=0
 until [ -s "$HOME/.erlang.cookie" ] && rabbitmqctl await_startup; do
     tries=$((tries + 1))
-    [ "$tries" -lt 100 ] || exit 1
+    if [ "$tries" -ge 100 ]; then
+        echo "the broker has not started after $tries attempts" >&2
+        exit 1
+    fi
     sleep 0.2
 done
 rabbitmqctl eval '

@@ -2,7 +2,7 @@
 
 use dm_contracts::api::stock::StockLevel;
 use dm_contracts::events::ShipmentDispatched;
-use dm_test_kit::{TestService, USER, types};
+use dm_test_kit::{TestService, USER, event_types};
 use http::Method;
 use serde_json::json;
 
@@ -113,7 +113,7 @@ async fn created_order_reserves_its_stock_and_publishes_it_after_the_delay() {
     assert_eq!(counts(&service, TONER).await, [5, 5, 0]);
 
     let outbox = service.outbox().await;
-    assert_eq!(types(&outbox), [StockReserved::TYPE]);
+    assert_eq!(event_types(&outbox), [StockReserved::TYPE]);
     assert_eq!(outbox[0].subject, "order/ord_1");
     let reserved: StockReserved = outbox[0].parse_data().unwrap();
     assert_eq!(reserved.order_id, "ord_1");
@@ -138,7 +138,7 @@ async fn order_with_insufficient_stock_reserves_nothing_and_publishes_what_is_mi
     assert_eq!(counts(&service, PAPER).await, [10, 0, 0]);
     assert_eq!(counts(&service, TONER).await, [5, 0, 0]);
     let outbox = service.outbox().await;
-    assert_eq!(types(&outbox), [StockFailed::TYPE]);
+    assert_eq!(event_types(&outbox), [StockFailed::TYPE]);
     let failed: StockFailed = outbox[0].parse_data().unwrap();
     let missing = failed.missing_items.iter();
     let missing: Vec<_> = missing
@@ -167,7 +167,7 @@ async fn repeated_event_has_one_effect() {
         expected("CANCELLED", Some("RELEASED"))
     );
     assert_eq!(counts(&service, PAPER).await, [10, 0, 0]);
-    assert_eq!(types(&service.outbox().await), [StockReserved::TYPE]);
+    assert_eq!(event_types(&service.outbox().await), [StockReserved::TYPE]);
 }
 
 #[tokio::test]
@@ -210,7 +210,7 @@ async fn cancellation_after_the_dispatch_changes_nothing() {
     assert_eq!(counts(&service, PAPER).await, [7, 0, 3]);
     let outbox = service.outbox().await;
     assert_eq!(
-        types(&outbox),
+        event_types(&outbox),
         [StockReserved::TYPE, ShipmentDispatched::TYPE]
     );
     let dispatched: ShipmentDispatched = outbox[1].parse_data().unwrap();

@@ -2,7 +2,7 @@
 
 use dm_contracts::api::shipment::{Shipment, ShipmentStatus};
 use dm_contracts::time;
-use dm_test_kit::{TestService, texts};
+use dm_test_kit::{TestService, field_texts};
 
 use crate::domain::product::CatalogueProduct;
 use crate::store::products;
@@ -68,25 +68,15 @@ async fn start_with_products() -> TestService {
 #[tokio::test]
 async fn pages_of_any_size_have_each_shipment_once() {
     let service = start_with_shipments().await;
-    let oldest_first = SHIPMENTS.map(|(id, ..)| id);
-    let path = |query: &str| format!("/internal/shipments?{query}");
-    for size in 1..=7 {
-        let chunks: Vec<Vec<&str>> = oldest_first.chunks(size).map(<[_]>::to_vec).collect();
-        let oldest = path(&format!("limit={size}&order=oldest"));
-        let pages = service.read_pages(&oldest, "shipmentId").await;
-        assert_eq!(pages, chunks, "{size}, oldest");
-
-        // Without an order, the newest shipments are selected and sorted like the list.
-        let mut chunks: Vec<Vec<&str>> = oldest_first.rchunks(size).map(<[_]>::to_vec).collect();
-        let newest = path(&format!("limit={size}"));
-        let pages = service.read_pages(&newest, "shipmentId").await;
-        assert_eq!(pages, chunks, "{size}");
-
-        chunks.iter_mut().for_each(|page| page.reverse());
-        let newest = path(&format!("limit={size}&order=newest"));
-        let pages = service.read_pages(&newest, "shipmentId").await;
-        assert_eq!(pages, chunks, "{size}, newest");
-    }
+    let (path, id) = ("/internal/shipments", "shipmentId");
+    let mut ids = SHIPMENTS.map(|(id, ..)| id);
+    // Without an order, the newest shipments are selected and sorted like the list.
+    service.assert_pages_from_end(path, id, &ids).await;
+    let oldest_first = format!("{path}?order=oldest");
+    service.assert_pages(&oldest_first, id, &ids).await;
+    ids.reverse();
+    let newest_first = format!("{path}?order=newest");
+    service.assert_pages(&newest_first, id, &ids).await;
 }
 
 #[tokio::test]
@@ -115,7 +105,7 @@ async fn cursor_of_all_shipments_is_refused_for_pending_ones() {
     let cursor = list["nextCursor"].as_str().unwrap();
     let path = format!("/internal/shipments?cursor={cursor}");
     let rest = service.get(&path).await.unwrap();
-    assert_eq!(texts(&rest, "shipmentId").len(), 5);
+    assert_eq!(field_texts(&rest, "shipmentId").len(), 5);
     let pending = service.get(&format!("{path}&status=PENDING")).await;
     assert_eq!(pending, Err("VALIDATION_ERROR"));
     let path = format!("/internal/stock?cursor={cursor}");
@@ -126,23 +116,18 @@ async fn cursor_of_all_shipments_is_refused_for_pending_ones() {
 async fn products_and_stock_are_sorted_by_sku_on_pages_of_any_size() {
     let service = start_with_products().await;
     let skus = PRODUCTS.map(|(sku, _)| sku);
-    for size in 1..=5 {
-        let chunks: Vec<Vec<&str>> = skus.chunks(size).map(<[_]>::to_vec).collect();
-        for list in ["products", "stock"] {
-            let path = format!("/internal/{list}?limit={size}");
-            let pages = service.read_pages(&path, "sku").await;
-            assert_eq!(pages, chunks, "{path}");
-        }
+    for path in ["/internal/products", "/internal/stock"] {
+        service.assert_pages(path, "sku", &skus).await;
     }
     for (sku, on_hand) in PRODUCTS {
         let path = format!("/internal/stock?sku={sku}");
         let list = service.get(&path).await.unwrap();
-        assert_eq!(texts(&list, "sku"), [sku]);
+        assert_eq!(field_texts(&list, "sku"), [sku]);
         assert_eq!(list["items"][0]["available"], on_hand, "{sku}");
         assert_eq!(list["total"], 1);
     }
     let unknown = service.get("/internal/stock?sku=STAPLER").await.unwrap();
-    assert_eq!(texts(&unknown, "sku"), [""; 0]);
+    assert_eq!(field_texts(&unknown, "sku"), [""; 0]);
     for path in ["/internal/products?limit=0", "/internal/stock?limit=1001"] {
         assert_eq!(service.get(path).await, Err("VALIDATION_ERROR"), "{path}");
     }

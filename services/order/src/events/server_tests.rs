@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use dm_contracts::api::order::{OrderDetail, OrderTimeline};
 use dm_contracts::events::{OrderCancelled, OrderCreated, stock};
-use dm_test_kit::{TestService, USER, types};
+use dm_test_kit::{TestService, USER, event_types};
 use serde_json::json;
 
 use super::*;
@@ -208,7 +208,7 @@ async fn cancelled_order_is_reinstated_by_its_dispatch_only() {
     assert_eq!(order.cancelled_by.as_deref(), Some(USER));
     let outbox = service.outbox().await;
     assert_eq!(
-        types(&outbox),
+        event_types(&outbox),
         [
             OrderCreated::TYPE,
             OrderCancelled::TYPE,
@@ -264,6 +264,6 @@ async fn event_of_an_unknown_order_has_no_effect() {
     other_type.event_type = OrderCreated::TYPE.into();
     process(&service, &other_type).await;
     assert_eq!(find(&service).await.status, OrderStatus::Created);
-    assert_eq!(types(&service.outbox().await), [OrderCreated::TYPE]);
+    assert_eq!(event_types(&service.outbox().await), [OrderCreated::TYPE]);
     assert_eq!(timeline(&service, start).await, [(OrderStatus::Created, 0)]);
 }

@@ -4,7 +4,7 @@ use dm_contracts::DomainEvent as _;
 use dm_contracts::events::ProfileUpdated;
 use dm_contracts::headers::USER_DISPLAY_NAME;
 use dm_contracts::time;
-use dm_test_kit::{TestService, USER, types};
+use dm_test_kit::{TestService, USER, event_types};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -51,7 +51,7 @@ async fn each_saved_profile_is_published_with_its_data() {
         assert_eq!(Some(event.updated_at), updated_at);
     }
     let outbox = service.outbox().await;
-    assert_eq!(types(&outbox), [ProfileUpdated::TYPE; 2]);
+    assert_eq!(event_types(&outbox), [ProfileUpdated::TYPE; 2]);
 }
 
 #[tokio::test]

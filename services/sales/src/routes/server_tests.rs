@@ -3,8 +3,8 @@
 use dm_contracts::DomainEvent as _;
 use dm_contracts::events::LeadConverted;
 use dm_contracts::time;
-use dm_test_kit::{TestService, USER, texts, types};
-use serde_json::{Value, json};
+use dm_test_kit::{TestService, USER, event_types, field_texts};
+use serde_json::Value;
 
 /// The leads that [`start_with_leads`] inserts, in their order: id, hour and status. Leads of one
 /// hour have the same time.
@@ -49,30 +49,15 @@ async fn convert(service: &TestService, id: &str) -> Result<Value, &'static str>
 #[tokio::test]
 async fn pages_of_any_size_have_each_lead_once() {
     let service = start_with_leads().await;
-    let newest_first = LEADS.map(|(id, ..)| id);
-    let mut oldest_first = newest_first;
-    oldest_first.reverse();
-    for size in 1..=7 {
-        for (order, ids) in [
-            ("", newest_first),
-            ("&order=newest", newest_first),
-            ("&order=oldest", oldest_first),
-        ] {
-            let path = format!("/internal/sales/leads?limit={size}{order}");
-            let chunks: Vec<Vec<&str>> = ids.chunks(size).map(<[_]>::to_vec).collect();
-            let pages = service.read_pages(&path, "leadId").await;
-            assert_eq!(pages, chunks, "{path}");
-        }
-        // Two pages follow the last one.
-        let mut chunks: Vec<Vec<&str>> = newest_first.chunks(size).map(<[_]>::to_vec).collect();
-        chunks.extend([Vec::new(), Vec::new()]);
-        for (number, expected) in chunks.into_iter().enumerate() {
-            let path = format!("/internal/sales/leads?page={number}&size={size}");
-            let page = service.get(&path).await.unwrap();
-            assert_eq!(texts(&page, "leadId"), expected, "{path}");
-            assert_eq!((&page["total"], &page["page"]), (&json!(6), &json!(number)));
-        }
-    }
+    let (path, id) = ("/internal/sales/leads", "leadId");
+    let mut ids = LEADS.map(|(id, ..)| id);
+    service.assert_pages(path, id, &ids).await;
+    service.assert_numbered_pages(path, id, &ids).await;
+    let newest_first = format!("{path}?order=newest");
+    service.assert_pages(&newest_first, id, &ids).await;
+    ids.reverse();
+    let oldest_first = format!("{path}?order=oldest");
+    service.assert_pages(&oldest_first, id, &ids).await;
 }
 
 #[tokio::test]
@@ -92,7 +77,7 @@ async fn status_selects_leads_on_all_pages() {
         }
         let page = service.get(&format!("{path}&page=0&size=2")).await.unwrap();
         let first: Vec<_> = expected.iter().copied().take(2).collect();
-        assert_eq!(texts(&page, "leadId"), first, "{status}");
+        assert_eq!(field_texts(&page, "leadId"), first, "{status}");
         assert_eq!(page["total"], expected.len(), "{status}");
     }
     for query in [
@@ -120,7 +105,7 @@ async fn qualified_lead_is_converted_and_published_once() {
     assert_eq!(second, first);
 
     let outbox = service.outbox().await;
-    assert_eq!(types(&outbox), [LeadConverted::TYPE]);
+    assert_eq!(event_types(&outbox), [LeadConverted::TYPE]);
     assert_eq!(outbox[0].subject, "lead/lead_4001");
     let event: LeadConverted = outbox[0].parse_data().unwrap();
     assert_eq!(event.lead_id, "lead_4001");
@@ -130,7 +115,7 @@ async fn qualified_lead_is_converted_and_published_once() {
     let at = first["convertedAt"].as_str().and_then(time::parse);
     assert_eq!(Some(event.converted_at), at);
     let converted = service.get("/internal/sales/leads?status=CONVERTED").await;
-    assert_eq!(texts(&converted.unwrap(), "leadId"), ["lead_4001"]);
+    assert_eq!(field_texts(&converted.unwrap(), "leadId"), ["lead_4001"]);
 }
 
 #[tokio::test]
@@ -189,14 +174,7 @@ async fn pages_of_any_size_have_each_client_once() {
         "client_7003",
         "client_7002",
     ];
-    for size in 1..=7 {
-        let chunks: Vec<Vec<&str>> = newest_first.chunks(size).map(<[_]>::to_vec).collect();
-        let path = format!("/internal/sales/clients?limit={size}");
-        let pages = service.read_pages(&path, "clientId").await;
-        assert_eq!(pages, chunks, "{size}");
-        let path = format!("/internal/sales/clients?page=1&size={size}");
-        let page = service.get(&path).await.unwrap();
-        let second = chunks.get(1).cloned().unwrap_or_default();
-        assert_eq!(texts(&page, "clientId"), second, "{size}");
-    }
+    let (path, id) = ("/internal/sales/clients", "clientId");
+    service.assert_pages(path, id, &newest_first).await;
+    service.assert_numbered_pages(path, id, &newest_first).await;
 }

@@ -8,7 +8,7 @@ use dm_contracts::events::{
 };
 use dm_contracts::{DomainEvent, time};
 use dm_kit::http::MAX_USER_ID_LENGTH;
-use dm_test_kit::{TestService, USER, types};
+use dm_test_kit::{TestService, USER, event_types};
 use serde_json::{Value, json};
 
 use super::*;
@@ -110,7 +110,7 @@ async fn event_notifies_its_user_once() {
     );
     assert_eq!(notifications_of_user(&service).await.len(), 3);
     let outbox = service.outbox().await;
-    assert_eq!(types(&outbox), [NotificationCreated::TYPE; 3]);
+    assert_eq!(event_types(&outbox), [NotificationCreated::TYPE; 3]);
     let ids: std::collections::BTreeSet<_> =
         outbox.iter().map(|event| event.subject.as_str()).collect();
     assert_eq!(ids.len(), 3);
