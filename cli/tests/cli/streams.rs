@@ -10,34 +10,12 @@ use crate::project::Project;
 const BROKEN: &str = "[postgres]\nprot = 5433\n";
 
 #[test]
-fn json_error_is_one_document_on_stdout() {
+fn json_error_is_one_line_on_stdout() {
     let project = Project::new(BROKEN);
     assert_snapshot!(project.output_of(&["status", "--json"]), @r#"
     exit code: 2
     ── stdout
-    {
-      "schema": "dm.error/1",
-      "error": {
-        "code": "config-unknown-key",
-        "exit_code": 2,
-        "message": "unknown key `prot` in [postgres]",
-        "causes": [],
-        "help": "the keys of [postgres] are image, port, database, user, password, settings, memory, wait_timeout",
-        "next": [
-          "see docs/configuration.md for all keys"
-        ],
-        "locations": [
-          {
-            "source": "dm.toml",
-            "line": 2,
-            "column": 1,
-            "offset": 11,
-            "length": 4,
-            "label": "did you mean `port`?"
-          }
-        ]
-      }
-    }
+    {"schema":"dm.error/1","error":{"code":"config-unknown-key","exit_code":2,"message":"unknown key `prot` in [postgres]","causes":[],"help":"the keys of [postgres] are image, port, database, user, password, settings, memory, wait_timeout","next":["see docs/configuration.md for all keys"],"locations":[{"source":"dm.toml","line":2,"column":1,"offset":11,"length":4,"label":"did you mean `port`?"}]}}
     ── stderr
     error[config-unknown-key]: unknown key `prot` in [postgres]
        ╭─[dm.toml:2:1]
@@ -53,24 +31,12 @@ fn json_error_is_one_document_on_stdout() {
 }
 
 #[test]
-fn json_usage_error_is_one_document_on_stdout() {
+fn json_usage_error_is_one_line_on_stdout() {
     let project = Project::new("");
     assert_snapshot!(project.output_of(&["up", "--wait-timeot", "5m", "--json"]), @r#"
     exit code: 2
     ── stdout
-    {
-      "schema": "dm.error/1",
-      "error": {
-        "code": "usage",
-        "exit_code": 2,
-        "message": "unexpected argument '--wait-timeot' found",
-        "causes": [],
-        "next": [
-          "a similar argument exists: '--wait-timeout'",
-          "dm up --help"
-        ]
-      }
-    }
+    {"schema":"dm.error/1","error":{"code":"usage","exit_code":2,"message":"unexpected argument '--wait-timeot' found","causes":[],"next":["a similar argument exists: '--wait-timeout'","dm up --help"]}}
     ── stderr
     error: unexpected argument '--wait-timeot' found
 

@@ -2,8 +2,10 @@
 //! queues.
 
 use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 use dm_contracts::headers;
@@ -293,6 +295,51 @@ pub(crate) fn killed_replay_is_resumed_without_losing_messages() -> Result<(), F
     let arrived = block_on(drain_read_model_ids())?;
     let missing: Vec<_> = ids.difference(&arrived).collect();
     assert!(missing.is_empty(), "lost: {missing:?}");
+    Ok(())
+}
+
+/// A replay whose connections the broker closes fails, and its error names the run to resume. With
+/// `--json`, the error is the last line.
+pub(crate) fn failed_replay_names_the_run_to_resume() -> Result<(), Failed> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("letters.jsonl");
+    let ids: BTreeSet<String> = (0..200)
+        .map(|number| format!("evt_failed_replay_{number}"))
+        .collect();
+    let lines = ids.iter().map(|id| {
+        let properties = json!({"message_id": id});
+        json!({"queue": READ_MODEL_QUEUE, "properties": properties, "body": "e30="}).to_string()
+    });
+    std::fs::write(&path, lines.collect::<Vec<_>>().join("\n"))?;
+    dm_ok(&["dlq", "import", path.to_str().unwrap()])?;
+
+    let mut replay = dm_command()
+        .args(["--instance", instance(), "dlq", "replay", "--json"])
+        .args(["--queue", READ_MODEL_QUEUE, "--rate", "5"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let mut lines = BufReader::new(replay.stdout.take().unwrap()).lines();
+    let first: Value = serde_json::from_str(&lines.next().unwrap()?)?;
+    let run = first["run_id"].as_str().unwrap().to_owned();
+    let close = ["rabbitmqctl", "close_all_connections", "closed by a test"];
+    dm_ok(&[&["exec", "rabbitmq", "--"], &close[..]].concat())?;
+    let last: Value = serde_json::from_str(&lines.last().unwrap()?)?;
+    assert_eq!(replay.wait()?.code(), Some(4), "{last}");
+    assert_eq!(last["schema"], "dm.error/1");
+    let error = &last["error"];
+    assert_eq!(error["code"], "broker-call", "{error}");
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains(&run), "{message}");
+    let resume = format!("dm --instance {} dlq replay --resume {run}", instance());
+    assert!(
+        error["next"].as_array().unwrap().contains(&json!(resume)),
+        "{error}"
+    );
+
+    dm_ok(&["dlq", "replay", "--resume", &run])?;
+    let arrived = block_on(drain_read_model_ids())?;
+    assert!(arrived.is_superset(&ids));
     Ok(())
 }
 

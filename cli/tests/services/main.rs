@@ -172,6 +172,7 @@ const EVENTS: Lane = Lane {
             dead_letters::dlq_commands_lose_no_dead_letter,
             dead_letters::dlq_export_and_import_preserve_every_property_and_header,
             dead_letters::killed_replay_is_resumed_without_losing_messages,
+            dead_letters::failed_replay_names_the_run_to_resume,
         ];
         let after_faults = trials![
             // After the faults, because events overtake others.

@@ -135,9 +135,13 @@ async fn exec_process_ends_when_dm_ends() {
         (Signal::TERM, "43212"),
         (Signal::INT, "43213"),
     ] {
-        // The shell has a child process, and both ignore the softer signals.
-        let command =
-            format!("trap '' INT TERM HUP; echo started; sleep {seconds}; sleep {seconds}");
+        // The shell has a child process, another one in a session of its own, and one of that one
+        // in a third session. All ignore the softer signals.
+        let command = format!(
+            "trap '' INT TERM HUP
+            setsid sh -c 'setsid sleep {seconds} & sleep {seconds}; sleep {seconds}' &
+            sleep 1; echo started; sleep {seconds}; sleep {seconds}"
+        );
         let running = project
             .dm(&["exec", "rabbitmq", "--", "sh", "-c", &command])
             .spawn();

@@ -2,7 +2,8 @@
 //!
 //! A command in a container continues when its client ends. Therefore a second command in
 //! the container, the guard, waits at the other end of a connection to this process. When
-//! the connection breaks, even by `kill -9`, the guard ends the command and its children.
+//! the connection breaks, even by `kill -9`, the guard ends the command and the processes that it
+//! started, also those in a session of their own. A process whose parent ended before is left.
 
 use std::time::Duration;
 

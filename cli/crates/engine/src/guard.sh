@@ -10,20 +10,43 @@ echo $$
 read -r leader || exit 0
 read -r ended && exit 0
 
-# Signals the remaining processes of the session that the first process leads.
+# The sessions of the command. Its first process leads the first one.
+sessions=" $leader "
+
+# Signals the remaining processes of the command. A process that started a session of its own
+# belongs to the command if its parent process does.
 signal() {
     left=
     for stat in /proc/[0-9]*/stat; do
         { read -r line <"$stat"; } 2>/dev/null || continue
         pid=${line%% *}
-        # The name of the program, in brackets, may contain anything.
+        # The name of the program, in brackets, may contain anything. After it come the state, the
+        # parent process, the process group and the session.
         set -- "$1" ${line##*) }
-        [ "$5" = "$leader" ] || continue
-        [ "$2" = Z ] && continue
+        state=$2 parent=$3 session=$5
+        case $sessions in
+            *" $session "*) ;;
+            *)
+                { read -r line <"/proc/$parent/stat"; } 2>/dev/null || continue
+                set -- "$1" ${line##*) }
+                case $sessions in
+                    *" $5 "*) sessions="$sessions$session " ;;
+                    *) continue ;;
+                esac
+                ;;
+        esac
+        [ "$state" = Z ] && continue
         left=yes
         kill -"$1" "$pid" 2>/dev/null
     done
 }
+
+# Finds the sessions before a parent process ends: then their processes have another parent.
+known=
+until [ "$known" = "$sessions" ]; do
+    known=$sessions
+    signal 0
+done
 
 # On an interrupt psql cancels its statement on the server. A shell at a terminal ends
 # on a hangup and not on the other signals; a stopped process must continue to end.

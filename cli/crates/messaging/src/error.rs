@@ -150,6 +150,21 @@ pub enum MessagingError {
         /// The number of letters of the run.
         total: u64,
     },
+    /// A replay failed after its run was recorded.
+    #[error(
+        "could not complete replay run {run}: it replayed {replayed} of {total} dead letters, and \
+         none is lost"
+    )]
+    ReplayFailed {
+        /// The run.
+        run: String,
+        /// The number of letters that were replayed.
+        replayed: u64,
+        /// The number of letters of the run.
+        total: u64,
+        /// The cause.
+        source: Box<MessagingError>,
+    },
 }
 
 impl MessagingError {
@@ -201,6 +216,7 @@ impl UserError for MessagingError {
             Self::FileAccess { .. } | Self::Io(_) => ErrorCode::FileAccess,
             Self::NotConfirmed(_) => ErrorCode::NotConfirmed,
             Self::ReplayInterrupted { .. } => ErrorCode::Interrupted,
+            Self::ReplayFailed { source, .. } => source.code(),
         }
     }
 
@@ -231,6 +247,7 @@ impl UserError for MessagingError {
             | Self::EventNotRefused(_)
             | Self::DigestMismatch { .. } => ExitStatus::Findings,
             Self::ReplayInterrupted { .. } => ExitStatus::Interrupted,
+            Self::ReplayFailed { source, .. } => source.exit_status(),
         }
     }
 
@@ -275,11 +292,16 @@ impl UserError for MessagingError {
             Self::ParkedLetterNotFound(_) => vec!["dm dlq parked".into()],
             Self::CopyNotRegularFile => vec!["dm dlq purge --copy letters.jsonl".into()],
             Self::FileAccess { source, .. } if source.kind() == ErrorKind::AlreadyExists => {
-                vec!["existing files are not overwritten: give another file, or `-` for stdout".into()]
+                vec!["existing files are not overwritten: give another file".into()]
             }
             Self::FileAccess { .. } | Self::Io(_) => Vec::new(),
             Self::NotConfirmed(_) => vec!["run the command again with --yes".into()],
             Self::ReplayInterrupted { run, .. } => vec![format!("dm dlq replay --resume {run}")],
+            Self::ReplayFailed { run, source, .. } => {
+                let mut suggestions = source.suggestions();
+                suggestions.push(format!("dm dlq replay --resume {run}"));
+                suggestions
+            }
         }
     }
 }

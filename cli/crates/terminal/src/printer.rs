@@ -229,7 +229,7 @@ impl Printer {
     }
 
     /// Prints a command's error, and returns the exit status. With `--json` the
-    /// document `dm.error/1` goes to stdout, and the text to stderr as well.
+    /// document `dm.error/1` goes to stdout as one line, and the text to stderr as well.
     #[must_use]
     pub fn print_error(&self, error: &Error) -> ExitStatus {
         self.print_error_as(error, |canvas| error_report::render_text(error, canvas))
@@ -254,17 +254,18 @@ impl Printer {
         if exit == ExitStatus::OutputClosed {
             return exit;
         }
-        if self.0.settings.json {
+        // One line, so that it can follow the lines of a command.
+        let document =
+            json::format_line(&dm_core::document::ERROR, &error_report::to_document(error));
+        if self.0.settings.json
+            && let Ok(line) = &document
+        {
             // If stdout cannot be written, the text on stderr remains.
-            let _ =
-                json::format_document(&dm_core::document::ERROR, &error_report::to_document(error))
-                    .and_then(|document| self.write_stdout(&document));
+            let _ = self.write_stdout(line);
         }
         if self.0.settings.progress == ProgressChoice::Json {
-            if let Ok(line) =
-                json::format_line(&dm_core::document::ERROR, &error_report::to_document(error))
-            {
-                self.write_stderr(&line);
+            if let Ok(line) = &document {
+                self.write_stderr(line);
             }
         } else {
             self.write_stderr(&render(&self.stderr_canvas()));
@@ -386,6 +387,8 @@ mod tests {
             question: "remove 4 volumes?".into(),
         };
         assert_eq!(printer.print_error(&error.into()), ExitStatus::Usage);
+        // It may follow the lines of a command.
+        assert_eq!(out.contents().lines().count(), 1);
         let document: serde_json::Value = serde_json::from_str(&out.contents()).unwrap();
         assert_eq!(document["schema"], "dm.error/1");
         assert_eq!(document["error"]["exit_code"], 2);

@@ -108,6 +108,11 @@ pub(super) async fn run(
         return print_plan(printer, &replay::preview(clients, &options).await?);
     }
     match replay::run(session, clients, &options, limits, &on_report).await? {
+        // The only line of a run is a document on one line, too.
+        ReplayResult::NothingToReplay(plan) if printer.is_json() => {
+            printer.write_stdout(&json::format_line(&dm_core::document::REPLAY_PLAN, &plan)?)?;
+            Ok(ExitStatus::Success)
+        }
         ReplayResult::NothingToReplay(plan) => print_plan(printer, &plan),
         ReplayResult::Finished(summary) => print_summary(printer, &summary),
     }

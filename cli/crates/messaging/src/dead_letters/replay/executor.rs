@@ -121,29 +121,20 @@ async fn execute(
     context: &ReplayContext<'_>,
     run_id: &str,
     limits: ReplayLimits,
-    mut unacked: BTreeMap<String, UnackedQueue>,
+    unacked: BTreeMap<String, UnackedQueue>,
 ) -> Result<ReplaySummary, MessagingError> {
     let (to_exchange, entries) = replay_audit::load_entries(context.database, run_id).await?;
-    let mut executor = ReplayExecutor {
-        context,
-        run_id,
-        to_exchange,
-        channels: [
-            open_confirm_channel(context.connection).await?,
-            open_confirm_channel(context.connection).await?,
-        ],
-        summary: ReplaySummary {
-            run_id: run_id.to_owned(),
-            messages: entries.len() as u64,
-            ..ReplaySummary::default()
-        },
+    let mut summary = ReplaySummary {
+        run_id: run_id.to_owned(),
+        messages: entries.len() as u64,
+        ..ReplaySummary::default()
     };
     let mut queues: BTreeMap<String, RemainingEntries> = BTreeMap::new();
     for entry in entries {
         match entry.outcome {
-            Some(ReplayOutcome::Replayed) => executor.summary.replayed += 1,
+            Some(ReplayOutcome::Replayed) => summary.replayed += 1,
             Some(ReplayOutcome::Missing) => {
-                executor.summary.missing += 1;
+                summary.missing += 1;
                 continue;
             }
             // A queue may be bound now.
@@ -151,28 +142,22 @@ async fn execute(
         }
         queues.entry(entry.queue.clone()).or_default().add(entry);
     }
-    let mut rate_limiter = RateLimiter::new(limits);
-    for (queue, remaining) in queues {
-        let mut source = match unacked.remove(&queue) {
-            Some(UnackedQueue { reader, letters }) => QueueSource {
-                reader,
-                prefetched: Some(letters),
-                remaining,
-            },
-            None => QueueSource {
-                reader: LetterReader::open(context.connection, &queue).await?,
-                prefetched: None,
-                remaining,
-            },
-        };
-        executor
-            .replay_queue(&mut source, &mut rate_limiter)
-            .await?;
-        source.reader.requeue_and_close().await?;
-        executor.record_missing(source.remaining).await?;
+    let mut executor = ReplayExecutor {
+        context,
+        run_id,
+        to_exchange,
+        summary,
+    };
+    match executor.replay_queues(queues, limits, unacked).await {
+        Ok(()) => Ok(executor.summary),
+        Err(interrupted @ MessagingError::ReplayInterrupted { .. }) => Err(interrupted),
+        Err(error) => Err(MessagingError::ReplayFailed {
+            run: run_id.to_owned(),
+            replayed: executor.summary.replayed,
+            total: executor.summary.messages,
+            source: Box::new(error),
+        }),
     }
-    replay_audit::record_end(context.database, run_id).await?;
-    Ok(executor.summary)
 }
 
 async fn open_confirm_channel(connection: &Connection) -> Result<Channel, MessagingError> {
@@ -293,7 +278,8 @@ impl QueueSource {
 /// Letters that were published, and whose outcomes are not recorded yet.
 struct PublishedWindow {
     letters: Vec<InFlightLetter>,
-    channel_index: usize,
+    /// The channel on which they are confirmed.
+    channel: Channel,
     confirms: PendingConfirms,
 }
 
@@ -302,24 +288,58 @@ struct ReplayExecutor<'a> {
     context: &'a ReplayContext<'a>,
     run_id: &'a str,
     to_exchange: bool,
-    channels: [Channel; MAX_WINDOWS],
     summary: ReplaySummary,
 }
 
 impl ReplayExecutor<'_> {
+    /// Replays the remaining messages of each queue and records the end of the run.
+    async fn replay_queues(
+        &mut self,
+        queues: BTreeMap<String, RemainingEntries>,
+        limits: ReplayLimits,
+        mut unacked: BTreeMap<String, UnackedQueue>,
+    ) -> Result<(), MessagingError> {
+        let connection = self.context.connection;
+        let channels = [
+            open_confirm_channel(connection).await?,
+            open_confirm_channel(connection).await?,
+        ];
+        let mut rate_limiter = RateLimiter::new(limits);
+        for (queue, remaining) in queues {
+            let mut source = match unacked.remove(&queue) {
+                Some(UnackedQueue { reader, letters }) => QueueSource {
+                    reader,
+                    prefetched: Some(letters),
+                    remaining,
+                },
+                None => QueueSource {
+                    reader: LetterReader::open(connection, &queue).await?,
+                    prefetched: None,
+                    remaining,
+                },
+            };
+            self.replay_queue(&channels, &mut source, &mut rate_limiter)
+                .await?;
+            source.reader.requeue_and_close().await?;
+            self.record_missing(source.remaining).await?;
+        }
+        replay_audit::record_end(self.context.database, self.run_id).await
+    }
+
     /// Publishes, records and acknowledges each letter, in this order.
     async fn replay_queue(
         &mut self,
+        channels: &[Channel; MAX_WINDOWS],
         source: &mut QueueSource,
         rate_limiter: &mut RateLimiter,
     ) -> Result<(), MessagingError> {
         let mut published: Option<PublishedWindow> = None;
-        for channel_index in (0..MAX_WINDOWS).cycle() {
+        for channel in channels.iter().cycle() {
             // Both complete even if the other one fails, so that published letters are
             // recorded.
             let (recorded, next) = tokio::join!(
                 self.record_window(published.take()),
-                self.publish_window(source, rate_limiter, channel_index)
+                self.publish_window(channel, source, rate_limiter)
             );
             self.ack_window(source, &recorded?).await?;
             published = next?;
@@ -341,9 +361,9 @@ impl ReplayExecutor<'_> {
     /// interrupted.
     async fn publish_window(
         &self,
+        channel: &Channel,
         source: &mut QueueSource,
         rate_limiter: &mut RateLimiter,
-        channel_index: usize,
     ) -> Result<Option<PublishedWindow>, MessagingError> {
         let interrupt = self.context.interrupt;
         if interrupt.is_cancelled() {
@@ -364,10 +384,10 @@ impl ReplayExecutor<'_> {
             .iter()
             .map(|letter| to_replay_message(&letter.entry, &letter.unacked, self.to_exchange))
             .collect();
-        let confirms = dm_amqp::publish(&self.channels[channel_index], &messages).await?;
+        let confirms = dm_amqp::publish(channel, &messages).await?;
         Ok(Some(PublishedWindow {
             letters,
-            channel_index,
+            channel: channel.clone(),
             confirms,
         }))
     }
@@ -380,15 +400,13 @@ impl ReplayExecutor<'_> {
     ) -> Result<Vec<(InFlightLetter, bool)>, MessagingError> {
         let Some(PublishedWindow {
             letters,
-            channel_index,
+            channel,
             confirms,
         }) = window
         else {
             return Ok(Vec::new());
         };
-        let outcomes = confirms
-            .wait_for_confirms(&self.channels[channel_index])
-            .await?;
+        let outcomes = confirms.wait_for_confirms(&channel).await?;
         let confirmed = outcomes
             .iter()
             .map(|outcome| *outcome == PublishOutcome::Confirmed);
