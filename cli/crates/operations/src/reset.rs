@@ -198,7 +198,7 @@ mod tests {
             ("2,500", SeedScale::Orders(2_500)),
             // Separated digits are no beginning of a backup id.
             ("20_261_126", SeedScale::Orders(20_261_126)),
-            // A number without a month is no beginning of a backup id either.
+            // A backup id has a month from 01 to 12.
             ("202613", SeedScale::Orders(202_613)),
             ("100000000", SeedScale::Orders(100_000_000)),
         ] {

@@ -110,8 +110,9 @@ pub async fn preview(clients: &StackClients, options: &ReplayOptions) -> Result<
 /// # Errors
 /// As [`preview`], if the lock of the instance is not released in time, or if the database cannot
 /// be reached. Returns [`MessagingError::EditTargetNotUnique`] or [`MessagingError::InvalidEdit`]
-/// if the edit fails; nothing is recorded then. Returns [`MessagingError::ReplayInterrupted`] on an
-/// interrupt; the run can be resumed.
+/// if the edit fails; nothing is recorded then. Returns [`MessagingError::ReplayFailed`] if the
+/// broker or the database fails after the run was recorded, and
+/// [`MessagingError::ReplayInterrupted`] on an interrupt; the run can be resumed.
 pub async fn run(
     session: &Session,
     clients: &StackClients,
@@ -153,7 +154,8 @@ pub async fn run(
 /// Resumes an unfinished run.
 ///
 /// # Errors
-/// Returns [`MessagingError::ReplayRunNotFound`] if there is no such run, and
+/// Returns [`MessagingError::ReplayRunNotFound`] if there is no such run,
+/// [`MessagingError::ReplayFailed`] if the broker or the database fails during the run, and
 /// [`MessagingError::ReplayInterrupted`] on an interrupt; the run can be resumed again. Fails if
 /// the lock of the instance is not released in time, another process holds the dead-letter lock,
 /// or the broker or the database cannot be reached.

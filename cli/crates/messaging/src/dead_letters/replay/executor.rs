@@ -80,8 +80,9 @@ pub struct ReplayProgress<'a> {
 /// Records a selection as a run and executes it.
 ///
 /// # Errors
-/// Returns [`MessagingError`] if the broker or the database returns an error. Returns
-/// [`MessagingError::ReplayInterrupted`] on an interrupt. The run can be resumed.
+/// Returns [`MessagingError::Database`] if the run cannot be recorded. After that, returns
+/// [`MessagingError::ReplayFailed`] if the broker or the database returns an error, and
+/// [`MessagingError::ReplayInterrupted`] on an interrupt. Such a run can be resumed.
 pub async fn run(
     context: &ReplayContext<'_>,
     request: &ReplayRequest,
